@@ -1,0 +1,1 @@
+"""What is learned: a word, and bottlenecks at sites of a frozen denoiser."""

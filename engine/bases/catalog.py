@@ -1,0 +1,285 @@
+"""Where a base lies and what is known of it before anything heavy is imported.
+
+A base is a path, else a known name, else a hub id, in this order. Its fingerprint is the SHA-256 over the names and
+hashes of its configs and weight files, so that two folders with the same bytes are the same base.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.errors import BaseInvalidError, BaseNotFoundError
+
+BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
+CARD = "base.toml"
+IMAGE_TOWER = "image_encoder"
+# Everything a base computes with lives in these folders; cards, pictures and licences change no result.
+PARTS = ("unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER)
+WEIGHT_ENDINGS = (".safetensors",)
+FACT_ENDINGS = (".json", ".txt", ".model")
+CHUNK_BYTES = 1 << 22
+
+
+class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The size a base was trained at: ``frames`` at ``fps``, ``height_px`` × ``width_px``."""
+
+    frames: int = 16
+    fps: float = 8.0
+    height_px: int = 256
+    width_px: int = 256
+
+
+class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a base says of itself in ``base.toml``; the defaults stand where a folder has none.
+
+    ``subject``, ``motion`` map a quality to settings of the recipe; ``generate`` are settings of `GenerateRecipe`.
+    """
+
+    schema: str = "dv.base/1"
+    name: str = ""
+    version: int | None = None
+    licence: str = "unknown"
+    summary: str = ""
+    video: VideoCard = VideoCard()
+    generate: dict[str, Any] = {}
+    subject: dict[str, dict[str, Any]] = {}
+    motion: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBase:
+    """A hub repository with what its own folder does not say."""
+
+    hub_id: str
+    image_tower: str | None
+    card: BaseCard
+
+
+MODELSCOPE_CARD = BaseCard(
+    name="modelscope",
+    licence="CC-BY-NC-4.0",
+    summary="ModelScope text-to-video 1.7B, the base of the DreamVideo paper",
+    generate={"steps": 25, "guidance": 9.0},
+)
+KNOWN: Mapping[str, KnownBase] = {
+    "modelscope": KnownBase(
+        "ali-vilab/text-to-video-ms-1.7b", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", MODELSCOPE_CARD
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseLocation:
+    """A base that is on this machine.
+
+    Attributes:
+        id: ``mini@1``, a hub id, or the folder's absolute path.
+        folder: its diffusers folder.
+        image_tower: folder of the CLIP image tower, or None where the base has none.
+        revision: the hub's commit, or "".
+        card: what it says of itself.
+        fingerprint: 64 hex digits.
+    """
+
+    id: str
+    folder: Path
+    image_tower: Path | None
+    revision: str
+    card: BaseCard
+    fingerprint: str = field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of everything the fingerprint covers."""
+        return sum(path.stat().st_size for _, path in _covered(self.folder, self.image_tower))
+
+
+def locate_base(
+    name: str, *, image_tower: str | None = None, memo: Path | None = None
+) -> BaseLocation:
+    """The base called ``name``: a path, else a known name, else a hub id; never touches the network.
+
+    Args:
+        name: ``mini``, ``modelscope``, ``./folder``, ``owner/repository``.
+        image_tower: path or hub id of the CLIP image tower, where the folder has none.
+        memo: file that remembers hashes by path, size and time, or None.
+
+    Raises:
+        BaseNotFoundError: it is not on this machine.
+        BaseInvalidError: its folder is not a diffusers text-to-video folder.
+    """
+    folder, known, revision = _find(name)
+    if not (folder / "model_index.json").is_file():
+        raise BaseInvalidError(
+            f"{folder} is not a base: it has no model_index.json",
+            hint="give a folder as saved by a diffusers text-to-video pipeline",
+        )
+    card = read_card(folder, known.card if known else BaseCard())
+    tower = _find_tower(folder, image_tower or (known.image_tower if known else None))
+    return BaseLocation(
+        id=_identity(name, folder, known, card),
+        folder=folder,
+        image_tower=tower,
+        revision=revision,
+        card=card,
+        fingerprint=fingerprint(folder, tower, memo=memo),
+    )
+
+
+def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa: B008  (frozen)
+    """The folder's ``base.toml``, or ``default`` where it has none.
+
+    Raises:
+        BaseInvalidError: the card cannot be read.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return default
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), BaseCard)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
+
+
+def fingerprint(folder: Path, image_tower: Path | None, *, memo: Path | None = None) -> str:
+    """SHA-256, as 64 hex digits, over the sorted names and hashes of all that a base computes with."""
+    remembered = _read_memo(memo)
+    total = hashlib.sha256()
+    for name, path in _covered(folder, image_tower):
+        status = path.stat()
+        key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
+        digest = remembered.get(key) or _hash_file(path)
+        remembered[key] = digest
+        total.update(f"{name}\0{digest}\n".encode())
+    _write_memo(memo, remembered)
+    return total.hexdigest()
+
+
+def is_path(name: str) -> bool:
+    """Whether ``name`` is written as a path rather than as a name."""
+    return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
+
+
+def _find(name: str) -> tuple[Path, KnownBase | None, str]:
+    """Folder, what is known of it, and revision."""
+    if is_path(name):
+        folder = Path(name).expanduser().resolve()
+        if not folder.is_dir():
+            raise BaseNotFoundError(f"base {name}: no such folder")
+        return folder, None, ""
+    stem, _, version = name.partition("@")
+    if stem == "mini":
+        return _bundled(name, version), None, ""
+    known = KNOWN.get(name) or next((k for k in KNOWN.values() if k.hub_id == name), None)
+    folder = _in_hub_cache(known.hub_id if known else name)
+    return folder, known, folder.name
+
+
+def _bundled(name: str, version: str) -> Path:
+    """The bundled base's folder, if it is the version asked for."""
+    if not BUNDLED.is_dir():
+        raise BaseNotFoundError("the bundled base is missing from this installation")
+    have = read_card(BUNDLED).version
+    if version and version != str(have):
+        raise BaseNotFoundError(
+            f"base {name} is not here: this release bundles mini@{have}",
+            hint="install the release that has it, or learn the adapter again",
+        )
+    return BUNDLED
+
+
+def _in_hub_cache(hub_id: str) -> Path:
+    """The snapshot folder of ``hub_id`` in the hub's local cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, local_files_only=True))
+    except (LocalEntryNotFoundError, FileNotFoundError):
+        raise BaseNotFoundError(
+            f"base {hub_id} is not on this machine", hint=f"hf download {hub_id}"
+        ) from None
+    except HFValidationError:
+        known = ", ".join(["mini", *KNOWN])
+        raise BaseNotFoundError(
+            f"no base is called {hub_id!r}",
+            hint=f"known: {known}; or a hub id owner/name; or a path that starts with ./",
+        ) from None
+
+
+def _find_tower(folder: Path, named: str | None) -> Path | None:
+    """Folder of the image tower: the one named, else the base's own, else none."""
+    own = folder / IMAGE_TOWER
+    if own.is_dir():
+        return own
+    if named is None:
+        return None
+    if is_path(named):
+        tower = Path(named).expanduser().resolve()
+        if not (tower / "config.json").is_file():
+            raise BaseNotFoundError(f"image tower {named}: no config.json there")
+        return tower
+    return _in_hub_cache(named)
+
+
+def _identity(name: str, folder: Path, known: KnownBase | None, card: BaseCard) -> str:
+    """The name under which a base is written into manifests."""
+    if known is not None:
+        return known.hub_id
+    if is_path(name):
+        return str(folder)
+    return name if card.version is None else f"{card.name}@{card.version}"
+
+
+def _covered(folder: Path, image_tower: Path | None) -> Iterator[tuple[str, Path]]:
+    """Name and path of every file the fingerprint covers, in a fixed order."""
+    parts = {part: folder / part for part in PARTS}
+    if image_tower is not None:
+        parts[IMAGE_TOWER] = image_tower
+    for part in sorted(parts):
+        if not parts[part].is_dir():
+            continue
+        for path in sorted(parts[part].iterdir()):
+            if path.suffix in WEIGHT_ENDINGS + FACT_ENDINGS and path.is_file():
+                yield f"{part}/{path.name}", path
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_memo(memo: Path | None) -> dict[str, str]:
+    """Hashes by path, size and time; a memo that cannot be read is an empty one."""
+    if memo is None:
+        return {}
+    try:
+        found = json.loads(memo.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_memo(memo: Path | None, hashes: Mapping[str, str]) -> None:
+    """Remembering is a convenience: a folder that cannot be written only costs time."""
+    if memo is None or dict(hashes) == _read_memo(memo):
+        return
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        fresh = memo.with_suffix(".part")
+        fresh.write_text(json.dumps(dict(hashes)), "utf-8")
+        fresh.replace(memo)
+    except OSError:
+        return

@@ -1,0 +1,370 @@
+"""The family of ModelScopeT2V: a UNet3D over the latents of an image autoencoder, with a CLIP text tower."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torch.utils.checkpoint import checkpoint
+
+from engine.bases.catalog import BaseLocation
+from engine.bases.protocol import Geometry, Role, Site
+from engine.errors import BaseInvalidError, RecipeError
+
+# Frames that the autoencoder takes at once; more would cost memory and gain nothing.
+SLICE_FRAMES = 4
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+Part = tuple[str, Callable[[], Any]]
+
+
+def open_base(location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> UNet3DBase:
+    """Open a folder laid out like ModelScopeT2V's; see `engine.bases.open_base`."""
+    return UNet3DBase(location, device=device, dtype=dtype)
+
+
+class UNet3DBase:
+    """A `Base` over `UNet3DConditionModel`, `AutoencoderKL`, `CLIPTextModel` and a CLIP image tower.
+
+    Parts are loaded when they are first used. The autoencoder and the image tower compute in fp32: they are small,
+    and what they give is the target of everything.
+    """
+
+    family = "unet3d"
+
+    def __init__(self, location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Read the configs and load the denoiser.
+
+        Raises:
+            BaseInvalidError: a part is missing or cannot be loaded.
+        """
+        self.location = location
+        self.device = device
+        self.dtype = dtype
+        self.fingerprint = location.fingerprint
+        self.scheduler_config: Mapping[str, Any] = _read_json(
+            location.folder / "scheduler" / "scheduler_config.json"
+        )
+        self.denoiser: nn.Module = self._load("unet", dtype)
+        self.geometry = self._measure()
+
+    def sites(self, role: Role) -> tuple[Site, ...]:
+        """See `Base.sites`: identity at spatial cross-attention, motion at all of every temporal block."""
+        return sites_of(self.denoiser, role)
+
+    @torch.no_grad()
+    def encode_video(self, video: Tensor) -> Tensor:
+        """See `Base.encode_video`.
+
+        Differs: the posterior's mean, where the reference draws from it anew each step; its spread is below a
+        hundredth of the latents', and a mean can be encoded once.
+        """
+        frames = video.to(self.device, torch.float32).transpose(1, 2).flatten(0, 1)
+        latents = torch.cat(
+            [self._vae.encode(part).latent_dist.mean for part in frames.split(SLICE_FRAMES)]
+        )
+        scaled = latents * self._vae.config.scaling_factor
+        encoded: Tensor = scaled.unflatten(0, (video.shape[0], -1)).transpose(1, 2)
+        return encoded
+
+    @torch.no_grad()
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """See `Base.decode_video`."""
+        scaled = latents.to(self.device, torch.float32) / self._vae.config.scaling_factor
+        frames = scaled.transpose(1, 2).flatten(0, 1)
+        pixels = torch.cat([self._vae.decode(part).sample for part in frames.split(SLICE_FRAMES)])
+        video: Tensor = pixels.clamp(-1, 1).unflatten(0, (latents.shape[0], -1)).transpose(1, 2)
+        return video
+
+    def encode_text(self, prompts: Sequence[str], words: Mapping[str, Tensor]) -> Tensor:
+        """See `Base.encode_text`."""
+        rows = [self._ids(prompt, tuple(words)) for prompt in prompts]
+        ids = torch.tensor([row for row, _ in rows], device=self.device)
+        places = [
+            (sample, place, words[token])
+            for sample, (_, found) in enumerate(rows)
+            for place, token in found.items()
+        ]
+        with _vectors_placed(self._text.get_input_embeddings(), places):
+            mask = ids.ne(self._pad_id) if self._masks_padding else None
+            features: Tensor = self._text(ids, attention_mask=mask)[0]
+        return features
+
+    def word_vectors(self, text: str) -> Tensor:
+        """See `Base.word_vectors`."""
+        ids = self._tokenizer(text, add_special_tokens=False).input_ids
+        if not ids:
+            raise RecipeError(f"the class word {text!r} has no token in this base")
+        table: Tensor = self._text.get_input_embeddings().weight
+        return table[torch.tensor(ids, device=table.device)].detach()
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """See `Base.encode_image`."""
+        tower, mean, std = self._image_tower
+        side = tower.config.image_size
+        pixels = images.to(self.device, torch.float32) / 2 + 0.5
+        pixels = interpolate(
+            pixels, size=(side, side), mode="bicubic", antialias=True, align_corners=False
+        ).clamp(0, 1)
+        features: Tensor = tower((pixels - mean) / std).image_embeds
+        return features
+
+    def denoise(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        """See `Base.denoise`."""
+        prediction: Tensor = self.denoiser(
+            latents.to(self.dtype), timesteps, text.to(self.dtype), return_dict=False
+        )[0]
+        return prediction
+
+    def checkpoint_gradients(self) -> None:
+        """See `Base.checkpoint_gradients`; diffusers' own switch raises for this class."""
+        unet: Any = self.denoiser
+        for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+            _recompute(block)
+
+    def _measure(self) -> Geometry:
+        card, folder = self.location.card.video, self.location.folder
+        vae = _read_json(folder / "vae" / "config.json")
+        text = _read_json(folder / "text_encoder" / "config.json")
+        tower = self.location.image_tower
+        unet: Any = self.denoiser
+        return Geometry(
+            frames=card.frames,
+            fps=card.fps,
+            height_px=card.height_px,
+            width_px=card.width_px,
+            latent_channels=unet.config.in_channels,
+            latent_scale=2 ** (len(vae["block_out_channels"]) - 1),
+            text_length=text.get("max_position_embeddings", 77),
+            text_width=unet.config.cross_attention_dim,
+            image_width=_projection_width(tower) if tower else None,
+        )
+
+    @cached_property
+    def _vae(self) -> Any:
+        return self._load("vae", torch.float32)
+
+    @cached_property
+    def _text(self) -> Any:
+        return self._load("text_encoder", self.dtype)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._load("tokenizer", None)
+
+    @cached_property
+    def _image_tower(self) -> tuple[Any, Tensor, Tensor]:
+        """The tower with its mean and standard deviation, (3, 1, 1), of pixels in [0, 1]."""
+        folder = self.location.image_tower
+        if folder is None:
+            raise BaseInvalidError(
+                f"base {self.location.id} has no image tower, which appearance guidance needs",
+                hint="name one: --image-tower laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            )
+        facts = folder / "preprocessor_config.json"
+        found = _read_json(facts) if facts.is_file() else {}
+        mean, std = (
+            torch.tensor(found.get(name, default), device=self.device)[:, None, None]
+            for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
+        )
+        return self._load("image_encoder", torch.float32, folder), mean, std
+
+    @cached_property
+    def _pad_id(self) -> int:
+        return int(self._tokenizer.pad_token_id)
+
+    @cached_property
+    def _masks_padding(self) -> bool:
+        return bool(getattr(self._text.config, "use_attention_mask", False))
+
+    def _ids(self, prompt: str, tokens: tuple[str, ...]) -> tuple[list[int], dict[int, str]]:
+        """Padded ids of ``prompt``, and the token that stands at each place of a learned word."""
+        ids, places = [self._tokenizer.bos_token_id], dict[int, str]()
+        for piece in _split(prompt, tokens):
+            if piece in tokens:
+                places[len(ids)] = piece
+                ids.append(self._tokenizer.unk_token_id or 0)
+            else:
+                ids += self._tokenizer(piece, add_special_tokens=False).input_ids
+        ids.append(self._tokenizer.eos_token_id)
+        limit = min(self.geometry.text_length, self._tokenizer.model_max_length)
+        if len(ids) > limit:
+            raise RecipeError(
+                f"the prompt has {len(ids) - 2} tokens; this base reads {limit - 2}: {prompt!r}",
+                hint="shorten the prompt or the motion's caption",
+            )
+        return ids + [self._pad_id] * (limit - len(ids)), places
+
+    def _load(self, part: str, dtype: torch.dtype | None, folder: Path | None = None) -> Any:
+        """One part of the base, frozen, in eval mode, on the device.
+
+        Raises:
+            BaseInvalidError: its folder is missing or cannot be loaded.
+        """
+        folder = folder or self.location.folder / part
+        if not folder.is_dir():
+            raise BaseInvalidError(f"base {self.location.id} has no {part}: {folder} is missing")
+        try:
+            loaded = LOADERS[part](folder, dtype)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BaseInvalidError(f"{folder} cannot be loaded: {reason}") from error
+        if isinstance(loaded, nn.Module):
+            loaded.requires_grad_(False).eval().to(self.device)
+        return loaded
+
+
+def sites_of(denoiser: nn.Module, role: Role) -> tuple[Site, ...]:
+    """The sites of a UNet3D, real or on the meta device, in the order of the forward pass.
+
+    Paper: arXiv 2312.04433, section 3: identity parallel to spatial cross-attention, motion parallel to both
+    self-attentions and the feed-forward of every temporal transformer, the first one (`transformer_in`) included.
+    """
+    return tuple(
+        Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", block.norm1.weight.shape[0])
+        for path, block in _transformer_blocks(denoiser)
+        if _is_temporal(path) == (role == "motion")
+        for read, write in SITES[role]
+    )
+
+
+# (read, write) inside a BasicTransformerBlock.
+SITES: Mapping[Role, tuple[tuple[str, str], ...]] = {
+    "identity": (("norm2", "attn2"),),
+    "motion": (("norm1", "attn1"), ("norm2", "attn2"), ("norm3", "ff")),
+}
+
+
+def _transformer_blocks(denoiser: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Path and block of every transformer, entry first, then down, mid and up."""
+    from diffusers.models.attention import BasicTransformerBlock
+
+    found = [
+        (path, block)
+        for path, block in denoiser.named_modules()
+        if isinstance(block, BasicTransformerBlock)
+    ]
+    order = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
+    return iter(sorted(found, key=lambda item: order.index(item[0].split(".")[0])))
+
+
+def _is_temporal(path: str) -> bool:
+    return "temp_attentions" in path or path.startswith("transformer_in")
+
+
+def _load_unet(folder: Path, dtype: torch.dtype | None) -> Any:
+    from diffusers import UNet3DConditionModel
+
+    return UNet3DConditionModel.from_pretrained(folder, torch_dtype=dtype, **_only_safe(folder))
+
+
+def _load_vae(folder: Path, dtype: torch.dtype | None) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, **_only_safe(folder))
+
+
+def _load_text(folder: Path, dtype: torch.dtype | None) -> Any:
+    from transformers import CLIPTextModel
+
+    return CLIPTextModel.from_pretrained(folder, dtype=dtype, **_only_safe(folder))
+
+
+def _load_tokenizer(folder: Path, _dtype: torch.dtype | None) -> Any:
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _load_image_tower(folder: Path, dtype: torch.dtype | None) -> Any:
+    from transformers import CLIPVisionModelWithProjection
+
+    return CLIPVisionModelWithProjection.from_pretrained(folder, dtype=dtype, **_only_safe(folder))
+
+
+LOADERS: Mapping[str, Callable[[Path, torch.dtype | None], Any]] = {
+    "unet": _load_unet,
+    "vae": _load_vae,
+    "text_encoder": _load_text,
+    "tokenizer": _load_tokenizer,
+    "image_encoder": _load_image_tower,
+}
+
+
+def _only_safe(folder: Path) -> dict[str, Any]:
+    """Loading options: from this disk, never by pickle, the half-precision variant where it is the only one."""
+    whole = any("fp16" not in path.name for path in folder.glob("*.safetensors"))
+    half = any(folder.glob("*.fp16*.safetensors"))
+    variant = "fp16" if half and not whole else None
+    return {"local_files_only": True, "use_safetensors": True, "variant": variant}
+
+
+def _recompute(block: nn.Module) -> None:
+    """Make ``block`` forget its activations in training and compute them again in the backward pass."""
+    forward = block.forward
+
+    def again(*inputs: Any, **named: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*inputs, **named)
+        return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+    block.forward = again
+
+
+class _vectors_placed:  # noqa: N801  (reads as a with-statement)
+    """While open, the token table answers with learned vectors at the given places."""
+
+    def __init__(self, table: nn.Module, places: Sequence[tuple[int, int, Tensor]]) -> None:
+        self._table, self._places = table, places
+
+    def __enter__(self) -> None:
+        self._handle = self._table.register_forward_hook(self._place)
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.remove()
+
+    def _place(self, _module: nn.Module, _inputs: tuple[Any, ...], looked_up: Tensor) -> Tensor:
+        if not self._places:
+            return looked_up
+        samples, positions, vectors = zip(*self._places, strict=True)
+        at = (torch.tensor(samples), torch.tensor(positions))
+        return looked_up.index_put(at, torch.stack(vectors).to(looked_up))
+
+
+def _split(prompt: str, tokens: tuple[str, ...]) -> list[str]:
+    """The prompt cut at the learned words, which stay as pieces of their own."""
+    if not tokens:
+        return [prompt]
+    longest_first = sorted(tokens, key=len, reverse=True)
+    cut = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", prompt)
+    return [piece for piece in cut if piece]
+
+
+def _projection_width(tower: Path) -> int:
+    """Width of the tower's projected vector; a whole CLIP's config keeps it at the top too."""
+    config = _read_json(tower / "config.json")
+    return int(config.get("projection_dim") or config["vision_config"]["projection_dim"])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BaseInvalidError: it is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise BaseInvalidError(f"{path} is not a JSON object")
+    return found

@@ -1,0 +1,80 @@
+"""Where and in what precision to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from engine.errors import DeviceError, MemoryExhaustedError
+from engine.recipe import Precision
+
+DTYPES: Mapping[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        DeviceError: it is not here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(
+            f"no device is called {name!r}", hint="auto, cpu, cuda, cuda:N or mps"
+        ) from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device {name} is not here: {torch.cuda.device_count()} CUDA devices are visible",
+            hint="--device auto takes what there is",
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device mps is not here", hint="--device auto takes what there is")
+    return device
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """``auto`` becomes bf16 where the device computes it natively, else fp32.
+
+    Raises:
+        DeviceError: the device does not compute in the precision asked for.
+    """
+    if precision == "auto":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise DeviceError("fp16 cannot be used on the CPU", hint="--precision bf16 or fp32")
+    return precision
+
+
+def use_threads(threads: int) -> int:
+    """Compute with ``threads`` CPU threads, 0 leaving torch's choice; returns the number in use."""
+    if threads:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+@contextmanager
+def explain_memory(doing: str) -> Iterator[None]:
+    """Turn a device's out-of-memory while ``doing`` something into one clear error.
+
+    Raises:
+        MemoryExhaustedError: in its place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        raise MemoryExhaustedError(
+            f"out of memory while {doing}",
+            hint="smaller: --frames, --batch or --size; or --precision bf16",
+        ) from error

@@ -1,0 +1,1 @@
+"""The formulas: noise and targets, guidance, sampling."""

@@ -1,0 +1,111 @@
+"""Photos and clips as the base sees them, encoded once a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from engine.bases.protocol import Base
+from engine.media.clips import Clip, frame_clip
+from engine.media.photos import PhotoSet, frame_photo
+from engine.progress import Note, Progress, StageAdvanced, StageEnded, StageStarted
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPhotos:
+    """A subject's photos.
+
+    Attributes:
+        latents: (n, c, 1, h, w), videos of one frame.
+        masks: (n, 1, 1, h, w) in [0, 1] at the latents' size, or None.
+        appearance: (n, d), or None where the base has no image tower.
+    """
+
+    latents: Tensor
+    masks: Tensor | None
+    appearance: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedClip:
+    """A motion's clip: ``latents`` (c, f, h, w) and the ``appearance`` of each frame, (f, d)."""
+
+    latents: Tensor
+    appearance: Tensor
+
+
+def encode_photos(base: Base, photos: PhotoSet, progress: Progress) -> EncodedPhotos:
+    """Frame every photo for the base and encode it."""
+    size = base.geometry.height_px, base.geometry.width_px
+    started = time.monotonic()
+    progress(StageStarted("encode photos", 1))
+    framed = [frame_photo(photo, *size) for photo in photos.photos]
+    for note in (note for _, _, note in framed if note):
+        progress(Note(note))
+    images = torch.stack([to_unit(pixels) for pixels, _, _ in framed])
+    latents = base.encode_video(images[:, :, None])
+    encoded = EncodedPhotos(
+        latents,
+        masks_at(latents.shape[-2:], [mask for _, mask, _ in framed], latents.device),
+        base.encode_image(images) if base.geometry.image_width else None,
+    )
+    progress(StageAdvanced("encode photos", 1, 1))
+    progress(StageEnded("encode photos", time.monotonic() - started))
+    return encoded
+
+
+def encode_clips(base: Base, clips: Sequence[Clip], progress: Progress) -> tuple[EncodedClip, ...]:
+    """Frame every clip for the base and encode all its frames.
+
+    Raises:
+        BaseInvalidError: the base has no image tower.
+    """
+    size = base.geometry.height_px, base.geometry.width_px
+    started = time.monotonic()
+    progress(StageStarted("encode clips", len(clips)))
+    encoded = []
+    for number, clip in enumerate(clips, 1):
+        frames = to_unit(frame_clip(clip, *size))
+        latents = base.encode_video(frames.transpose(0, 1)[None])[0]
+        encoded.append(EncodedClip(latents, base.encode_image(frames)))
+        progress(StageAdvanced("encode clips", number, len(clips)))
+    progress(StageEnded("encode clips", time.monotonic() - started))
+    return tuple(encoded)
+
+
+def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 (…, h, w, 3) to fp32 (…, 3, h, w) in [-1, 1]."""
+    return torch.from_numpy(pixels).movedim(-1, -3).to(torch.float32) / 127.5 - 1
+
+
+def to_pixels(video: Tensor) -> NDArray[np.uint8]:
+    """(3, f, h, w) in [-1, 1] to uint8 (f, h, w, 3)."""
+    levels = ((video.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    pixels: NDArray[np.uint8] = levels.permute(1, 2, 3, 0).cpu().numpy()
+    return pixels
+
+
+def masks_at(
+    size: Sequence[int], masks: Sequence[NDArray[Any] | None], device: torch.device
+) -> Tensor | None:
+    """Masks by area at ``size``, (n, 1, 1, h, w) in [0, 1], or None where no photo has one.
+
+    A photo without a mask beside photos with one counts whole.
+    """
+    if all(mask is None for mask in masks):
+        return None
+    shrunk = [
+        torch.ones(1, 1, *size)
+        if mask is None
+        else interpolate(torch.from_numpy(mask)[None, None] / 255, size=tuple(size), mode="area")
+        for mask in masks
+    ]
+    return torch.stack(shrunk).to(device)

@@ -1,0 +1,145 @@
+"""The one optimisation loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engine.device import explain_memory
+from engine.diffusion.objective import draw_order
+from engine.errors import DivergedError, RecipeError
+from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One sample of one update: ``step`` from 0, its ``place`` in the batch, the ``item`` it takes."""
+
+    step: int
+    place: int
+    item: int
+
+
+class Objective(Protocol):
+    """A module whose forward gives one loss a draw, (len(draws),)."""
+
+    def __call__(self, draws: Sequence[Draw]) -> Tensor:
+        """The losses; gradients reach what is learned and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """One stage of learning.
+
+    Attributes:
+        stage: its name for people.
+        steps: optimiser updates.
+        items: number of photos or clips to draw from.
+        batch: samples an update.
+        accumulate: parts in which a batch is computed; it divides the batch.
+        lr: AdamW's rate, constant.
+        weight_decay: AdamW's.
+        clip_norm: largest norm of the whole gradient.
+        seed: key of every draw.
+    """
+
+    stage: str
+    steps: int
+    items: int
+    batch: int
+    accumulate: int
+    lr: float
+    weight_decay: float
+    clip_norm: float
+    seed: int
+
+
+def open_accelerator(device: torch.device, precision: str) -> Any:
+    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    # Its state is one for the process and refuses a second precision; learning two adapters in a row is one process.
+    AcceleratorState._reset_state()  # noqa: SLF001
+    PartialState._reset_state()  # noqa: SLF001
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    mixed = "no" if precision == "fp32" else precision
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+
+
+def fit(
+    objective: nn.Module,
+    plan: FitPlan,
+    accelerator: Any,
+    progress: Progress,
+) -> list[float]:
+    """Minimise the mean loss of ``objective``; returns the loss of every update.
+
+    Raises:
+        RecipeError: ``accumulate`` does not divide ``batch``.
+        DivergedError: a loss is not a finite number; what was learned is to be thrown away.
+    """
+    if plan.batch % plan.accumulate:
+        raise RecipeError(
+            f"accumulate is {plan.accumulate}; it must divide batch, which is {plan.batch}"
+        )
+    learned = [p for p in objective.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=plan.lr, weight_decay=plan.weight_decay)
+    objective, optimiser = accelerator.prepare(objective, optimiser)
+    started = time.monotonic()
+    progress(StageStarted(plan.stage, plan.steps))
+    losses = []
+    for step in range(plan.steps):
+        with explain_memory(plan.stage):
+            losses.append(_update(objective, optimiser, plan, step, accelerator))
+        progress(StageAdvanced(plan.stage, step + 1, plan.steps, losses[-1]))
+    progress(StageEnded(plan.stage, time.monotonic() - started))
+    return losses
+
+
+def last_tenth(losses: Sequence[float]) -> float:
+    """Mean of the last tenth of the losses, the last one at least; 0 where there are none."""
+    tail = losses[-max(1, len(losses) // 10) :]
+    return sum(tail) / len(tail) if tail else 0.0
+
+
+def draws_of(plan: FitPlan, step: int) -> list[Draw]:
+    """The draws of one update, walking through all items before any comes again."""
+    first = step * plan.batch
+    return [
+        Draw(step, place, draw_order(plan.seed, first + place, plan.items))
+        for place in range(plan.batch)
+    ]
+
+
+def _update(
+    objective: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    plan: FitPlan,
+    step: int,
+    accelerator: Any,
+) -> float:
+    """One optimiser update over the batch, part by part; returns its mean loss."""
+    draws = draws_of(plan, step)
+    size = plan.batch // plan.accumulate
+    total = 0.0
+    for first in range(0, plan.batch, size):
+        with accelerator.autocast():
+            loss = objective(draws[first : first + size]).sum() / plan.batch
+        accelerator.backward(loss)
+        total += float(loss.detach())
+    if not math.isfinite(total):
+        raise DivergedError(
+            f"{plan.stage}: the loss of step {step + 1} is {total}", hint="a lower --lr"
+        )
+    accelerator.clip_grad_norm_(objective.parameters(), plan.clip_norm)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return total

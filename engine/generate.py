@@ -1,0 +1,263 @@
+"""Making a video: a frozen base, any number of subjects and motions added to it, one sampling loop.
+
+Paper: arXiv 2312.04433, sections 3.3 and 4.1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.adapters.bank import Bank, Condition
+from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, fit_bank, load_adapter
+from engine.bases import BaseLocation, open_base
+from engine.bases.protocol import Base
+from engine.device import (
+    DTYPES,
+    explain_memory,
+    resolve_device,
+    resolve_precision,
+    use_threads,
+)
+from engine.diffusion.sampling import draw_start, halves_of, sample
+from engine.encode import to_pixels
+from engine.errors import IncompatibleError, RecipeError
+from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
+from engine.recipe import GenerateRecipe, Precision
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """An adapter's file and the weight it is used with: 1 is what was learned, 0 the base bit for bit."""
+
+    file: Path
+    kind: Kind
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    """A bank on the denoiser, with the strengths its recipe asks for when it is a motion."""
+
+    bank: Bank
+    adapter: Adapter
+
+
+class Generator:
+    """A base with adapters attached, kept loaded for any number of videos."""
+
+    def __init__(
+        self,
+        *,
+        base: Base,
+        device: torch.device,
+        words: Mapping[str, Tensor],
+        plain: Mapping[str, str],
+        attached: Sequence[_Attached],
+        appearance: Tensor | None,
+        progress: Progress,
+    ) -> None:
+        """Use `open_generator`."""
+        self._base, self._device, self._words, self._plain = base, device, words, plain
+        self._attached, self._appearance, self._progress = attached, appearance, progress
+
+    @torch.no_grad()
+    def sample(self, recipe: GenerateRecipe) -> NDArray[np.uint8]:
+        """The video of ``recipe``: uint8 (f, h, w, 3). The same recipe gives the same bytes.
+
+        Raises:
+            RecipeError: a size or number of steps that the base cannot make, or a prompt too long.
+            MemoryExhaustedError: the device is too small.
+        """
+        use_threads(recipe.threads)
+        with explain_memory("generating"):
+            return self._sample(recipe)
+
+    def _sample(self, recipe: GenerateRecipe) -> NDArray[np.uint8]:
+        noise = draw_start(self._latent_shape(recipe), recipe.seed).to(self._device)
+        text = self._encode_prompts(recipe)
+        self._set_appearance(recipe)
+        started = time.monotonic()
+        self._progress(StageStarted("generate", recipe.steps))
+        steps = sample(
+            lambda latents, timesteps: self._base.denoise(latents, timesteps, text),
+            self._base.scheduler_config,
+            noise,
+            sampler=recipe.sampler,
+            steps=recipe.steps,
+            guidance=recipe.guidance,
+        )
+        latents = deque(self._watch(steps, recipe.steps), maxlen=1).pop()
+        pixels = to_pixels(self._base.decode_video(latents)[0])
+        self._progress(StageEnded("generate", time.monotonic() - started))
+        return pixels
+
+    def _watch(self, steps: Iterator[Tensor], total: int) -> Iterator[Tensor]:
+        for number, latents in enumerate(steps, 1):
+            self._progress(StageAdvanced("generate", number, total))
+            yield latents
+
+    def _latent_shape(self, recipe: GenerateRecipe) -> tuple[int, int, int, int, int]:
+        geometry = self._base.geometry
+        scale = geometry.latent_scale
+        for side, pixels in (("height", recipe.height_px), ("width", recipe.width_px)):
+            if pixels % scale:
+                raise RecipeError(
+                    f"{side} is {pixels} px; this base makes multiples of {scale}",
+                    hint=f"{pixels // scale * scale or scale} or {-(-pixels // scale) * scale}",
+                )
+        return (
+            1,
+            geometry.latent_channels,
+            recipe.frames,
+            recipe.height_px // scale,
+            recipe.width_px // scale,
+        )
+
+    def _encode_prompts(self, recipe: GenerateRecipe) -> Tensor:
+        """Text features (halves, l, d), the unconditional half first."""
+        prompts = [recipe.negative, recipe.prompt][-halves_of(recipe.guidance) :]
+        for token, phrase in self._plain.items():
+            prompts = [prompt.replace(token, phrase) for prompt in prompts]
+        return self._base.encode_text(prompts, self._words)
+
+    def _set_appearance(self, recipe: GenerateRecipe) -> None:
+        """Give every motion the appearance vector, with the strengths of both halves of guidance."""
+        for held in self._attached:
+            if held.adapter.facts.condition_width is None:
+                continue
+            halves = self._strengths(recipe, held.adapter)[-halves_of(recipe.guidance) :]
+            strength = torch.tensor(halves, device=self._device, dtype=self._bank_dtype(held.bank))
+            vector = self._vector(held.adapter.facts.condition_width).to(strength)
+            held.bank.condition = Condition(vector.expand(len(halves), -1), strength)
+
+    def _strengths(self, recipe: GenerateRecipe, adapter: Adapter) -> tuple[float, float]:
+        """Unconditional and conditional: what the caller says, else what the motion was learned for."""
+        learned = adapter.facts.recipe
+        uncond, cond = recipe.appearance_uncond, recipe.appearance_cond
+        return (
+            learned["appearance_uncond"] if uncond is None else uncond,
+            learned["appearance_cond"] if cond is None else cond,
+        )
+
+    def _vector(self, width: int) -> Tensor:
+        """The subjects' look, (1, d), or the zeros that stood for a dropped image in learning."""
+        if self._appearance is None:
+            return torch.zeros(1, width, device=self._device)
+        return self._appearance[None]
+
+    def _bank_dtype(self, bank: Bank) -> torch.dtype:
+        return next(bank.parameters()).dtype
+
+
+@contextmanager
+def open_generator(
+    location: BaseLocation,
+    uses: Sequence[AdapterUse],
+    *,
+    precision: Precision = "auto",
+    device: str = "auto",
+    progress: Progress = ignore,
+) -> Iterator[Generator]:
+    """Open the base with the adapters attached; on leaving they are taken off again.
+
+    Raises:
+        DeviceError: the device or the precision is not to be had.
+        BaseInvalidError: the base cannot be loaded.
+        IntegrityError: an adapter's file is damaged.
+        IncompatibleError: an adapter is of another kind or base, or two subjects share a word.
+    """
+    adapters = [(use, _checked(use, location)) for use in uses]
+    _refuse_shared_words([adapter for _, adapter in adapters])
+    where = resolve_device(device)
+    dtype = DTYPES[resolve_precision(precision, where)]
+    base = open_base(location, device=where, dtype=dtype)
+    with ExitStack() as stack:
+        attached = []
+        for use, adapter in adapters:
+            bank = fit_bank(adapter, base).requires_grad_(requires_grad=False).to(where, dtype)
+            bank.weight = use.weight
+            if use.weight != 0.0:
+                stack.enter_context(bank.attached(base.denoiser))
+                attached.append(_Attached(bank, adapter))
+        words = {token: vector.to(where) for token, vector in _words(adapters).items()}
+        yield Generator(
+            base=base,
+            device=where,
+            words=words,
+            plain=_plain(adapters),
+            attached=attached,
+            appearance=_look(adapters, where),
+            progress=progress,
+        )
+
+
+def _checked(use: AdapterUse, location: BaseLocation) -> Adapter:
+    """The adapter, if it is of its kind and of this base."""
+    adapter = load_adapter(use.file)
+    facts = adapter.facts
+    if facts.kind != use.kind:
+        raise IncompatibleError(f"{use.file} is a {facts.kind}, not a {use.kind}")
+    if facts.base.fingerprint != location.fingerprint:
+        raise IncompatibleError(
+            f"the {use.kind} {use.file.name} was learned on {facts.base.id}"
+            f" ({facts.base.fingerprint[:12]}), the base here is {location.id}"
+            f" ({location.fingerprint[:12]})",
+            hint="learn it again on this base, or name the base it was learned on",
+        )
+    return adapter
+
+
+def _refuse_shared_words(adapters: Sequence[Adapter]) -> None:
+    """No token may stand for two subjects."""
+    tokens = [adapter.facts.token for adapter in adapters if adapter.facts.token]
+    for token in tokens:
+        if tokens.count(token) > 1:
+            raise IncompatibleError(f"two subjects share the word {token}")
+
+
+def _words(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, Tensor]:
+    """The learned vectors by token, of every subject whose weight is not 0."""
+    return {
+        adapter.facts.token: adapter.tensors[WORD]
+        for use, adapter in adapters
+        if use.weight != 0.0 and WORD in adapter.tensors
+    }
+
+
+def _plain(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, str]:
+    """The class words by token, of every subject whose weight is 0: its prompt is the base's own."""
+    return {
+        adapter.facts.token: adapter.facts.phrase
+        for use, adapter in adapters
+        if use.weight == 0.0 and adapter.facts.token
+    }
+
+
+def _look(adapters: Sequence[tuple[AdapterUse, Adapter]], device: torch.device) -> Tensor | None:
+    """The appearance vector (d,) of the subjects in use: of each its most typical photo, then their mean.
+
+    Paper: one of the subject's photos.
+    Differs: the photo nearest to the mean of all, so that a seed does not choose a bad one.
+    """
+    looks = [
+        _most_typical(adapter.tensors[APPEARANCE])
+        for use, adapter in adapters
+        if APPEARANCE in adapter.tensors and use.weight != 0.0
+    ]
+    return torch.stack(looks).mean(dim=0).to(device) if looks else None
+
+
+def _most_typical(features: Tensor) -> Tensor:
+    """Of (n, d) the row nearest to their mean."""
+    distance = (features - features.mean(dim=0)).square().sum(dim=1)
+    return features[distance.argmin()]

@@ -1,0 +1,104 @@
+"""Learning a motion: conditioned bottlenecks at every temporal layer, with appearance guidance.
+
+The learned word and the identity adapter of any subject are absent, so that any subject goes with any motion later.
+
+Paper: arXiv 2312.04433, section 3.2.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.adapters.bank import Bank, fresh_bank
+from engine.adapters.files import InputFact
+from engine.bases import BaseLocation
+from engine.diffusion.learning import MotionObjective
+from engine.encode import EncodedClip, encode_clips
+from engine.errors import RecipeError
+from engine.fit import FitPlan, fit, last_tenth
+from engine.learned import Learned, write_learned
+from engine.media.clips import Clip
+from engine.progress import Progress, ignore
+from engine.recipe import MotionRecipe
+from engine.workbench import Workbench, open_workbench
+
+
+def learn_motion(
+    recipe: MotionRecipe,
+    clips: Sequence[Clip],
+    location: BaseLocation,
+    folder: Path,
+    *,
+    device: str = "auto",
+    progress: Progress = ignore,
+) -> Learned:
+    """Learn the motion of ``clips`` and write its adapter into ``folder``.
+
+    Args:
+        recipe: how; its caption must not be empty, "auto" in it is resolved here.
+        clips: what, each at its own number of frames.
+        location: the base, which needs an image tower.
+        folder: an existing folder, which takes `adapter.safetensors`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        progress: told of every step.
+
+    Raises:
+        DeviceError: the device or the precision is not to be had.
+        BaseInvalidError: the base cannot be loaded or has no image tower.
+        RecipeError: the caption is empty or too long, or the batch cannot be used.
+        DivergedError: a loss is not finite.
+        OutputError: the adapter cannot be written.
+    """
+    if not recipe.caption.strip():
+        raise RecipeError("the caption is empty; it says in words what moves how")
+    started = time.monotonic()
+    bench = open_workbench(recipe, location, device)
+    seen = encode_clips(bench.base, clips, progress)
+    bank, losses = learn_bank(bench, seen, progress)
+    return write_learned(
+        folder,
+        kind="motion",
+        bench=bench,
+        bank=bank,
+        tensors=bank.tensors(),
+        token="",
+        phrase=recipe.caption,
+        inputs=[InputFact(clip.path.name, clip.digest) for clip in clips],
+        seconds=time.monotonic() - started,
+        metrics={"adapter_loss": last_tenth(losses)},
+    )
+
+
+def learn_bank(
+    bench: Workbench[MotionRecipe], seen: Sequence[EncodedClip], progress: Progress
+) -> tuple[Bank, list[float]]:
+    """The motion adapter and the loss of every update."""
+    base, recipe = bench.base, bench.recipe
+    bank = fresh_bank(
+        base.sites("motion"), recipe.width_ratio, base.geometry.image_width, seed=recipe.seed
+    ).to(bench.device)
+    text = base.encode_text(["", recipe.caption], {}).detach()
+    objective = MotionObjective(
+        base,
+        bank,
+        text,
+        seen,
+        recipe.seed,
+        text_drop=recipe.text_drop,
+        image_drop=recipe.image_drop,
+    )
+    plan = FitPlan(
+        stage="learn the motion",
+        steps=recipe.steps,
+        items=len(seen),
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        seed=recipe.seed,
+    )
+    with bank.attached(base.denoiser):
+        return bank, fit(objective, plan, bench.accelerator, progress)

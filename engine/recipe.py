@@ -1,0 +1,214 @@
+"""Recipes: everything that decides a result, as frozen values that can be written down and read back.
+
+A recipe holds no path, no device and no name. Values come from four places, the later winning: the paper's figures
+(the defaults here), the quality chosen, the base's own card, and what the caller sets.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine.errors import RecipeError
+
+Quality = Literal["draft", "standard", "max"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Sampler = Literal["ddim", "dpm++"]
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Strength = Annotated[float, Meta(ge=0.0, le=10.0)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
+
+
+class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a subject is learned: first the word, then the identity adapter with the word frozen.
+
+    Steps count optimiser updates; rates are AdamW's; ``batch`` counts photos an update and ``accumulate`` the parts
+    it is computed in. ``width_ratio`` is the bottleneck's hidden width over the stream's.
+
+    Paper: arXiv 2312.04433, section 3.1 and its implementation details.
+    Differs: adapter steps stand in the middle of the paper's 500 to 1000.
+    """
+
+    class_word: str = "object"
+    word_steps: Count = 3000
+    word_lr: Rate = 1e-4
+    adapter_steps: Count = 800
+    adapter_lr: Rate = 1e-5
+    batch: PositiveInt = 4
+    accumulate: PositiveInt = 1
+    clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
+    width_ratio: Annotated[float, Meta(gt=0.0, le=4.0)] = 0.5
+    checkpointing: bool = True
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+
+
+class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a motion is learned: the motion adapter, with appearance guidance.
+
+    ``text_drop`` and ``image_drop`` are the probabilities with which a sample's caption becomes the empty prompt and
+    its appearance vector zeros. ``appearance_cond`` and ``appearance_uncond`` are the strengths that `generate` uses
+    by default in the two halves of guidance. ``start_s`` and ``end_s`` say which part of each clip is taken.
+
+    Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
+    """
+
+    caption: str = ""
+    steps: Count = 1500
+    lr: Rate = 1e-5
+    batch: PositiveInt = 1
+    accumulate: PositiveInt = 1
+    text_drop: Probability = 0.5
+    image_drop: Probability = 0.5
+    appearance_cond: Strength = 1.0
+    appearance_uncond: Strength = 1.0
+    frames: PositiveInt = 16
+    fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
+    start_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    end_s: Annotated[float, Meta(gt=0.0)] | None = None
+    clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
+    width_ratio: Annotated[float, Meta(gt=0.0, le=4.0)] = 0.5
+    checkpointing: bool = True
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+
+
+class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a video is made.
+
+    ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). An appearance strength of
+    None means what the motion's own recipe says; 0 leaves appearance out.
+
+    Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
+    Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's.
+    """
+
+    prompt: str
+    negative: str = ""
+    frames: PositiveInt = 16
+    fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
+    height_px: Annotated[int, Meta(ge=8, le=4096)] = 256
+    width_px: Annotated[int, Meta(ge=8, le=4096)] = 256
+    steps: PositiveInt = 25
+    guidance: Annotated[float, Meta(ge=0.0, le=100.0)] = 9.0
+    sampler: Sampler = "dpm++"
+    appearance_cond: Strength | None = None
+    appearance_uncond: Strength | None = None
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+
+
+# What a quality changes when the base's card says nothing; standard is the paper.
+SUBJECT_QUALITY: Mapping[str, Mapping[str, Any]] = {
+    "draft": {"word_steps": 600, "word_lr": 5e-4, "adapter_steps": 200, "adapter_lr": 5e-5},
+    "standard": {},
+    "max": {"adapter_steps": 1000},
+}
+MOTION_QUALITY: Mapping[str, Mapping[str, Any]] = {
+    "draft": {"steps": 300, "lr": 5e-5},
+    "standard": {},
+    "max": {"steps": 3000},
+}
+# Several clips: paper's second column.
+SEVERAL_CLIPS: Mapping[str, Any] = {
+    "steps": 600,
+    "batch": 2,
+    "image_drop": 0.0,
+    "appearance_uncond": 0.0,
+}
+
+R = TypeVar("R", SubjectRecipe, MotionRecipe, GenerateRecipe)
+
+
+def subject_recipe(
+    quality: Quality, card: Mapping[str, Any], settings: Mapping[str, Any]
+) -> SubjectRecipe:
+    """The recipe of a subject from the quality, the base's card and the caller's settings.
+
+    A setting ``steps`` is the total of both stages and is split in their proportion, each getting at least one.
+
+    Raises:
+        RecipeError: a setting's name or value cannot be used.
+    """
+    layers = _layers(SUBJECT_QUALITY, quality, card)
+    total = settings.get("steps")
+    rest = {name: value for name, value in settings.items() if name != "steps"}
+    recipe = build_recipe(SubjectRecipe, {**layers, **rest})
+    return recipe if total is None else split_steps(recipe, total)
+
+
+def motion_recipe(
+    quality: Quality, card: Mapping[str, Any], settings: Mapping[str, Any], *, clips: int = 1
+) -> MotionRecipe:
+    """The recipe of a motion from ``clips`` clips, the quality, the base's card and the caller's settings.
+
+    Raises:
+        RecipeError: a setting's name or value cannot be used.
+    """
+    several = SEVERAL_CLIPS if clips > 1 else {}
+    return build_recipe(
+        MotionRecipe, {**several, **_layers(MOTION_QUALITY, quality, card), **settings}
+    )
+
+
+def build_recipe(recipe_type: type[R], values: Mapping[str, Any]) -> R:
+    """A validated recipe of ``values``.
+
+    Raises:
+        RecipeError: naming the setting, the value, and the nearest known name or the range.
+    """
+    known = recipe_type.__struct_fields__
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+            raise RecipeError(f"unknown setting {name!r}", hint=hint)
+    try:
+        return msgspec.convert(dict(values), recipe_type)
+    except msgspec.ValidationError as error:
+        raise _teach(error, values) from error
+
+
+def split_steps(recipe: SubjectRecipe, total: int) -> SubjectRecipe:
+    """``recipe`` with ``total`` steps shared between its two stages in proportion, each at least 1.
+
+    Raises:
+        RecipeError: ``total`` is below 2.
+    """
+    if total < 2:
+        raise RecipeError(f"steps is {total}; a subject has two stages and needs at least 2")
+    planned = max(recipe.word_steps + recipe.adapter_steps, 1)
+    word = min(max(round(total * recipe.word_steps / planned), 1), total - 1)
+    return msgspec.structs.replace(recipe, word_steps=word, adapter_steps=total - word)
+
+
+def _layers(
+    qualities: Mapping[str, Mapping[str, Any]], quality: Quality, card: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The base's card has the last word on a quality; where it is silent the general table speaks."""
+    return dict(card.get(quality, qualities[quality]))
+
+
+def _teach(error: msgspec.ValidationError, values: Mapping[str, Any]) -> RecipeError:
+    """Tell msgspec's ``Expected `int` >= 1 - at `$.steps``` as one line with the setting and its value."""
+    reason, _, where = str(error).partition(" - at `$.")
+    name = where.rstrip("`")
+    if name not in values:
+        return RecipeError(str(error))
+    return RecipeError(
+        f"{name} is {values[name]!r}: {reason[0].lower()}{reason[1:].replace('`', '')}"
+    )
