@@ -1,0 +1,174 @@
+"""Writes that a power loss cannot half undo, and the disk's refusals as one kind of error."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from registry.errors import StorageError
+
+READ_ONLY = 0o444
+_WRITABLE_BITS = 0o222
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that says what was being done.
+
+    Raises:
+        StorageError: code ``storage.full``, ``storage.read_only`` or ``storage.failed``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(doing, error) from error
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The bytes of a file, or None where there is no such file.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _refusal(f"read {path}", error) from error
+
+
+def list_folder(path: Path) -> list[str]:
+    """The names in a folder, unsorted; none where there is no such folder.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    try:
+        return os.listdir(path)  # noqa: PTH208 - plain strings: this runs once a name of a long list
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _refusal(f"read {path}", error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, each on the disk before the next.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Put a folder's entries on the disk, where the system lets folders be opened at all."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return  # Windows: it keeps folder entries safe by itself
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary(folder: Path) -> Path:
+    """A path in ``folder`` that nobody else will choose."""
+    return folder / f"{os.getpid()}-{os.urandom(8).hex()}"
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet; it is on the disk and read-only when this returns.
+
+    Raises:
+        FileExistsError: it is there.
+        OSError: it cannot be written.
+    """
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    freeze(path)
+
+
+def probe(folder: Path) -> None:
+    """Try whether a file can be written in ``folder``; nothing stays.
+
+    Raises:
+        OSError: it cannot.
+    """
+    temp = temporary(folder)
+    temp.touch(exist_ok=False)
+    temp.unlink()
+
+
+def freeze(path: Path) -> None:
+    """Make a file read-only, where the file system knows permissions."""
+    with suppress(PermissionError):
+        path.chmod(READ_ONLY)
+
+
+def is_frozen(path: Path) -> bool:
+    """Whether a file's writing was finished: only then it was made read-only."""
+    return not path.stat().st_mode & _WRITABLE_BITS
+
+
+def replace(path: Path, data: bytes, folder: Path) -> None:
+    """Put ``data`` at ``path`` in one step, by way of a temporary file in ``folder``.
+
+    Raises:
+        OSError: it cannot be written; then ``path`` is as it was.
+    """
+    temp = temporary(folder)
+    try:
+        write_new(temp, data)
+        temp.replace(path)
+    finally:
+        temp.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line in a single write; on the disk when this returns.
+
+    The line brings its own line break in front as well: a torn line before it, left by a crash,
+    then stays a line of its own and cannot swallow this one. Readers skip empty lines.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    fresh = not path.exists()
+    data = b"\n" + line + b"\n"
+    with path.open("ab", buffering=0) as file:
+        if file.write(data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
+    if fresh:
+        sync_folder(path.parent)
+
+
+def whole_lines(data: bytes) -> list[bytes]:
+    """The lines that end in a line break and are not empty; a torn last one is left out."""
+    return [line for line in data.split(b"\n")[:-1] if line]
+
+
+def _refusal(doing: str, error: OSError) -> StorageError:
+    message = f"cannot {doing}: {error.strerror or error}"
+    if error.errno in _FULL:
+        hint = "free some space, or use a registry on another disk"
+        return StorageError(message, hint=hint, code="storage.full")
+    if error.errno in _REFUSED:
+        hint = "make the folder readable and writable, or use another registry"
+        return StorageError(message, hint=hint, code="storage.read_only")
+    return StorageError(message)

@@ -1,0 +1,76 @@
+"""What can go wrong in the registry, one class a kind of remedy, each with a stable code.
+
+A class stands for one exit code of the command line; ``code`` is narrower and append-only:
+
+- 2 InvalidError: ``ref.invalid ref.ambiguous ref.reserved draft.invalid registry.foreign``
+- 3 NotFoundError: ``ref.not_found ref.removed ref.collected tag.not_found file.not_found``
+- 4 ConflictError: ``tag.elsewhere removal.changed``
+- 5 IntegrityError: ``ref.disagree registry.damaged record.damaged tag.damaged manifest.missing
+  manifest.damaged blob.missing blob.damaged``
+- 6 IncompatibleError: ``registry.newer``
+- 7 StorageError: ``storage.failed storage.full storage.read_only``
+- 8 BusyError: ``registry.busy``
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Root of the registry's errors.
+
+    Attributes:
+        code: stable, append-only identifier such as ``ref.not_found``.
+        message: one line: what is wrong, with the value.
+        hint: what would do, or None.
+    """
+
+    code = "registry.failed"
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class InvalidError(RegistryError):
+    """A reference, name, tag, manifest or folder that the caller gave cannot be used."""
+
+    code = "ref.invalid"
+
+
+class NotFoundError(RegistryError):
+    """Nothing in the registry answers to the reference."""
+
+    code = "ref.not_found"
+
+
+class ConflictError(RegistryError):
+    """What was asked for contradicts what is there now."""
+
+    code = "tag.elsewhere"
+
+
+class IntegrityError(RegistryError):
+    """Stored bytes are not what was published, or two pins of one reference disagree."""
+
+    code = "record.damaged"
+
+
+class IncompatibleError(RegistryError):
+    """The registry, or something in it, was written by a newer version."""
+
+    code = "registry.newer"
+
+
+class StorageError(RegistryError):
+    """The disk refuses: full, read-only, no permission, not mounted."""
+
+    code = "storage.failed"
+
+
+class BusyError(RegistryError):
+    """Other writers did not give way in time."""
+
+    code = "registry.busy"

@@ -1,0 +1,165 @@
+"""Where things lie, and whether this version may read and write them.
+
+::
+
+    registry.toml                      schema, min_reader, min_writer
+    blobs/sha256/9a/9ac1…              read-only: weights, token embedding, preview
+    manifests/sha256/77/77b0….toml     read-only; the file name is the SHA-256 of the bytes
+    names/<kind>/<name>/v3             version record, or a tombstone after its removal
+    names/<kind>/<name>/tags/best      lines that set one tag
+    names/<kind>/<name>/log.ndjson     lines of what else happened to the name
+    tmp/                               same file system, so that a rename is atomic
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import disk
+from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.ref import Kind, check_name, check_tag, version_number
+
+SCHEMA = 1
+_HEADER = b"schema = 1\nmin_reader = 1\nmin_writer = 1\n"
+_ENTRIES = {"registry.toml", "blobs", "manifests", "names", "tmp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths of a registry's parts.
+
+    Attributes:
+        root: the registry's folder; it need not be there yet.
+    """
+
+    root: Path
+
+    @property
+    def header(self) -> Path:
+        """The file that says which versions may read and write."""
+        return self.root / "registry.toml"
+
+    @property
+    def tmp(self) -> Path:
+        """Folder of unfinished files."""
+        return self.root / "tmp"
+
+    def blob(self, digest: str) -> Path:
+        """Path of a file's bytes, by their 64 hex digits."""
+        return self.root / "blobs" / "sha256" / digest[:2] / digest
+
+    def manifest(self, digest: str) -> Path:
+        """Path of a manifest, by its 64 hex digits."""
+        return self.root / "manifests" / "sha256" / digest[:2] / f"{digest}.toml"
+
+    def name(self, kind: Kind, name: str) -> Path:
+        """Folder of a name."""
+        return self.root / "names" / kind / name
+
+    def record(self, kind: Kind, name: str, version: int) -> Path:
+        """Path of a version record."""
+        return self.root.joinpath("names", kind, name, f"v{version}")
+
+    def tag(self, kind: Kind, name: str, tag: str) -> Path:
+        """Path of a tag's lines."""
+        return self.root.joinpath("names", kind, name, "tags", tag)
+
+    def journal(self, kind: Kind, name: str) -> Path:
+        """Path of a name's journal."""
+        return self.root / "names" / kind / name / "log.ndjson"
+
+    def names(self, kind: Kind) -> list[str]:
+        """Every name with a folder, sorted; foreign files are passed over."""
+        return sorted(filter(_is_name, disk.list_folder(self.root / "names" / kind)))
+
+    def numbers(self, kind: Kind, name: str) -> list[int]:
+        """Every version number ever taken, ascending, removed ones included."""
+        entries = disk.list_folder(self.name(kind, name))
+        return sorted(number for entry in entries if (number := version_number(entry)))
+
+    def tags(self, kind: Kind, name: str) -> list[str]:
+        """Every tag that was ever set, sorted."""
+        return sorted(filter(_is_tag, disk.list_folder(self.name(kind, name) / "tags")))
+
+
+def default_root() -> Path:
+    """The registry's folder where nobody names another: under the user's data folder."""
+    import platformdirs
+
+    return platformdirs.user_data_path("dreamvideo", appauthor=False) / "registry"
+
+
+def check_readable(layout: Layout) -> None:
+    """A registry that is not there yet is readable, and empty.
+
+    Raises:
+        IncompatibleError: a newer version wrote it and older ones may not read it.
+        IntegrityError: ``registry.toml`` cannot be understood.
+        InvalidError: the folder is something else.
+    """
+    _check_header(layout, "min_reader")
+
+
+def make_writable(layout: Layout) -> None:
+    """Make what is missing of the folders and the header, if this version may write.
+
+    Raises:
+        IncompatibleError: a newer version wrote it and older ones may not write to it.
+        IntegrityError: ``registry.toml`` cannot be understood.
+        InvalidError: the folder is something else.
+        StorageError: the disk refuses.
+    """
+    is_complete = _check_header(layout, "min_writer")
+    with disk.storage_errors(f"write to the registry {layout.root}"):
+        disk.make_folder(layout.tmp)
+        if not is_complete:
+            # Every process writes these same bytes, so it does not matter whose rename is last.
+            disk.replace(layout.header, _HEADER, layout.tmp)
+
+
+def _check_header(layout: Layout, least: str) -> bool:
+    """Whether there is a header; the error if it forbids what is wanted."""
+    data = disk.read_bytes(layout.header)
+    if data == _HEADER:
+        return True
+    if not data:
+        _check_own(layout)
+        return False
+    import tomllib
+
+    try:
+        needed = tomllib.loads(data.decode())[least]
+    except (ValueError, KeyError) as error:
+        message = f"{layout.header} cannot be understood: {error}"
+        raise IntegrityError(message, code="registry.damaged") from error
+    if not isinstance(needed, int) or needed > SCHEMA:
+        doing = "read" if least == "min_reader" else "written to"
+        message = f"{layout.root} can only be {doing} by a version that knows schema {needed}"
+        raise IncompatibleError(f"{message}; this one knows {SCHEMA}", hint="update dv")
+    return True
+
+
+def _check_own(layout: Layout) -> None:
+    foreign = sorted(set(disk.list_folder(layout.root)) - _ENTRIES)
+    if foreign:
+        message = f"{layout.root} is no registry: no registry.toml, and it holds {foreign[0]!r}"
+        hint = "name an empty or a new folder"
+        raise InvalidError(message, hint=hint, code="registry.foreign")
+
+
+def _is_name(entry: str) -> bool:
+    return _passes(check_name, entry)
+
+
+def _is_tag(entry: str) -> bool:
+    return _passes(check_tag, entry)
+
+
+def _passes(check: Callable[[str], str], entry: str) -> bool:
+    try:
+        check(entry)
+    except InvalidError:
+        return False
+    return True

@@ -1,0 +1,199 @@
+"""Publishing: bytes first, then their manifest, then the version's number, then its tags.
+
+Correct without any lock. Bytes lie under their digest, so two writers of one digest write the same.
+The number is taken by a hard link, which fails where another process was first. Whatever step a
+process dies at, every version that was acknowledged stays readable, and nothing that was not
+acknowledged stands in its way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import disk, journal, manifest, record, tags
+from registry.digest import copy_hashed, hash_bytes
+from registry.errors import BusyError, IntegrityError, InvalidError, RegistryError
+from registry.journal import Entry
+from registry.layout import Layout, make_writable
+from registry.manifest import Draft, Manifest, StoredFile
+from registry.record import Adapter
+from registry.ref import Kind, check_name, check_tag
+
+_MOST_TRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What publishing did.
+
+    Attributes:
+        adapter: the new version.
+        same_as: earlier live versions of the name with the very same files, ascending.
+    """
+
+    adapter: Adapter
+    same_as: tuple[int, ...] = ()
+
+
+def publish(
+    layout: Layout,
+    kind: Kind,
+    name: str,
+    draft: Draft,
+    files: Mapping[str, Path],
+    *,
+    tag_names: Iterable[str] = (),
+) -> Published:
+    """Store files and their manifest as the next version of a name.
+
+    Args:
+        layout: of the registry, which is made where it is missing.
+        kind: subject or motion.
+        name: new or known.
+        draft: the manifest, as far as the caller knows it.
+        files: role of each file (``weights``, ``token``, ``preview``) and where it lies now; it is
+            copied.
+        tag_names: tags to set on the version; none of them may be set elsewhere.
+
+    Raises:
+        InvalidError: name, tag, draft or files cannot be used; nothing was published.
+        IncompatibleError: a newer version's registry; nothing was published.
+        StorageError: the disk refuses; the message says whether the version is published.
+        ConflictError: a tag is elsewhere; the version is published, and the message says so.
+    """
+    check_name(name)
+    wanted = [check_tag(tag) for tag in tag_names]
+    if not files:
+        raise InvalidError("nothing to publish: no files", code="draft.invalid")
+    make_writable(layout)
+    stored = [_store_file(layout, role, path) for role, path in sorted(files.items())]
+    whole = manifest.complete(draft, kind, journal.now(), stored)
+    data = manifest.encode(whole)
+    row = record.describe(whole, hash_bytes(data))
+    with disk.storage_errors(f"store the manifest of {name}"):
+        _store_manifest(layout, row.digest, data)
+        version = _take_number(layout, kind, name, record.encode(row))
+    adapter = Adapter(kind, name, version, row, tuple(sorted(wanted)))
+    try:
+        _put_again(layout, whole, data, files)
+        _announce(layout, adapter, wanted)
+    except RegistryError as error:
+        message = f"{name}:v{version} is published, but: {error.message}"
+        raise type(error)(message, hint=error.hint, code=error.code) from error
+    return Published(adapter, _same_content(layout, adapter))
+
+
+def _store_file(layout: Layout, role: str, source: Path) -> StoredFile:
+    """Copy a file to the place that its digest names, always: that heals a damaged copy there.
+
+    Raises:
+        StorageError: it cannot be read, or the disk refuses.
+    """
+    temp = disk.temporary(layout.tmp)
+    with disk.storage_errors(f"store {source}"):
+        try:
+            with source.open("rb", buffering=0) as reader, temp.open("xb") as writer:
+                digest, size_bytes = copy_hashed(reader, writer)
+                writer.flush()
+                os.fsync(writer.fileno())
+            disk.freeze(temp)
+            target = layout.blob(digest)
+            disk.make_folder(target.parent)
+            temp.replace(target)
+        finally:
+            temp.unlink(missing_ok=True)
+        disk.sync_folder(target.parent)
+    return StoredFile(role=role, digest=digest, size_bytes=size_bytes)
+
+
+def _store_manifest(layout: Layout, digest: str, data: bytes) -> None:
+    target = layout.manifest(digest)
+    disk.make_folder(target.parent)
+    disk.replace(target, data, layout.tmp)
+
+
+def _take_number(layout: Layout, kind: Kind, name: str, data: bytes) -> int:
+    """Write the record under the next free number; the version exists from here on."""
+    folder = layout.name(kind, name)
+    disk.make_folder(folder)
+    temp = disk.temporary(layout.tmp)
+    disk.write_new(temp, data)
+    try:
+        for _ in range(_MOST_TRIES):
+            version = max(layout.numbers(kind, name), default=0) + 1
+            if _link(temp, layout.record(kind, name, version), data):
+                disk.sync_folder(folder)
+                return version
+    finally:
+        temp.unlink(missing_ok=True)
+    hint = "wait for the other writers, or look at the file system"
+    raise BusyError(f"no number of {name} was free in {_MOST_TRIES} tries", hint=hint)
+
+
+def _link(temp: Path, target: Path, data: bytes) -> bool:
+    """Whether ``target`` is now this record; False where another process took the number."""
+    try:
+        target.hardlink_to(temp)
+    except FileExistsError:
+        # A network file system may lose its answer, try again, and meet its own first success.
+        return temp.stat().st_nlink > 1
+    except OSError:
+        return _write_in_place(target, data)
+    return True
+
+
+def _write_in_place(target: Path, data: bytes) -> bool:
+    """The way without hard links: readers pass over a record until it is whole.
+
+    Differs: not one step; a process killed between taking the number and writing leaves an
+    unfinished record, whose number is skipped.
+    """
+    try:
+        disk.write_new(target, data)
+    except FileExistsError:
+        return False
+    except OSError:
+        with suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _put_again(layout: Layout, whole: Manifest, data: bytes, files: Mapping[str, Path]) -> None:
+    """A collector that started before the record was there may have taken its bytes for orphans."""
+    digest = hash_bytes(data)
+    for file in whole.files:
+        if not layout.blob(file.digest).exists():
+            again = _store_file(layout, file.role, files[file.role])
+            if again.digest != file.digest:
+                message = f"{files[file.role]} changed while it was published"
+                raise IntegrityError(message, hint="publish it again", code="blob.missing")
+    if not layout.manifest(digest).exists():
+        with disk.storage_errors("store the manifest"):
+            _store_manifest(layout, digest, data)
+
+
+def _announce(layout: Layout, adapter: Adapter, wanted: Iterable[str]) -> None:
+    kind, name, version = adapter.kind, adapter.name, adapter.version
+    entry = Entry(
+        at=adapter.record.created, event="publish", version=version, digest=adapter.digest
+    )
+    journal.append(layout, kind, name, entry)
+    for tag in wanted:
+        tags.set_tag(layout, kind, name, tag, version, digest=adapter.digest, expect=tags.NOWHERE)
+
+
+def _same_content(layout: Layout, adapter: Adapter) -> tuple[int, ...]:
+    """Earlier versions with equal files; a damaged record is for others to complain about."""
+    same = []
+    for version in layout.numbers(adapter.kind, adapter.name):
+        with suppress(RegistryError):
+            row = record.read(layout.record(adapter.kind, adapter.name, version))
+            is_same = row and not row.removed and row.content == adapter.record.content
+            if is_same and version < adapter.version:
+                same.append(version)
+    return tuple(same)

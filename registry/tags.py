@@ -1,0 +1,141 @@
+"""Tags: words that people set on a version.
+
+A tag is a file of lines, each an attempt to set it. An attempt may say where the tag has to be for
+it to count; one that came too late stays in the file and counts for nothing. So the order of the
+lines alone decides, for every reader alike, and two writers need no lock: each appends, reads back,
+and sees whether it was first.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from registry import disk
+from registry.errors import ConflictError, IntegrityError
+from registry.journal import now
+from registry.layout import Layout
+from registry.ref import Kind
+
+NOWHERE = 0
+
+
+class Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An attempt to set a tag.
+
+    Attributes:
+        at: when, UTC, ISO 8601.
+        id: tells this attempt from all others.
+        version: where the tag goes; 0 takes it off.
+        digest: of that version.
+        expect: the version where it must be for this to count; 0: set nowhere; None: anywhere.
+    """
+
+    at: str
+    id: str
+    version: int
+    digest: str = ""
+    expect: int | None = None
+
+
+_decoder = msgspec.json.Decoder(Move)
+
+
+def read_moves(path: Path) -> list[Move]:
+    """The attempts that counted, in their order; none where there is no such file.
+
+    Raises:
+        IntegrityError: the last whole line is damaged, so nobody knows where the tag is.
+        StorageError: the file cannot be read.
+    """
+    lines = disk.whole_lines(disk.read_bytes(path) or b"")
+    moves = [_read_move(line) for line in lines]
+    if moves and moves[-1] is None:
+        message = f"the last line of {path} is damaged, so nobody knows where the tag is"
+        raise IntegrityError(message, hint="set it again with --move", code="tag.damaged")
+    return _effective([move for move in moves if move])
+
+
+def read_pointer(layout: Layout, kind: Kind, name: str, tag: str) -> Move | None:
+    """The move that put the tag where it is; None where it is set nowhere.
+
+    Raises:
+        IntegrityError: the tag's file is damaged.
+        StorageError: it cannot be read.
+    """
+    moves = read_moves(layout.tag(kind, name, tag))
+    return moves[-1] if moves and moves[-1].version != NOWHERE else None
+
+
+def survey(layout: Layout, kind: Kind, name: str) -> tuple[dict[str, int], list[str]]:
+    """Where each tag of a name is, and one line for each whose place nobody knows.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    pointers = {}
+    faults = []
+    for tag in layout.tags(kind, name):
+        try:
+            move = read_pointer(layout, kind, name, tag)
+        except IntegrityError as error:
+            faults.append(error.message)
+            continue
+        if move:
+            pointers[tag] = move.version
+    return pointers, faults
+
+
+def set_tag(
+    layout: Layout,
+    kind: Kind,
+    name: str,
+    tag: str,
+    version: int,
+    *,
+    digest: str = "",
+    expect: int | None = None,
+) -> None:
+    """Set a tag, or take it off with version 0; on the disk when this returns.
+
+    Raises:
+        ConflictError: the tag is not where it was expected.
+        StorageError: the disk refuses.
+    """
+    path = layout.tag(kind, name, tag)
+    own = Move(at=now(), id=os.urandom(8).hex(), version=version, digest=digest, expect=expect)
+    with disk.storage_errors(f"set the tag {name}:{tag}"):
+        disk.make_folder(path.parent)
+        disk.append_line(path, msgspec.json.encode(own))
+    moves = read_moves(path)
+    if own not in moves:
+        place = moves[-1].version if moves else NOWHERE
+        raise _elsewhere(name, tag, place)
+
+
+def _elsewhere(name: str, tag: str, version: int) -> ConflictError:
+    if version == NOWHERE:
+        return ConflictError(f"the tag {name}:{tag} is not set")
+    hint = "move it with --move, or choose another tag"
+    return ConflictError(f"the tag {name}:{tag} is already at v{version}", hint=hint)
+
+
+def _read_move(line: bytes) -> Move | None:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _effective(moves: list[Move]) -> list[Move]:
+    """Replay: an attempt counts where its expectation held at that moment."""
+    place = NOWHERE
+    counted = []
+    for move in moves:
+        if move.expect is None or move.expect == place:
+            counted.append(move)
+            place = move.version
+    return counted

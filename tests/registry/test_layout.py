@@ -1,0 +1,181 @@
+"""Laws of the registry's folder: where it may be, who may read it, what importing it costs."""
+
+from __future__ import annotations
+
+import doctest
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import registry
+from registry import (
+    IncompatibleError,
+    IntegrityError,
+    InvalidError,
+    Registry,
+    StorageError,
+    default_root,
+    disk,
+    open_registry,
+)
+
+
+def test_the_worked_example_is_true() -> None:
+    result = doctest.testmod(registry, optionflags=doctest.ELLIPSIS)
+    assert (result.failed, result.attempted > 10) == (0, True)
+
+
+def test_importing_the_registry_imports_nothing_heavy() -> None:
+    script = "import sys, registry; print(*{name.partition('.')[0] for name in sys.modules})"
+    folder = Path(registry.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True
+    )
+    heavy = {
+        "torch",
+        "numpy",
+        "PIL",
+        "diffusers",
+        "transformers",
+        "tomllib",
+        "tomli_w",
+        "platformdirs",
+    }
+    assert not heavy & set(done.stdout.split())
+
+
+def test_the_default_folder_is_the_users_data_folder(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = default_root()
+    assert root.parts[-2:] == ("dreamvideo", "registry")
+    assert root.is_relative_to(tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").touch()
+    with pytest.raises(InvalidError, match=r"thesis\.doc") as caught:
+        open_registry(tmp_path)
+    assert caught.value.code == "registry.foreign"
+
+
+def test_a_file_is_no_place_for_a_registry(weights: Path, draft) -> None:
+    store = open_registry(weights)
+    with pytest.raises(StorageError, match="write to the registry"):
+        store.publish("subject", "corgi", draft, {"weights": weights})
+
+
+def test_a_newer_registry_is_refused(root: Path) -> None:
+    root.mkdir(parents=True)
+    (root / "registry.toml").write_text("schema = 9\nmin_reader = 9\nmin_writer = 9\n")
+    with pytest.raises(IncompatibleError, match="schema 9"):
+        open_registry(root)
+
+
+def test_a_newer_registry_that_older_ones_may_read_is_read(root: Path) -> None:
+    root.mkdir(parents=True)
+    (root / "registry.toml").write_text("schema = 9\nmin_reader = 1\nmin_writer = 9\n")
+    assert open_registry(root).list().rows == ()
+
+
+@pytest.mark.parametrize("text", ["\0", "schema = 1\n", "min_reader = 'x'\n"])
+def test_a_damaged_header_is_an_error(root: Path, text: str) -> None:
+    root.mkdir(parents=True)
+    (root / "registry.toml").write_text(text)
+    with pytest.raises((IntegrityError, IncompatibleError)):
+        open_registry(root)
+
+
+def test_a_header_lost_in_a_power_failure_is_written_again(store: Registry, publish) -> None:
+    publish()
+    header = store.layout.header
+    whole = header.read_bytes()
+    header.chmod(0o644)
+    header.write_bytes(b"")
+    assert open_registry(store.layout.root).resolve("corgi").version == 1
+    publish()
+    assert header.read_bytes() == whole
+
+
+@pytest.fixture
+def read_only(monkeypatch, store: Registry, publish) -> None:
+    """A registry with one version on a disk that takes no more writes."""
+    publish()
+    store.tag("corgi", "best")
+    open_file = io.open
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def open_to_read(path, mode="r", *args, **kwargs):
+        return refuse() if set(mode) & set("wxa+") else open_file(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", open_to_read)
+    monkeypatch.setattr(Path, "touch", refuse)
+    for name in ("mkdir", "link", "replace", "rename", "chmod", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+
+
+@pytest.mark.usefixtures("read_only")
+class TestReadOnly:
+    def test_everything_can_be_read(self, store: Registry) -> None:
+        again = open_registry(store.layout.root)
+        adapter = again.resolve("corgi:best")
+        assert again.files(adapter)
+        assert again.list().rows == (adapter,)
+        assert again.plan_removal(["corgi:best"]).adapters == (adapter,)
+
+    def test_every_write_says_that_it_is_read_only(
+        self, store: Registry, draft, weights: Path
+    ) -> None:
+        plan = store.plan_removal(["corgi:best"])
+        for write in (
+            lambda: store.check_publish("subject", "corgi"),
+            lambda: store.publish("subject", "corgi", draft, {"weights": weights}),
+            lambda: store.tag("corgi", "good"),
+            lambda: store.untag("corgi:best"),
+            lambda: store.remove(plan),
+        ):
+            with pytest.raises(StorageError) as caught:
+                write()
+            assert caught.value.code == "storage.read_only"
+            assert caught.value.hint
+
+
+def test_a_folder_that_cannot_be_synced_is_left_to_the_system(monkeypatch, tmp_path: Path) -> None:
+    def refuse(*args: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    disk.sync_folder(tmp_path)
+
+
+def test_a_file_system_without_permissions_does_not_stop_a_write(
+    monkeypatch, tmp_path: Path
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    disk.write_new(tmp_path / "new", b"data")
+    assert (tmp_path / "new").read_bytes() == b"data"
+
+
+def test_a_path_through_a_file_has_nothing_in_it(weights: Path) -> None:
+    assert disk.read_bytes(weights / "x") is None
+    assert disk.list_folder(weights / "x") == []
+
+
+def test_a_folder_that_cannot_be_read_is_the_disks_fault(monkeypatch, store: Registry) -> None:
+    def refuse(path: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(StorageError, match="Permission denied") as caught:
+        store.list()
+    assert caught.value.code == "storage.read_only"

@@ -1,0 +1,378 @@
+"""Laws of publishing, whatever dies, fills up or races."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from registry import (
+    BusyError,
+    ConflictError,
+    Draft,
+    IncompatibleError,
+    IntegrityError,
+    InvalidError,
+    Registry,
+    StorageError,
+    open_registry,
+)
+from registry import publish as publishing
+
+# Every way in which a publisher touches the disk, besides writing into files that nobody reads yet.
+STEPS = ("mkdir", "fsync", "chmod", "rename", "replace", "link", "unlink")
+KILLED = 77
+
+
+def die_at(step: int) -> None:
+    """From now on this process dies just before its ``step``-th touch of the disk."""
+    counter = count()
+
+    def fatal(touch: Callable) -> Callable:
+        def touch_or_die(*args, **kwargs):
+            if next(counter) == step:
+                os._exit(KILLED)
+            return touch(*args, **kwargs)
+
+        return touch_or_die
+
+    for name in STEPS:
+        setattr(os, name, fatal(getattr(os, name)))
+
+
+def check_whole(store: Registry) -> None:
+    """Every version that a list shows has all its bytes, and every tag leads somewhere."""
+    listing = store.list(all_versions=True)
+    assert listing.problems == ()
+    for adapter in listing.rows:
+        assert store.files(adapter)
+    for tag in store.tags("subject", "corgi"):
+        assert store.resolve(f"corgi:{tag}", kind="subject")
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, function: str, number: int) -> None:
+    def refused(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, function, refused)
+
+
+def test_versions_count_up_from_one(publish) -> None:
+    assert [publish().version for _ in range(3)] == [1, 2, 3]
+
+
+def test_the_files_and_the_manifest_come_back(store: Registry, draft: Draft, weights: Path) -> None:
+    files = {"weights": weights, "token": weights}
+    adapter = store.publish("subject", "corgi", draft, files).adapter
+    assert {
+        role: path.read_bytes() for role, path in store.files(adapter).items()
+    } == dict.fromkeys(("token", "weights"), b"weights")
+    manifest = store.manifest(adapter)
+    assert (manifest.kind, manifest.base, manifest.training) == (
+        "subject",
+        draft.base,
+        draft.training,
+    )
+
+
+def test_what_is_published_is_read_only(store: Registry, publish) -> None:
+    adapter = publish()
+    layout = store.layout
+    record = layout.record("subject", "corgi", 1)
+    for path in [layout.manifest(adapter.digest), record, store.file(adapter)]:
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o222
+
+
+def test_nothing_is_left_in_the_temporary_folder(store: Registry, publish) -> None:
+    publish()
+    store.check_publish("subject", "corgi")
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_the_same_files_again_are_recognised(
+    store: Registry, draft: Draft, weights: Path, publish
+) -> None:
+    publish()
+    for _ in range(2):
+        published = store.publish("subject", "corgi", draft, {"weights": weights})
+    assert (published.adapter.version, published.same_as) == (3, (1, 2))
+
+
+def test_the_same_learning_is_found_before_it_is_done_again(store: Registry, publish) -> None:
+    assert store.find_learned("subject", "corgi", "0" * 64) is None
+    publish()
+    latest = publish()
+    assert store.find_learned("subject", "corgi", latest.record.learning) == latest
+    assert store.find_learned("subject", "corgi", "0" * 64) is None
+
+
+def test_tags_are_set_on_publishing(store: Registry, publish) -> None:
+    assert publish(tags=("good", "best")).tags == ("best", "good")
+    assert store.resolve("corgi").tags == ("best", "good")
+
+
+def test_a_tag_elsewhere_does_not_cost_the_version(store: Registry, publish) -> None:
+    publish(tags=("best",))
+    with pytest.raises(ConflictError, match=r"corgi:v2 is published, but: .* already at v1"):
+        publish(tags=("best",))
+    assert store.versions("subject", "corgi") == (1, 2)
+
+
+def test_a_tag_elsewhere_is_known_before_the_wait(store: Registry, publish) -> None:
+    publish(tags=("best",))
+    store.check_publish("subject", "corgi", ["good"])
+    store.check_publish("motion", "corgi", ["best"])
+    with pytest.raises(ConflictError, match="already at v1"):
+        store.check_publish("subject", "corgi", ["best"])
+
+
+def test_nothing_is_not_published(store: Registry, draft: Draft) -> None:
+    with pytest.raises(InvalidError, match="no files"):
+        store.publish("subject", "corgi", draft, {})
+
+
+def test_a_missing_source_is_named(store: Registry, draft: Draft, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="gone"):
+        store.publish("subject", "corgi", draft, {"weights": tmp_path / "gone"})
+    assert store.list().rows == ()
+
+
+@pytest.mark.parametrize("name", ["../x", "subject", "Corgi"])
+def test_a_bad_name_writes_nothing(store: Registry, draft: Draft, weights: Path, name: str) -> None:
+    with pytest.raises(InvalidError):
+        store.publish("subject", name, draft, {"weights": weights})
+    assert not store.layout.root.exists()
+
+
+def test_publishing_heals_a_damaged_file_of_the_same_digest(
+    store: Registry, draft: Draft, weights: Path, publish
+) -> None:
+    adapter = publish()
+    path = store.file(adapter)
+    path.chmod(0o644)
+    path.write_bytes(b"flipped")
+    store.publish("subject", "other", draft, {"weights": weights})
+    assert store.file(adapter) == path
+
+
+def test_processes_at_once_get_contiguous_versions(
+    root: Path, draft: Draft, weights: Path, in_child, exit_code
+) -> None:
+    def publish_some() -> None:
+        for _ in range(4):
+            open_registry(root).publish("subject", "corgi", draft, {"weights": weights})
+
+    children = [in_child(publish_some) for _ in range(4)]
+    assert [exit_code(child) for child in children] == [0] * 4
+    store = open_registry(root)
+    assert store.versions("subject", "corgi") == tuple(range(1, 17))
+    check_whole(store)
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_kill_at_any_step_leaves_a_readable_registry(
+    store: Registry, draft: Draft, weights: Path, *, monkeypatch, in_child, exit_code, links: bool
+) -> None:
+    if not links:
+        refuse(monkeypatch, "link", errno.EPERM)
+    for step in count():
+
+        def publish_until_death(step: int = step) -> None:
+            die_at(step)
+            store.publish("subject", "corgi", draft, {"weights": weights}, [f"tag-{step}x"])
+
+        code = exit_code(in_child(publish_until_death))
+        check_whole(store)
+        if code == 0:
+            break
+        assert code == KILLED
+    numbers = store.layout.numbers("subject", "corgi")
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert store.resolve("corgi").version == numbers[-1]
+    assert step > 15
+
+
+def test_without_hard_links_versions_are_published_all_the_same(
+    store: Registry, publish, monkeypatch
+) -> None:
+    refuse(monkeypatch, "link", errno.EOPNOTSUPP)
+    assert [publish().version for _ in range(2)] == [1, 2]
+    check_whole(store)
+
+
+def test_without_hard_links_a_number_taken_meanwhile_is_passed_over(
+    store: Registry, publish, monkeypatch
+) -> None:
+    def taken(source, target, **kwargs):
+        Path(target).write_bytes(store.layout.record("subject", "corgi", 1).read_bytes())
+        monkeypatch.undo()
+        raise OSError(errno.EPERM, "no links")
+
+    publish()
+    monkeypatch.setattr(os, "link", taken)
+    assert publish().version == 3
+
+
+def test_without_hard_links_a_full_disk_gives_the_number_back(
+    store: Registry, publish, monkeypatch
+) -> None:
+    def no_links(source, target, **kwargs):
+        refuse(monkeypatch, "fsync", errno.ENOSPC)
+        raise OSError(errno.EPERM, "no links")
+
+    publish()
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(StorageError) as caught:
+        publish()
+    assert caught.value.code == "storage.full"
+    assert store.layout.numbers("subject", "corgi") == [1]
+
+
+def test_an_unfinished_record_is_passed_over_and_its_number_skipped(
+    store: Registry, publish
+) -> None:
+    publish()
+    store.layout.record("subject", "corgi", 2).write_bytes(b'{"schema":1,"dig')
+    assert store.resolve("corgi").version == 1
+    assert publish().version == 3
+
+
+def test_a_number_taken_meanwhile_is_passed_over(store: Registry, publish, monkeypatch) -> None:
+    link = os.link
+
+    def taken(source, target, **kwargs):
+        monkeypatch.undo()
+        Path(target).write_bytes(store.layout.record("subject", "corgi", 1).read_bytes())
+        link(source, target, **kwargs)
+
+    publish()
+    monkeypatch.setattr(os, "link", taken)
+    assert publish().version == 3
+
+
+def test_a_link_whose_success_was_lost_on_the_way_counts(publish, monkeypatch) -> None:
+    link = os.link
+
+    def repeated(source, target, **kwargs):
+        link(source, target, **kwargs)
+        link(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "link", repeated)
+    assert [publish().version for _ in range(2)] == [1, 2]
+
+
+def test_endless_loss_of_the_race_ends_as_busy(publish, monkeypatch) -> None:
+    refuse(monkeypatch, "link", errno.EEXIST)
+    monkeypatch.setattr(publishing, "_MOST_TRIES", 3)
+    with pytest.raises(BusyError, match="no number of corgi"):
+        publish()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "storage.full"),
+        (errno.EROFS, "storage.read_only"),
+        (errno.EIO, "storage.failed"),
+    ],
+)
+def test_a_disk_that_refuses_costs_nothing(
+    store: Registry, publish, monkeypatch, number: int, code: str
+) -> None:
+    publish()
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            refuse(patch, step, number)
+            with pytest.raises(StorageError) as caught:
+                publish()
+        assert caught.value.code == code
+    assert list(store.layout.tmp.iterdir()) == []
+    assert store.versions("subject", "corgi") == (1,)
+
+
+def test_a_disk_full_after_the_record_says_that_the_version_is_there(
+    store: Registry, publish, monkeypatch
+) -> None:
+    open_file = io.open
+
+    def full(path, mode="r", *args, **kwargs):
+        if "a" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_file(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", full)
+    with pytest.raises(StorageError, match="corgi:v1 is published, but") as caught:
+        publish()
+    assert caught.value.code == "storage.full"
+    assert store.resolve("corgi").version == 1
+
+
+def test_a_line_that_was_only_half_written_is_an_error(publish, monkeypatch) -> None:
+    write = io.FileIO.write
+
+    class Short(io.FileIO):
+        def write(self, data) -> int:
+            return write(self, data[:9])
+
+    open_file = io.open
+
+    def short(path, mode="r", *args, **kwargs):
+        return Short(path, mode) if "a" in mode else open_file(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", short)
+    with pytest.raises(StorageError, match="No space left"):
+        publish()
+
+
+def remove_on_link(monkeypatch, remove: Callable[[], None]) -> None:
+    """A collector runs just before the record is there."""
+    link = os.link
+
+    def link_late(source, target, **kwargs):
+        remove()
+        link(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "link", link_late)
+
+
+def test_bytes_collected_meanwhile_are_put_again(
+    store: Registry, draft: Draft, weights: Path, monkeypatch
+) -> None:
+    def collect() -> None:
+        for folder in ("blobs", "manifests"):
+            for path in (store.layout.root / folder).rglob("*"):
+                if path.is_file():
+                    path.unlink()
+
+    remove_on_link(monkeypatch, collect)
+    store.publish("subject", "corgi", draft, {"weights": weights})
+    check_whole(store)
+
+
+def test_bytes_collected_and_changed_meanwhile_are_an_error(
+    store: Registry, draft: Draft, weights: Path, monkeypatch
+) -> None:
+    def collect() -> None:
+        for path in (store.layout.root / "blobs").rglob("*"):
+            if path.is_file():
+                path.unlink()
+        weights.write_bytes(b"changed")
+
+    remove_on_link(monkeypatch, collect)
+    with pytest.raises(IntegrityError, match="changed while it was published"):
+        store.publish("subject", "corgi", draft, {"weights": weights})
+
+
+def test_a_registry_for_newer_writers_is_not_written_to(store: Registry, publish) -> None:
+    publish()
+    store.layout.header.chmod(0o644)
+    store.layout.header.write_text("schema = 2\nmin_reader = 1\nmin_writer = 2\n")
+    with pytest.raises(IncompatibleError, match="written to"):
+        publish()
+    assert open_registry(store.layout.root).resolve("corgi").version == 1

@@ -1,0 +1,206 @@
+"""Laws of removing and restoring."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from registry import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    Registry,
+    RegistryError,
+    open_registry,
+)
+from registry.tags import NOWHERE, set_tag
+
+
+@pytest.fixture(autouse=True)
+def three(publish) -> list:
+    return [publish() for _ in range(3)]
+
+
+def remove(store: Registry, *refs: str, whole: bool = False) -> list[int]:
+    return [row.version for row in store.remove(store.plan_removal(refs, whole=whole))]
+
+
+def test_a_plan_changes_nothing(store: Registry) -> None:
+    plan = store.plan_removal(["corgi:v1"])
+    assert [row.version for row in plan.adapters] == [1]
+    assert store.versions("subject", "corgi") == (1, 2, 3)
+
+
+def test_a_removed_version_is_gone_and_says_how_to_get_it_back(store: Registry) -> None:
+    assert remove(store, "corgi:v2") == [2]
+    assert store.versions("subject", "corgi") == (1, 3)
+    with pytest.raises(NotFoundError) as caught:
+        store.resolve("corgi:v2")
+    assert (caught.value.code, caught.value.hint) == ("ref.removed", "dv subject restore corgi:v2")
+
+
+def test_a_removed_digest_says_the_same(store: Registry, three) -> None:
+    remove(store, "corgi:v2")
+    with pytest.raises(NotFoundError, match="corgi:v2 was removed"):
+        store.resolve(f"corgi@{three[1].digest}")
+
+
+def test_a_removed_number_is_never_used_again(store: Registry, publish) -> None:
+    remove(store, "corgi:v3")
+    assert publish().version == 4
+
+
+def test_a_bare_name_is_refused_with_the_choices(store: Registry) -> None:
+    with pytest.raises(InvalidError) as caught:
+        store.plan_removal(["corgi"])
+    assert caught.value.hint == "write corgi:v3, corgi:latest, or --all for every version"
+
+
+def test_a_whole_name_goes_when_asked(store: Registry) -> None:
+    plan = store.plan_removal(["corgi"], whole=True)
+    assert (plan.names, plan.needs_consent) == (("corgi",), True)
+    assert [row.version for row in store.remove(plan)] == [1, 2, 3]
+    with pytest.raises(NotFoundError) as caught:
+        store.resolve("corgi")
+    assert caught.value.hint == "dv subject restore corgi:v3"
+    assert store.list().rows == ()
+
+
+def test_one_version_is_no_whole_name(store: Registry) -> None:
+    with pytest.raises(InvalidError, match="--all takes whole names"):
+        store.plan_removal(["corgi:v1"], whole=True)
+
+
+def test_a_version_named_twice_is_removed_once(store: Registry) -> None:
+    assert remove(store, "corgi:v3", "corgi:latest") == [3]
+
+
+def test_a_version_without_a_tag_needs_no_consent(store: Registry) -> None:
+    store.tag("corgi:v2", "best")
+    assert not store.plan_removal(["corgi:v1"]).needs_consent
+    assert store.plan_removal(["corgi:best"]).needs_consent
+
+
+def test_a_restore_gives_the_version_and_its_tags_back(store: Registry) -> None:
+    store.tag("corgi:v2", "best")
+    store.tag("corgi:v2", "good")
+    before = store.resolve("corgi:v2")
+    remove(store, "corgi:v2")
+    assert store.tags("subject", "corgi") == {}
+    restored = store.restore("corgi:v2")
+    assert (restored.adapter, restored.tags_back) == (before, ("best", "good"))
+    assert store.resolve("corgi:best") == before
+
+
+def test_a_tag_that_moved_on_is_left_where_it_is(store: Registry) -> None:
+    store.tag("corgi:v2", "best")
+    remove(store, "corgi:v2")
+    store.tag("corgi:v1", "best")
+    restored = store.restore("corgi:v2")
+    assert (restored.tags_back, restored.tags_elsewhere) == ((), ("best",))
+    assert store.tags("subject", "corgi") == {"best": 1}
+
+
+def test_a_digest_says_what_to_restore(store: Registry, three) -> None:
+    remove(store, "corgi:v2")
+    assert store.restore(f"corgi@{three[1].digest}").adapter == three[1]
+
+
+def test_number_and_digest_of_a_restore_must_agree(store: Registry, three) -> None:
+    remove(store, "corgi:v2")
+    with pytest.raises(RegistryError) as caught:
+        store.restore(f"corgi:v2@{three[0].digest}")
+    assert caught.value.code == "ref.disagree"
+
+
+def test_a_live_version_is_restored_by_doing_nothing(store: Registry, three) -> None:
+    assert store.restore("corgi:v1").adapter == three[0]
+
+
+@pytest.mark.parametrize("ref", ["corgi", "corgi:latest", "corgi:best@9ac1f0d2"])
+def test_a_restore_needs_a_number_or_a_digest(store: Registry, ref: str) -> None:
+    remove(store, "corgi:v1", "corgi:v2")
+    with pytest.raises(InvalidError) as caught:
+        store.restore(ref)
+    assert caught.value.hint == "removed ones: corgi:v1, corgi:v2"
+
+
+@pytest.mark.parametrize("what", ["blob", "manifest"])
+def test_collected_bytes_cannot_be_restored(store: Registry, three, what: str) -> None:
+    path = store.file(three[0])
+    remove(store, "corgi:v1")
+    (path if what == "blob" else store.layout.manifest(three[0].digest)).unlink()
+    with pytest.raises(NotFoundError) as caught:
+        store.restore("corgi:v1")
+    assert caught.value.code == "ref.collected"
+
+
+def test_a_tag_set_after_the_plan_was_shown_stops_it(store: Registry) -> None:
+    plan = store.plan_removal(["corgi:v1", "corgi:v2"])
+    store.tag("corgi:v2", "best")
+    with pytest.raises(ConflictError) as caught:
+        store.remove(plan)
+    assert caught.value.code == "removal.changed"
+    assert store.versions("subject", "corgi") == (1, 2, 3)
+
+
+def test_a_tag_moved_away_after_the_plan_was_shown_stays_moved(store: Registry) -> None:
+    store.tag("corgi:v2", "best")
+    plan = store.plan_removal(["corgi:v2"])
+    store.tag("corgi:v1", "best", move=True)
+    store.remove(plan)
+    assert store.tags("subject", "corgi") == {"best": 1}
+
+
+def test_a_plan_carried_out_twice_removes_once_and_remembers_the_tags(store: Registry) -> None:
+    store.tag("corgi:v2", "best")
+    plan = store.plan_removal(["corgi:v2"])
+    assert len(store.remove(plan)) == 1
+    assert store.remove(plan) == ()
+    assert store.restore("corgi:v2").tags_back == ("best",)
+
+
+def test_a_removal_cut_short_leaves_a_tag_that_says_so_and_a_restore_that_heals(
+    store: Registry, in_child, exit_code
+) -> None:
+    store.tag("corgi:v2", "best")
+
+    def die_after_the_tombstone() -> None:
+        plan = store.plan_removal(["corgi:v2"])
+        replace = os.replace
+
+        def last(source, target, **kwargs):
+            replace(source, target, **kwargs)
+            os._exit(77)
+
+        os.replace = last
+        store.remove(plan)
+
+    assert exit_code(in_child(die_after_the_tombstone)) == 77
+    with pytest.raises(NotFoundError, match="corgi:v2 was removed"):
+        store.resolve("corgi:best")
+    assert store.restore("corgi:v2").adapter.tags == ("best",)
+
+
+def test_what_happened_stands_in_the_journal(store: Registry) -> None:
+    remove(store, "corgi:v2")
+    store.restore("corgi:v2")
+    lines = store.layout.journal("subject", "corgi").read_text().split()
+    events = [line.split('"event":"')[1].split('"')[0] for line in lines]
+    assert events == ["publish", "publish", "publish", "remove", "restore"]
+
+
+def test_a_tag_somebody_takes_off_in_between_is_no_error(store: Registry) -> None:
+    store.tag("corgi:v2", "best")
+    plan = store.plan_removal(["corgi:v2"])
+    set_tag(store.layout, "subject", "corgi", "best", NOWHERE)
+    assert len(store.remove(plan)) == 1
+
+
+def test_the_registry_can_be_moved_while_idle(store: Registry, root, tmp_path, three) -> None:
+    remove(store, "corgi:v3")
+    moved = root.rename(tmp_path / "elsewhere")
+    again = open_registry(moved)
+    assert again.resolve("corgi") == three[1]
+    assert again.files(three[1])

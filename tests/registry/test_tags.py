@@ -1,0 +1,137 @@
+"""Laws of tags."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from registry import ConflictError, IntegrityError, InvalidError, NotFoundError, Registry
+from registry.tags import read_moves
+
+
+@pytest.fixture
+def three(publish) -> None:
+    for _ in range(3):
+        publish()
+
+
+@pytest.mark.usefixtures("three")
+class TestTags:
+    def test_a_tag_points_to_its_version(self, store: Registry) -> None:
+        move = store.tag("corgi:v2", "best")
+        assert (move.was, move.adapter.tags) == (None, ("best",))
+        assert store.resolve("corgi:best").version == 2
+
+    def test_setting_it_again_changes_nothing(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        path = store.layout.tag("subject", "corgi", "best")
+        before = path.read_bytes()
+        assert store.tag("corgi:v2", "best").was == 2
+        assert path.read_bytes() == before
+
+    def test_a_tag_elsewhere_stays_unless_told_to_move(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        with pytest.raises(ConflictError, match="already at v2") as caught:
+            store.tag("corgi:v3", "best")
+        assert "--move" in (caught.value.hint or "")
+        assert store.tags("subject", "corgi") == {"best": 2}
+
+    def test_a_move_tells_where_the_tag_was(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        assert store.tag("corgi:v3", "best", move=True).was == 2
+        assert store.tags("subject", "corgi") == {"best": 3}
+
+    def test_a_move_from_the_expected_version_counts(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        store.tag("corgi:v2", "best", if_at="corgi:v1")
+        assert store.tags("subject", "corgi") == {"best": 2}
+
+    @pytest.mark.parametrize("target", ["corgi:v3", "corgi:v2"])
+    def test_a_move_from_another_version_does_not_count(self, store: Registry, target: str) -> None:
+        store.tag("corgi:v2", "best")
+        with pytest.raises(ConflictError, match="already at v2"):
+            store.tag(target, "best", if_at="corgi:v1")
+        assert store.tags("subject", "corgi") == {"best": 2}
+
+    def test_a_tag_set_nowhere_is_not_at_the_expected_version(self, store: Registry) -> None:
+        with pytest.raises(ConflictError, match="is not set"):
+            store.tag("corgi:v3", "best", if_at="corgi:v1")
+
+    def test_a_tag_stays_in_its_name(self, store: Registry, publish) -> None:
+        publish("poodle")
+        with pytest.raises(InvalidError, match="two names"):
+            store.tag("corgi:v3", "best", if_at="poodle:v1")
+
+    def test_of_many_moves_from_one_version_exactly_one_counts(
+        self, store: Registry, in_child, exit_code
+    ) -> None:
+        store.tag("corgi:v1", "best")
+        targets = ["corgi:v2", "corgi:v3"] * 2
+        children = [
+            in_child(partial(store.tag, target, "best", if_at="corgi:v1")) for target in targets
+        ]
+        assert sorted(map(exit_code, children)) == [0, 1, 1, 1]
+
+    def test_a_tag_taken_off_is_free(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        assert store.untag("corgi:best").version == 2
+        assert store.tags("subject", "corgi") == {}
+        assert store.tag("corgi:v3", "best").was is None
+
+    def test_a_tag_that_is_not_set_cannot_be_taken_off(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        with pytest.raises(NotFoundError) as caught:
+            store.untag("corgi:bess")
+        assert caught.value.code == "tag.not_found"
+        assert caught.value.hint == "did you mean corgi:best?"
+
+    @pytest.mark.parametrize("ref", ["corgi", "corgi:v2", "corgi:latest", "corgi@9ac1f0d2"])
+    def test_only_a_tag_can_be_taken_off(self, store: Registry, ref: str) -> None:
+        with pytest.raises(InvalidError, match="names no tag"):
+            store.untag(ref)
+
+    def test_a_torn_last_line_is_ignored(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        store.tag("corgi:v2", "best", move=True)
+        path = store.layout.tag("subject", "corgi", "best")
+        path.write_bytes(path.read_bytes()[:-20])
+        assert store.resolve("corgi:best").version == 1
+
+    def test_a_line_after_a_torn_one_counts(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        path = store.layout.tag("subject", "corgi", "best")
+        path.write_bytes(path.read_bytes() + b'\n{"at":"2026')
+        store.tag("corgi:v3", "best", move=True)
+        assert store.resolve("corgi:best").version == 3
+        assert [move.version for move in read_moves(path)] == [1, 3]
+
+    def test_a_damaged_last_line_is_an_error_that_a_move_heals(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        path = store.layout.tag("subject", "corgi", "best")
+        path.write_bytes(path.read_bytes()[:-3] + b"\xff\n")
+        with pytest.raises(IntegrityError) as caught:
+            store.resolve("corgi:best")
+        assert caught.value.code == "tag.damaged"
+        assert "damaged" in store.list().problems[0]
+        store.tag("corgi:v2", "best", move=True)
+        assert store.resolve("corgi:best").version == 2
+
+    def test_a_tag_whose_version_is_not_what_it_was_is_an_error(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        folder = store.layout.name("subject", "corgi")
+        (folder / "v2").replace(folder / "v1")
+        with pytest.raises(IntegrityError, match="and that version is now"):
+            store.resolve("corgi:best")
+
+    def test_a_tag_of_a_version_that_is_not_there_says_so(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        store.layout.record("subject", "corgi", 2).unlink()
+        with pytest.raises(NotFoundError, match="corgi has no v2") as caught:
+            store.resolve("corgi:best")
+        assert caught.value.hint == "its versions: v3, v1"
+
+    def test_foreign_files_beside_tags_are_passed_over(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        (store.layout.name("subject", "corgi") / "tags" / ".DS_Store").write_bytes(b"\0")
+        assert store.tags("subject", "corgi") == {"best": 2}
