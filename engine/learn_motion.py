@@ -80,6 +80,7 @@ def learn_bank(
         base.sites("motion"), recipe.width_ratio, base.geometry.image_width, seed=recipe.seed
     ).to(bench.device)
     text = base.encode_text(["", recipe.caption], {}).detach()
+    base.release_towers()
     objective = MotionObjective(
         base,
         bank,

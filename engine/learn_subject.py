@@ -58,6 +58,7 @@ def learn_subject(
     seen = encode_photos(bench.base, photos, progress)
     if seen.appearance is None:
         progress(Note("the base has no image tower: motions will not be told this subject's look"))
+    bench.base.release_towers()
     word, word_losses = learn_word(bench, seen, token, progress)
     bank, bank_losses = learn_identity(bench, seen, word, progress)
     tensors = {**bank.tensors(), WORD: word.vector.detach()}
@@ -99,6 +100,7 @@ def learn_identity(
     sites = bench.base.sites("identity")
     bank = fresh_bank(sites, recipe.width_ratio, seed=recipe.seed).to(bench.device)
     text = bench.base.encode_text([prompt_of(word.token)], word.as_words()).detach()
+    bench.base.release_towers()
     plan = _plan(recipe, seen.latents, "learn the look", recipe.adapter_steps, recipe.adapter_lr)
     with bank.attached(bench.base.denoiser):
         objective = IdentityObjective(bench.base, bank, text, seen, recipe.seed)

@@ -65,7 +65,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     caption: str = ""
-    steps: Count = 1500
+    steps: PositiveInt = 1500
     lr: Rate = 1e-5
     batch: PositiveInt = 1
     accumulate: PositiveInt = 1

@@ -10,6 +10,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+from hypothesis import settings
+
+from tests.tiny import tiny_base, tiny_folder
+
+__all__ = ["real_data", "tiny_base", "tiny_folder"]
+
+settings.register_profile("quiet", deadline=None)
+settings.load_profile("quiet")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

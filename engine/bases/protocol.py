@@ -97,3 +97,6 @@ class Base(Protocol):
 
     def checkpoint_gradients(self) -> None:
         """Recompute the denoiser's blocks in the backward pass instead of keeping their activations."""
+
+    def release_towers(self) -> None:
+        """Give back the memory of everything but the denoiser; what is needed again is loaded again."""

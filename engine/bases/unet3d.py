@@ -127,9 +127,15 @@ class UNet3DBase:
 
     def checkpoint_gradients(self) -> None:
         """See `Base.checkpoint_gradients`; diffusers' own switch raises for this class."""
-        unet: Any = self.denoiser
-        for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        for block in blocks_of(self.denoiser).values():
             _recompute(block)
+
+    def release_towers(self) -> None:
+        """See `Base.release_towers`."""
+        for part in ("_vae", "_text", "_image_tower"):
+            self.__dict__.pop(part, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _measure(self) -> Geometry:
         card, folder = self.location.card.video, self.location.folder
@@ -235,6 +241,16 @@ def sites_of(denoiser: nn.Module, role: Role) -> tuple[Site, ...]:
         if _is_temporal(path) == (role == "motion")
         for read, write in SITES[role]
     )
+
+
+def blocks_of(denoiser: Any) -> dict[str, nn.Module]:
+    """The blocks whose activations are worth computing twice, by path."""
+    return {
+        "transformer_in": denoiser.transformer_in,
+        **{f"down_blocks.{i}": block for i, block in enumerate(denoiser.down_blocks)},
+        "mid_block": denoiser.mid_block,
+        **{f"up_blocks.{i}": block for i, block in enumerate(denoiser.up_blocks)},
+    }
 
 
 # (read, write) inside a BasicTransformerBlock.

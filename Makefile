@@ -1,0 +1,54 @@
+# `make demo` and `make test` are all a newcomer needs; each makes the environment first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help install demo test test-slow lint coverage check bench mini wheel clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed  ## Make .venv with the tested versions
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dv needs Python 3.11 or newer; try: make PYTHON=python3.12 demo")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install  ## Learn a subject and a motion, compose them, say where to look
+	$(BIN)/dv demo
+
+test: install  ## The quick tests
+	$(PYTEST)
+
+test-slow: install  ## The slow tests
+	$(PYTEST) -m slow
+
+lint: install  ## Style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+coverage: install  ## The quick tests with branch coverage and its gates
+	$(PYTEST) --cov --cov-branch --cov-report=
+	$(BIN)/coverage report --include='registry/*' --fail-under=100
+	$(BIN)/coverage report --include='dreamvideo_cli/*' --fail-under=95
+	$(BIN)/coverage report --include='engine/*' --fail-under=90
+
+check: lint coverage  ## Everything that must hold before a change lands
+
+bench: install  ## Ratios of our loops to their network calls, in one run
+	$(BIN)/python -m tests.bench
+
+mini: install  ## Train the bundled base from nothing, into build/mini
+	$(BIN)/python -m engine.mini.train --preset cpu --seed 0 --out build/mini
+
+wheel: install  ## Build the wheel
+	$(BIN)/python -m build --wheel
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) build dist demo .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,227 @@
+"""How much device memory learning needs, worked out on the meta device before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from engine.adapters.bank import Bank, Condition
+from engine.bases.catalog import BaseLocation
+from engine.bases.protocol import Role
+from engine.bases.unet3d import blocks_of, sites_of
+from engine.device import DTYPES
+from engine.recipe import Precision
+
+# AdamW keeps two moments beside the weight and its gradient, all in fp32.
+BYTES_A_LEARNED_NUMBER = 16
+OUTSIDE = "outside"
+# Width of a CLIP ViT-H vector, the widest in use; it only sizes the bank's conditions.
+IMAGE_WIDTH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """A batch of latents: ``batch`` videos of ``frames`` frames of ``height`` × ``width`` latents."""
+
+    batch: int
+    frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNeed:
+    """Bytes on the device while the denoiser learns, after the towers have given theirs back.
+
+    Attributes:
+        base: weights of the denoiser, and of the text tower where a word is learned through it.
+        adapter: weights, gradients and moments of the bank.
+        activations: what is kept for the backward pass at its peak.
+    """
+
+    base: int
+    adapter: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.base + self.adapter + self.activations
+
+
+def estimate_learning(
+    location: BaseLocation,
+    role: Role,
+    sizes: Sizes,
+    *,
+    precision: Precision,
+    checkpointing: bool,
+    width_ratio: float = 0.5,
+) -> MemoryNeed:
+    """What learning a bank of this role needs; nothing is loaded and nothing computed.
+
+    Mixed precision keeps some normalisations in fp32; the estimate counts everything in ``precision``.
+    """
+    from diffusers import UNet3DConditionModel
+
+    config = json.loads((location.folder / "unet" / "config.json").read_text("utf-8"))
+    with torch.device("meta"):
+        unet = UNet3DConditionModel.from_config(config)
+    nn.Module.to(unet, DTYPES[precision])  # diffusers' own `to` warns of weights it does not have
+    unet.requires_grad_(requires_grad=False)
+    text = location.folder.glob("text_encoder/*.safetensors")
+    towers = sum(path.stat().st_size for path in text) if role == "identity" else 0
+    need = estimate_denoiser(
+        unet,
+        role,
+        sizes,
+        image_width=IMAGE_WIDTH,
+        checkpointing=checkpointing,
+        width_ratio=width_ratio,
+    )
+    return MemoryNeed(need.base + towers, need.adapter, need.activations)
+
+
+def estimate_denoiser(
+    unet: Any,
+    role: Role,
+    sizes: Sizes,
+    *,
+    image_width: int,
+    checkpointing: bool,
+    width_ratio: float = 0.5,
+) -> MemoryNeed:
+    """What learning a bank on this frozen UNet3D needs; it may lie on the meta device."""
+    weight = next(unet.parameters())
+    condition_width = image_width if role == "motion" else None
+    bank = Bank(sites_of(unet, role), width_ratio, condition_width).to(weight.device, weight.dtype)
+    kept = _activations(unet, bank, sizes, image_width)
+    inner = [kept[name] for name in kept if name != OUTSIDE]
+    if checkpointing:
+        inputs = sum(found.inputs for found in inner)
+        peak = max(found.saved for found in inner)
+        activations = kept[OUTSIDE].saved + inputs + peak
+    else:
+        activations = sum(found.saved for found in kept.values())
+    learned = sum(p.numel() for p in bank.parameters())
+    return MemoryNeed(
+        base=sum(p.numel() * p.element_size() for p in unet.parameters()),
+        adapter=learned * BYTES_A_LEARNED_NUMBER,
+        activations=activations,
+    )
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Bytes of one block: what its backward pass needs, and what enters it."""
+
+    saved: int = 0
+    inputs: int = 0
+
+
+def _activations(unet: Any, bank: Bank, sizes: Sizes, image_width: int) -> dict[str, _Kept]:
+    """Run the denoiser once and see what autograd keeps, block by block."""
+    weight = next(unet.parameters())
+    like = {"device": weight.device, "dtype": weight.dtype}
+    latents = torch.zeros(
+        sizes.batch, unet.config.in_channels, sizes.frames, sizes.height, sizes.width, **like
+    )
+    text = torch.zeros(sizes.batch, 77, unet.config.cross_attention_dim, **like)
+    bank.condition = Condition(torch.zeros(sizes.batch, image_width, **like))
+    steps = torch.zeros(sizes.batch, device=weight.device, dtype=torch.long)
+    ledger = _Ledger({_cell(p) for p in (*unet.parameters(), *bank.parameters())})
+    attention = _FusedAttention() if weight.is_meta else nullcontext()
+    with bank.attached(unet), ledger.watching(unet), attention, torch.enable_grad():
+        unet(latents, steps, text, return_dict=False)
+    return ledger.kept
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention that keeps what fused kernels keep; the meta device would keep all scores as well."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            return _Fused.apply(*args[:3])
+        return func(*args, **(kwargs or {}))
+
+
+class _Fused(torch.autograd.Function):
+    """Keeps query, key, value and output, as a fused kernel does for its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out = query.new_empty(*query.shape[:-1], value.shape[-1])
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+    @staticmethod
+    def backward(_ctx: Any, *_gradients: Tensor) -> Any:
+        raise NotImplementedError("an estimate has no backward pass")
+
+
+class _Ledger:
+    """Counts each tensor that autograd keeps once, under the block in which it was kept first."""
+
+    def __init__(self, known: set[int]) -> None:
+        self.kept: dict[str, _Kept] = {OUTSIDE: _Kept()}
+        self._known = known
+        self._alive: list[Tensor] = []
+        self._block = OUTSIDE
+
+    @contextmanager
+    def watching(self, unet: Any) -> Iterator[None]:
+        """Count what is kept while the block of code runs."""
+        with ExitStack() as stack:
+            for name, block in blocks_of(unet).items():
+                stack.callback(
+                    block.register_forward_pre_hook(self._enter(name), with_kwargs=True).remove
+                )
+                stack.callback(block.register_forward_hook(self._leave).remove)
+            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, lambda t: t))
+            yield
+
+    def _enter(self, name: str) -> Any:
+        def enter(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self._block = name
+            entering = _tensors((*inputs, *named.values()))
+            self.kept[name] = _Kept(inputs=sum(_size_bytes(t) for t in entering))
+
+        return enter
+
+    def _leave(self, *_: Any) -> None:
+        self._block = OUTSIDE
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        cell = _cell(tensor)
+        if cell not in self._known:
+            self._known.add(cell)
+            self._alive.append(tensor)
+            self.kept[self._block].saved += tensor.untyped_storage().nbytes()
+        return tensor
+
+
+def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _tensors(value)
+
+
+def _size_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _cell(tensor: Tensor) -> int:
+    """Identity of the memory behind a tensor, also where there is none."""
+    cell: int = tensor.untyped_storage()._cdata  # noqa: SLF001
+    return cell

@@ -1,0 +1,44 @@
+"""Small photos and clips that are the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.media.clips import Clip
+from engine.media.photos import Photo, PhotoSet
+
+
+def photo(number: int, *, masked: bool = False) -> Photo:
+    """A photo of noise, 40 × 40, its mask a square in the middle."""
+    pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[12:28, 12:28] = 255
+    return Photo(
+        path=Path(f"{number}.png"),
+        pixels=pixels,
+        mask=mask if masked else None,
+        digest=f"{number:064x}",
+        notes=(),
+    )
+
+
+def photos(count: int = 3, *, masked: bool = False) -> PhotoSet:
+    """A set of such photos."""
+    members = tuple(photo(number, masked=masked) for number in range(count))
+    return PhotoSet(photos=members, skipped=(), notes=())
+
+
+def clip(number: int = 0, frames: int = 4) -> Clip:
+    """A clip of noise, 32 × 32."""
+    pixels = np.random.default_rng(100 + number).integers(0, 256, (frames, 32, 32, 3), np.uint8)
+    return Clip(
+        path=Path(f"{number}.mp4"),
+        frames=pixels,
+        times_s=tuple(k / 8 for k in range(frames)),
+        fps=8.0,
+        digest=f"{number + 100:064x}",
+        taken="",
+        notes=(),
+    )

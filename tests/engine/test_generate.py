@@ -1,0 +1,166 @@
+"""Making videos on a tiny base: the same bytes, strengths, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.bases import BaseLocation, locate_base
+from engine.errors import IncompatibleError, IntegrityError, RecipeError
+from engine.generate import AdapterUse, open_generator
+from engine.learn_motion import learn_motion
+from engine.learn_subject import learn_subject
+from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
+from tests.engine.samples import clip, photos
+from tests.tiny import build_unet3d
+
+RECIPE = GenerateRecipe(
+    prompt="a <corgi> sweeping", frames=4, height_px=32, width_px=32, steps=3, guidance=4.0
+)
+
+
+class World(NamedTuple):
+    location: BaseLocation
+    subject: Path
+    motion: Path
+
+
+@pytest.fixture(scope="module")
+def world(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    location = locate_base(str(tiny_folder))
+    folders = [tmp_path_factory.mktemp(name) for name in ("subject", "motion")]
+    look = SubjectRecipe(
+        class_word="dog", word_steps=2, word_lr=0.1, adapter_steps=3, adapter_lr=0.05, batch=2
+    )
+    move = MotionRecipe(caption="sweeping", steps=3, lr=0.05, batch=2)
+    subject = learn_subject(look, photos(), location, folders[0], token="<corgi>")
+    motion = learn_motion(move, [clip()], location, folders[1])
+    return World(location, subject.weights, motion.weights)
+
+
+def video(
+    world: World, *, subject: float | None = None, motion: float | None = None, **changes
+) -> np.ndarray:
+    uses = []
+    if subject is not None:
+        uses.append(AdapterUse(world.subject, "subject", subject))
+    if motion is not None:
+        uses.append(AdapterUse(world.motion, "motion", motion))
+    with open_generator(world.location, uses) as generator:
+        return generator.sample(msgspec.structs.replace(RECIPE, **changes))
+
+
+def test_a_video_has_the_size_asked_for(world: World) -> None:
+    frames = video(world, subject=1, frames=3, height_px=40, width_px=24)
+    assert frames.shape == (3, 40, 24, 3)
+    assert frames.dtype == np.uint8
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_the_same_seed_twice_gives_the_same_bytes(world: World, sampler: str) -> None:
+    one = video(world, subject=1, motion=1, sampler=sampler)
+    assert np.array_equal(one, video(world, subject=1, motion=1, sampler=sampler))
+
+
+def test_another_seed_gives_another_video(world: World) -> None:
+    assert not np.array_equal(video(world, subject=1), video(world, subject=1, seed=1))
+
+
+def test_a_generator_kept_open_repeats_itself(world: World) -> None:
+    uses = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")]
+    with open_generator(world.location, uses) as generator:
+        first = generator.sample(RECIPE)
+        generator.sample(msgspec.structs.replace(RECIPE, seed=9, appearance_cond=0.0))
+        assert np.array_equal(generator.sample(RECIPE), first)
+
+
+def test_weights_of_zero_are_the_base_bit_for_bit(world: World) -> None:
+    base = video(world, prompt="a dog sweeping")
+    assert np.array_equal(video(world, subject=0, motion=0), base)
+
+
+def test_each_adapter_changes_the_video_and_so_does_its_weight(world: World) -> None:
+    videos = [
+        video(world, prompt="a dog sweeping"),
+        video(world, subject=1),
+        video(world, subject=0.5),
+        video(world, subject=1, motion=1),
+        video(world, subject=1, motion=0.5),
+    ]
+    for i, one in enumerate(videos):
+        for other in videos[i + 1 :]:
+            assert not np.array_equal(one, other)
+
+
+def test_appearance_of_zero_leaves_the_subjects_look_out_of_the_motion(world: World) -> None:
+    with_look = video(world, subject=1, motion=1)
+    without = video(world, subject=1, motion=1, appearance_cond=0.0, appearance_uncond=0.0)
+    assert not np.array_equal(with_look, without)
+
+
+def test_guidance_of_one_needs_no_second_half(world: World) -> None:
+    assert np.array_equal(
+        video(world, subject=1, motion=1, guidance=1.0),
+        video(world, subject=1, motion=1, guidance=1.0, negative="a red box"),
+    )
+
+
+def test_a_size_between_latents_is_refused_with_the_nearest(world: World) -> None:
+    with pytest.raises(RecipeError, match="height is 33 px") as caught:
+        video(world, height_px=33)
+    assert caught.value.hint == "32 or 36"
+
+
+def test_more_steps_than_timesteps_are_refused(world: World) -> None:
+    with pytest.raises(RecipeError, match="steps is 2000"):
+        video(world, steps=2000)
+
+
+def test_a_subject_is_not_taken_for_a_motion(world: World) -> None:
+    uses = [AdapterUse(world.subject, "motion")]
+    with (
+        pytest.raises(IncompatibleError, match="is a subject, not a motion"),
+        open_generator(world.location, uses),
+    ):
+        pass
+
+
+def test_two_subjects_with_one_word_are_refused(world: World) -> None:
+    uses = [AdapterUse(world.subject, "subject")] * 2
+    with (
+        pytest.raises(IncompatibleError, match="share the word <corgi>"),
+        open_generator(world.location, uses),
+    ):
+        pass
+
+
+def test_an_adapter_of_another_base_is_refused_naming_both(world: World, tmp_path: Path) -> None:
+    other = locate_base(str(build_unet3d(tmp_path / "other", seed=1)))
+    with (
+        pytest.raises(IncompatibleError) as caught,
+        open_generator(other, [AdapterUse(world.subject, "subject")]),
+    ):
+        pass
+    assert world.location.fingerprint[:12] in caught.value.message
+    assert other.fingerprint[:12] in caught.value.message
+
+
+def test_a_damaged_file_is_refused(world: World, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(world.subject.read_bytes()[:-100])
+    with (
+        pytest.raises(IntegrityError, match="cannot be read"),
+        open_generator(world.location, [AdapterUse(broken, "subject")]),
+    ):
+        pass
+
+
+def test_leaving_the_generator_takes_its_hooks_off(world: World) -> None:
+    uses = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")]
+    with open_generator(world.location, uses) as generator:
+        denoiser = generator._base.denoiser
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in denoiser.modules())

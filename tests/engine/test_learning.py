@@ -1,0 +1,217 @@
+"""Learning from end to end on a tiny base: what moves, what stays, what repeats."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from engine.adapters.files import APPEARANCE, WORD, load_adapter
+from engine.bases import BaseLocation, locate_base
+from engine.errors import DeviceError, DivergedError, RecipeError
+from engine.fit import Draw, FitPlan, draws_of, fit, last_tenth, open_accelerator
+from engine.learn_motion import learn_motion
+from engine.learn_subject import learn_subject
+from engine.learned import Learned
+from engine.progress import Event, Note, StageAdvanced, StageStarted
+from engine.recipe import MotionRecipe, SubjectRecipe
+from tests.engine.samples import clip, photos
+
+SUBJECT = SubjectRecipe(
+    class_word="dog", word_steps=2, word_lr=1e-2, adapter_steps=3, adapter_lr=1e-2, batch=2
+)
+MOTION = MotionRecipe(caption="sweeping", steps=3, lr=1e-2, batch=2)
+
+
+@pytest.fixture(scope="module")
+def location(tiny_folder: Path) -> BaseLocation:
+    return locate_base(str(tiny_folder))
+
+
+def subject(
+    folder: Path, location: BaseLocation, recipe: SubjectRecipe = SUBJECT, **named
+) -> Learned:
+    folder.mkdir()
+    return learn_subject(recipe, photos(), location, folder, token="<corgi>", **named)
+
+
+def test_the_same_recipe_gives_the_same_file(tmp_path: Path, location: BaseLocation) -> None:
+    one = subject(tmp_path / "a", location)
+    two = subject(tmp_path / "b", location)
+    assert one.weights.read_bytes() == two.weights.read_bytes()
+
+
+def test_another_seed_gives_another_adapter(tmp_path: Path, location: BaseLocation) -> None:
+    one = subject(tmp_path / "a", location)
+    two = subject(tmp_path / "b", location, msgspec.structs.replace(SUBJECT, seed=1))
+    name = next(iter(load_adapter(one.weights).bank_tensors))
+    first, second = (load_adapter(learned.weights).tensors[name] for learned in (one, two))
+    assert not torch.equal(first, second)
+
+
+def test_a_subject_file_holds_word_look_and_bank(tmp_path: Path, location: BaseLocation) -> None:
+    adapter = load_adapter(subject(tmp_path / "a", location).weights)
+    assert adapter.facts.token == "<corgi>"
+    assert adapter.facts.phrase == "dog"
+    assert adapter.tensors[WORD].shape == (32,)
+    assert adapter.tensors[APPEARANCE].shape == (3, 24)
+    assert len(adapter.facts.sites) * 4 == len(adapter.bank_tensors)
+
+
+def test_the_recipe_kept_has_nothing_left_auto(tmp_path: Path, location: BaseLocation) -> None:
+    learned = subject(tmp_path / "a", location)
+    assert learned.recipe.precision == "fp32"
+    assert learned.recipe.threads >= 1
+
+
+def test_micro_batches_give_the_adapter_of_the_whole_batch(
+    tmp_path: Path, location: BaseLocation
+) -> None:
+    whole = subject(tmp_path / "a", location)
+    parts = subject(tmp_path / "b", location, msgspec.structs.replace(SUBJECT, accumulate=2))
+    ours, theirs = load_adapter(whole.weights), load_adapter(parts.weights)
+    for name, tensor in ours.tensors.items():
+        torch.testing.assert_close(tensor, theirs.tensors[name], rtol=1e-3, atol=1e-4)
+
+
+def test_checkpointing_changes_memory_and_nothing_else(
+    tmp_path: Path, location: BaseLocation
+) -> None:
+    kept = subject(tmp_path / "a", location, msgspec.structs.replace(SUBJECT, checkpointing=False))
+    again = subject(tmp_path / "b", location, msgspec.structs.replace(SUBJECT, checkpointing=True))
+    ours, theirs = load_adapter(kept.weights), load_adapter(again.weights)
+    for name, tensor in ours.tensors.items():
+        assert torch.equal(tensor, theirs.tensors[name]), name
+
+
+def test_every_step_of_every_stage_is_told(tmp_path: Path, location: BaseLocation) -> None:
+    told: list[Event] = []
+    subject(tmp_path / "a", location, progress=told.append)
+    stages = [event.stage for event in told if isinstance(event, StageStarted)]
+    assert stages == ["encode photos", "learn the word", "learn the look"]
+    steps = [e.step for e in told if isinstance(e, StageAdvanced) and e.stage == "learn the look"]
+    assert steps == [1, 2, 3]
+
+
+def test_photos_and_clips_are_encoded_once_a_run(
+    tmp_path: Path, location: BaseLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.bases.unet3d import UNet3DBase
+
+    calls: list[str] = []
+    for name in ("encode_video", "encode_image"):
+        original = getattr(UNet3DBase, name)
+
+        def counted(self, batch, name=name, original=original):
+            calls.append(name)
+            return original(self, batch)
+
+        monkeypatch.setattr(UNet3DBase, name, counted)
+    subject(tmp_path / "a", location)
+    learn_motion(MOTION, [clip()], location, tmp_path)
+    assert calls == ["encode_video", "encode_image"] * 2
+
+
+def test_a_base_without_image_tower_still_learns_subjects_and_says_what_lacks(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_folder, folder)
+    shutil.rmtree(folder / "image_encoder")
+    told: list[Event] = []
+    learned = subject(tmp_path / "a", locate_base(str(folder)), progress=told.append)
+    assert APPEARANCE not in load_adapter(learned.weights).tensors
+    assert any("no image tower" in event.text for event in told if isinstance(event, Note))
+
+
+def test_a_motion_takes_several_clips_of_any_length(tmp_path: Path, location: BaseLocation) -> None:
+    learned = learn_motion(MOTION, [clip(0, frames=4), clip(1, frames=3)], location, tmp_path)
+    assert learned.metrics["adapter_loss"] > 0
+    assert [item["name"] for item in learned.inputs] == ["0.mp4", "1.mp4"]
+
+
+def test_the_same_motion_recipe_gives_the_same_file(tmp_path: Path, location: BaseLocation) -> None:
+    files = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        files.append(learn_motion(MOTION, [clip()], location, tmp_path / name).weights)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_motion_wants_a_caption(tmp_path: Path, location: BaseLocation) -> None:
+    with pytest.raises(RecipeError, match="caption is empty"):
+        learn_motion(msgspec.structs.replace(MOTION, caption=" "), [clip()], location, tmp_path)
+
+
+def test_bf16_learns_on_the_cpu(tmp_path: Path, location: BaseLocation) -> None:
+    learned = subject(tmp_path / "a", location, msgspec.structs.replace(SUBJECT, precision="bf16"))
+    adapter = load_adapter(learned.weights)
+    assert all(tensor.isfinite().all() for tensor in adapter.tensors.values())
+
+
+def test_fp16_on_the_cpu_is_refused_rather_than_ignored(
+    tmp_path: Path, location: BaseLocation
+) -> None:
+    with pytest.raises(DeviceError, match="fp16 cannot be used on the CPU"):
+        subject(tmp_path / "a", location, msgspec.structs.replace(SUBJECT, precision="fp16"))
+
+
+class Constant(torch.nn.Module):
+    """An objective with a loss of our choice."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.value = value
+
+    def forward(self, draws: list[Draw]) -> torch.Tensor:
+        return self.weight * torch.full((len(draws),), self.value)
+
+
+def plan(**changes) -> FitPlan:
+    values = {
+        "stage": "stage",
+        "steps": 2,
+        "items": 3,
+        "batch": 2,
+        "accumulate": 1,
+        "lr": 1e-2,
+        "weight_decay": 0.0,
+        "clip_norm": 1.0,
+        "seed": 0,
+    }
+    return FitPlan(**{**values, **changes})
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_step() -> None:
+    accelerator = open_accelerator(torch.device("cpu"), "fp32")
+    with pytest.raises(DivergedError, match="loss of step 1 is nan"):
+        fit(Constant(float("nan")), plan(), accelerator, lambda event: None)
+
+
+def test_parts_must_divide_the_batch() -> None:
+    accelerator = open_accelerator(torch.device("cpu"), "fp32")
+    with pytest.raises(RecipeError, match="must divide batch"):
+        fit(Constant(1.0), plan(accumulate=3), accelerator, lambda event: None)
+
+
+def test_every_item_comes_before_any_comes_again() -> None:
+    items = [draw.item for step in range(6) for draw in draws_of(plan(items=4), step)]
+    for first in range(0, 12, 4):
+        assert sorted(items[first : first + 4]) == [0, 1, 2, 3]
+
+
+def test_the_last_tenth_is_at_least_the_last_loss() -> None:
+    assert last_tenth([4.0, 2.0]) == 2.0
+    assert last_tenth([]) == 0.0
+
+
+def test_nothing_warns_while_learning(tmp_path: Path, location: BaseLocation) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        subject(tmp_path / "a", location)

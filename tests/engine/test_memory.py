@@ -1,0 +1,68 @@
+"""The estimate of memory: what it counts is what autograd keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.bases import locate_base, open_base
+from engine.memory import Sizes, estimate_denoiser, estimate_learning
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    """The denoiser of ModelScopeT2V without weights."""
+    from diffusers import UNet3DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet3DConditionModel(
+            sample_size=32,
+            in_channels=4,
+            out_channels=4,
+            layers_per_block=2,
+            block_out_channels=(320, 640, 1280, 1280),
+            cross_attention_dim=1024,
+            attention_head_dim=64,
+        )
+    return torch.nn.Module.to(unet, torch.bfloat16).requires_grad_(False)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_the_meta_device_counts_what_the_cpu_keeps(tiny_folder, checkpointing: bool) -> None:
+    location = locate_base(str(tiny_folder))
+    base = open_base(location, device=torch.device("cpu"), dtype=torch.float32)
+    sizes = Sizes(batch=2, frames=3, height=8, width=8)
+    real = estimate_denoiser(
+        base.denoiser, "motion", sizes, image_width=1024, checkpointing=checkpointing
+    )
+    meta = estimate_learning(
+        location, "motion", sizes, precision="fp32", checkpointing=checkpointing
+    )
+    assert meta.activations == pytest.approx(real.activations, rel=0.05)
+    assert meta.adapter == real.adapter
+
+
+def test_more_frames_need_more_and_checkpointing_less(tiny_base) -> None:
+    def need(frames: int, checkpointing: bool) -> int:
+        sizes = Sizes(1, frames, 8, 8)
+        return estimate_denoiser(
+            tiny_base.denoiser, "motion", sizes, image_width=24, checkpointing=checkpointing
+        ).total
+
+    assert need(8, True) < need(8, False)
+    assert need(4, True) < need(8, True)
+
+
+def test_a_full_size_subject_fits_eight_gigabytes(full_size) -> None:
+    sizes = Sizes(batch=4, frames=1, height=32, width=32)
+    need = estimate_denoiser(full_size, "identity", sizes, image_width=1024, checkpointing=True)
+    text_tower = 0.7 * GIB
+    assert need.total + text_tower < 8 * GIB
+
+
+def test_a_full_size_motion_fits_twelve_gigabytes(full_size) -> None:
+    sizes = Sizes(batch=1, frames=16, height=32, width=32)
+    need = estimate_denoiser(full_size, "motion", sizes, image_width=1024, checkpointing=True)
+    assert need.total < 12 * GIB

@@ -1,0 +1,90 @@
+"""Recipes: values are validated, layered and split as the docstrings say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import RecipeError
+from engine.recipe import (
+    GenerateRecipe,
+    MotionRecipe,
+    SubjectRecipe,
+    build_recipe,
+    motion_recipe,
+    split_steps,
+    subject_recipe,
+)
+
+
+def test_standard_without_a_card_is_the_paper() -> None:
+    recipe = subject_recipe("standard", {}, {})
+    assert (recipe.word_steps, recipe.word_lr, recipe.batch) == (3000, 1e-4, 4)
+    motion = motion_recipe("standard", {}, {})
+    assert (motion.steps, motion.lr, motion.text_drop, motion.image_drop) == (1500, 1e-5, 0.5, 0.5)
+
+
+def test_several_clips_never_drop_the_image() -> None:
+    recipe = motion_recipe("standard", {}, {}, clips=2)
+    assert (recipe.steps, recipe.batch, recipe.image_drop, recipe.appearance_uncond) == (
+        600,
+        2,
+        0.0,
+        0.0,
+    )
+
+
+def test_the_card_wins_over_the_table_and_the_caller_over_the_card() -> None:
+    card = {"standard": {"word_steps": 7, "batch": 2}}
+    recipe = subject_recipe("standard", card, {"batch": 3})
+    assert (recipe.word_steps, recipe.batch) == (7, 3)
+
+
+def test_an_unknown_setting_names_the_nearest_known_one() -> None:
+    with pytest.raises(RecipeError, match="unknown setting 'stepz'") as caught:
+        motion_recipe("standard", {}, {"stepz": 1})
+    assert caught.value.hint == "did you mean steps?"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"steps": 0}, "steps is 0: expected int >= 1"),
+        ({"lr": -1.0}, "lr is -1.0: expected float > 0.0"),
+        ({"text_drop": 2.0}, "text_drop is 2.0"),
+        ({"seed": "x"}, "seed is 'x': expected int, got str"),
+        ({"precision": "fp8"}, "precision is 'fp8'"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_the_range(settings: dict, told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        motion_recipe("standard", {}, settings)
+    assert caught.value.message.startswith(told)
+
+
+@given(st.integers(2, 10_000), st.integers(0, 3000), st.integers(0, 3000))
+def test_a_total_is_split_whole_and_each_stage_gets_a_step(
+    total: int, word: int, look: int
+) -> None:
+    recipe = split_steps(SubjectRecipe(word_steps=word, adapter_steps=look), total)
+    assert recipe.word_steps + recipe.adapter_steps == total
+    assert min(recipe.word_steps, recipe.adapter_steps) >= 1
+
+
+def test_a_total_of_one_step_cannot_be_split() -> None:
+    with pytest.raises(RecipeError, match="needs at least 2"):
+        subject_recipe("draft", {}, {"steps": 1})
+
+
+@pytest.mark.parametrize("kind", [SubjectRecipe, MotionRecipe])
+def test_a_recipe_survives_being_written_down(kind: type) -> None:
+    import msgspec
+
+    recipe = build_recipe(kind, {"seed": 5})
+    assert build_recipe(kind, msgspec.to_builtins(recipe)) == recipe
+
+
+def test_a_generation_needs_a_prompt() -> None:
+    with pytest.raises(RecipeError, match="prompt"):
+        build_recipe(GenerateRecipe, {})
