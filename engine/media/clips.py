@@ -1,0 +1,198 @@
+"""Frames of a clip, taken by time, and refused where a motion could not be learned from them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from engine.errors import RecipeError
+from engine.media.animation import scan_animation, scan_folder, take_animation, take_folder
+from engine.media.files import digest_file, list_pictures, require_file, require_path
+from engine.media.refusals import (
+    MIN_FRAMES,
+    MIN_SIDE_PX,
+    choose_or_refuse,
+    refuse_cut,
+    refuse_damage,
+    refuse_short,
+    refuse_small,
+    refuse_still,
+    seconds,
+)
+from engine.media.scan import Scan, Window
+from engine.media.suspects import find_bars
+from engine.media.video import scan_video, take_video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of a clip at an even rate.
+
+    Attributes:
+        path: the file, or the folder of frames.
+        frames: uint8 (f, h, w, 3), sRGB, the right way up, without black bars; the short side is
+            at most 512 pixels.
+        times_s: when each frame is shown in the clip.
+        fps: the rate at which they were taken.
+        digest: SHA-256 of the file's bytes, or over those of a folder's files in order.
+        taken: one line for people: what the clip is and what was taken.
+        notes: what else people should know, one line each.
+    """
+
+    path: Path
+    frames: Pixels
+    times_s: tuple[float, ...]
+    fps: float
+    digest: str
+    taken: str
+    notes: tuple[str, ...] = ()
+
+
+class Source(NamedTuple):
+    """How one kind of clip is scanned and how its frames are taken."""
+
+    scan: Callable[[Path, Window, float], Scan]
+    take: Callable[[Path, Window, Scan, Sequence[int]], Pixels]
+
+
+SOURCES = {
+    "folder": Source(scan_folder, take_folder),
+    "animation": Source(scan_animation, take_animation),
+    "video": Source(scan_video, take_video),
+}
+
+
+def read_clip(
+    path: Path, *, frames: int, fps: float, start_s: float = 0.0, end_s: float | None = None
+) -> Clip:
+    """Take `frames` frames at `fps` from a clip, none of them twice, none invented.
+
+    The k-th frame is the one whose time is nearest to that of the first plus k/fps, the earlier of
+    two as near; the first is the first one shown from `start_s` on. A clip that ends sooner gives
+    fewer frames, and `notes` says so; of a longer one the part from `start_s` is taken.
+
+    Args:
+        path: mp4, mov, webm, mkv, avi, gif, webp, or a folder of frames, which are `fps` apart.
+        frames: how many frames are wanted, at least 4.
+        fps: frames a second; no more than the clip's own.
+        start_s: nothing before this time is taken.
+        end_s: nothing from this time on is taken; None is the clip's end.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: it cannot be read, is slower than `fps`, has under 4 frames, is damaged or cuts
+            to another scene in the part taken, or shows no movement.
+        RecipeError: a setting that no clip could meet.
+    """
+    _check_settings(frames, fps, start_s, end_s)
+    source = SOURCES[_kind(path)]
+    window = Window(start_s, math.inf if end_s is None else end_s, start_s + frames / fps)
+    scan = source.scan(path, window, fps)
+    refuse_small(path, scan)
+    refuse_damage(path, scan, window, fps)
+    inside = [k for k, time_s in enumerate(scan.times_s) if window.holds(time_s)]
+    refuse_short(path, scan, window, inside)
+    chosen = choose_or_refuse(path, scan, window, inside, frames=frames, fps=fps)
+    refuse_cut(path, scan, chosen, window, fps)
+    share = refuse_still(path, scan, chosen)
+    pixels, bars = _without_bars(source.take(path, window, scan, chosen))
+    times = tuple(scan.times_s[index] for index in chosen)
+    notes = [*scan.notes, *bars, *_length_notes(scan, times, frames, fps)]
+    if share < 0.01:
+        notes.append("hardly anything moves")
+    taken = _taken(scan, len(chosen), fps, times[0], is_folder=path.is_dir())
+    return Clip(path, pixels, times, fps, _digest(path), taken, tuple(notes))
+
+
+def frame_clip(clip: Clip, height_px: int, width_px: int) -> Pixels:
+    """Scale frames until they just cover the frame, and cut equally what stands over.
+
+    Returns:
+        uint8 (f, height_px, width_px, 3).
+    """
+    height, width = clip.frames.shape[1:3]
+    scale = max(height_px / height, width_px / width)
+    size = (max(width_px, round(width * scale)), max(height_px, round(height * scale)))
+    left, top = (size[0] - width_px) // 2, (size[1] - height_px) // 2
+    box = (left, top, left + width_px, top + height_px)
+    scaled = (Image.fromarray(f).resize(size, Image.Resampling.LANCZOS) for f in clip.frames)
+    return np.stack([np.asarray(image.crop(box)) for image in scaled])
+
+
+def _check_settings(frames: int, fps: float, start_s: float, end_s: float | None) -> None:
+    if frames < MIN_FRAMES:
+        raise RecipeError(
+            f"{frames} frames are too few for a motion", hint=f"{MIN_FRAMES} would do"
+        )
+    if not 0 < fps <= 1000:
+        raise RecipeError(f"{fps:g} frames a second cannot be taken", hint="--fps 8 would do")
+    if start_s < 0 or (end_s is not None and end_s <= start_s):
+        raise RecipeError(
+            f"a part from {start_s:g} s to {end_s} s holds nothing",
+            hint="--start is 0 or more, --end after it",
+        )
+
+
+def _kind(path: Path) -> str:
+    """Which of `SOURCES` reads a path, told by content: names lie."""
+    require_path(path)
+    if path.is_dir():
+        return "folder"
+    require_file(path)
+    with path.open("rb") as file:
+        head = file.read(12)
+    is_webp = head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    return "animation" if is_webp or head[:4] == b"GIF8" else "video"
+
+
+def _without_bars(frames: Pixels) -> tuple[Pixels, list[str]]:
+    top, bottom, left, right = find_bars(frames)
+    height, width = frames.shape[1:3]
+    inner = frames[:, top : height - bottom, left : width - right]
+    if min(inner.shape[1:3]) < MIN_SIDE_PX:
+        return frames, []
+    shares = {"top and bottom": (top + bottom) / height, "left and right": (left + right) / width}
+    return inner, [f"black bars cut off {s}: {n:.0%}" for s, n in shares.items() if n > 0]
+
+
+def _length_notes(scan: Scan, times_s: Sequence[float], wanted: int, fps: float) -> list[str]:
+    """What the clip lacks or has beyond the part taken."""
+    notes = []
+    count, stop_s = len(times_s), times_s[-1] + 1 / fps
+    if count < wanted:
+        notes.append(f"{count} of {wanted} frames: the motion is learned at {count}, none invented")
+    if times_s[0] >= 1 / fps:
+        notes.append(f"left out: the first {seconds(times_s[0])} s")
+    if scan.end_s - stop_s >= 1 / fps:
+        notes.append(f"left out: {seconds(scan.end_s - stop_s)} s from {seconds(stop_s)} s on")
+    if scan.damage is not None:
+        notes.append(f"damaged from {seconds(scan.damage[0])} s on, after the part taken")
+    return notes
+
+
+def _taken(scan: Scan, count: int, fps: float, start_s: float, *, is_folder: bool) -> str:
+    rate = f"{scan.fps:.2f}".rstrip("0").rstrip(".") + " fps"
+    if scan.is_variable:
+        rate = f"variable rate, {rate} on average"
+    whole = f"a folder of {scan.total} frames" if is_folder else f"{rate}, {scan.total} frames"
+    return f"{whole} → {count} frames at {fps:g} fps from {seconds(start_s)} s"
+
+
+def _digest(path: Path) -> str:
+    if not path.is_dir():
+        return digest_file(path)
+    files = "".join(digest_file(picture) for picture in list_pictures(path))
+    return hashlib.sha256(files.encode()).hexdigest()

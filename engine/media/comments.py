@@ -1,0 +1,112 @@
+"""The text kept inside a video, without which nobody could say how it was made."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, BinaryIO
+
+from PIL import ExifTags, Image, PngImagePlugin
+
+from engine.errors import InputError
+from engine.media.files import list_pictures, require_file, require_path, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# More than any recipe needs; a stranger's file may claim any size.
+MAX_READ_BYTES = 1 << 20
+_COMMENT_PATH = (b"moov", b"udta", b"meta", b"ilst", b"\xa9cmt", b"data")
+_UNICODE = b"UNICODE\0"
+
+
+def read_comment(path: Path) -> str | None:
+    """The comment in an mp4, gif, webp or png, or in the first png of a folder; None without one.
+
+    Only headers are read: no picture is decoded.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: the file is none of these, or is damaged.
+    """
+    require_path(path)
+    if path.is_dir():
+        frames = list_pictures(path)
+        if not frames:
+            raise InputError(f"{shown(path)} holds no frames")
+        return read_comment(frames[0])
+    require_file(path)
+    with path.open("rb") as file:
+        if file.read(8)[4:] == b"ftyp":
+            return _read_mp4(file)
+    return _read_picture(path)
+
+
+def exif_comment(comment: str) -> Image.Exif:
+    """EXIF whose user comment is the text, in the one encoding it has for all of Unicode."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UNICODE + comment.encode(
+        "utf-16-le"
+    )
+    return exif
+
+
+def png_comment(comment: str) -> PngImagePlugin.PngInfo:
+    """PNG text chunk `Comment`, in UTF-8."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("Comment", comment)
+    return info
+
+
+def _read_picture(path: Path) -> str | None:
+    try:
+        with Image.open(path, formats=("GIF", "WEBP", "PNG")) as image:
+            if image.format == "WEBP":
+                return _from_exif(image.getexif())
+            found = image.info.get("Comment", image.info.get("comment"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{shown(path)} is no mp4, gif, webp or png", hint="no comment can be read from it"
+        ) from error
+    if isinstance(found, bytes):
+        found = found.decode(errors="replace")
+    return str(found) if found else None
+
+
+def _from_exif(exif: Image.Exif) -> str | None:
+    found = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    if not isinstance(found, bytes) or not found.startswith(_UNICODE):
+        return None
+    return found.removeprefix(_UNICODE).decode("utf-16-le", errors="replace")
+
+
+def _read_mp4(file: BinaryIO) -> str | None:
+    """Walk down the boxes to the comment; each box is its size, its name and what it holds."""
+    file.seek(0, 2)
+    start, end = 0, file.tell()
+    for wanted in _COMMENT_PATH:
+        for name, inside, stop in _boxes(file, start, end):
+            if name == wanted:
+                # `meta` begins with four bytes of version and flags before its own boxes.
+                start, end = inside + (4 if name == b"meta" else 0), stop
+                break
+        else:
+            return None
+    file.seek(start + 8)  # type and locale of the text
+    return file.read(min(max(end - start - 8, 0), MAX_READ_BYTES)).decode(errors="replace")
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start of the content and end of each box between two offsets."""
+    while start + 8 <= end:
+        file.seek(start)
+        size, name = struct.unpack(">I4s", file.read(8))
+        inside = start + 8
+        if size == 1:
+            (size,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
+            inside += 8
+        stop = end if size == 0 else start + size
+        if stop < inside or stop > end:
+            return
+        yield name, inside, stop
+        start = stop

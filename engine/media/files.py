@@ -1,0 +1,107 @@
+"""Input files before they are opened: there, readable, not empty, told apart by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from engine.errors import InputError, InputNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
+)
+
+
+def shown(path: Path) -> str:
+    """The path as one printable line, whatever characters its name holds."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort by name with numbers compared as numbers: `2.png` before `10.png`."""
+
+    def key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+        parts = re.split(r"(\d+)", path.name.casefold())
+        return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p], path.name
+
+    return sorted(paths, key=key)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Pictures lying directly in a folder, by extension in any case, in natural order.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{shown(folder)} cannot be listed: {error.strerror}") from error
+    return natural_order(
+        entry
+        for entry in entries
+        if entry.suffix.lower() in PICTURE_SUFFIXES
+        and not entry.name.startswith(".")
+        and entry.is_file()
+    )
+
+
+def require_file(path: Path) -> None:
+    """Refuse a path that is no file with something in it.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: a folder, a device, unreadable or empty.
+    """
+    require_path(path)
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise InputError(f"{shown(path)} is {kind}, where a file was expected")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{shown(path)} cannot be read: permission denied")
+    if path.stat().st_size == 0:
+        raise InputError(f"{shown(path)} is empty (0 bytes)", hint="copy or download it again")
+
+
+def require_path(path: Path) -> None:
+    """Refuse a path at which there is nothing.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        dangling = " (a link to nothing)" if path.is_symlink() else ""
+        raise InputNotFoundError(f"{shown(path)} is not there{dangling}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown(path)} cannot be read: {error}") from error
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        InputError: the file cannot be read to its end.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file begins as readable text, so that the message can say so."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    text = head.decode("utf-8", errors="ignore")
+    letters = sum(c.isprintable() or c in "\r\n\t" for c in text)
+    return len(head) > 0 and len(text.encode()) >= len(head) - 3 and letters == len(text)

@@ -1,0 +1,155 @@
+"""Clips from which a motion cannot be learned, each with the setting or the clip that would do."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from engine.errors import InputError
+from engine.media.files import shown
+from engine.media.pace import choose_frames, fastest_fps
+from engine.media.scan import TIME_SLACK_S
+from engine.media.suspects import find_cut, moving_share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from engine.media.scan import Scan, Window
+
+# Three steps of movement: fewer show a jump, not a motion.
+MIN_FRAMES = 4
+MIN_SIDE_PX = 32
+OTHER_FILE = "copy or download it again, or use another clip"
+
+
+def seconds(time_s: float) -> str:
+    """A time as people type it: `1.25`, `0.0`."""
+    text = f"{time_s:.3f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def refuse_small(path: Path, scan: Scan) -> None:
+    """Refuse a picture in which nothing can be told apart.
+
+    Raises:
+        InputError: a side is shorter than `MIN_SIDE_PX`.
+    """
+    width, height = scan.size_px
+    if min(width, height) < MIN_SIDE_PX:
+        raise InputError(
+            f"{shown(path)} is too small: {width}×{height} pixels",
+            hint=f"use a clip of at least {MIN_SIDE_PX} pixels on the short side",
+        )
+
+
+def refuse_damage(path: Path, scan: Scan, window: Window, fps: float) -> None:
+    """Refuse a clip that cannot be decoded as far as it is needed: it is never quietly shortened.
+
+    Raises:
+        InputError: a frame before the window's end is missing.
+    """
+    if scan.damage is None or scan.damage[0] >= window.needed_s - TIME_SLACK_S:
+        return
+    damage_s, why = scan.damage
+    readable = sum(1 for time_s in scan.times_s if window.start_s <= time_s < damage_s)
+    usable = int((damage_s - window.start_s) * fps)
+    raise InputError(
+        f"{shown(path)} is damaged at {seconds(damage_s)} s: {readable} frames before it can be"
+        f" read ({why})",
+        hint=f"--end {seconds(damage_s)} would do, with {usable} frames at {fps:g} fps"
+        if usable >= MIN_FRAMES
+        else OTHER_FILE,
+    )
+
+
+def refuse_short(path: Path, scan: Scan, window: Window, inside: Sequence[int]) -> None:
+    """Refuse a part with too few frames, at any rate.
+
+    Raises:
+        InputError: fewer than `MIN_FRAMES` lie in the window.
+    """
+    if len(inside) >= MIN_FRAMES:
+        return
+    count = "1 frame" if len(inside) == 1 else f"{len(inside)} frames"
+    if scan.total < MIN_FRAMES:
+        raise InputError(
+            f"{shown(path)} has only {count}: too few for a motion",
+            hint=f"use a clip of at least {MIN_FRAMES} frames",
+        )
+    end_s = min(window.end_s, scan.end_s)
+    raise InputError(
+        f"{shown(path)} has {count} from {seconds(window.start_s)} s to {seconds(end_s)} s: too"
+        " few for a motion",
+        hint=f"choose --start and --end so that at least {MIN_FRAMES} frames lie between them",
+    )
+
+
+def choose_or_refuse(
+    path: Path, scan: Scan, window: Window, inside: Sequence[int], *, frames: int, fps: float
+) -> list[int]:
+    """Indices into the scan of the frames to take, all different.
+
+    Raises:
+        InputError: the clip is slower than `fps`, or too short for `MIN_FRAMES` at that rate.
+    """
+    times = [scan.times_s[k] for k in inside]
+    end_s = min(scan.end_s, window.end_s)
+    chosen = choose_frames(times, frames=frames, fps=fps, end_s=end_s)
+    if chosen is not None and len(chosen) >= MIN_FRAMES:
+        return [inside[k] for k in chosen]
+    if chosen is not None:
+        lasts = seconds(times[-1] - times[0])
+        message = f"{shown(path)} lasts {lasts} s: {len(chosen)} frames at {fps:g} fps are too few"
+        faster = max(1, round(scan.fps))
+        raise InputError(message, hint=f"--fps {faster} takes more of them, or use a longer clip")
+    gap_s = max(b - a for a, b in pairwise(times))
+    message = f"{shown(path)} has {scan.fps:.4g} frames a second, fewer than the {fps:g} asked for"
+    if scan.fps > fps:
+        message = (
+            f"{shown(path)} shows one frame for {gap_s:.2g} s, too long for {fps:g} frames a second"
+        )
+    found = fastest_fps(times, below=fps, least=MIN_FRAMES, end_s=end_s)
+    if found is None:
+        raise InputError(message, hint=OTHER_FILE)
+    counted = f", with {found[1]} frames" if found[1] < frames else ""
+    raise InputError(message, hint=f"--fps {found[0]:g} would do{counted}; no frame is invented")
+
+
+def refuse_cut(path: Path, scan: Scan, chosen: Sequence[int], window: Window, fps: float) -> None:
+    """Refuse frames of two scenes: the jump between them would be learned as the motion.
+
+    Raises:
+        InputError: the scene changes between the first and the last frame taken.
+    """
+    found = find_cut(scan.thumbs[chosen[0] : chosen[-1] + 1])
+    if found is None:
+        return
+    cut_s = scan.times_s[chosen[0] + found]
+    before = sum(1 for index in chosen if scan.times_s[index] < cut_s)
+    after = int((min(scan.end_s, window.end_s) - cut_s) * fps)
+    ways = [
+        f"{option} {seconds(cut_s)} ({count} frames)"
+        for option, count in (("--end", before), ("--start", after))
+        if count >= MIN_FRAMES
+    ]
+    raise InputError(
+        f"{shown(path)} cuts to another scene at {seconds(cut_s)} s",
+        hint=" or ".join(ways) + " would do" if ways else "cut one scene out of it",
+    )
+
+
+def refuse_still(path: Path, scan: Scan, chosen: Sequence[int]) -> float:
+    """Share of the picture in which anything moves, above 0 to 1.
+
+    Raises:
+        InputError: nothing moves.
+    """
+    share = moving_share(scan.thumbs[list(chosen)])
+    if share == 0.0:
+        raise InputError(
+            f"{shown(path)} shows no movement from {seconds(scan.times_s[chosen[0]])} s to"
+            f" {seconds(scan.times_s[chosen[-1]])} s: there is no motion to learn",
+            hint="choose another part with --start, or another clip",
+        )
+    return share

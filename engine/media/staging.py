@@ -1,0 +1,130 @@
+"""Outputs appear whole or not at all: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from engine.errors import OutputError, OutputExistsError
+from engine.media.files import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@contextmanager
+def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Lend a free path beside `path`; what was written there becomes `path` when the block ends.
+
+    On any error or interrupt nothing is left behind and what lay at `path` is untouched.
+
+    Raises:
+        OutputExistsError: `path` is there and `overwrite` is off, or is a folder of other things.
+        OutputError: no such folder, no permission, no space.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    draft = path.parent / f".dv-{secrets.token_hex(8)}.part"
+    try:
+        yield draft
+        _publish(draft, path, overwrite=overwrite)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        _discard(draft)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse a place that is taken, or whose folder cannot be written to.
+
+    Raises:
+        OutputExistsError: see `staged`.
+        OutputError: see `staged`.
+    """
+    parent = path.parent
+    if not parent.is_dir():
+        raise OutputError(
+            f"{shown(path)} cannot be written: there is no folder {shown(parent)}",
+            hint="make the folder first",
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{shown(path)} cannot be written: no permission in {shown(parent)}")
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise OutputExistsError(
+            f"{shown(path)} is already there", hint="--overwrite replaces it; or name another -o"
+        )
+    if path.is_dir() and not _is_frames_folder(path):
+        raise OutputExistsError(
+            f"{shown(path)} is a folder that holds more than numbered frames",
+            hint="name a folder that is not there yet",
+        )
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The system's refusal to write, in the words of this package."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return OutputError(
+            f"{shown(path)} cannot be written: no space left", hint="free some space; -o elsewhere"
+        )
+    return OutputError(f"{shown(path)} cannot be written: {error.strerror or error}")
+
+
+def _publish(draft: Path, path: Path, *, overwrite: bool) -> None:
+    if draft.is_dir():
+        _publish_folder(draft, path, overwrite=overwrite)
+    elif overwrite:
+        draft.replace(path)
+    else:
+        _publish_new_file(draft, path)
+
+
+def _publish_new_file(draft: Path, path: Path) -> None:
+    """Move a file to a place that another process may have taken meanwhile."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError as error:
+        raise OutputExistsError(f"{shown(path)} is already there") from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Some file systems know no hard links: claim the name first, then move onto the claim.
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError as taken:
+            raise OutputExistsError(f"{shown(path)} is already there") from taken
+        draft.replace(path)
+
+
+def _publish_folder(draft: Path, path: Path, *, overwrite: bool) -> None:
+    former = draft.with_suffix(".former")
+    if overwrite and os.path.lexists(path):
+        path.rename(former)
+    try:
+        draft.rename(path)
+    except OSError as error:
+        if os.path.lexists(former):
+            former.rename(path)
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise OutputExistsError(f"{shown(path)} is already there") from error
+        raise
+    _discard(former)
+
+
+def _is_frames_folder(path: Path) -> bool:
+    return all(re.fullmatch(r"\d{4,}\.png", entry.name) for entry in path.iterdir())
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

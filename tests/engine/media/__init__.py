@@ -1,0 +1,1 @@
+"""Laws of bytes to pixels and back."""
