@@ -35,7 +35,7 @@ class Learned:
         weights: the adapter's file.
         preview: a picture, or None.
         recipe: as it was used; nothing in it is "auto".
-        adapter: method, widths, sites, dtype, params.
+        adapter: method, sites and their widths in the same order, dtype, params.
         base: id, revision, fingerprint, licence, architecture.
         inputs: name and digest of each photo or clip.
         seconds: wall time.
@@ -114,8 +114,8 @@ def describe(bank: Bank) -> dict[str, Any]:
     """What a manifest says of a bank."""
     return {
         "method": METHOD,
-        "widths": sorted({site.width for site in bank.sites}),
-        "sites": len(bank.sites),
+        "sites": [site.name for site in bank.sites],
+        "widths": [site.width for site in bank.sites],
         "dtype": "float32",
         "params": sum(p.numel() for p in bank.parameters()),
     }

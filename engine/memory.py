@@ -150,7 +150,8 @@ class _FusedAttention(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is torch.nn.functional.scaled_dot_product_attention:
-            return _Fused.apply(*args[:3])
+            kept: Tensor = _Fused.apply(*args[:3])  # type: ignore[no-untyped-call]
+            return kept
         return func(*args, **(kwargs or {}))
 
 

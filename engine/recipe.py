@@ -24,7 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Strength = Annotated[float, Meta(ge=0.0, le=10.0)]
-Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]  # torch's CPU generator takes 32 bits
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 
 from engine.bases.catalog import BaseLocation
+from engine.bases.parts import load_part, projection_width, read_json
 from engine.bases.protocol import Geometry, Role, Site
 from engine.errors import BaseInvalidError, RecipeError
 
@@ -22,8 +21,6 @@ from engine.errors import BaseInvalidError, RecipeError
 SLICE_FRAMES = 4
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-Part = tuple[str, Callable[[], Any]]
 
 
 def open_base(location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> UNet3DBase:
@@ -50,10 +47,10 @@ class UNet3DBase:
         self.device = device
         self.dtype = dtype
         self.fingerprint = location.fingerprint
-        self.scheduler_config: Mapping[str, Any] = _read_json(
+        self.scheduler_config: Mapping[str, Any] = read_json(
             location.folder / "scheduler" / "scheduler_config.json"
         )
-        self.denoiser: nn.Module = self._load("unet", dtype)
+        self.denoiser: nn.Module = self._load("unet")
         self.geometry = self._measure()
 
     def sites(self, role: Role) -> tuple[Site, ...]:
@@ -87,14 +84,16 @@ class UNet3DBase:
     def encode_text(self, prompts: Sequence[str], words: Mapping[str, Tensor]) -> Tensor:
         """See `Base.encode_text`."""
         rows = [self._ids(prompt, tuple(words)) for prompt in prompts]
-        ids = torch.tensor([row for row, _ in rows], device=self.device)
+        length = self._prompt_limit
+        padded = [row + [self._pad_id] * (length - len(row)) for row, _ in rows]
+        ids = torch.tensor(padded, device=self.device)
         places = [
             (sample, place, words[token])
             for sample, (_, found) in enumerate(rows)
             for place, token in found.items()
         ]
         with _vectors_placed(self._text.get_input_embeddings(), places):
-            mask = ids.ne(self._pad_id) if self._masks_padding else None
+            mask = self._reading_mask([len(row) for row, _ in rows])
             features: Tensor = self._text(ids, attention_mask=mask)[0]
         return features
 
@@ -139,8 +138,8 @@ class UNet3DBase:
 
     def _measure(self) -> Geometry:
         card, folder = self.location.card.video, self.location.folder
-        vae = _read_json(folder / "vae" / "config.json")
-        text = _read_json(folder / "text_encoder" / "config.json")
+        vae = read_json(folder / "vae" / "config.json")
+        text = read_json(folder / "text_encoder" / "config.json")
         tower = self.location.image_tower
         unet: Any = self.denoiser
         return Geometry(
@@ -152,7 +151,7 @@ class UNet3DBase:
             latent_scale=2 ** (len(vae["block_out_channels"]) - 1),
             text_length=text.get("max_position_embeddings", 77),
             text_width=unet.config.cross_attention_dim,
-            image_width=_projection_width(tower) if tower else None,
+            image_width=projection_width(tower) if tower else None,
         )
 
     @cached_property
@@ -161,11 +160,11 @@ class UNet3DBase:
 
     @cached_property
     def _text(self) -> Any:
-        return self._load("text_encoder", self.dtype)
+        return self._load("text_encoder")
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return self._load("tokenizer", None)
+        return self._load("tokenizer")
 
     @cached_property
     def _image_tower(self) -> tuple[Any, Tensor, Tensor]:
@@ -177,23 +176,34 @@ class UNet3DBase:
                 hint="name one: --image-tower laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
             )
         facts = folder / "preprocessor_config.json"
-        found = _read_json(facts) if facts.is_file() else {}
+        found = read_json(facts) if facts.is_file() else {}
         mean, std = (
             torch.tensor(found.get(name, default), device=self.device)[:, None, None]
             for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
         )
-        return self._load("image_encoder", torch.float32, folder), mean, std
+        tower = load_part("image_encoder", folder, device=self.device, dtype=torch.float32)
+        return tower, mean, std
 
     @cached_property
     def _pad_id(self) -> int:
         return int(self._tokenizer.pad_token_id)
 
     @cached_property
-    def _masks_padding(self) -> bool:
-        return bool(getattr(self._text.config, "use_attention_mask", False))
+    def _prompt_limit(self) -> int:
+        return min(self.geometry.text_length, int(self._tokenizer.model_max_length))
+
+    def _reading_mask(self, lengths: Sequence[int]) -> Tensor | None:
+        """1 where a prompt has a token and 0 where it is padded, (b, l), if this tower wants to know.
+
+        By length: the padding's id may stand in the prompt too, and may be the id of its end.
+        """
+        if not getattr(self._text.config, "use_attention_mask", False):
+            return None
+        places = torch.arange(self._prompt_limit, device=self.device)
+        return (places < torch.tensor(lengths, device=self.device)[:, None]).long()
 
     def _ids(self, prompt: str, tokens: tuple[str, ...]) -> tuple[list[int], dict[int, str]]:
-        """Padded ids of ``prompt``, and the token that stands at each place of a learned word."""
+        """Ids of ``prompt``, and the token that stands at each place of a learned word."""
         ids, places = [self._tokenizer.bos_token_id], dict[int, str]()
         for piece in _split(prompt, tokens):
             if piece in tokens:
@@ -202,31 +212,18 @@ class UNet3DBase:
             else:
                 ids += self._tokenizer(piece, add_special_tokens=False).input_ids
         ids.append(self._tokenizer.eos_token_id)
-        limit = min(self.geometry.text_length, self._tokenizer.model_max_length)
+        limit = self._prompt_limit
         if len(ids) > limit:
             raise RecipeError(
                 f"the prompt has {len(ids) - 2} tokens; this base reads {limit - 2}: {prompt!r}",
                 hint="shorten the prompt or the motion's caption",
             )
-        return ids + [self._pad_id] * (limit - len(ids)), places
+        return ids, places
 
-    def _load(self, part: str, dtype: torch.dtype | None, folder: Path | None = None) -> Any:
-        """One part of the base, frozen, in eval mode, on the device.
-
-        Raises:
-            BaseInvalidError: its folder is missing or cannot be loaded.
-        """
-        folder = folder or self.location.folder / part
-        if not folder.is_dir():
-            raise BaseInvalidError(f"base {self.location.id} has no {part}: {folder} is missing")
-        try:
-            loaded = LOADERS[part](folder, dtype)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise BaseInvalidError(f"{folder} cannot be loaded: {reason}") from error
-        if isinstance(loaded, nn.Module):
-            loaded.requires_grad_(False).eval().to(self.device)
-        return loaded
+    def _load(self, part: str, dtype: torch.dtype | None = None) -> Any:
+        """One part of the base's own folder, in its dtype unless told."""
+        folder = self.location.folder / part
+        return load_part(part, folder, device=self.device, dtype=dtype or self.dtype)
 
 
 def sites_of(denoiser: nn.Module, role: Role) -> tuple[Site, ...]:
@@ -277,53 +274,6 @@ def _is_temporal(path: str) -> bool:
     return "temp_attentions" in path or path.startswith("transformer_in")
 
 
-def _load_unet(folder: Path, dtype: torch.dtype | None) -> Any:
-    from diffusers import UNet3DConditionModel
-
-    return UNet3DConditionModel.from_pretrained(folder, torch_dtype=dtype, **_only_safe(folder))
-
-
-def _load_vae(folder: Path, dtype: torch.dtype | None) -> Any:
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, **_only_safe(folder))
-
-
-def _load_text(folder: Path, dtype: torch.dtype | None) -> Any:
-    from transformers import CLIPTextModel
-
-    return CLIPTextModel.from_pretrained(folder, dtype=dtype, **_only_safe(folder))
-
-
-def _load_tokenizer(folder: Path, _dtype: torch.dtype | None) -> Any:
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _load_image_tower(folder: Path, dtype: torch.dtype | None) -> Any:
-    from transformers import CLIPVisionModelWithProjection
-
-    return CLIPVisionModelWithProjection.from_pretrained(folder, dtype=dtype, **_only_safe(folder))
-
-
-LOADERS: Mapping[str, Callable[[Path, torch.dtype | None], Any]] = {
-    "unet": _load_unet,
-    "vae": _load_vae,
-    "text_encoder": _load_text,
-    "tokenizer": _load_tokenizer,
-    "image_encoder": _load_image_tower,
-}
-
-
-def _only_safe(folder: Path) -> dict[str, Any]:
-    """Loading options: from this disk, never by pickle, the half-precision variant where it is the only one."""
-    whole = any("fp16" not in path.name for path in folder.glob("*.safetensors"))
-    half = any(folder.glob("*.fp16*.safetensors"))
-    variant = "fp16" if half and not whole else None
-    return {"local_files_only": True, "use_safetensors": True, "variant": variant}
-
-
 def _recompute(block: nn.Module) -> None:
     """Make ``block`` forget its activations in training and compute them again in the backward pass."""
     forward = block.forward
@@ -363,24 +313,3 @@ def _split(prompt: str, tokens: tuple[str, ...]) -> list[str]:
     longest_first = sorted(tokens, key=len, reverse=True)
     cut = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", prompt)
     return [piece for piece in cut if piece]
-
-
-def _projection_width(tower: Path) -> int:
-    """Width of the tower's projected vector; a whole CLIP's config keeps it at the top too."""
-    config = _read_json(tower / "config.json")
-    return int(config.get("projection_dim") or config["vision_config"]["projection_dim"])
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        BaseInvalidError: it is missing or damaged.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise BaseInvalidError(f"{path} is not a JSON object")
-    return found

@@ -36,6 +36,10 @@ class WordObjective(nn.Module):
         self._losses = DenoisingLoss(base, seed)
         self._base, self._photos = base, photos
 
+    def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
+        """All photos have one shape: all draws at once."""
+        return [draws]
+
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),); the prompt runs through the text tower each time, for the gradient's sake."""
         text = self._base.encode_text([prompt_of(self.word.token)], self.word.as_words())
@@ -56,6 +60,10 @@ class IdentityObjective(nn.Module):
         self.bank = bank
         self._losses = DenoisingLoss(base, seed)
         self._text, self._photos = text, photos
+
+    def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
+        """All photos have one shape: all draws at once."""
+        return [draws]
 
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),)."""
@@ -89,17 +97,19 @@ class MotionObjective(nn.Module):
         self._text, self._clips, self._seed = text, tuple(clips), seed
         self._text_drop, self._image_drop = text_drop, image_drop
 
-    def forward(self, draws: Sequence[Draw]) -> Tensor:
-        """(len(draws),); clips of different lengths are computed apart."""
+    def parts(self, draws: Sequence[Draw]) -> list[list[Draw]]:
+        """The draws by the number of frames of their clips: one batch has one shape and one condition."""
         by_length = sorted(draws, key=self._length)
-        parts = [self._together(list(part)) for _, part in groupby(by_length, key=self._length)]
-        return torch.cat(parts)
+        return [list(part) for _, part in groupby(by_length, key=self._length)]
 
     def _length(self, draw: Draw) -> int:
         return self._clips[draw.item].latents.shape[1]
 
-    def _together(self, draws: Sequence[Draw]) -> Tensor:
-        """Losses of draws whose clips have the same number of frames."""
+    def forward(self, draws: Sequence[Draw]) -> Tensor:
+        """(len(draws),), of clips of one length.
+
+        The condition stays on the bank until the backward pass, for checkpointed blocks run again then.
+        """
         latents = torch.stack([self._clips[draw.item].latents for draw in draws])
         self.bank.condition = Condition(torch.stack([self._appearance(draw) for draw in draws]))
         text = torch.stack([self._text[0 if self._drops("text", draw) else 1] for draw in draws])

@@ -25,8 +25,8 @@ def keyed_generator(seed: int, step: int, sample: int, what: str) -> torch.Gener
         what: name of the draw, such as ``noise``.
     """
     key = f"{seed}/{step}/{sample}/{what}".encode()
-    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
-    return torch.Generator().manual_seed(number >> 1)
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "little")
+    return torch.Generator().manual_seed(number)
 
 
 def draw_order(seed: int, position: int, count: int) -> int:

@@ -169,6 +169,9 @@ class Constant(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(()))
         self.value = value
 
+    def parts(self, draws: list[Draw]) -> list[list[Draw]]:
+        return [draws]
+
     def forward(self, draws: list[Draw]) -> torch.Tensor:
         return self.weight * torch.full((len(draws),), self.value)
 

@@ -1,0 +1,68 @@
+"""Making a video over the sum of the network calls that it consists of."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from engine.bases.unet3d import UNet3DBase
+from engine.generate import open_generator
+from engine.media.write import write_video
+from engine.recipe import GenerateRecipe
+from tests.bench.timing import CallClock, Ratio, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.bases import BaseLocation
+
+NETWORKS = ("denoise", "encode_text", "encode_image", "decode_video")
+STEPS = 25
+
+
+def compare(location: BaseLocation, *, rounds: int) -> list[Ratio]:
+    """Sampling over its network calls, without and with writing the mp4; loading aside."""
+    video = location.card.video
+    recipe = GenerateRecipe(
+        prompt="a dog sweeping from side to side",
+        frames=video.frames,
+        fps=video.fps,
+        height_px=video.height_px,
+        width_px=video.width_px,
+        steps=STEPS,
+    )
+    with open_generator(location, (), device="cpu") as generator, _folder() as folder:
+
+        def make() -> None:
+            generator.sample(recipe)
+
+        def make_and_write() -> None:
+            pixels = generator.sample(recipe)
+            path = Path(folder) / "video.mp4"
+            write_video(pixels, path, fps=recipe.fps, format="mp4", overwrite=True)
+
+        return [
+            _over_networks(f"video of {STEPS} steps / its network calls", make, rounds),
+            _over_networks(
+                "the same with its mp4 / its network calls", make_and_write, rounds, None
+            ),
+        ]
+
+
+def _over_networks(
+    name: str, act: Callable[[], None], rounds: int, goal: float | None = 1.05
+) -> Ratio:
+    """Median time of ``act`` over the median time it spends inside networks; the first is a warm-up."""
+    wholes, insides = [], []
+    for _ in range(rounds + 1):
+        clock = CallClock()
+        with clock.watching(UNet3DBase, NETWORKS):
+            wholes.append(timed(act))
+        insides.append(clock.seconds)
+    return Ratio(name, 1000 * median(wholes[1:]), 1000 * median(insides[1:]), goal)
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()

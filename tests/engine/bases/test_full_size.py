@@ -1,0 +1,84 @@
+"""The real size of ModelScopeT2V, on the meta device: no weights, true shapes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from engine.adapters.bank import Bank
+from engine.bases.unet3d import sites_of
+
+# The UNet of ModelScopeT2V's folder.
+MODELSCOPE = {
+    "sample_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ("CrossAttnDownBlock3D",) * 3 + ("DownBlock3D",),
+    "up_block_types": ("UpBlock3D",) + ("CrossAttnUpBlock3D",) * 3,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "cross_attention_dim": 1024,
+    "attention_head_dim": 64,
+}
+APPEARANCE_WIDTH = 1024
+
+
+@pytest.fixture(scope="module")
+def unet():
+    from diffusers import UNet3DConditionModel
+
+    with torch.device("meta"):
+        return UNet3DConditionModel(**MODELSCOPE)
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def bank_of(unet, role):
+    with torch.device("meta"):
+        return Bank(sites_of(unet, role), 0.5, APPEARANCE_WIDTH if role == "motion" else None)
+
+
+def test_the_denoiser_is_the_one_of_the_paper(unet):
+    assert count(unet) == 1_411_233_860
+
+
+def test_an_identity_adapter_has_16_sites_and_the_papers_parameters(unet):
+    bank = bank_of(unet, "identity")
+    assert len(bank.sites) == 16
+    assert count(bank) == 12_409_120
+
+
+def test_a_motion_adapter_has_51_sites_and_the_papers_parameters(unet):
+    bank = bank_of(unet, "motion")
+    assert len(bank.sites) == 51
+    assert count(bank) == 77_966_496
+
+
+def test_over_half_of_a_motion_adapter_reads_the_appearance(unet):
+    conditions = sum(count(bottleneck.cond) for bottleneck in bank_of(unet, "motion").bottlenecks)
+    assert conditions == 39_950_400
+
+
+def test_identity_sits_at_spatial_cross_attention_of_every_width(unet):
+    sites = sites_of(unet, "identity")
+    assert all(".attentions." in site.name for site in sites)
+    assert all(site.name.endswith(".attn2") for site in sites)
+    assert Counter(site.width for site in sites) == {320: 5, 640: 5, 1280: 6}
+
+
+def test_motion_sits_at_all_three_parts_of_every_temporal_transformer(unet):
+    sites = sites_of(unet, "motion")
+    assert Counter(site.name.rsplit(".", 1)[1] for site in sites) == {
+        "attn1": 17,
+        "attn2": 17,
+        "ff": 17,
+    }
+
+
+def test_the_first_temporal_transformer_is_among_the_motion_sites(unet):
+    first = sites_of(unet, "motion")[:3]
+    assert all(site.name.startswith("transformer_in.") for site in first)

@@ -1,0 +1,161 @@
+"""The sampling loop against NumPy written from the DDIM paper, and its laws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.diffusion.sampling import draw_start, sample
+from engine.errors import RecipeError
+
+CONFIG = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+ZERO_SNR = CONFIG | {
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+}
+SHAPE = (1, 2, 3, 4, 4)
+STEPS = 8
+
+
+def alpha_bar(zero_snr):
+    signal = np.sqrt(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2))
+    if zero_snr:
+        signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+    return signal**2
+
+
+def ddim(x, network, alphas, timesteps, velocity):
+    """Equation 12 of arXiv 2010.02502 with σ = 0, the prediction turned into x̂ and ε̂ first."""
+    for place, t in enumerate(timesteps):
+        a = alphas[t]
+        later = alphas[timesteps[place + 1]] if place + 1 < len(timesteps) else alphas[0]
+        out = network(x, t)
+        if velocity:
+            clean, noise = a**0.5 * x - (1 - a) ** 0.5 * out, a**0.5 * out + (1 - a) ** 0.5 * x
+        else:
+            clean, noise = (x - (1 - a) ** 0.5 * out) / a**0.5, out
+        x = later**0.5 * clean + (1 - later) ** 0.5 * noise
+    return x
+
+
+def network(x, t):
+    """A smooth stand-in for the denoiser that depends on both of its inputs."""
+    return 0.4 * x + 0.2 * (t / 1000.0)
+
+
+def run(denoise, config, *, sampler="ddim", steps=STEPS, guidance=1.0, seed=0):
+    latents = sample(
+        denoise, config, draw_start(SHAPE, seed), sampler=sampler, steps=steps, guidance=guidance
+    )
+    return list(latents)
+
+
+def ours(x, timesteps):
+    return network(x, timesteps[:, None, None, None, None].to(x.dtype))
+
+
+def test_ddim_of_an_epsilon_base_is_the_papers_step():
+    timesteps = [1000 // STEPS * place + 1 for place in reversed(range(STEPS))]
+    expected = ddim(draw_start(SHAPE, 0).numpy(), network, alpha_bar(False), timesteps, False)
+    np.testing.assert_allclose(run(ours, CONFIG)[-1].numpy(), expected, atol=1e-4)
+
+
+def test_ddim_of_a_velocity_base_with_zero_terminal_snr_is_the_papers_step():
+    timesteps = [round(1000 - 1000 / STEPS * place) - 1 for place in range(STEPS)]
+    expected = ddim(draw_start(SHAPE, 0).numpy(), network, alpha_bar(True), timesteps, True)
+    np.testing.assert_allclose(run(ours, ZERO_SNR)[-1].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+@pytest.mark.parametrize("config", [CONFIG, ZERO_SNR], ids=["epsilon", "velocity"])
+def test_a_denoiser_that_knows_the_answer_leads_there(sampler, config):
+    """Where the data is one point the exact prediction is known, and a sampler must end on it."""
+    answer = draw_start(SHAPE, 9)
+    velocity = config["prediction_type"] == "v_prediction"
+    alphas = torch.from_numpy(alpha_bar(velocity)).float()
+
+    def exact(x, timesteps):
+        a = alphas[timesteps.long()][:, None, None, None, None]
+        if velocity:
+            return (a.sqrt() * x - answer) / (1 - a).sqrt()
+        return (x - a.sqrt() * answer) / (1 - a).sqrt()
+
+    end = run(exact, config, sampler=sampler, steps=20)[-1]
+    assert (end - answer).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+@pytest.mark.parametrize("config", [CONFIG, ZERO_SNR], ids=["epsilon", "velocity"])
+def test_every_step_is_yielded_and_finite(sampler, config):
+    latents = run(ours, config, sampler=sampler)
+    assert len(latents) == STEPS
+    assert all(value.isfinite().all() and value.shape == SHAPE for value in latents)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_the_network_is_called_once_a_step_with_both_halves(sampler):
+    seen = []
+
+    def watch(x, timesteps):
+        seen.append((x.shape[0], timesteps.shape[0], torch.equal(*x.chunk(2))))
+        return ours(x, timesteps)
+
+    run(watch, CONFIG, sampler=sampler, guidance=9.0)
+    assert seen == [(2, 2, True)] * STEPS
+
+
+def test_without_guidance_the_network_gets_one_half():
+    seen = []
+
+    def watch(x, timesteps):
+        seen.append(x.shape[0])
+        return ours(x, timesteps)
+
+    run(watch, CONFIG)
+    assert seen == [1] * STEPS
+
+
+def test_the_unconditional_half_comes_first():
+    def halves(x, timesteps):
+        return torch.cat([torch.zeros_like(x[:1]), ours(x[:1], timesteps[:1])])
+
+    def cond_only(x, timesteps):
+        return 3.0 * ours(x, timesteps)
+
+    guided, scaled = run(halves, CONFIG, guidance=3.0)[-1], run(cond_only, CONFIG)[-1]
+    assert torch.allclose(guided, scaled, atol=1e-5)
+
+
+def test_half_precision_predictions_are_mixed_and_stepped_in_fp32():
+    def half(x, timesteps):
+        return ours(x, timesteps).to(torch.bfloat16)
+
+    assert run(half, CONFIG)[-1].dtype == torch.float32
+
+
+def test_a_seed_means_the_same_noise_every_time():
+    assert torch.equal(draw_start(SHAPE, 5), draw_start(SHAPE, 5))
+    assert not torch.equal(draw_start(SHAPE, 5), draw_start(SHAPE, 6))
+
+
+def test_drawing_the_start_leaves_torchs_own_generator_alone():
+    before = torch.random.get_rng_state()
+    draw_start(SHAPE, 5)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_more_steps_than_the_base_has_timesteps_are_refused():
+    with pytest.raises(RecipeError, match="1001"):
+        run(ours, CONFIG, steps=1001)

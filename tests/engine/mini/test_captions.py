@@ -1,0 +1,62 @@
+"""Captions are true, varied, and any text can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.mini.captions import (
+    MAX_TOKENS,
+    build_tokenizer,
+    draw_caption,
+    list_sentences,
+    name_subject,
+    tokenize,
+)
+from engine.mini.world import draw_clip
+
+TOKENIZER = build_tokenizer()
+
+
+def test_every_caption_word_is_one_token():
+    words = {word.strip(",") for line in list_sentences() for word in line.split()}
+    assert [word for word in sorted(words) if len(TOKENIZER.tokenize(word)) != 1] == []
+
+
+def test_unknown_words_become_pieces_that_read_back():
+    assert TOKENIZER.decode(TOKENIZER("corgi skate").input_ids, skip_special_tokens=True) == (
+        "corgi skate"
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_becomes_the_models_length(text):
+    ids = tokenize(TOKENIZER, [text])
+    assert ids.shape == (1, MAX_TOKENS)
+    assert int(ids[0, 0]) == TOKENIZER.bos_token_id
+    assert TOKENIZER.eos_token_id in ids[0].tolist()
+
+
+def test_a_saved_tokenizer_reads_alike(tmp_path):
+    TOKENIZER.save_pretrained(tmp_path)
+    again = type(TOKENIZER).from_pretrained(tmp_path)
+    text = ["a panda bouncing on a green background"]
+    assert tokenize(again, text).equal(tokenize(TOKENIZER, text))
+
+
+def test_captions_vary_in_wording_and_order():
+    rng = np.random.default_rng(0)
+    scene = draw_clip(rng, subject="panda", motion="bouncing", frames=2, background="green")
+    captions = {draw_caption(rng, scene) for _ in range(200)}
+    assert "a panda bouncing on a green background" in captions
+    assert len(captions) > 15
+
+
+@pytest.mark.parametrize(
+    ("subject", "phrase"), [("apple", "an apple"), ("dog", "a dog"), ("grapes", "grapes")]
+)
+def test_a_subject_has_its_article(subject, phrase):
+    assert name_subject(subject) == phrase
