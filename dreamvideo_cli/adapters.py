@@ -1,0 +1,208 @@
+"""The verbs that subjects and motions share; ``kind`` is bound when the groups are built."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dreamvideo_cli.descriptions import adapter_document, facts_of, label, manifest_document, row_of
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.options import Kind, Shell
+from dreamvideo_cli.output import (
+    facts,
+    print_json,
+    print_lines,
+    print_result,
+    say,
+    table,
+)
+from dreamvideo_cli.settings import open_registry
+
+if TYPE_CHECKING:
+    from registry import Adapter
+
+Reference = Annotated[
+    str, typer.Argument(metavar="REF", help="NAME, NAME:TAG, NAME:vN or NAME@DIGEST.")
+]
+References = Annotated[list[str], typer.Argument(metavar="REF...", help="References.")]
+
+
+def list_adapters(
+    kind: Kind,
+    shell: Shell,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="[GLOB]", help="Only names that match, such as 'c*'.")
+    ] = None,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="Every version, not only the latest.")
+    ] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Versions that were removed and can be restored.")
+    ] = False,
+) -> None:
+    """List the learned KINDs.
+
+    Example: dv KIND list
+    """
+    listing = open_registry(shell).list(kind, pattern, all_versions=all_versions, removed=removed)
+    for problem in listing.problems:
+        say(shell, f"warning: {problem}")
+    if shell.json:
+        print_json([adapter_document(row) for row in listing.rows])
+    elif shell.quiet:
+        print_lines(label(row) if all_versions or removed else row.name for row in listing.rows)
+    else:
+        word = "CLASS" if kind == "subject" else "CAPTION"
+        head = ("NAME", "VERSION", "TAGS", word, "BASE", "SIZE", "CREATED")
+        print_lines(table(head, [row_of(row) for row in listing.rows]))
+        if not listing.rows and pattern is None and not removed:
+            say(shell, f"no {kind} yet: dv {kind} learn --help")
+
+
+def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
+    """Show a KIND: what it is, what it was learned from, and how.
+
+    Example: dv KIND show NAME:best
+    """
+    store = open_registry(shell)
+    adapter = store.resolve(ref, kind=kind)
+    manifest = store.manifest(adapter)
+    print_result(
+        shell,
+        {**adapter_document(adapter), **manifest_document(manifest)},
+        facts(facts_of(adapter, manifest)),
+    )
+
+
+def tag_adapter(
+    kind: Kind,
+    ref: Reference,
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Any word but latest, prev and vN.")],
+    shell: Shell,
+    *,
+    move: Annotated[
+        bool, typer.Option("--move", help="Take it from the version it is on.")
+    ] = False,
+    if_at: Annotated[
+        str | None,
+        typer.Option("--if-at", metavar="REF", help="Only if it is on this version now."),
+    ] = None,
+) -> None:
+    """Tag a version of a KIND.
+
+    Example: dv KIND tag NAME:v2 best
+    """
+    moved = open_registry(shell).tag(ref, tag, kind=kind, move=move, if_at=if_at)
+    if moved.was not in {None, moved.adapter.version}:
+        say(shell, f"{moved.adapter.name}:{tag} was on v{moved.was}")
+    print_result(shell, adapter_document(moved.adapter), [str(moved.adapter)])
+
+
+def untag_adapter(
+    kind: Kind,
+    ref: Annotated[str, typer.Argument(metavar="NAME:TAG", help="The tag to take off.")],
+    shell: Shell,
+) -> None:
+    """Take a tag off a KIND; the version stays.
+
+    Example: dv KIND untag NAME:best
+    """
+    adapter = open_registry(shell).untag(ref, kind=kind)
+    print_result(shell, adapter_document(adapter), [str(adapter)])
+
+
+def remove_adapters(
+    kind: Kind,
+    refs: References,
+    shell: Shell,
+    *,
+    whole: Annotated[bool, typer.Option("--all", help="Every version of the names given.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove versions of a KIND; restore undoes it.
+
+    Example: dv KIND rm NAME:v1
+    """
+    store = open_registry(shell)
+    plan = store.plan_removal(refs, kind=kind, whole=whole)
+    if not dry_run:
+        if plan.needs_consent and not yes:
+            _ask(shell, plan.adapters)
+        gone = store.remove(plan)
+    else:
+        gone = plan.adapters
+    if shell.json:
+        print_json([adapter_document(adapter) for adapter in gone])
+    else:
+        print_lines(str(adapter) for adapter in gone)
+    if gone and not dry_run:
+        say(shell, f"undo: dv {kind} restore {label(gone[0])}")
+
+
+def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
+    """Put a removed version of a KIND back, with its tags.
+
+    Example: dv KIND restore NAME:v1
+    """
+    restored = open_registry(shell).restore(ref, kind=kind)
+    for tag in restored.tags_elsewhere:
+        say(
+            shell,
+            f"the tag {restored.adapter.name}:{tag} is on another version by now and stays there",
+        )
+    print_result(shell, adapter_document(restored.adapter), [str(restored.adapter)])
+
+
+def print_path(
+    kind: Kind,
+    ref: Reference,
+    shell: Shell,
+    file: Annotated[
+        str, typer.Option("--file", metavar="ROLE", help="Which of its files.")
+    ] = "weights",
+) -> None:
+    """Print where a KIND's file lies, its bytes checked.
+
+    Example: dv KIND path NAME
+    """
+    store = open_registry(shell)
+    adapter = store.resolve(ref, kind=kind)
+    path = store.file(adapter, file)
+    print_result(
+        shell,
+        {"schema": "dv.path/1", "ref": str(adapter), "file": file, "path": str(path)},
+        [str(path)],
+    )
+
+
+def resolve(refs: References, shell: Shell) -> None:
+    """Print what references stand for now, pinned.
+
+    Example: dv resolve corgi:best motion/skate
+    """
+    store = open_registry(shell)
+    found = [store.resolve(ref) for ref in refs]
+    if shell.json:
+        print_json([adapter_document(adapter) for adapter in found])
+    else:
+        print_lines(str(adapter) for adapter in found)
+
+
+def _ask(shell: Shell, adapters: Sequence["Adapter"]) -> None:
+    """Ask on a terminal; elsewhere somebody must have said yes already.
+
+    Raises:
+        UsageError: nobody can be asked.
+        typer.Abort: the answer is no.
+    """
+    named = ", ".join(
+        label(adapter) + (f" ({', '.join(adapter.tags)})" if adapter.tags else "")
+        for adapter in adapters
+    )
+    if shell.no_input or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would remove {named}", hint="-y removes without asking", code="usage.consent"
+        )
+    typer.confirm(f"remove {named}?", abort=True, err=True)

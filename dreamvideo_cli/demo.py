@@ -1,0 +1,179 @@
+"""`dv demo`: the whole way once, from the sample photos and clip to a sheet that shows what was learned."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli import bases, settings
+from dreamvideo_cli.gen import VideoOptions, make_videos
+from dreamvideo_cli.learn import learn
+from dreamvideo_cli.lesson import Lesson, check_space, find_equal
+from dreamvideo_cli.options import Shell
+from dreamvideo_cli.output import print_result, say
+from dreamvideo_cli.plan import check_device, plan_videos
+from dreamvideo_cli.progress import show_progress
+from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
+from dreamvideo_cli.silence import silent_libraries
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from registry import Adapter, Registry
+
+SUBJECT, CLASS = "fox", "dog"
+MOTION, CAPTION = "zigzag", "zigzagging"
+# Same seed, same words: what differs is what the adapters do.
+VIDEOS = {
+    "base": (f"a {CLASS} {CAPTION}", False, False),
+    "subject": (f"a {SUBJECT} {CAPTION}", True, False),
+    "motion": (f"a {CLASS} {MOTION}", False, True),
+    "both": (f"a {SUBJECT} {MOTION}", True, True),
+}
+
+
+def demo(
+    *,
+    shell: Shell,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything it makes.")
+    ] = Path("dv-demo"),
+    base: Annotated[str | None, typer.Option(metavar="BASE", help="By default mini.")] = None,
+    device: Annotated[
+        str,
+        typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
+    ] = "auto",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the videos.")] = 0,
+) -> None:
+    """Learn a sample subject and a sample motion, compose them, and show the result.
+
+    Example: dv demo -o ./dv-demo
+    """
+    check_device(device)
+    folder = output.expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    # A registry of its own: nobody's list gets a fox that they did not ask for.
+    own = dataclasses.replace(shell, registry=folder / "registry")
+    store = settings.open_registry(own)
+    chosen = base or settings.DEFAULT_BASE
+    location = bases.locate(chosen)
+    check_space([folder, settings.state_folder()], location)
+    options = LearnOptions(device=device)
+    with _samples() as samples:
+        learned = [
+            _learn_once(own, store, lesson)
+            for lesson in (
+                _subject_lesson(location, options, samples),
+                _motion_lesson(location, options, samples),
+            )
+        ]
+        videos = _make_all(
+            own, store, folder, VideoOptions("", device=device, base=chosen, seed=str(seed))
+        )
+        sheet = _write_sheet(folder, _rows(location, samples, videos))
+    say(shell, f"look at {sheet}: each row is one video, the last one has both")
+    say(
+        shell,
+        f'use them: dv gen "a {SUBJECT} {MOTION}" --registry {store.layout.root} '
+        f"--subject {SUBJECT} --motion {MOTION}",
+    )
+    document = {
+        "schema": "dv.demo/1",
+        "sheet": str(sheet),
+        "adapters": [str(adapter) for adapter in learned],
+        "videos": {name: str(folder / f"{name}.mp4") for name in VIDEOS},
+        "registry": str(store.layout.root),
+    }
+    print_result(shell, document, [str(sheet)])
+
+
+def _subject_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
+    from engine.media.photos import read_photos
+
+    recipe = subject_settings(location.card.subject, options, CLASS)
+    photos = read_photos([samples / "subject"])
+    return Lesson("subject", SUBJECT, location, recipe, photos=photos, device=options.device)
+
+
+def _motion_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
+    from engine.media.clips import read_clip
+
+    video = location.card.video
+    own = {"caption": CAPTION, "frames": video.frames, "fps": video.fps}
+    recipe = motion_settings(location.card.motion, options, own, clips=1)
+    clip = read_clip(samples / "motion.mp4", frames=recipe.frames, fps=recipe.fps)
+    return Lesson("motion", MOTION, location, recipe, clips=(clip,), device=options.device)
+
+
+def _learn_once(shell: Shell, store: "Registry", lesson: Lesson) -> "Adapter":
+    """The lesson's adapter: what an earlier demo has learned is taken as it is."""
+    store.check_publish(lesson.kind, lesson.name)
+    there = find_equal(store, lesson)
+    if there is not None:
+        say(shell, f"{lesson.kind} {there.name}:v{there.version} is learned already")
+        return there
+    say(shell, f"learning the {lesson.kind} {lesson.name!r} from {lesson.inputs[0]['name']} …")
+    return learn(shell, store, lesson)
+
+
+def _make_all(
+    shell: Shell, store: "Registry", folder: Path, options: VideoOptions
+) -> list[tuple[str, Any]]:
+    """Prompt and frames of every video, each written beside the others."""
+    made = []
+    for name, (prompt, has_subject, has_motion) in VIDEOS.items():
+        plan = plan_videos(
+            store,
+            dataclasses.replace(
+                options,
+                prompt=prompt,
+                subject=[SUBJECT] if has_subject else None,
+                motion=[MOTION] if has_motion else None,
+                output=str(folder / f"{name}.mp4"),
+                overwrite=True,
+            ),
+        )
+        say(shell, f"making {name}.mp4: {plan.prompt.sent}")
+        with show_progress(shell) as progress, silent_libraries():
+            made += [
+                (f"{name}: {plan.prompt.sent}", video.frames)
+                for video in make_videos(plan, progress)
+            ]
+    return made
+
+
+def _rows(
+    location: "BaseLocation", samples: Path, videos: list[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """What was learned from, as the base sees it, and what was made."""
+    from engine.media.clips import frame_clip, read_clip
+    from engine.media.photos import frame_photo, read_photos
+
+    video = location.card.video
+    size = video.height_px, video.width_px
+    photos = [frame_photo(photo, *size)[0] for photo in read_photos([samples / "subject"]).photos]
+    clip = read_clip(samples / "motion.mp4", frames=video.frames, fps=video.fps)
+    return [("the photos", photos), ("the clip", frame_clip(clip, *size)), *videos]
+
+
+def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
+    """All rows in one picture."""
+    from engine.media.sheets import sheet
+    from engine.media.write import write_video
+
+    picture = sheet(rows)[None]
+    frames = write_video(picture, folder / "sheet", fps=1, format="png", overwrite=True)
+    (frames / "0000.png").replace(folder / "sheet.png")
+    frames.rmdir()
+    return folder / "sheet.png"
+
+
+@contextmanager
+def _samples() -> Iterator[Path]:
+    """The sample media as files, wherever the package is installed."""
+    from importlib import resources
+
+    with resources.as_file(resources.files("dreamvideo_cli") / "samples") as folder:
+        yield folder

@@ -1,0 +1,88 @@
+"""An adapter as JSON and as people are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.output import count_text, size_text, time_text
+
+if TYPE_CHECKING:
+    from registry import Adapter, Manifest
+
+
+def adapter_document(adapter: Adapter) -> dict[str, Any]:
+    """A version as JSON tells of it, from its record alone."""
+    record = adapter.record
+    return {
+        "schema": "dv.adapter/1",
+        "kind": adapter.kind,
+        "name": adapter.name,
+        "version": adapter.version,
+        "ref": str(adapter),
+        "digest": adapter.digest,
+        "tags": list(adapter.tags),
+        "created": record.created,
+        "base": {"id": record.base_id, "fingerprint": record.base_fingerprint},
+        "token": record.token,
+        "class_word": record.class_word,
+        "caption": record.caption,
+        "note": record.note,
+        "params": record.params,
+        "size_bytes": record.size_bytes,
+    }
+
+
+def manifest_document(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest adds to its record."""
+    import msgspec
+
+    table_of = msgspec.to_builtins(manifest)
+    return {name: table_of[name] for name in ("tool", "base", "adapter", "training", "files")}
+
+
+def row_of(adapter: Adapter) -> tuple[str, ...]:
+    """What a list shows of a version."""
+    record = adapter.record
+    return (
+        adapter.name,
+        f"v{adapter.version}",
+        " ".join(adapter.tags),
+        record.class_word or record.caption or "",
+        record.base_id.rpartition("/")[2] if record.base_id.startswith("/") else record.base_id,
+        size_text(record.size_bytes),
+        record.created[:10],
+    )
+
+
+def facts_of(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
+    """What `show` tells a person."""
+    training, record = manifest.training, adapter.record
+    return [
+        (adapter.kind, f"{label(adapter)}  {' '.join(adapter.tags)}".rstrip()),
+        ("digest", f"sha256:{adapter.digest}"),
+        ("created", f"{record.created} by {manifest.tool}"),
+        ("note", record.note or ""),
+        ("word", f"{record.token}, a {record.class_word}" if record.token else ""),
+        ("caption", record.caption or ""),
+        ("base", f"{record.base_id}  {record.base_fingerprint[:12]}"),
+        ("licence", manifest.base.licence or ""),
+        ("method", f"{manifest.adapter.method}, {count_text(record.params)} parameters"),
+        ("size", size_text(record.size_bytes)),
+        ("learned", f"in {time_text(training.seconds)} on {training.device}"),
+        ("from", ", ".join(item.name for item in training.inputs)),
+        ("recipe", _pairs_text(training.recipe)),
+        ("metrics", _pairs_text(training.metrics)),
+    ]
+
+
+def _pairs_text(pairs: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in pairs.items()
+    )
+
+
+def label(adapter: Adapter) -> str:
+    """``corgi:v3``, for people."""
+    return f"{adapter.name}:v{adapter.version}"

@@ -1,0 +1,143 @@
+"""Errors at the edge: each class has one exit code, one line, one JSON object. Imported only once something failed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+import engine.errors
+import registry.errors
+from dreamvideo_cli import __version__
+from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.main import Stopped
+from dreamvideo_cli.output import one_line, tell
+from dreamvideo_cli.settings import state_folder, wants_traceback
+
+BUG = 1
+ENVIRONMENT = 7
+
+# Which exit code stands for which class; a class that is not here is a bug and exits 1.
+EXIT_CODES: Mapping[type[Exception], int] = {
+    UsageError: 2,
+    typer.TyperException: 2,
+    typer.Abort: 2,
+    engine.errors.RecipeError: 2,
+    registry.errors.InvalidError: 2,
+    engine.errors.InputNotFoundError: 3,
+    registry.errors.NotFoundError: 3,
+    ExistsError: 4,
+    engine.errors.OutputExistsError: 4,
+    registry.errors.ConflictError: 4,
+    engine.errors.IntegrityError: 5,
+    registry.errors.IntegrityError: 5,
+    engine.errors.IncompatibleError: 6,
+    registry.errors.IncompatibleError: 6,
+    engine.errors.BaseNotFoundError: 7,
+    engine.errors.BaseInvalidError: 7,
+    engine.errors.DeviceError: 7,
+    engine.errors.MemoryExhaustedError: 7,
+    engine.errors.OutputError: 7,
+    engine.errors.DivergedError: 7,
+    registry.errors.StorageError: 7,
+    registry.errors.BusyError: 8,
+    engine.errors.InputError: 10,
+}
+# The system's refusals that no part has put into its own words.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as people and scripts are told of it."""
+
+    exit_code: int
+    code: str
+    message: str
+    hint: str | None = None
+
+
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Tell what failed on stderr and return the exit code."""
+    failure = describe(error)
+    if wants_traceback():
+        traceback.print_exception(error)
+    if as_json:
+        document = {
+            "schema": "dv.error/1",
+            "code": failure.code,
+            "exit": failure.exit_code,
+            "message": one_line(failure.message),
+            "hint": failure.hint and one_line(failure.hint),
+        }
+        tell(json.dumps(document, ensure_ascii=False))
+    else:
+        tell(f"error: {failure.message}")
+        if failure.hint:
+            tell(f"hint: {failure.hint}")
+    return failure.exit_code
+
+
+def describe(error: BaseException) -> Failure:
+    """Exit code, stable code, message and hint of any error."""
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        exit_code = error.exit_code if isinstance(error, Stopped) else 130
+        return Failure(exit_code, "stopped", f"stopped ({error})" if str(error) else "stopped")
+    if isinstance(error, typer.TyperException):
+        return _describe_usage(error)
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        where = f"{error.filename}: " if error.filename else ""
+        return Failure(ENVIRONMENT, "system.refused", f"{where}{error.strerror}")
+    for known, exit_code in EXIT_CODES.items():
+        if isinstance(error, known):
+            code = getattr(error, "code", "usage.invalid")
+            return Failure(exit_code, code, str(error) or "given up", getattr(error, "hint", None))
+    return _describe_bug(error)
+
+
+def _describe_usage(error: typer.TyperException) -> Failure:
+    """Typer's complaint as one line in our form."""
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context else None
+    message = error.format_message().rstrip(".")
+    return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", message, hint)
+
+
+def _describe_bug(error: BaseException) -> Failure:
+    """A fault of ours: the line says where everything about it was written down."""
+    reason = f"{type(error).__name__}: {error}"
+    try:
+        hint = f"a bug in dv; everything about it is in {_write_log(error)}"
+    except OSError:
+        hint = "a bug in dv; DV_DEBUG=1 shows where"
+    return Failure(BUG, "bug", reason, hint)
+
+
+def _write_log(error: BaseException) -> Path:
+    """Write the traceback under the state folder, or where temporary files go; returns the path."""
+    text = "".join(
+        [
+            f"dv {__version__}, Python {sys.version}, {sys.platform}\n{sys.argv}\n",
+            *traceback.format_exception(error),
+        ]
+    )
+    name = time.strftime("bug-%Y%m%d-%H%M%S-")
+    for folder in (state_folder() / "logs", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", dir=folder, prefix=name, suffix=".log", delete=False, encoding="utf-8"
+            ) as file:
+                file.write(text)
+            return Path(file.name)
+        except OSError:
+            continue
+    raise OSError("no folder takes a log")

@@ -1,0 +1,210 @@
+"""`dv subject learn` and `dv motion learn`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli import bases, settings
+from dreamvideo_cli.descriptions import adapter_document
+from dreamvideo_cli.errors import ExistsError
+from dreamvideo_cli.lesson import Lesson, carry_out, check_space, find_equal
+from dreamvideo_cli.options import Kind, Shell
+from dreamvideo_cli.output import facts, print_result, say
+from dreamvideo_cli.plan import check_device
+from dreamvideo_cli.progress import show_progress
+from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
+from dreamvideo_cli.silence import silent_libraries
+
+if TYPE_CHECKING:
+    from engine.media.clips import Clip
+    from engine.recipe import MotionRecipe
+    from registry import Adapter, Registry
+
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
+
+
+def learn_subject(
+    *,
+    photos: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO|DIR...", help="A few photos of it.")
+    ],
+    name: Name,
+    options: LearnOptions,
+    shell: Shell,
+    class_word: Annotated[
+        str | None, typer.Option("--class", metavar="WORD", help="What it is, such as dog.")
+    ] = None,
+    mask: Annotated[
+        str, typer.Option(metavar="none|DIR", help="Masks by the photos' names, white where it is.")
+    ] = "none",
+) -> None:
+    """Learn a subject from a few photos.
+
+    Example: dv subject learn ./dog_pics --name corgi --class dog
+    """
+    from engine.media.photos import read_photos
+
+    store = _open_store(shell, "subject", name, options)
+    base = bases.locate(options.base or settings.default_base(), options.image_tower)
+    if class_word is None:
+        say(shell, 'no --class: taking "object"')
+    recipe = subject_settings(base.card.subject, options, class_word)
+    masks = None if mask == "none" else Path(mask).expanduser()
+    found = read_photos(photos, masks=masks, skip_bad=options.skip_bad)
+    for note in found.notes:
+        say(shell, note)
+    lesson = Lesson("subject", name, base, recipe, photos=found, **_same_of(options))
+    _finish(shell, store, lesson, options)
+
+
+def learn_motion(
+    *,
+    clips: Annotated[
+        list[Path], typer.Argument(metavar="CLIP...", help="Clips, or folders of frames.")
+    ],
+    name: Name,
+    options: LearnOptions,
+    shell: Shell,
+    caption: Annotated[
+        str | None, typer.Option(metavar="TEXT", help='What moves how, such as "skating away".')
+    ] = None,
+    start: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
+    ] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(metavar="S", help="Where to end, in seconds.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None,
+    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None,
+) -> None:
+    """Learn a motion from a clip or several.
+
+    Example: dv motion learn ./clip.mp4 --name skate --caption "skating away"
+    """
+    store = _open_store(shell, "motion", name, options)
+    base = bases.locate(options.base or settings.default_base(), options.image_tower)
+    if caption is None:
+        caption = re.sub(r"[._-]", " ", name)
+        say(shell, f'no --caption: taking "{caption}"')
+    video = base.card.video
+    own = {
+        "caption": caption,
+        "start_s": start,
+        "end_s": end,
+        "frames": video.frames if frames is None else frames,
+        "fps": video.fps if fps is None else fps,
+    }
+    recipe = motion_settings(base.card.motion, options, own, len(clips))
+    found = _read_clips(shell, clips, recipe, skip_bad=options.skip_bad)
+    lesson = Lesson("motion", name, base, recipe, clips=found, **_same_of(options))
+    _finish(shell, store, lesson, options)
+
+
+def learn(shell: Shell, store: "Registry", lesson: Lesson) -> "Adapter":
+    """Learn with progress on stderr."""
+    say(shell, f"loading {lesson.base.id} …")
+    with show_progress(shell) as progress, silent_libraries():
+        return carry_out(store, lesson, progress)
+
+
+def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
+    """A lesson as JSON tells of it."""
+    import msgspec
+
+    from registry.renaming import highest
+
+    return {
+        "schema": "dv.plan/1",
+        "command": "learn",
+        "kind": lesson.kind,
+        "name": lesson.name,
+        "version": highest(store.layout, lesson.kind, lesson.name) + 1,
+        "token": lesson.token,
+        "base": {"id": lesson.base.id, "fingerprint": lesson.base.fingerprint},
+        "inputs": lesson.inputs,
+        "taken": [clip.taken for clip in lesson.clips],
+        "recipe": msgspec.to_builtins(lesson.recipe),
+        "device": lesson.device,
+        "tags": list(lesson.tags),
+        "registry": str(store.layout.root),
+    }
+
+
+def lesson_lines(document: dict[str, Any]) -> list[str]:
+    """A lesson for people."""
+    recipe = ", ".join(f"{name} {value}" for name, value in document["recipe"].items())
+    pairs = [
+        (document["kind"], f"{document['name']}:v{document['version']}"),
+        ("tags", " ".join(document["tags"])),
+        ("base", document["base"]["id"]),
+        ("from", ", ".join(item["name"] for item in document["inputs"])),
+        *(("taken", line) for line in document["taken"]),
+        ("recipe", recipe),
+        ("device", document["device"]),
+        ("registry", document["registry"]),
+    ]
+    return facts(pairs)
+
+
+def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "Registry":
+    """The registry, if the new version could be published there now."""
+    store = settings.open_registry(shell)
+    check_device(options.device)
+    store.check_publish(kind, name, options.tag or [])
+    return store
+
+
+def _finish(shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptions) -> None:
+    """Show the plan, or find the same already there, or learn; one pinned reference on stdout."""
+    check_space([store.layout.root, settings.state_folder()], lesson.base)
+    if options.dry_run:
+        document = lesson_document(store, lesson)
+        print_result(shell, document, lesson_lines(document))
+        return
+    equal = None if options.if_exists == "new" else find_equal(store, lesson)
+    if equal is not None and options.if_exists == "error":
+        raise ExistsError(
+            f"{equal.name}:v{equal.version} was learned from the same with the same recipe",
+            hint="--if-exists skip takes it, --if-exists new learns again",
+        )
+    if equal is not None:
+        say(shell, f"{equal.name}:v{equal.version} was learned from the same: nothing to do")
+    adapter = equal or learn(shell, store, lesson)
+    print_result(shell, adapter_document(adapter), [str(adapter)])
+    if equal is None:
+        say(shell, f'next: dv gen "{adapter.name}" --{adapter.kind} {adapter.name}')
+
+
+def _read_clips(
+    shell: Shell, paths: Sequence[Path], recipe: "MotionRecipe", *, skip_bad: bool
+) -> tuple["Clip", ...]:
+    """Every clip, and on stderr what was taken of it."""
+    from engine.errors import InputError
+    from engine.media.clips import read_clip
+
+    clips: list[Clip] = []
+    for path in paths:
+        try:
+            clip = read_clip(
+                path,
+                frames=recipe.frames,
+                fps=recipe.fps,
+                start_s=recipe.start_s,
+                end_s=recipe.end_s,
+            )
+        except InputError as error:
+            if not skip_bad or (not clips and path == paths[-1]):
+                raise
+            say(shell, f"left out: {error.message}")
+            continue
+        for line in (clip.taken, *clip.notes):
+            say(shell, f"{path.name}: {line}")
+        clips.append(clip)
+    return tuple(clips)
+
+
+def _same_of(options: LearnOptions) -> dict[str, Any]:
+    return {"device": options.device, "tags": tuple(options.tag or ()), "note": options.note}

@@ -1,0 +1,210 @@
+"""A lesson: what `learn` will do, decided and checked to the end, and then done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli import __version__
+from dreamvideo_cli.output import size_text
+from dreamvideo_cli.settings import state_folder
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from engine.learned import Learned
+    from engine.media.clips import Clip
+    from engine.media.photos import PhotoSet
+    from engine.progress import Progress
+    from engine.recipe import MotionRecipe, SubjectRecipe
+    from registry import Adapter, Draft, Kind, Registry
+
+# An adapter of the paper's sizes takes less than a tenth of its base; the file is written, then copied.
+SPACE_SHARE = 0.2
+SPACE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is to be learned, from what, and how.
+
+    Attributes:
+        kind: subject or motion.
+        name: under which it is published.
+        base: on which it is learned.
+        recipe: how; "auto" in it is settled when the device is known.
+        photos: of a subject, else None.
+        clips: of a motion, else none.
+        device: as asked for.
+        tags: to be set on the new version.
+        note: the user's own words.
+    """
+
+    kind: Kind
+    name: str
+    base: BaseLocation
+    recipe: SubjectRecipe | MotionRecipe
+    photos: PhotoSet | None = None
+    clips: tuple[Clip, ...] = ()
+    device: str = "auto"
+    tags: tuple[str, ...] = ()
+    note: str | None = None
+
+    @property
+    def token(self) -> str | None:
+        """A subject's learned word."""
+        return f"<{self.name}>" if self.kind == "subject" else None
+
+    @property
+    def inputs(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of each photo, mask and clip; of a mask it is that of its pixels."""
+        found: list[dict[str, str]] = []
+        for photo in self.photos.photos if self.photos else ():
+            found.append({"name": photo.path.name, "digest": photo.digest})
+            if photo.mask is not None:
+                digest = hashlib.sha256(photo.mask.tobytes()).hexdigest()
+                found.append({"name": f"mask of {photo.path.name}", "digest": digest})
+        found += [{"name": clip.path.name, "digest": clip.digest} for clip in self.clips]
+        return found
+
+
+def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
+    """Fail now where the disk would be full after the wait.
+
+    Raises:
+        OutputError: naming the folder, what is free and what is needed.
+    """
+    import shutil
+
+    from engine.errors import OutputError
+
+    needed = SPACE_BYTES + int(base.size_bytes * SPACE_SHARE)
+    for folder in folders:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        if free < needed:
+            raise OutputError(
+                f"{folder}: {size_text(free)} are free, and learning may take {size_text(needed)}",
+                hint="free some space, or put --registry and DV_STATE on another disk",
+                code="output.no_space",
+            )
+
+
+def find_equal(store: Registry, lesson: Lesson) -> Adapter | None:
+    """The highest live version that was learned from the same inputs, with the same recipe, on the same base."""
+    rows = store.list(lesson.kind, lesson.name, all_versions=True).rows
+    digests = [item["digest"] for item in lesson.inputs]
+    for row in reversed(rows):
+        if row.record.base_fingerprint != lesson.base.fingerprint:
+            continue
+        training = store.manifest(row).training
+        found = [item.digest for item in training.inputs]
+        if found == digests and _is_same_recipe(lesson.recipe, training.recipe):
+            return row
+    return None
+
+
+def carry_out(store: Registry, lesson: Lesson, progress: Progress) -> Adapter:
+    """Learn in a folder of its own and publish what came of it; the folder goes in any case.
+
+    Raises:
+        EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
+    """
+    with _run_folder(lesson.name) as folder:
+        learned = _learn(lesson, folder, progress)
+        files = {"weights": learned.weights}
+        if learned.preview is not None:
+            files["preview"] = learned.preview
+        draft = draft_of(lesson, learned)
+        return store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
+
+
+def draft_of(lesson: Lesson, learned: Learned) -> Draft:
+    """The manifest of a learned adapter, but for what the registry adds."""
+    import msgspec
+
+    from registry import read_draft
+
+    is_subject = lesson.kind == "subject"
+    recipe = msgspec.to_builtins(learned.recipe)
+    base = dict(learned.base)
+    return read_draft(
+        {
+            "tool": f"dv {__version__}",
+            "base": {**base, "architecture": {"layout": base["architecture"]}},
+            "adapter": {
+                name: learned.adapter[name]
+                for name in ("method", "sites", "widths", "dtype", "params")
+            },
+            "prompt": {
+                "token": lesson.token,
+                "class_word": recipe["class_word"] if is_subject else None,
+                "caption": None if is_subject else recipe["caption"],
+            },
+            "training": {
+                "recipe": recipe,
+                "seed": recipe["seed"],
+                "inputs": lesson.inputs,
+                "device": learned.device,
+                "seconds": round(learned.seconds, 3),
+                "metrics": dict(learned.metrics),
+            },
+            "note": lesson.note,
+        }
+    )
+
+
+def _learn(lesson: Lesson, folder: Path, progress: Progress) -> Learned:
+    if lesson.photos is not None:
+        from engine.learn_subject import learn_subject
+        from engine.recipe import SubjectRecipe
+
+        assert isinstance(lesson.recipe, SubjectRecipe)
+        assert lesson.token is not None
+        return learn_subject(
+            lesson.recipe,
+            lesson.photos,
+            lesson.base,
+            folder,
+            token=lesson.token,
+            device=lesson.device,
+            progress=progress,
+        )
+    from engine.learn_motion import learn_motion
+    from engine.recipe import MotionRecipe
+
+    assert isinstance(lesson.recipe, MotionRecipe)
+    return learn_motion(
+        lesson.recipe, lesson.clips, lesson.base, folder, device=lesson.device, progress=progress
+    )
+
+
+@contextmanager
+def _run_folder(name: str) -> Iterator[Path]:
+    import tempfile
+
+    runs = state_folder() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=runs, prefix=f"{name}-", ignore_cleanup_errors=True
+    ) as run:
+        yield Path(run)
+
+
+def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any]) -> bool:
+    """Equal but for what the machine settles: "auto" precision and 0 threads agree with anything.
+
+    A manifest leaves out what is None.
+    """
+    import msgspec
+
+    wanted = {
+        key: value
+        for key, value in msgspec.to_builtins(asked).items()
+        if value is not None and (key, value) not in {("precision", "auto"), ("threads", 0)}
+    }
+    settled = {"precision", "threads"} - wanted.keys()
+    return wanted == {key: value for key, value in found.items() if key not in settled}

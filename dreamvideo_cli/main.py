@@ -1,0 +1,106 @@
+"""`dv`, from the arguments to the exit code.
+
+Nothing heavy is imported here: `--version` is answered before Typer, and the engine only by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from dreamvideo_cli import __version__
+
+STDOUT_CLOSED = 141
+# Read by the libraries when they are imported, so they must stand before any command runs.
+LIBRARY_SETTINGS = {
+    "OMP_WAIT_POLICY": "passive",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end; like KeyboardInterrupt, no `except Exception` may hold it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, by default the process's own, and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] in (["--version"], ["-V"]):
+        sys.stdout.write(f"dv {__version__}\n")
+        return 0
+    for name, value in LIBRARY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    with _signals_as_exceptions():
+        return _guarded(arguments)
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    """The command's exit code, whatever it raises."""
+    try:
+        from dreamvideo_cli.tree import app
+
+        returned = app(list(arguments), prog_name="dv", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _leave_closed_stdout()
+    except SystemExit as leaving:
+        # Typer turns a closed pipe into exit 1 and keeps the reason only as the context.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _leave_closed_stdout()
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it as a traceback
+        return _report(error, as_json="--json" in arguments)
+    return returned if isinstance(returned, int) else 0
+
+
+def _report(error: BaseException, *, as_json: bool) -> int:
+    """Tell what failed, even where the installation is too broken to tell it well."""
+    try:
+        from dreamvideo_cli.failures import report
+    except ImportError as broken:
+        sys.stderr.write(f"error: this installation of dv is broken: {broken}\n")
+        return 1
+    return report(error, as_json=as_json)
+
+
+def _leave_closed_stdout() -> int:
+    """Python flushes stdout once more at exit; let it flush into nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return STDOUT_CLOSED
+
+
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """The first INT, TERM or HUP unwinds the program, so that temporary files go; a second one ends it at once."""
+    wanted = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    ]
+    former = {number: signal.getsignal(number) for number in wanted}
+    # Under nohup, or in the background of a script, a signal is ignored on purpose.
+    caught = [number for number in wanted if former[number] is not signal.SIG_IGN]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
+        raise Stopped(number)
+
+    for number in caught:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, former[number])

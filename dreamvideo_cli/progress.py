@@ -1,0 +1,171 @@
+"""Progress on stderr, in the form that was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli.output import one_line, tell, time_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dreamvideo_cli.options import ProgressMode, Shell
+    from engine.progress import Event, Progress, StageAdvanced
+
+
+def show_progress(shell: Shell) -> AbstractContextManager[Progress]:
+    """A listener for the engine's events, alive within the block."""
+    return RENDERERS[progress_mode(shell)](shell)
+
+
+def progress_mode(shell: Shell) -> ProgressMode:
+    """What ``auto`` means here: nothing beside JSON or when quiet, a bar on a terminal, lines elsewhere."""
+    if shell.progress != "auto":
+        return shell.progress
+    if shell.json or shell.quiet:
+        return "none"
+    return "bar" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+
+
+@contextmanager
+def _bars(shell: Shell) -> Iterator[Progress]:
+    """One line a stage, kept when it is done; between stages the terminal is free for results."""
+    from rich.console import Console
+
+    from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+
+    console = Console(stderr=True, highlight=False)
+    bar: StageBar | None = None
+
+    def listen(event: Event) -> None:
+        nonlocal bar
+        match event:
+            case StageStarted(stage, total):
+                bar = StageBar(console, stage, total)
+            case StageAdvanced() if bar:
+                bar.advance(event)
+            case StageEnded(_, seconds) if bar:
+                bar.end(seconds)
+                bar = None
+            case Note(text) if not shell.quiet:
+                console.print(one_line(text), markup=False, soft_wrap=True)
+
+    try:
+        yield listen
+    finally:
+        if bar:
+            bar.leave()
+
+
+class StageBar:
+    """The line of one stage: its name, a bar, and what there is to tell."""
+
+    def __init__(self, console: Console, stage: str, total: int) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description:<16}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[told]}", markup=False),
+        )
+        # Redirected, a result printed to a pipe would land on the terminal instead.
+        self._bars = Bars(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._bars.add_task(stage, total=total or None, told="")
+        self._total = total or 1
+        self._started = time.monotonic()
+        self._bars.start()
+
+    def advance(self, event: StageAdvanced) -> None:
+        """Show a step."""
+        told = _advance_text(event, time.monotonic() - self._started)
+        self._bars.update(self._task, completed=event.step, told=told)
+
+    def end(self, seconds: float) -> None:
+        """Show the whole stage as done."""
+        told = time_text(seconds)
+        self._bars.update(self._task, total=self._total, completed=self._total, told=told)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the terminal; the line stays as it is."""
+        self._bars.stop()
+
+
+@contextmanager
+def _plain(shell: Shell) -> Iterator[Progress]:
+    """A line at each tenth of a stage, for logs."""
+    from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+
+    clock: dict[str, float] = {}
+
+    def listen(event: Event) -> None:
+        match event:
+            case StageStarted(stage):
+                clock[stage] = time.monotonic()
+            case StageAdvanced(stage, step, total):
+                if step < total and step * 10 // total > (step - 1) * 10 // total:
+                    tell(f"{stage}: {_advance_text(event, time.monotonic() - clock[stage])}")
+            case StageEnded(stage, seconds):
+                tell(f"{stage}: done in {time_text(seconds)}")
+            case Note(text) if not shell.quiet:
+                tell(text)
+
+    yield listen
+
+
+@contextmanager
+def _json(_shell: Shell) -> Iterator[Progress]:
+    """One object a line."""
+    from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+
+    names = {
+        StageStarted: "stage_started",
+        StageAdvanced: "stage_advanced",
+        StageEnded: "stage_ended",
+        Note: "note",
+    }
+
+    def listen(event: Event) -> None:
+        document = {"schema": "dv.progress/1", "event": names[type(event)], **asdict(event)}
+        tell(json.dumps(document, ensure_ascii=False))
+
+    yield listen
+
+
+@contextmanager
+def _none(shell: Shell) -> Iterator[Progress]:
+    """Only what a person has to know."""
+    from engine.progress import Note
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note) and not shell.quiet:
+            tell(event.text)
+
+    yield listen
+
+
+def _advance_text(event: StageAdvanced, seconds: float) -> str:
+    """``120/200  loss 0.1234  42 s left``."""
+    parts = [f"{event.step}/{event.total}"]
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.4f}")
+    if event.step < event.total:
+        left = seconds / event.step * (event.total - event.step)
+        parts.append(f"{time_text(left)} left")
+    return "  ".join(parts)
+
+
+RENDERERS: Mapping[ProgressMode, Callable[[Shell], AbstractContextManager[Progress]]] = {
+    "bar": _bars,
+    "plain": _plain,
+    "json": _json,
+    "none": _none,
+}

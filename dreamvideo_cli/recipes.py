@@ -1,0 +1,125 @@
+"""From the flags of `learn` to a recipe."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.options import Precision
+
+if TYPE_CHECKING:
+    from engine.recipe import MotionRecipe, SubjectRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class LearnOptions:
+    """What learning a subject and learning a motion have in common."""
+
+    base: Annotated[
+        str | None, typer.Option(metavar="BASE", help="A path, a known name or a hub id.")
+    ] = None
+    image_tower: Annotated[
+        str | None, typer.Option(metavar="DIR|ID", help="CLIP image tower of a base without one.")
+    ] = None
+    quality: Annotated[
+        Literal["draft", "standard", "max"], typer.Option(help="How long to learn.")
+    ] = "standard"
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Updates, of all stages.")] = None
+    lr: Annotated[float | None, typer.Option(metavar="F", help="Learning rate of the adapter.")] = (
+        None
+    )
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Samples an update.")] = None
+    seed: Annotated[int, typer.Option(metavar="N", help="Key of every random number.")] = 0
+    precision: Annotated[Precision, typer.Option(help="Numbers to compute with.")] = "auto"
+    device: Annotated[
+        str,
+        typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
+    ] = "auto"
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+    ] = None
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
+        None
+    )
+    if_exists: Annotated[
+        Literal["new", "skip", "error"],
+        typer.Option(help="Where the same was learned from the same already."),
+    ] = "new"
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say so.")
+    ] = False
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field of the recipe."),
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")
+    ] = False
+
+
+def subject_settings(
+    card: dict[str, dict[str, Any]], options: LearnOptions, class_word: str | None
+) -> "SubjectRecipe":
+    """The recipe of a subject; `--lr` is the adapter's rate, and the word's keeps its proportion to it.
+
+    Raises:
+        UsageError, RecipeError: naming the setting.
+    """
+    from engine.recipe import subject_recipe
+
+    given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
+    values = _with_set(given, options.setting or [])
+    planned = subject_recipe(options.quality, card, values)
+    if options.lr is None:
+        return planned
+    scaled = {
+        "adapter_lr": options.lr,
+        "word_lr": planned.word_lr * options.lr / planned.adapter_lr,
+    }
+    return subject_recipe(options.quality, card, {**scaled, **values})
+
+
+def motion_settings(
+    card: dict[str, dict[str, Any]], options: LearnOptions, own: dict[str, Any], clips: int
+) -> "MotionRecipe":
+    """The recipe of a motion.
+
+    Raises:
+        UsageError, RecipeError: naming the setting.
+    """
+    from engine.recipe import motion_recipe
+
+    given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
+    values = _with_set(given, options.setting or [])
+    return motion_recipe(options.quality, card, values, clips=clips)
+
+
+def _common_settings(options: LearnOptions) -> dict[str, Any]:
+    return {"batch": options.batch, "seed": options.seed, "precision": options.precision}
+
+
+def _with_set(given: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """What flags give, without what they leave open, and what `--set` adds.
+
+    Raises:
+        UsageError: it is not KEY=VALUE.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    for text in texts:
+        key, equals, written = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text!r} is not KEY=VALUE", hint="for example --set seed=1")
+        values[key] = _read_value(written)
+    return values
+
+
+def _read_value(text: str) -> Any:
+    """A number, true, false or null as such; anything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,166 @@
+"""The adapters that take part in a video: pinned, unbroken, and all of one base."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli import bases, settings
+from dreamvideo_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from registry import Adapter, Kind, Registry
+
+GREATEST_WEIGHT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An adapter that takes part: pinned, its file's bytes checked.
+
+    Attributes:
+        asked: the reference as typed.
+        adapter: what it stands for.
+        weight: 1 is what was learned, 0 the base.
+        file: the weights.
+    """
+
+    asked: str
+    adapter: Adapter
+    weight: float
+    file: Path
+
+    @property
+    def label(self) -> str:
+        """``corgi:v3``, for people."""
+        return f"{self.adapter.name}:v{self.adapter.version}"
+
+    @property
+    def phrase(self) -> str:
+        """The token of a subject, the caption of a motion."""
+        record = self.adapter.record
+        return (record.token if self.adapter.kind == "subject" else record.caption) or ""
+
+
+def find_uses(store: Registry, subjects: Sequence[str], motions: Sequence[str]) -> tuple[Use, ...]:
+    """Pin each reference once and hash its files.
+
+    Raises:
+        UsageError: a path, or a weight that is no number in range.
+        NotFoundError, IntegrityError: see `Registry.resolve` and `Registry.files`.
+    """
+    wanted: list[tuple[Kind, str]] = [("subject", text) for text in subjects]
+    wanted += [("motion", text) for text in motions]
+    uses = []
+    for kind, text in wanted:
+        ref, weight = split_weight(text)
+        adapter = store.resolve(ref, kind=kind)
+        uses.append(Use(ref, adapter, weight, store.files(adapter)["weights"]))
+    return tuple(uses)
+
+
+def split_weight(text: str) -> tuple[str, float]:
+    """``corgi:best=0.8`` to the reference and its weight, which is 1 where none is given.
+
+    Raises:
+        UsageError: the weight is not a number from 0 to 10, or a path stands where a reference should.
+    """
+    from registry.ref import is_path
+
+    ref, equals, written = text.rpartition("=")
+    if not equals:
+        ref, written = text, "1"
+    if is_path(ref):
+        hint = "learn it first, then give its name"
+        raise UsageError(f"{ref} is a path, and adapters are taken from the registry", hint=hint)
+    try:
+        weight = float(written)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight <= GREATEST_WEIGHT:
+        hint = "1 is what was learned, 0 leaves it out"
+        raise UsageError(
+            f"the weight of {ref} is {written!r}, not a number from 0 to 10", hint=hint
+        )
+    return ref, weight
+
+
+def refuse_clashing_words(uses: Sequence[Use]) -> None:
+    """Two subjects with one learned word would both answer to it.
+
+    Raises:
+        UsageError: an adapter is named twice.
+        IncompatibleError: naming both.
+    """
+    from engine.errors import IncompatibleError
+
+    by_ref: dict[object, Use] = {}
+    by_token: dict[str, Use] = {}
+    for use in uses:
+        if by_ref.setdefault(use.adapter.ref, use) is not use:
+            raise UsageError(
+                f"{use.label} is named twice", hint=f"--{use.adapter.kind} {use.label}=WEIGHT"
+            )
+        if use.adapter.kind == "motion":
+            continue
+        other = by_token.setdefault(use.phrase, use)
+        if other is not use:
+            raise IncompatibleError(
+                f"{other.label} and {use.label} both answer to {use.phrase}",
+                hint="leave one out, or learn it again under another name",
+                code="word.clash",
+            )
+
+
+def find_base(uses: Sequence[Use], asked: str | None, image_tower: str | None) -> BaseLocation:
+    """The base the adapters were learned on; without adapters the one asked for, or the default.
+
+    Raises:
+        IncompatibleError: adapters of two bases, or another base is asked for; both are named.
+        BaseNotFoundError: it is not on this machine.
+    """
+    if not uses:
+        return bases.locate(asked or settings.default_base(), image_tower)
+    first = uses[0]
+    for use in uses[1:]:
+        if use.adapter.record.base_fingerprint != first.adapter.record.base_fingerprint:
+            raise _other_base(first, use.label, *_base_of(use))
+    location = _locate_for(first, asked, image_tower)
+    if location.fingerprint != first.adapter.record.base_fingerprint:
+        raise _other_base(first, "the base here", location.id, location.fingerprint)
+    return location
+
+
+def _base_of(use: Use) -> tuple[str, str]:
+    return use.adapter.record.base_id, use.adapter.record.base_fingerprint
+
+
+def _locate_for(use: Use, asked: str | None, image_tower: str | None) -> BaseLocation:
+    """The base of an adapter, at its own place or where the caller says it is."""
+    from engine.errors import BaseNotFoundError, IncompatibleError
+
+    base_id = use.adapter.record.base_id
+    try:
+        return bases.locate(asked or base_id, image_tower)
+    except BaseNotFoundError as error:
+        if asked is None and base_id.startswith("mini@"):
+            message = f"{use.label} was learned on {base_id}: {error.message}"
+            raise IncompatibleError(message, hint=error.hint, code="base.mismatch") from error
+        hint = error.hint or f"{use.label} needs it; --base DIR says where it lies now"
+        raise BaseNotFoundError(error.message, hint=hint) from error
+
+
+def _other_base(first: Use, what: str, base_id: str, fingerprint: str) -> Exception:
+    from engine.errors import IncompatibleError
+
+    own_id, own_fingerprint = _base_of(first)
+    return IncompatibleError(
+        f"{first.label} was learned on {own_id} ({own_fingerprint[:12]}), "
+        f"and {what} is {'of ' if ':v' in what else ''}{base_id} ({fingerprint[:12]})",
+        hint="adapters only fit the base they were learned on; learn again on the other one",
+        code="base.mismatch",
+    )

@@ -1,0 +1,89 @@
+"""Progress in each form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dreamvideo_cli.options import Shell
+from dreamvideo_cli.progress import progress_mode, show_progress
+from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+
+EVENTS = [
+    Note("a note"),
+    StageStarted("learn the word", 20),
+    *(StageAdvanced("learn the word", step, 20, 0.5) for step in range(1, 21)),
+    StageEnded("learn the word", 12.0),
+]
+
+
+def told(capsys: pytest.CaptureFixture[str], events=EVENTS, **options) -> list[str]:
+    with show_progress(Shell(**options)) as listen:
+        for event in events:
+            listen(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+def test_plain_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys, progress="plain")
+    assert lines[0] == "a note"
+    assert lines[1].startswith("learn the word: 2/20  loss 0.5000  ")
+    assert lines[-1] == "learn the word: done in 12 s"
+    assert len(lines) == 11
+
+
+def test_json_is_an_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [json.loads(line) for line in told(capsys, progress="json")]
+    assert len(documents) == len(EVENTS)
+    assert documents[2] == {
+        "schema": "dv.progress/1",
+        "event": "stage_advanced",
+        "stage": "learn the word",
+        "step": 1,
+        "total": 20,
+        "loss": 0.5,
+    }
+
+
+def test_none_keeps_what_a_person_must_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, progress="none") == ["a note"]
+    assert told(capsys, progress="none", quiet=True) == []
+
+
+def test_bars_are_a_line_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(told(capsys, progress="bar"))
+    assert "a note" in text
+    assert "learn the word" in text
+    assert "12 s" in text
+
+
+def test_a_bar_lets_go_when_its_stage_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = show_progress(Shell(progress="bar"))
+    shown.__enter__()(StageStarted("generate", 3))
+    error = RuntimeError("boom")
+    assert not shown.__exit__(RuntimeError, error, None)
+    assert capsys.readouterr().err.count("generate") >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ({}, "plain"),
+        ({"json": True}, "none"),
+        ({"quiet": True}, "none"),
+        ({"json": True, "progress": "plain"}, "plain"),
+    ],
+)
+def test_what_auto_means_off_a_terminal(options, mode: str) -> None:
+    assert progress_mode(Shell(**options)) == mode
+
+
+def test_what_auto_means_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert progress_mode(Shell()) == "bar"
+    monkeypatch.setenv("TERM", "dumb")
+    assert progress_mode(Shell()) == "plain"

@@ -1,0 +1,67 @@
+"""Every console block of the README does what it shows.
+
+A block begins with three backticks and `console`; lines that begin with `$ ` are run, the others are what they
+print: they are for the reader and not compared. `<!-- not run -->` on the line before a block leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+BLOCK = re.compile(r"(<!-- not run -->\s*)?```console\n(.*?)```", re.DOTALL)
+
+
+def blocks() -> list[str]:
+    """The blocks that are to be run."""
+    if not README.is_file():
+        return []
+    return [text for skipped, text in BLOCK.findall(README.read_text("utf-8")) if not skipped]
+
+
+def commands(block: str) -> list[str]:
+    """Command lines, those that end in a backslash joined with the next."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def test_a_block_is_read_as_its_commands() -> None:
+    text = "```console\n$ dv one \\\n  two\noutput\n$ dv three\n```\n<!-- not run -->\n```console\n$ no\n```\n"
+    found = [block for skipped, block in BLOCK.findall(text) if not skipped]
+    assert [commands(block) for block in found] == [["dv one    two", "dv three"]]
+
+
+@pytest.mark.slow
+def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
+    """One shell a block, one home for all: a reader goes from top to bottom."""
+    (tmp_path / "bin").mkdir()
+    shim = tmp_path / "bin" / "dv"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dreamvideo_cli "$@"\n')
+    shim.chmod(0o755)
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DV_", "XDG_"))
+    }
+    environment = {
+        **kept,
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    for block in blocks():
+        script = "set -e\n" + "\n".join(commands(block))
+        done = subprocess.run(
+            ["bash", "-c", script],
+            check=False,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"

@@ -1,0 +1,77 @@
+"""What holds for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import typer.main
+
+from dreamvideo_cli.tree import app
+from tests.cli.conftest import Dv
+
+COMMON = ("--json", "--quiet", "--verbose", "--registry", "--no-input", "--progress", "--help")
+
+
+def walk(command, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+    for name, child in (children or {}).items():
+        yield from walk(child, (*path, name))
+
+
+COMMANDS = dict(walk(typer.main.get_command(app)))
+EXPECTED = {
+    *((kind, verb) for kind in ("subject", "motion") for verb in
+      ("learn", "list", "show", "tag", "untag", "rm", "restore", "path")),
+    ("base", "list"), ("base", "show"), ("base", "use"), ("gen",), ("resolve",), ("demo",),
+}  # fmt: skip
+each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+
+
+def test_the_tree_has_these_commands() -> None:
+    assert set(COMMANDS) == EXPECTED
+
+
+@each_command
+def test_every_command_explains_itself_with_an_example(dv: Dv, path: tuple[str, ...]) -> None:
+    result = dv(*path, "-h")
+    assert result.code == 0
+    assert f"Example: dv {' '.join(path)}" in result.out
+    assert all(option in result.out for option in COMMON)
+    assert not any(word in result.out for word in ("KIND", "MISSING", "dataclass"))
+
+
+@each_command
+def test_every_option_and_argument_has_a_word_of_help(path: tuple[str, ...]) -> None:
+    assert [param.name for param in COMMANDS[path].params if not getattr(param, "help", None)] == []
+
+
+@each_command
+def test_an_unknown_option_is_a_usage_error_in_either_form(dv: Dv, path: tuple[str, ...]) -> None:
+    plain = dv(*path, "--nonsense")
+    assert (plain.code, plain.out) == (2, "")
+    assert plain.err.startswith("error: ")
+    as_json = dv(*path, "--nonsense", "--json")
+    assert (as_json.code, as_json.out) == (2, "")
+    assert as_json.error["code"] == "usage.invalid"
+
+
+@pytest.mark.parametrize("path", [(), ("subject",), ("motion",), ("base",)], ids=" ".join)
+def test_a_group_alone_shows_what_it_has(dv: Dv, path: tuple[str, ...]) -> None:
+    result = dv(*path)
+    assert result.code == 0
+    assert "Commands:" in result.out
+
+
+def test_a_mistyped_command_names_the_nearest(dv: Dv) -> None:
+    result = dv("subject", "lst")
+    assert result.code == 2
+    assert "list" in result.err
+
+
+def test_a_mistyped_option_names_the_nearest(dv: Dv) -> None:
+    result = dv("gen", "a dog", "--stps", "3")
+    assert result.code == 2
+    assert "--steps" in result.err

@@ -1,0 +1,98 @@
+"""`dv gen` to the end, on a tiny base of real classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.media.comments import read_comment
+from tests.cli.conftest import Dv, Learned
+
+
+@pytest.fixture
+def gen(dv: Dv, learned: Learned):
+    """`dv gen` with both adapters, in two steps."""
+    both = ("--subject", "corgi", "--motion", "skate", "--registry", learned.registry)
+    return lambda *arguments: dv("gen", "a corgi skate", *both, "--steps", 2, *arguments)
+
+
+def test_a_video_is_made_and_its_path_printed(gen) -> None:
+    result = gen()
+    assert result.code == 0, result.err
+    path = Path(result.out.strip())
+    assert path == Path.cwd() / "corgi-v1_skate-v1_s0.mp4"
+    assert path.stat().st_size > 0
+    assert "loading" in result.err
+
+
+def test_the_same_command_gives_the_same_bytes_under_another_name(gen) -> None:
+    first, second = (Path(gen("-q").out.strip()) for _ in range(2))
+    assert second.name == "corgi-v1_skate-v1_s0_2.mp4"
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_video_carries_its_recipe_and_no_place(gen, learned: Learned) -> None:
+    path = Path(gen("-o", "out.mp4").out.strip())
+    comment = read_comment(path)
+    recipe = json.loads(str(comment))
+    assert recipe["schema"] == "dv.recipe/1"
+    assert [use["ref"] for use in recipe["adapters"]] == [learned.corgi, learned.skate]
+    assert recipe["generate"]["prompt"] == "a <corgi> skate"
+    assert str(path.parent) not in str(comment)
+    assert str(learned.base.parent) not in str(comment)
+
+
+def test_json_is_one_video_a_line(gen) -> None:
+    lines = gen("--seed", "0..1", "--json", "--format", "gif").out.splitlines()
+    videos = [json.loads(line) for line in lines]
+    assert [video["schema"] for video in videos] == ["dv.video/1"] * 2
+    assert [video["seed"] for video in videos] == [0, 1]
+    assert all(Path(video["path"]).exists() for video in videos)
+    assert Path(videos[0]["path"]).read_bytes() != Path(videos[1]["path"]).read_bytes()
+
+
+def test_an_existing_video_is_replaced_only_when_told(gen) -> None:
+    Path("out.mp4").write_text("mine")
+    assert gen("-o", "out.mp4").code == 4
+    assert gen("-o", "out.mp4", "--overwrite").code == 0
+    assert Path("out.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_failure_while_generating_leaves_nothing(gen) -> None:
+    result = gen("--size", "33x32", "-o", "out.mp4")
+    assert result.code == 2
+    assert result.out == ""
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_progress_as_json_is_one_object_a_line(gen) -> None:
+    result = gen("--progress", "json", "-q", "--json")
+    events = [json.loads(line) for line in result.err.splitlines()]
+    assert {event["schema"] for event in events} == {"dv.progress/1"}
+    assert [event["event"] for event in events][-1] == "stage_ended"
+
+
+def test_the_demo_makes_a_sheet_and_leaves_the_users_registry_alone(
+    dv: Dv, home: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "quick"
+    base.mkdir()
+    for part in tiny_folder.iterdir():
+        (base / part.name).symlink_to(part)
+    (base / "base.toml").unlink()
+    (base / "base.toml").write_text(
+        (tiny_folder / "base.toml").read_text()
+        + "[generate]\nsteps = 1\n[motion.standard]\nsteps = 1\n"
+        + "[subject.standard]\nword_steps = 1\nadapter_steps = 1\nbatch = 1\n"
+    )
+    first = dv("demo", "--base", base)
+    assert first.code == 0, first.err
+    assert first.out == f"{Path.cwd() / 'dv-demo' / 'sheet.png'}\n"
+    made = {path.name for path in Path("dv-demo").iterdir()}
+    assert made == {"base.mp4", "subject.mp4", "motion.mp4", "both.mp4", "sheet.png", "registry"}
+    assert dv("subject", "list", "-q").out == ""
+    again = dv("demo", "--base", base, "--json")
+    assert again.document["schema"] == "dv.demo/1"
+    assert "is learned already" in again.err
