@@ -199,8 +199,10 @@ def split_steps(recipe: SubjectRecipe, total: int) -> SubjectRecipe:
 def _layers(
     qualities: Mapping[str, Mapping[str, Any]], quality: Quality, card: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The base's card has the last word on a quality; where it is silent the general table speaks."""
-    return dict(card.get(quality, qualities[quality]))
+    """A card has the last word on every quality, its standard lying under the others; without one the table speaks."""
+    if not card:
+        return dict(qualities[quality])
+    return {**card.get("standard", {}), **card.get(quality, {})}
 
 
 def _teach(error: msgspec.ValidationError, values: Mapping[str, Any]) -> RecipeError:

@@ -7,26 +7,14 @@ import torch
 
 from engine.bases import locate_base, open_base
 from engine.memory import Sizes, estimate_denoiser, estimate_learning
+from tests.modelscope import TEXT_TOWER_BYTES, build_denoiser
 
 GIB = 2**30
 
 
 @pytest.fixture(scope="module")
 def full_size():
-    """The denoiser of ModelScopeT2V without weights."""
-    from diffusers import UNet3DConditionModel
-
-    with torch.device("meta"):
-        unet = UNet3DConditionModel(
-            sample_size=32,
-            in_channels=4,
-            out_channels=4,
-            layers_per_block=2,
-            block_out_channels=(320, 640, 1280, 1280),
-            cross_attention_dim=1024,
-            attention_head_dim=64,
-        )
-    return torch.nn.Module.to(unet, torch.bfloat16).requires_grad_(False)
+    return build_denoiser(half=True)
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
@@ -58,8 +46,7 @@ def test_more_frames_need_more_and_checkpointing_less(tiny_base) -> None:
 def test_a_full_size_subject_fits_eight_gigabytes(full_size) -> None:
     sizes = Sizes(batch=4, frames=1, height=32, width=32)
     need = estimate_denoiser(full_size, "identity", sizes, image_width=1024, checkpointing=True)
-    text_tower = 0.7 * GIB
-    assert need.total + text_tower < 8 * GIB
+    assert need.total + TEXT_TOWER_BYTES < 8 * GIB
 
 
 def test_a_full_size_motion_fits_twelve_gigabytes(full_size) -> None:

@@ -41,6 +41,12 @@ def test_the_card_wins_over_the_table_and_the_caller_over_the_card() -> None:
     assert (recipe.word_steps, recipe.batch) == (7, 3)
 
 
+def test_a_cards_draft_stands_on_its_standard() -> None:
+    card = {"standard": {"word_lr": 0.02, "batch": 8}, "draft": {"word_steps": 5}}
+    recipe = subject_recipe("draft", card, {})
+    assert (recipe.word_lr, recipe.batch, recipe.word_steps) == (0.02, 8, 5)
+
+
 def test_an_unknown_setting_names_the_nearest_known_one() -> None:
     with pytest.raises(RecipeError, match="unknown setting 'stepz'") as caught:
         motion_recipe("standard", {}, {"stepz": 1})

@@ -9,28 +9,12 @@ import torch
 
 from engine.adapters.bank import Bank
 from engine.bases.unet3d import sites_of
-
-# The UNet of ModelScopeT2V's folder.
-MODELSCOPE = {
-    "sample_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "down_block_types": ("CrossAttnDownBlock3D",) * 3 + ("DownBlock3D",),
-    "up_block_types": ("UpBlock3D",) + ("CrossAttnUpBlock3D",) * 3,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "layers_per_block": 2,
-    "cross_attention_dim": 1024,
-    "attention_head_dim": 64,
-}
-APPEARANCE_WIDTH = 1024
+from tests.modelscope import APPEARANCE_WIDTH, build_denoiser
 
 
 @pytest.fixture(scope="module")
 def unet():
-    from diffusers import UNet3DConditionModel
-
-    with torch.device("meta"):
-        return UNet3DConditionModel(**MODELSCOPE)
+    return build_denoiser()
 
 
 def count(module):
