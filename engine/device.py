@@ -17,6 +17,10 @@ DTYPES: Mapping[Precision, torch.dtype] = {
 }
 
 
+# How the allocators of CUDA, mps, Linux and Windows say it where the class of the error does not.
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
 def resolve_device(name: str) -> torch.device:
     """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
@@ -24,7 +28,7 @@ def resolve_device(name: str) -> torch.device:
         DeviceError: it is not here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -36,6 +40,8 @@ def resolve_device(name: str) -> torch.device:
             f"device {name} is not here: {torch.cuda.device_count()} CUDA devices are visible",
             hint="--device auto takes what there is",
         )
+    if device.type == "cuda" and ":" not in name:
+        return torch.device("cuda", torch.cuda.current_device())
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device mps is not here", hint="--device auto takes what there is")
     return device
@@ -72,7 +78,10 @@ def explain_memory(doing: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+        told = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError) and not any(
+            words in told for words in NO_MEMORY
+        ):
             raise
         raise MemoryExhaustedError(
             f"out of memory while {doing}",

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from engine.bases.protocol import Base
+from engine.errors import InputError
 from engine.media.clips import Clip, frame_clip
 from engine.media.photos import PhotoSet, frame_photo
 from engine.progress import Note, Progress, StageAdvanced, StageEnded, StageStarted
@@ -52,14 +53,32 @@ def encode_photos(base: Base, photos: PhotoSet, progress: Progress) -> EncodedPh
         progress(Note(note))
     images = torch.stack([to_unit(pixels) for pixels, _, _ in framed])
     latents = base.encode_video(images[:, :, None])
+    masks = masks_at(latents.shape[-2:], [mask for _, mask, _ in framed], latents.device)
+    refuse_vanished(photos, masks)
     encoded = EncodedPhotos(
         latents,
-        masks_at(latents.shape[-2:], [mask for _, mask, _ in framed], latents.device),
+        masks,
         base.encode_image(images) if base.geometry.image_width else None,
     )
     progress(StageAdvanced("encode photos", 1, 1))
     progress(StageEnded("encode photos", time.monotonic() - started))
     return encoded
+
+
+def refuse_vanished(photos: PhotoSet, masks: Tensor | None) -> None:
+    """A mask may become nothing at the size of the latents; then there is nothing to learn from.
+
+    Raises:
+        InputError: naming the photo.
+    """
+    if masks is None:
+        return
+    for photo, area in zip(photos.photos, masks.flatten(1).sum(dim=1).tolist(), strict=True):
+        if area == 0.0:
+            raise InputError(
+                f"{photo.path}: its mask is too small to be seen by this base",
+                hint="crop the photo around the subject",
+            )
 
 
 def encode_clips(base: Base, clips: Sequence[Clip], progress: Progress) -> tuple[EncodedClip, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.device import explain_memory
 from engine.diffusion.objective import draw_order
-from engine.errors import DivergedError, RecipeError
+from engine.errors import DeviceError, DivergedError
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted
 
 
@@ -64,7 +64,11 @@ class FitPlan:
 
 
 def open_accelerator(device: torch.device, precision: str) -> Any:
-    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32."""
+    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32.
+
+    Raises:
+        DeviceError: the process is one of several.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
 
@@ -74,7 +78,13 @@ def open_accelerator(device: torch.device, precision: str) -> Any:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     mixed = "no" if precision == "fp32" else precision
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    if accelerator.num_processes > 1:
+        raise DeviceError(
+            f"started as {accelerator.num_processes} processes; learning uses one",
+            hint="start it without a launcher, or with --num_processes 1",
+        )
+    return accelerator
 
 
 def fit(
@@ -86,13 +96,8 @@ def fit(
     """Minimise the mean loss of ``objective``; returns the loss of every update.
 
     Raises:
-        RecipeError: ``accumulate`` does not divide ``batch``.
-        DivergedError: a loss is not a finite number; what was learned is to be thrown away.
+        DivergedError: a loss, a gradient or a weight is not finite; what was learned is to be thrown away.
     """
-    if plan.batch % plan.accumulate:
-        raise RecipeError(
-            f"accumulate is {plan.accumulate}; it must divide batch, which is {plan.batch}"
-        )
     learned = [p for p in objective.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
     objective, optimiser = accelerator.prepare(objective, optimiser)
@@ -103,14 +108,16 @@ def fit(
         with explain_memory(plan.stage):
             losses.append(_update(objective, optimiser, plan, step, accelerator))
         progress(StageAdvanced(plan.stage, step + 1, plan.steps, losses[-1]))
+    if not all(bool(weight.isfinite().all()) for weight in learned):
+        raise DivergedError(f"{plan.stage}: a weight is not finite at the end", hint="a lower --lr")
     progress(StageEnded(plan.stage, time.monotonic() - started))
     return losses
 
 
-def last_tenth(losses: Sequence[float]) -> float:
-    """Mean of the last tenth of the losses, the last one at least; 0 where there are none."""
-    tail = losses[-max(1, len(losses) // 10) :]
-    return sum(tail) / len(tail) if tail else 0.0
+def final_losses(**stages: Sequence[float]) -> dict[str, float]:
+    """Mean of the last tenth of each stage's losses, the last one at least; a stage that never ran has none."""
+    tails = {name: losses[-max(1, len(losses) // 10) :] for name, losses in stages.items()}
+    return {name: sum(tail) / len(tail) for name, tail in tails.items() if tail}
 
 
 def draws_of(plan: FitPlan, step: int) -> list[Draw]:
@@ -144,7 +151,12 @@ def _update(
         raise DivergedError(
             f"{plan.stage}: the loss of step {step + 1} is {total}", hint="a lower --lr"
         )
-    accelerator.clip_grad_norm_(objective.parameters(), plan.clip_norm)
+    norm = accelerator.clip_grad_norm_(objective.parameters(), plan.clip_norm)
+    # In fp16 the scaler meets such gradients by leaving the step out.
+    if accelerator.scaler is None and not math.isfinite(float(norm)):
+        raise DivergedError(
+            f"{plan.stage}: the gradient of step {step + 1} is not finite", hint="a lower --lr"
+        )
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return total

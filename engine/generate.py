@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from torch import Tensor
 from engine.adapters.bank import Bank, Condition
 from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, fit_bank, load_adapter
 from engine.bases import BaseLocation, open_base
+from engine.bases.limits import check_video
 from engine.bases.protocol import Base
 from engine.device import (
     DTYPES,
@@ -30,7 +32,7 @@ from engine.device import (
 )
 from engine.diffusion.sampling import draw_start, halves_of, sample
 from engine.encode import to_pixels
-from engine.errors import IncompatibleError, RecipeError
+from engine.errors import DivergedError, IncompatibleError
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 from engine.recipe import GenerateRecipe, Precision
 
@@ -58,8 +60,10 @@ class Generator:
     def __init__(
         self,
         *,
+        location: BaseLocation,
         base: Base,
         device: torch.device,
+        precision: Precision,
         words: Mapping[str, Tensor],
         plain: Mapping[str, str],
         attached: Sequence[_Attached],
@@ -67,7 +71,9 @@ class Generator:
         progress: Progress,
     ) -> None:
         """Use `open_generator`."""
-        self._base, self._device, self._words, self._plain = base, device, words, plain
+        self._location = location
+        self._base, self._device, self._precision = base, device, precision
+        self._words, self._plain = words, plain
         self._attached, self._appearance, self._progress = attached, appearance, progress
 
     @torch.no_grad()
@@ -77,10 +83,18 @@ class Generator:
         Raises:
             RecipeError: a size or number of steps that the base cannot make, or a prompt too long.
             MemoryExhaustedError: the device is too small.
+            DivergedError: the latents are not finite.
         """
+        check_video(self._location, recipe)
         use_threads(recipe.threads)
         with explain_memory("generating"):
             return self._sample(recipe)
+
+    def settled(self, recipe: GenerateRecipe) -> GenerateRecipe:
+        """``recipe`` with the precision and the threads that are used, nothing left "auto"."""
+        return msgspec.structs.replace(
+            recipe, precision=self._precision, threads=use_threads(recipe.threads)
+        )
 
     def _sample(self, recipe: GenerateRecipe) -> NDArray[np.uint8]:
         noise = draw_start(self._latent_shape(recipe), recipe.seed).to(self._device)
@@ -97,6 +111,11 @@ class Generator:
             guidance=recipe.guidance,
         )
         latents = deque(self._watch(steps, recipe.steps), maxlen=1).pop()
+        if not latents.isfinite().all():
+            raise DivergedError(
+                f"the video of seed {recipe.seed} is not finite",
+                hint="--precision fp32 or bf16, or smaller weights",
+            )
         pixels = to_pixels(self._base.decode_video(latents)[0])
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
@@ -109,12 +128,6 @@ class Generator:
     def _latent_shape(self, recipe: GenerateRecipe) -> tuple[int, int, int, int, int]:
         geometry = self._base.geometry
         scale = geometry.latent_scale
-        for side, pixels in (("height", recipe.height_px), ("width", recipe.width_px)):
-            if pixels % scale:
-                raise RecipeError(
-                    f"{side} is {pixels} px; this base makes multiples of {scale}",
-                    hint=f"{pixels // scale * scale or scale} or {-(-pixels // scale) * scale}",
-                )
         return (
             1,
             geometry.latent_channels,
@@ -133,30 +146,30 @@ class Generator:
     def _set_appearance(self, recipe: GenerateRecipe) -> None:
         """Give every motion the appearance vector, with the strengths of both halves of guidance."""
         for held in self._attached:
-            if held.adapter.facts.condition_width is None:
+            width = held.adapter.facts.condition_width
+            if width is None:
                 continue
             halves = self._strengths(recipe, held.adapter)[-halves_of(recipe.guidance) :]
-            strength = torch.tensor(halves, device=self._device, dtype=self._bank_dtype(held.bank))
-            vector = self._vector(held.adapter.facts.condition_width).to(strength)
+            weight = next(held.bank.parameters())
+            strength = torch.tensor(halves, device=weight.device, dtype=weight.dtype)
+            look = torch.zeros(width) if self._appearance is None else self._appearance
+            vector = look.to(strength)
             held.bank.condition = Condition(vector.expand(len(halves), -1), strength)
 
     def _strengths(self, recipe: GenerateRecipe, adapter: Adapter) -> tuple[float, float]:
-        """Unconditional and conditional: what the caller says, else what the motion was learned for."""
+        """Unconditional and conditional: what the motion was learned for, as the caller changes it.
+
+        Without a subject zeros stand for its look, as they did for a dropped image in learning; a motion that was
+        learned without drops has never seen them, and gets none.
+        """
         learned = adapter.facts.recipe
+        if self._appearance is None and not learned["image_drop"]:
+            return 0.0, 0.0
         uncond, cond = recipe.appearance_uncond, recipe.appearance_cond
         return (
-            learned["appearance_uncond"] if uncond is None else uncond,
-            learned["appearance_cond"] if cond is None else cond,
+            recipe.appearance * (learned["appearance_uncond"] if uncond is None else uncond),
+            recipe.appearance * (learned["appearance_cond"] if cond is None else cond),
         )
-
-    def _vector(self, width: int) -> Tensor:
-        """The subjects' look, (1, d), or the zeros that stood for a dropped image in learning."""
-        if self._appearance is None:
-            return torch.zeros(1, width, device=self._device)
-        return self._appearance[None]
-
-    def _bank_dtype(self, bank: Bank) -> torch.dtype:
-        return next(bank.parameters()).dtype
 
 
 @contextmanager
@@ -177,10 +190,13 @@ def open_generator(
         IncompatibleError: an adapter is of another kind or base, or two subjects share a word.
     """
     adapters = [(use, _checked(use, location)) for use in uses]
+    _refuse_other_towers([adapter for _, adapter in adapters])
     _refuse_shared_words([adapter for _, adapter in adapters])
     where = resolve_device(device)
-    dtype = DTYPES[resolve_precision(precision, where)]
-    base = open_base(location, device=where, dtype=dtype)
+    settled = resolve_precision(precision, where)
+    dtype = DTYPES[settled]
+    with explain_memory("loading the base"):
+        base = open_base(location, device=where, dtype=dtype)
     with ExitStack() as stack:
         attached = []
         for use, adapter in adapters:
@@ -191,8 +207,10 @@ def open_generator(
                 attached.append(_Attached(bank, adapter))
         words = {token: vector.to(where) for token, vector in _words(adapters).items()}
         yield Generator(
+            location=location,
             base=base,
             device=where,
+            precision=settled,
             words=words,
             plain=_plain(adapters),
             attached=attached,
@@ -215,6 +233,17 @@ def _checked(use: AdapterUse, location: BaseLocation) -> Adapter:
             hint="learn it again on this base, or name the base it was learned on",
         )
     return adapter
+
+
+def _refuse_other_towers(adapters: Sequence[Adapter]) -> None:
+    """A motion can only be told a look that was seen through the image tower it was learned with."""
+    towers = {adapter.facts.image_tower for adapter in adapters if adapter.facts.image_tower}
+    if len(towers) > 1:
+        raise IncompatibleError(
+            "the adapters were learned with different image towers: "
+            + ", ".join(sorted(tower[:12] for tower in towers)),
+            hint="learn one of them again with the other's --image-tower",
+        )
 
 
 def _refuse_shared_words(adapters: Sequence[Adapter]) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from engine.adapters.bank import Bank, fresh_bank
 from engine.adapters.files import InputFact
-from engine.bases import BaseLocation
+from engine.bases import BaseLocation, require_image_tower
+from engine.device import explain_memory
 from engine.diffusion.learning import MotionObjective
 from engine.encode import EncodedClip, encode_clips
 from engine.errors import RecipeError
-from engine.fit import FitPlan, fit, last_tenth
+from engine.fit import FitPlan, final_losses, fit
 from engine.learned import Learned, write_learned
 from engine.media.clips import Clip
 from engine.progress import Progress, ignore
@@ -25,6 +26,7 @@ from engine.recipe import MotionRecipe
 from engine.workbench import Workbench, open_workbench
 
 
+@explain_memory("learning a motion")
 def learn_motion(
     recipe: MotionRecipe,
     clips: Sequence[Clip],
@@ -49,10 +51,12 @@ def learn_motion(
         BaseInvalidError: the base cannot be loaded or has no image tower.
         RecipeError: the caption is empty or too long, or the batch cannot be used.
         DivergedError: a loss is not finite.
+        MemoryExhaustedError: the device is too small.
         OutputError: the adapter cannot be written.
     """
     if not recipe.caption.strip():
         raise RecipeError("the caption is empty; it says in words what moves how")
+    require_image_tower(location)
     started = time.monotonic()
     bench = open_workbench(recipe, location, device)
     seen = encode_clips(bench.base, clips, progress)
@@ -67,7 +71,7 @@ def learn_motion(
         phrase=recipe.caption,
         inputs=[InputFact(clip.path.name, clip.digest) for clip in clips],
         seconds=time.monotonic() - started,
-        metrics={"adapter_loss": last_tenth(losses)},
+        metrics=final_losses(adapter_loss=losses),
     )
 
 

@@ -15,16 +15,18 @@ from engine.adapters.bank import Bank, fresh_bank
 from engine.adapters.files import APPEARANCE, WORD, InputFact
 from engine.adapters.token import Word
 from engine.bases import BaseLocation
+from engine.device import explain_memory
 from engine.diffusion.learning import IdentityObjective, WordObjective, prompt_of
 from engine.encode import EncodedPhotos, encode_photos
-from engine.fit import FitPlan, fit, last_tenth
+from engine.fit import FitPlan, final_losses, fit
 from engine.learned import Learned, write_learned
 from engine.media.photos import PhotoSet
 from engine.progress import Note, Progress, ignore
-from engine.recipe import SubjectRecipe
+from engine.recipe import SEEDS, SubjectRecipe
 from engine.workbench import Workbench, open_workbench
 
 
+@explain_memory("learning a subject")
 def learn_subject(
     recipe: SubjectRecipe,
     photos: PhotoSet,
@@ -51,6 +53,7 @@ def learn_subject(
         BaseInvalidError: the base cannot be loaded.
         RecipeError: the class word or the batch cannot be used.
         DivergedError: a loss is not finite.
+        MemoryExhaustedError: the device is too small.
         OutputError: the adapter cannot be written.
     """
     started = time.monotonic()
@@ -72,9 +75,9 @@ def learn_subject(
         tensors=tensors,
         token=token,
         phrase=recipe.class_word,
-        inputs=[InputFact(photo.path.name, photo.digest) for photo in photos.photos],
+        inputs=[InputFact(name, digest) for name, digest in photos.inputs],
         seconds=time.monotonic() - started,
-        metrics={"word_loss": last_tenth(word_losses), "adapter_loss": last_tenth(bank_losses)},
+        metrics=final_losses(word_loss=word_losses, adapter_loss=bank_losses),
     )
 
 
@@ -94,9 +97,9 @@ def learn_identity(
 ) -> tuple[Bank, list[float]]:
     """Stage 2: the identity adapter under the frozen word, and the loss of every update.
 
-    The stage draws from keys of its own, one seed further, so that it does not repeat the first stage's noise.
+    The stage draws from keys of its own, beyond every seed there is, so that it repeats no first stage's noise.
     """
-    recipe = msgspec.structs.replace(bench.recipe, seed=bench.recipe.seed + 1)
+    recipe = msgspec.structs.replace(bench.recipe, seed=bench.recipe.seed + SEEDS)
     sites = bench.base.sites("identity")
     bank = fresh_bank(sites, recipe.width_ratio, seed=recipe.seed).to(bench.device)
     text = bench.base.encode_text([prompt_of(word.token)], word.as_words()).detach()

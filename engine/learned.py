@@ -33,7 +33,6 @@ class Learned:
     Attributes:
         kind: ``subject`` or ``motion``.
         weights: the adapter's file.
-        preview: a picture, or None.
         recipe: as it was used; nothing in it is "auto".
         adapter: method, sites and their widths in the same order, dtype, params.
         base: id, revision, fingerprint, licence, architecture.
@@ -45,7 +44,6 @@ class Learned:
 
     kind: Kind
     weights: Path
-    preview: Path | None
     recipe: SubjectRecipe | MotionRecipe
     adapter: Mapping[str, Any]
     base: Mapping[str, str]
@@ -76,6 +74,7 @@ def write_learned(
     facts = AdapterFacts(
         kind=kind,
         base=base_fact(bench),
+        image_tower=bench.location.tower_fingerprint,
         token=token,
         phrase=phrase,
         width_ratio=bench.recipe.width_ratio,
@@ -87,7 +86,6 @@ def write_learned(
     return Learned(
         kind=kind,
         weights=save_adapter(folder / WEIGHTS, facts, tensors),
-        preview=None,
         recipe=bench.recipe,
         adapter=describe(bank),
         base=msgspec.to_builtins(facts.base),

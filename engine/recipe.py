@@ -24,7 +24,8 @@ Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Strength = Annotated[float, Meta(ge=0.0, le=10.0)]
-Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]  # torch's CPU generator takes 32 bits
+SEEDS = 2**32
+Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
 
 
@@ -89,8 +90,9 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a video is made.
 
-    ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). An appearance strength of
-    None means what the motion's own recipe says; 0 leaves appearance out.
+    ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). ``appearance`` multiplies
+    the strengths that each motion was learned for; 0 leaves the look out. ``appearance_cond`` and
+    ``appearance_uncond``, where they are not None, stand in place of the learned ones.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's.
@@ -105,6 +107,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: PositiveInt = 25
     guidance: Annotated[float, Meta(ge=0.0, le=100.0)] = 9.0
     sampler: Sampler = "dpm++"
+    appearance: Strength = 1.0
     appearance_cond: Strength | None = None
     appearance_uncond: Strength | None = None
     precision: Precision = "auto"
@@ -123,13 +126,13 @@ MOTION_QUALITY: Mapping[str, Mapping[str, Any]] = {
     "standard": {},
     "max": {"steps": 3000},
 }
-# Several clips: paper's second column.
-SEVERAL_CLIPS: Mapping[str, Any] = {
-    "steps": 600,
-    "batch": 2,
-    "image_drop": 0.0,
-    "appearance_uncond": 0.0,
+# Several clips are the paper's second column: their own steps, and drops and strengths that belong together.
+SEVERAL_QUALITY: Mapping[str, Mapping[str, Any]] = {
+    "draft": {"steps": 150, "lr": 5e-5, "batch": 2},
+    "standard": {"steps": 600, "batch": 2},
+    "max": {"steps": 1000, "batch": 2},
 }
+SEVERAL_CLIPS: Mapping[str, Any] = {"image_drop": 0.0, "appearance_uncond": 0.0}
 
 R = TypeVar("R", SubjectRecipe, MotionRecipe, GenerateRecipe)
 
@@ -145,7 +148,7 @@ def subject_recipe(
         RecipeError: a setting's name or value cannot be used.
     """
     layers = _layers(SUBJECT_QUALITY, quality, card)
-    total = settings.get("steps")
+    total = _whole_steps(settings)
     rest = {name: value for name, value in settings.items() if name != "steps"}
     recipe = build_recipe(SubjectRecipe, {**layers, **rest})
     return recipe if total is None else split_steps(recipe, total)
@@ -159,10 +162,10 @@ def motion_recipe(
     Raises:
         RecipeError: a setting's name or value cannot be used.
     """
-    several = SEVERAL_CLIPS if clips > 1 else {}
-    return build_recipe(
-        MotionRecipe, {**several, **_layers(MOTION_QUALITY, quality, card), **settings}
-    )
+    if clips == 1:
+        return build_recipe(MotionRecipe, {**_layers(MOTION_QUALITY, quality, card), **settings})
+    layers = _layers(SEVERAL_QUALITY, quality, card)
+    return build_recipe(MotionRecipe, {**layers, **SEVERAL_CLIPS, **settings})
 
 
 def build_recipe(recipe_type: type[R], values: Mapping[str, Any]) -> R:
@@ -178,9 +181,26 @@ def build_recipe(recipe_type: type[R], values: Mapping[str, Any]) -> R:
             hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
             raise RecipeError(f"unknown setting {name!r}", hint=hint)
     try:
-        return msgspec.convert(dict(values), recipe_type)
+        recipe = msgspec.convert(dict(values), recipe_type)
     except msgspec.ValidationError as error:
         raise _teach(error, values) from error
+    if not isinstance(recipe, GenerateRecipe) and recipe.batch % recipe.accumulate:
+        raise RecipeError(
+            f"accumulate is {recipe.accumulate}; it must divide batch, which is {recipe.batch}"
+        )
+    return recipe
+
+
+def _whole_steps(settings: Mapping[str, Any]) -> int | None:
+    """The setting ``steps`` of a subject, which is no field of its recipe.
+
+    Raises:
+        RecipeError: it is not a whole number.
+    """
+    total = settings.get("steps")
+    if total is not None and (not isinstance(total, int) or isinstance(total, bool)):
+        raise RecipeError(f"steps is {total!r}: expected int")
+    return total
 
 
 def split_steps(recipe: SubjectRecipe, total: int) -> SubjectRecipe:

@@ -55,13 +55,15 @@ class InputFact(Struct, frozen=True, forbid_unknown_fields=True):
 class AdapterFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is certain of an adapter; equal runs have equal facts and so equal files.
 
-    ``token`` and ``phrase`` are a subject's word and class word, or a motion's "" and caption.
+    ``image_tower`` is its fingerprint, or "" where the base had none. ``token`` and ``phrase``
+    are a subject's word and class word, or a motion's "" and caption.
     """
 
     schema: str = SCHEMA
     method: str = METHOD
     kind: Kind
     base: BaseFact
+    image_tower: str
     token: str
     phrase: str
     width_ratio: float

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
-
-TOKEN = re.compile(r"<[a-z0-9]+(?:[._-][a-z0-9]+)*>")
 
 
 class Word(nn.Module):

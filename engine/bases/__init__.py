@@ -7,7 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from engine.bases.catalog import KNOWN, BaseCard, BaseLocation, locate_base
+from engine.bases.catalog import (
+    KNOWN,
+    BaseCard,
+    BaseLocation,
+    locate_base,
+    require_image_tower,
+)
 from engine.errors import BaseInvalidError
 
 if TYPE_CHECKING:
@@ -15,7 +21,16 @@ if TYPE_CHECKING:
 
     from engine.bases.protocol import Base
 
-__all__ = ["FAMILIES", "KNOWN", "BaseCard", "BaseLocation", "family_of", "locate_base", "open_base"]
+__all__ = [
+    "FAMILIES",
+    "KNOWN",
+    "BaseCard",
+    "BaseLocation",
+    "family_of",
+    "locate_base",
+    "open_base",
+    "require_image_tower",
+]
 
 # Class of the denoiser in model_index.json → (folder and key there, module with an `open_base`).
 FAMILIES: Mapping[str, tuple[str, str]] = {

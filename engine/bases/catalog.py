@@ -1,7 +1,8 @@
 """Where a base lies and what is known of it before anything heavy is imported.
 
 A base is a path, else a known name, else a hub id, in this order. Its fingerprint is the SHA-256 over the names and
-hashes of its configs and weight files, so that two folders with the same bytes are the same base.
+hashes of its folder's configs and weight files, so that two folders with the same bytes are the same base. The image
+tower has a fingerprint of its own: a base may be given another, and only what saw through the same one goes together.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ class BaseLocation:
         image_tower: folder of the CLIP image tower, or None where the base has none.
         revision: the hub's commit, or "".
         card: what it says of itself.
-        fingerprint: 64 hex digits.
+        fingerprint: 64 hex digits, of the folder.
+        tower_fingerprint: 64 hex digits, of the image tower, or "" where there is none.
     """
 
     id: str
@@ -96,11 +98,15 @@ class BaseLocation:
     revision: str
     card: BaseCard
     fingerprint: str = field(repr=False)
+    tower_fingerprint: str = field(repr=False)
 
     @property
     def size_bytes(self) -> int:
         """Bytes of everything the fingerprint covers."""
-        return sum(path.stat().st_size for _, path in _covered(self.folder, self.image_tower))
+        covered = [*_covered(self.folder, PARTS)]
+        if self.image_tower and self.image_tower != self.folder / IMAGE_TOWER:
+            covered += _covered(self.image_tower.parent, (self.image_tower.name,))
+        return sum(path.stat().st_size for _, path in covered)
 
 
 def locate_base(
@@ -124,15 +130,29 @@ def locate_base(
             hint="give a folder as saved by a diffusers text-to-video pipeline",
         )
     card = read_card(folder, known.card if known else BaseCard())
-    tower = _find_tower(folder, image_tower or (known.image_tower if known else None))
+    tower = _find_tower(folder, image_tower, known)
     return BaseLocation(
         id=_identity(name, folder, known, card),
         folder=folder,
         image_tower=tower,
         revision=revision,
         card=card,
-        fingerprint=fingerprint(folder, tower, memo=memo),
+        fingerprint=fingerprint(folder, PARTS, memo=memo),
+        tower_fingerprint=fingerprint(tower.parent, (tower.name,), memo=memo) if tower else "",
     )
+
+
+def require_image_tower(location: BaseLocation) -> None:
+    """Learning a motion looks at its clips through the image tower.
+
+    Raises:
+        BaseInvalidError: the base has none.
+    """
+    if location.image_tower is None:
+        raise BaseInvalidError(
+            f"base {location.id} has no image tower, which appearance guidance needs",
+            hint="name one: --image-tower laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        )
 
 
 def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa: B008  (frozen)
@@ -150,11 +170,14 @@ def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa
         raise BaseInvalidError(f"{path} cannot be read: {error}") from error
 
 
-def fingerprint(folder: Path, image_tower: Path | None, *, memo: Path | None = None) -> str:
-    """SHA-256, as 64 hex digits, over the sorted names and hashes of all that a base computes with."""
+def fingerprint(folder: Path, parts: Sequence[str], *, memo: Path | None = None) -> str:
+    """SHA-256, as 64 hex digits, over the sorted names and hashes of all that these parts compute with.
+
+    A single part's own name does not count: an image tower is the same one wherever it lies.
+    """
     remembered = _read_memo(memo)
     total = hashlib.sha256()
-    for name, path in _covered(folder, image_tower):
+    for name, path in _covered(folder, parts):
         status = path.stat()
         key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
         digest = remembered.get(key) or _hash_file(path)
@@ -216,13 +239,16 @@ def _in_hub_cache(hub_id: str) -> Path:
         ) from None
 
 
-def _find_tower(folder: Path, named: str | None) -> Path | None:
-    """Folder of the image tower: the one named, else the base's own, else none."""
+def _find_tower(folder: Path, named: str | None, known: KnownBase | None) -> Path | None:
+    """Folder of the image tower: the one named, else the base's own, else the usual one if it is here, else none."""
     own = folder / IMAGE_TOWER
-    if own.is_dir():
+    if named is None and own.is_dir():
         return own
     if named is None:
-        return None
+        try:
+            return _in_hub_cache(known.image_tower) if known and known.image_tower else None
+        except BaseNotFoundError:
+            return None
     if is_path(named):
         tower = Path(named).expanduser().resolve()
         if not (tower / "config.json").is_file():
@@ -240,17 +266,29 @@ def _identity(name: str, folder: Path, known: KnownBase | None, card: BaseCard) 
     return name if card.version is None else f"{card.name}@{card.version}"
 
 
-def _covered(folder: Path, image_tower: Path | None) -> Iterator[tuple[str, Path]]:
-    """Name and path of every file the fingerprint covers, in a fixed order."""
-    parts = {part: folder / part for part in PARTS}
-    if image_tower is not None:
-        parts[IMAGE_TOWER] = image_tower
+def _covered(folder: Path, parts: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Name and path of every file a fingerprint covers, in a fixed order."""
     for part in sorted(parts):
-        if not parts[part].is_dir():
+        if not (folder / part).is_dir():
             continue
-        for path in sorted(parts[part].iterdir()):
+        for path in sorted((folder / part).iterdir()):
             if path.suffix in WEIGHT_ENDINGS + FACT_ENDINGS and path.is_file():
-                yield f"{part}/{path.name}", path
+                yield f"{part}/{path.name}" if len(parts) > 1 else path.name, path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BaseInvalidError: it is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise BaseInvalidError(f"{path} is not a JSON object")
+    return found
 
 
 def _hash_file(path: Path) -> str:

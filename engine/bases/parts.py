@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from engine.bases.catalog import read_json
 from engine.errors import BaseInvalidError
 
 
@@ -42,21 +42,6 @@ def projection_width(tower: Path) -> int:
     """Width of the tower's projected vector; a whole CLIP's config keeps it at the top too."""
     config = read_json(tower / "config.json")
     return int(config.get("projection_dim") or config["vision_config"]["projection_dim"])
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        BaseInvalidError: it is missing or damaged.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise BaseInvalidError(f"{path} is not a JSON object")
-    return found
 
 
 def _load_unet(folder: Path, dtype: torch.dtype | None) -> Any:

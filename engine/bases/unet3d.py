@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 
-from engine.bases.catalog import BaseLocation
-from engine.bases.parts import load_part, projection_width, read_json
+from engine.bases.catalog import BaseLocation, read_json, require_image_tower
+from engine.bases.limits import latent_scale
+from engine.bases.parts import load_part, projection_width
 from engine.bases.protocol import Geometry, Role, Site
-from engine.errors import BaseInvalidError, RecipeError
+from engine.errors import RecipeError
 
 # Frames that the autoencoder takes at once; more would cost memory and gain nothing.
 SLICE_FRAMES = 4
@@ -120,7 +121,10 @@ class UNet3DBase:
     def denoise(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         """See `Base.denoise`."""
         prediction: Tensor = self.denoiser(
-            latents.to(self.dtype), timesteps, text.to(self.dtype), return_dict=False
+            latents.to(self.dtype),
+            timesteps.to(self.device),
+            text.to(self.dtype),
+            return_dict=False,
         )[0]
         return prediction
 
@@ -138,7 +142,6 @@ class UNet3DBase:
 
     def _measure(self) -> Geometry:
         card, folder = self.location.card.video, self.location.folder
-        vae = read_json(folder / "vae" / "config.json")
         text = read_json(folder / "text_encoder" / "config.json")
         tower = self.location.image_tower
         unet: Any = self.denoiser
@@ -148,7 +151,7 @@ class UNet3DBase:
             height_px=card.height_px,
             width_px=card.width_px,
             latent_channels=unet.config.in_channels,
-            latent_scale=2 ** (len(vae["block_out_channels"]) - 1),
+            latent_scale=latent_scale(folder),
             text_length=text.get("max_position_embeddings", 77),
             text_width=unet.config.cross_attention_dim,
             image_width=projection_width(tower) if tower else None,
@@ -169,12 +172,9 @@ class UNet3DBase:
     @cached_property
     def _image_tower(self) -> tuple[Any, Tensor, Tensor]:
         """The tower with its mean and standard deviation, (3, 1, 1), of pixels in [0, 1]."""
+        require_image_tower(self.location)
         folder = self.location.image_tower
-        if folder is None:
-            raise BaseInvalidError(
-                f"base {self.location.id} has no image tower, which appearance guidance needs",
-                hint="name one: --image-tower laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-            )
+        assert folder is not None
         facts = folder / "preprocessor_config.json"
         found = read_json(facts) if facts.is_file() else {}
         mean, std = (

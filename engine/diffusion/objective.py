@@ -15,8 +15,7 @@ from engine.errors import BaseInvalidError
 def keyed_generator(seed: int, step: int, sample: int, what: str) -> torch.Generator:
     """A CPU generator for one draw of one sample of one step.
 
-    Because every draw has its own key, a run that resumes, is split into micro-batches or is spread over processes
-    draws the same numbers by construction.
+    Because every draw has its own key, a run that is split into micro-batches draws the same numbers by construction.
 
     Args:
         seed: the recipe's.

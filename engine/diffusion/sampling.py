@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.bases.limits import TRAIN_TIMESTEPS
 from engine.diffusion.guidance import mix
 from engine.errors import RecipeError
 from engine.recipe import Sampler
@@ -71,14 +72,20 @@ def make_scheduler(config: Mapping[str, Any], sampler: Sampler, steps: int) -> A
     """
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
-    limit = config.get("num_train_timesteps", 1000)
+    limit = config.get("num_train_timesteps", TRAIN_TIMESTEPS)
     if steps > limit:
         raise RecipeError(f"steps is {steps}; this base has {limit} timesteps")
     if sampler == "ddim":
-        scheduler = DDIMScheduler.from_config(dict(config))
+        # Where a config is silent diffusers would clip latents as if they were pixels.
+        scheduler = DDIMScheduler.from_config({"clip_sample": False, **config})
     else:
         scheduler = DPMSolverMultistepScheduler.from_config(
             dict(config), algorithm_type="dpmsolver++", solver_order=2
         )
     scheduler.set_timesteps(steps)
+    if int(scheduler.timesteps.max()) >= limit:
+        raise RecipeError(
+            f"steps is {steps}: with this base's offset the first would be timestep {limit}",
+            hint=f"at most {limit // 2} steps",
+        )
     return scheduler

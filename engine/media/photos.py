@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,17 @@ class PhotoSet:
     photos: tuple[Photo, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[tuple[str, str], ...]:
+        """Name and SHA-256 of all that will be learned from; of a mask it is that of its pixels."""
+        found: list[tuple[str, str]] = []
+        for photo in self.photos:
+            found.append((photo.path.name, photo.digest))
+            if photo.mask is not None:
+                digest = hashlib.sha256(photo.mask.tobytes()).hexdigest()
+                found.append((f"mask of {photo.path.name}", digest))
+        return tuple(found)
 
 
 def gather_photos(paths: Sequence[Path]) -> list[Path]:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from engine.bases import BaseLocation, locate_base
-from engine.errors import IncompatibleError, IntegrityError, RecipeError
+from engine.errors import DivergedError, IncompatibleError, IntegrityError, RecipeError
 from engine.generate import AdapterUse, open_generator
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
 from tests.engine.samples import clip, photos
-from tests.tiny import build_unet3d
+from tests.tiny import build_image_tower, build_unet3d
 
 RECIPE = GenerateRecipe(
     prompt="a <corgi> sweeping", frames=4, height_px=32, width_px=32, steps=3, guidance=4.0
@@ -100,6 +100,47 @@ def test_appearance_of_zero_leaves_the_subjects_look_out_of_the_motion(world: Wo
     with_look = video(world, subject=1, motion=1)
     without = video(world, subject=1, motion=1, appearance_cond=0.0, appearance_uncond=0.0)
     assert not np.array_equal(with_look, without)
+
+
+def test_the_factor_multiplies_what_was_learned(world: World) -> None:
+    factor = video(world, subject=1, motion=1, appearance=0.5)
+    named = video(world, subject=1, motion=1, appearance_cond=0.5, appearance_uncond=0.5)
+    assert np.array_equal(factor, named)
+
+
+def test_looks_through_another_tower_are_refused(
+    world: World, tiny_folder: Path, tmp_path: Path
+) -> None:
+    tower = build_image_tower(tmp_path / "tower")
+    (tmp_path / "subject").mkdir()
+    location = locate_base(str(tiny_folder), image_tower=str(tower))
+    recipe = SubjectRecipe(word_steps=1, adapter_steps=1, batch=1)
+    other = learn_subject(recipe, photos(1), location, tmp_path / "subject", token="<toy>")
+    uses = [AdapterUse(other.weights, "subject"), AdapterUse(world.motion, "motion")]
+    with (
+        pytest.raises(IncompatibleError, match="different image towers"),
+        open_generator(world.location, uses),
+    ):
+        pass
+    with open_generator(world.location, uses[:1]) as generator:
+        assert generator.sample(RECIPE).shape[0] == RECIPE.frames
+
+
+def test_a_settled_recipe_has_nothing_left_auto(world: World) -> None:
+    with open_generator(world.location, []) as generator:
+        settled = generator.settled(RECIPE)
+    assert settled.precision == "fp32"
+    assert settled.threads >= 1
+
+
+def test_a_video_that_is_not_finite_is_no_video(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.bases.unet3d import UNet3DBase
+
+    monkeypatch.setattr(UNet3DBase, "denoise", lambda self, latents, *_: latents * float("nan"))
+    with pytest.raises(DivergedError, match="is not finite"):
+        video(world)
 
 
 def test_guidance_of_one_needs_no_second_half(world: World) -> None:

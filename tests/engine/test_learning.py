@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import torch
 
 from engine.adapters.files import APPEARANCE, WORD, load_adapter
 from engine.bases import BaseLocation, locate_base
-from engine.errors import DeviceError, DivergedError, RecipeError
-from engine.fit import Draw, FitPlan, draws_of, fit, last_tenth, open_accelerator
+from engine.errors import DeviceError, DivergedError, InputError, RecipeError
+from engine.fit import Draw, FitPlan, draws_of, final_losses, fit, open_accelerator
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.learned import Learned
+from engine.media.photos import PhotoSet
 from engine.progress import Event, Note, StageAdvanced, StageStarted
-from engine.recipe import MotionRecipe, SubjectRecipe
+from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
 from tests.engine.samples import clip, photos
 
 SUBJECT = SubjectRecipe(
@@ -197,10 +199,37 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step() -> None:
         fit(Constant(float("nan")), plan(), accelerator, lambda event: None)
 
 
-def test_parts_must_divide_the_batch() -> None:
+class Cliff(Constant):
+    """Finite losses whose gradient is not."""
+
+    def forward(self, draws: list[Draw]) -> torch.Tensor:
+        return (self.weight - self.weight.detach()).sqrt() * torch.ones(len(draws))
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_do() -> None:
+    objective = Cliff(1.0)
     accelerator = open_accelerator(torch.device("cpu"), "fp32")
+    with pytest.raises(DivergedError, match="gradient of step 1 is not finite"):
+        fit(objective, plan(), accelerator, lambda event: None)
+    assert objective.weight.isfinite()
+
+
+def test_a_mask_that_vanishes_names_its_photo(tmp_path: Path, location: BaseLocation) -> None:
+    import numpy as np
+
+    members = list(photos(2, masked=True).photos)
+    speck = np.zeros((4000, 4000), np.uint8)
+    speck[0, 0] = 1
+    pixels = np.zeros((4000, 4000, 3), np.uint8)
+    members[1] = dataclasses.replace(members[1], mask=speck, pixels=pixels)
+    seen = PhotoSet(photos=tuple(members), skipped=(), notes=())
+    with pytest.raises(InputError, match=r"1\.png: its mask is too small"):
+        learn_subject(SUBJECT, seen, location, tmp_path, token="<corgi>")
+
+
+def test_parts_must_divide_the_batch() -> None:
     with pytest.raises(RecipeError, match="must divide batch"):
-        fit(Constant(1.0), plan(accumulate=3), accelerator, lambda event: None)
+        build_recipe(SubjectRecipe, {"batch": 4, "accumulate": 3})
 
 
 def test_every_item_comes_before_any_comes_again() -> None:
@@ -209,9 +238,9 @@ def test_every_item_comes_before_any_comes_again() -> None:
         assert sorted(items[first : first + 4]) == [0, 1, 2, 3]
 
 
-def test_the_last_tenth_is_at_least_the_last_loss() -> None:
-    assert last_tenth([4.0, 2.0]) == 2.0
-    assert last_tenth([]) == 0.0
+def test_a_final_loss_is_that_of_the_last_tenth_and_of_a_stage_that_ran() -> None:
+    assert final_losses(word=[4.0, 2.0], look=[]) == {"word": 2.0}
+    assert final_losses(look=[9.0] * 18 + [1.0, 3.0]) == {"look": 2.0}
 
 
 def test_nothing_warns_while_learning(tmp_path: Path, location: BaseLocation) -> None:

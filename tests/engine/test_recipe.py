@@ -94,3 +94,15 @@ def test_a_recipe_survives_being_written_down(kind: type) -> None:
 def test_a_generation_needs_a_prompt() -> None:
     with pytest.raises(RecipeError, match="prompt"):
         build_recipe(GenerateRecipe, {})
+
+
+@pytest.mark.parametrize("steps", ["abc", 10.5, True])
+def test_a_total_that_is_no_whole_number_is_refused(steps: object) -> None:
+    with pytest.raises(RecipeError, match="expected int"):
+        subject_recipe("standard", {}, {"steps": steps})
+
+
+def test_a_card_cannot_mix_the_papers_two_columns() -> None:
+    card = {"standard": {"steps": 9, "image_drop": 0.5}}
+    recipe = motion_recipe("standard", card, {}, clips=3)
+    assert (recipe.steps, recipe.image_drop, recipe.appearance_uncond) == (9, 0.0, 0.0)

@@ -159,3 +159,18 @@ def test_drawing_the_start_leaves_torchs_own_generator_alone():
 def test_more_steps_than_the_base_has_timesteps_are_refused():
     with pytest.raises(RecipeError, match="1001"):
         run(ours, CONFIG, steps=1001)
+
+
+def test_latents_are_never_clipped_unless_the_config_says_so():
+    from engine.diffusion.sampling import make_scheduler
+
+    assert not make_scheduler({"num_train_timesteps": 1000}, "ddim", 5).config.clip_sample
+
+
+def test_an_offset_beyond_the_last_timestep_is_refused():
+    from engine.diffusion.sampling import make_scheduler
+    from engine.errors import RecipeError
+
+    config = {"num_train_timesteps": 1000, "steps_offset": 1, "timestep_spacing": "leading"}
+    with pytest.raises(RecipeError, match="steps is 1000"):
+        make_scheduler(config, "ddim", 1000)
