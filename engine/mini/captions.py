@@ -1,0 +1,113 @@
+"""What the world is called: captions in varied wording and order, and the tokenizer over them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
+from tokenizers.trainers import BpeTrainer
+from transformers import CLIPTokenizer
+
+from engine.mini.sprites import ANIMALS, TRAINED
+from engine.mini.world import BACKGROUNDS, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import torch
+
+MAX_TOKENS = 24
+START, END = "<|startoftext|>", "<|endoftext|>"
+PLURAL = {"grapes", "broccoli"}
+
+MOTION_WORDS: dict[str, tuple[str, ...]] = {
+    "moving left": ("moving left", "going left", "sliding to the left"),
+    "moving right": ("moving right", "going right", "sliding to the right"),
+    "rising": ("rising", "moving up", "going up"),
+    "falling": ("falling", "moving down", "going down"),
+    "bouncing": ("bouncing", "bouncing up and down", "jumping"),
+    "circling": ("circling", "moving in a circle", "going round"),
+    "growing": ("growing", "getting bigger", "coming closer"),
+    "shrinking": ("shrinking", "getting smaller", "going away"),
+    "standing still": ("standing still", "not moving", ""),
+}
+PLACE_WORDS = ("on a {} background", "on {}", "in front of a {} wall")
+
+
+def name_subject(subject: str) -> str:
+    """The noun phrase of a subject: "a panda", "an apple", "grapes"."""
+    if subject in PLURAL:
+        return subject
+    return f"an {subject}" if subject[0] in "aeiou" else f"a {subject}"
+
+
+def draw_caption(rng: np.random.Generator, scene: Scene) -> str:
+    """One of the many captions that are true of a scene."""
+    general = "animal" if scene.subject in ANIMALS else "object"
+    who = name_subject(general if rng.random() < 0.03 else scene.subject)
+    words = MOTION_WORDS.get(scene.motion, (scene.motion,))
+    does = str(rng.choice(words, p=_first_half(len(words))))
+    if rng.random() < 0.25:
+        return f"{who} {does}".strip()
+    where = str(rng.choice(PLACE_WORDS, p=_first_half(3))).format(scene.background)
+    order = rng.random()
+    if order < 0.6:
+        parts = [who, does, where]
+    elif order < 0.8:
+        parts = (
+            [f"{where},", does, who] if does and rng.random() < 0.3 else [f"{where},", who, does]
+        )
+    else:
+        parts = [who, where, does]
+    return " ".join(part for part in parts if part)
+
+
+def _first_half(count: int) -> list[float]:
+    """Chances that give the first wording half of all cases and share the rest out."""
+    return [1.0] if count == 1 else [0.5] + [0.5 / (count - 1)] * (count - 1)
+
+
+def list_sentences() -> Iterator[str]:
+    """Every word of the captions in some sentence: what the tokenizer learns its merges from."""
+    for subject in (*TRAINED, "animal", "object"):
+        yield f"{name_subject(subject)} {subject}"
+    for words in MOTION_WORDS.values():
+        yield from (f"a thing {phrase}" for phrase in words)
+    for place in PLACE_WORDS:
+        yield from (place.format(colour) for colour in BACKGROUNDS)
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """A byte-level tokenizer in which each caption word is one token and any other text is bytes.
+
+    CLIP's own rules apply: lower case, words apart, `</w>` at a word's end, so "corgi skate" becomes
+    some pieces and bytes and never an unknown token.
+    """
+    alphabet = sorted(ByteLevel.alphabet())
+    learner = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    learner.pre_tokenizer = Sequence([WhitespaceSplit(), ByteLevel(add_prefix_space=False)])
+    words = sorted({word.strip(",") for line in list_sentences() for word in line.split()})
+    trainer = BpeTrainer(
+        vocab_size=5000,
+        min_frequency=1,
+        show_progress=False,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+    )
+    learner.train_from_iterator(words, trainer)
+    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    pieces = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *("".join(m) for m in merges)]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
+    """Token ids, (b, 24), cut or padded to the model's length."""
+    ids = tokenizer(
+        captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+    ).input_ids
+    return cast("torch.Tensor", ids)
