@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow lint coverage check bench mini wheel clean
+.PHONY: help install demo test test-slow lint coverage check bench stress mini wheel clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ check: lint coverage  ## Everything that must hold before a change lands
 
 bench: install  ## Ratios of our loops to their network calls, in one run
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.memory
+	$(BIN)/python -m tests.bench.registry
+
+stress: install  ## Processes killed at random over one registry for a minute, then 100,000 broken files
+	$(BIN)/python -m tests.stress
 
 mini: install  ## Train the bundled base from nothing, into build/mini
 	$(BIN)/python -m engine.mini.train --preset cpu --seed 0 --out build/mini

@@ -1,8 +1,8 @@
 """The verbs that subjects and motions share; ``kind`` is bound when the groups are built."""
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="NAME, NAME:TAG, NAME:vN or NAME@DIGEST.")
 ]
+Sort = Literal["name", "created", "size"]
+# What comes first has most of it; among equals the order of names and versions stays.
+SORT_KEYS: Mapping[str, Callable[["Adapter"], Any]] = {
+    "created": lambda row: row.record.created,
+    "size": lambda row: row.record.size_bytes,
+}
 References = Annotated[list[str], typer.Argument(metavar="REF...", help="References.")]
 
 
@@ -34,29 +40,45 @@ def list_adapters(
     pattern: Annotated[
         str | None, typer.Argument(metavar="[GLOB]", help="Only names that match, such as 'c*'.")
     ] = None,
+    *,
     all_versions: Annotated[
         bool, typer.Option("--all-versions", help="Every version, not only the latest.")
     ] = False,
     removed: Annotated[
         bool, typer.Option("--removed", help="Versions that were removed and can be restored.")
     ] = False,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="TAG", help="Only versions with this tag.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="BASE", help="Only versions of this base or fingerprint."),
+    ] = None,
+    sort: Annotated[
+        Sort, typer.Option("--sort", help="By name, or newest or largest first.")
+    ] = "name",
 ) -> None:
     """List the learned KINDs.
 
     Example: dv KIND list
     """
-    listing = open_registry(shell).list(kind, pattern, all_versions=all_versions, removed=removed)
+    listing = open_registry(shell).list(
+        kind, pattern, all_versions=all_versions, removed=removed, tag=tag, base=base
+    )
+    rows = list(listing.rows)
+    if sort in SORT_KEYS:
+        rows.sort(key=SORT_KEYS[sort], reverse=True)
     for problem in listing.problems:
         say(shell, f"warning: {problem}")
     if shell.json:
-        print_json([adapter_document(row) for row in listing.rows])
+        print_json([adapter_document(row) for row in rows])
     elif shell.quiet:
-        print_lines(label(row) if all_versions or removed else row.name for row in listing.rows)
+        print_lines(label(row) if all_versions or removed else row.name for row in rows)
     else:
         word = "CLASS" if kind == "subject" else "CAPTION"
         head = ("NAME", "VERSION", "TAGS", word, "BASE", "SIZE", "CREATED")
-        print_lines(table(head, [row_of(row) for row in listing.rows]))
-        if not listing.rows and pattern is None and not removed:
+        print_lines(table(head, [row_of(row) for row in rows]))
+        if not rows and pattern is tag is base is None and not removed:
             say(shell, f"no {kind} yet: dv {kind} learn --help")
 
 
@@ -68,11 +90,14 @@ def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
     store = open_registry(shell)
     adapter = store.resolve(ref, kind=kind)
     manifest = store.manifest(adapter)
-    print_result(
-        shell,
-        {**adapter_document(adapter), **manifest_document(manifest)},
-        facts(facts_of(adapter, manifest)),
-    )
+    rows = store.list(kind, adapter.name, all_versions=True).rows
+    files = {file.role: str(store.layout.blob(file.digest)) for file in manifest.files}
+    card = facts_of(adapter, manifest)
+    card[1:1] = [("versions", " ".join(f"v{row.version}" for row in rows))]
+    card += [("preview", files.get("preview", ""))]
+    document = {**adapter_document(adapter), **manifest_document(manifest)}
+    more = {"versions": [row.version for row in rows], "preview": files.get("preview")}
+    print_result(shell, {**document, **more}, facts(card))
 
 
 def tag_adapter(

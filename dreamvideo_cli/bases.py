@@ -90,9 +90,11 @@ def locate(name: str, image_tower: str | None = None) -> "BaseLocation":
     Raises:
         BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base`.
     """
-    from engine.bases import locate_base
+    from engine.bases import family_of, locate_base
 
-    return locate_base(name, image_tower=image_tower, memo=settings.fingerprint_memo())
+    location = locate_base(name, image_tower=image_tower, memo=settings.fingerprint_memo())
+    family_of(location)
+    return location
 
 
 def describe(location: "BaseLocation", name: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.output import count_text, size_text, time_text
 
 if TYPE_CHECKING:
-    from registry import Adapter, Manifest
+    from registry import Adapter, Draft, Kind, Manifest
+    from registry.manifest import Training
 
 
 def adapter_document(adapter: Adapter) -> dict[str, Any]:
@@ -69,10 +70,45 @@ def facts_of(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
         ("licence", manifest.base.licence or ""),
         ("method", f"{manifest.adapter.method}, {count_text(record.params)} parameters"),
         ("size", size_text(record.size_bytes)),
-        ("learned", f"in {time_text(training.seconds)} on {training.device}"),
+        ("learned", _learned_text(training)),
         ("from", ", ".join(item.name for item in training.inputs)),
         ("recipe", _pairs_text(training.recipe)),
         ("metrics", _pairs_text(training.metrics)),
+    ]
+
+
+def _learned_text(training: Training) -> str:
+    """An adapter's file found alone does not say how long it took."""
+    return f"in {time_text(training.seconds)} on {training.device}" if training.device else ""
+
+
+def draft_document(
+    kind: Kind, name: str | None, digest: str | None, draft: Draft
+) -> dict[str, Any]:
+    """An adapter in a file as JSON tells of it; one found alone has no digest yet."""
+    import msgspec
+
+    named = {"schema": "dv.found/1", "kind": kind, "name": name, "digest": digest}
+    return {**named, **msgspec.to_builtins(draft), **named}
+
+
+def draft_facts(
+    kind: Kind, name: str | None, digest: str | None, draft: Draft
+) -> list[tuple[str, str]]:
+    """What `inspect` tells a person of an adapter in a file."""
+    prompt, training = draft.prompt, draft.training
+    return [
+        (kind, name or "without a name"),
+        ("digest", f"sha256:{digest}" if digest else ""),
+        ("made by", draft.tool),
+        ("note", draft.note or ""),
+        ("word", f"{prompt.token}, a {prompt.class_word}" if prompt.token else ""),
+        ("caption", prompt.caption or ""),
+        ("base", f"{draft.base.id}  {draft.base.fingerprint[:12]}"),
+        ("licence", draft.base.licence or ""),
+        ("method", f"{draft.adapter.method}, {count_text(draft.adapter.params)} parameters"),
+        ("from", ", ".join(item.name for item in training.inputs)),
+        ("recipe", _pairs_text(training.recipe)),
     ]
 
 

@@ -134,15 +134,16 @@ def make_videos(plan: VideoPlan, progress: "Progress") -> Iterator[Video]:
     ) as generator:
         for recipe, planned in zip(plan.recipes, plan.outputs.paths, strict=True):
             frames = generator.sample(recipe)
+            settled = generator.settled(recipe)
             path = write_video(
                 frames,
                 next_free(planned) if plan.outputs.automatic else planned,
                 fps=recipe.fps,
                 format=plan.outputs.format,
-                comment=canonical(recipe_document(plan, recipe)),
+                comment=canonical(recipe_document(plan, settled)),
                 overwrite=plan.overwrite and not plan.outputs.automatic,
             )
-            yield Video(recipe, path, frames)
+            yield Video(settled, path, frames)
 
 
 def recipe_document(plan: VideoPlan, recipe: "GenerateRecipe") -> dict[str, Any]:

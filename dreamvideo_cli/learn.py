@@ -84,8 +84,11 @@ def learn_motion(
 
     Example: dv motion learn ./clip.mp4 --name skate --caption "skating away"
     """
+    from engine.bases import require_image_tower
+
     store = _open_store(shell, "motion", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
+    require_image_tower(base)
     if caption is None:
         caption = re.sub(r"[._-]", " ", name)
         say(shell, f'no --caption: taking "{caption}"')
@@ -99,6 +102,8 @@ def learn_motion(
     }
     recipe = motion_settings(base.card.motion, options, own, len(clips))
     found = _read_clips(shell, clips, recipe, skip_bad=options.skip_bad)
+    if len(found) != len(clips):
+        recipe = motion_settings(base.card.motion, options, own, len(found))
     lesson = Lesson("motion", name, base, recipe, clips=found, **_same_of(options))
     _finish(shell, store, lesson, options)
 
@@ -171,7 +176,10 @@ def _finish(shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptio
             hint="--if-exists skip takes it, --if-exists new learns again",
         )
     if equal is not None:
-        say(shell, f"{equal.name}:v{equal.version} was learned from the same: nothing to do")
+        say(shell, f"{equal.name}:v{equal.version} was learned from the same: nothing to learn")
+        for tag in options.tag or []:
+            store.tag(str(equal), tag, kind=equal.kind)
+            say(shell, f"{equal.name}:{tag} -> {equal.name}:v{equal.version}")
     adapter = equal or learn(shell, store, lesson)
     print_result(shell, adapter_document(adapter), [str(adapter)])
     if equal is None:

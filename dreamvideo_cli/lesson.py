@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,12 +60,8 @@ class Lesson:
     @property
     def inputs(self) -> list[dict[str, str]]:
         """Name and SHA-256 of each photo, mask and clip; of a mask it is that of its pixels."""
-        found: list[dict[str, str]] = []
-        for photo in self.photos.photos if self.photos else ():
-            found.append({"name": photo.path.name, "digest": photo.digest})
-            if photo.mask is not None:
-                digest = hashlib.sha256(photo.mask.tobytes()).hexdigest()
-                found.append({"name": f"mask of {photo.path.name}", "digest": digest})
+        pairs = self.photos.inputs if self.photos else ()
+        found = [{"name": name, "digest": digest} for name, digest in pairs]
         found += [{"name": clip.path.name, "digest": clip.digest} for clip in self.clips]
         return found
 
@@ -116,8 +111,6 @@ def carry_out(store: Registry, lesson: Lesson, progress: Progress) -> Adapter:
     with _run_folder(lesson.name) as folder:
         learned = _learn(lesson, folder, progress)
         files = {"weights": learned.weights}
-        if learned.preview is not None:
-            files["preview"] = learned.preview
         draft = draft_of(lesson, learned)
         return store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
 

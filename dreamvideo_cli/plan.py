@@ -68,7 +68,7 @@ def plan_videos(store: Registry, options: VideoOptions) -> VideoPlan:
     base = find_base(uses, options.base, options.image_tower)
     prompt = compose_prompt(options.prompt, [_word(use) for use in uses])
     seeds, seed_notes = read_seeds(options.seed, options.count)
-    strengths = appearance_strengths(store, uses, options.appearance)
+    strengths = appearance_factor(uses, options.appearance)
     recipes = [
         video_recipe(base, options, {**strengths, "prompt": prompt.sent, "seed": seed})
         for seed in seeds
@@ -103,21 +103,17 @@ def check_device(name: str) -> None:
         raise UsageError(f"no device is called {name!r}", hint="auto, cpu, cuda, cuda:N or mps")
 
 
-def appearance_strengths(
-    store: Registry, uses: Sequence[Use], factor: float | None
-) -> dict[str, float]:
-    """Both halves' strengths of the look, as the first motion was learned for, times ``factor``.
+def appearance_factor(uses: Sequence[Use], factor: float | None) -> dict[str, float]:
+    """What multiplies the strengths of the look that each motion was learned for.
 
     Raises:
         UsageError: there is no motion that could be told a look.
     """
     if factor is None:
         return {}
-    motion = next((use for use in uses if use.adapter.kind == "motion"), None)
-    if motion is None:
+    if not any(use.adapter.kind == "motion" for use in uses):
         raise UsageError("--appearance tells a motion the subject's look, and there is no --motion")
-    learned = store.manifest(motion.adapter).training.recipe
-    return {name: factor * learned[name] for name in ("appearance_cond", "appearance_uncond")}
+    return {"appearance": factor}
 
 
 def video_recipe(
@@ -128,6 +124,7 @@ def video_recipe(
     Raises:
         RecipeError: a value is out of range.
     """
+    from engine.bases.limits import check_video
     from engine.recipe import GenerateRecipe, build_recipe
 
     video = base.card.video
@@ -149,7 +146,9 @@ def video_recipe(
         **base.card.generate,
         **{name: value for name, value in asked.items() if value is not None},
     }
-    return build_recipe(GenerateRecipe, {**values, **settled})
+    recipe = build_recipe(GenerateRecipe, {**values, **settled})
+    check_video(base, recipe)
+    return recipe
 
 
 def read_size(text: str | None) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dreamvideo_cli import adapters, bases, demo, gen, learn
+from dreamvideo_cli import adapters, bases, bundles, demo, gen, history, learn, store
 from dreamvideo_cli.options import command
 
 VERBS: Mapping[str, Callable[..., None]] = {
@@ -14,10 +14,16 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "show": adapters.show_adapter,
     "tag": adapters.tag_adapter,
     "untag": adapters.untag_adapter,
+    "rename": history.rename_adapter,
+    "log": history.show_log,
+    "diff": history.show_difference,
     "rm": adapters.remove_adapters,
     "restore": adapters.restore_adapter,
+    "export": bundles.export_adapters,
     "path": adapters.print_path,
 }
+
+ORDER = ("demo", "subject", "motion", "gen", "resolve", "import", "inspect", "base", "registry")
 
 
 class Root(TyperGroup):
@@ -25,8 +31,7 @@ class Root(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands; Typer by itself puts groups last."""
-        order = ("demo", "subject", "motion", "gen", "resolve", "base")
-        return sorted(super().list_commands(ctx), key=order.index)
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
 def overview(context: typer.Context) -> None:
@@ -48,10 +53,16 @@ def build() -> typer.Typer:
         tree.add_typer(group, name=kind)
     tree.command("gen")(command(gen.gen))
     tree.command("resolve")(command(adapters.resolve))
+    tree.command("import")(command(bundles.import_adapters))
+    tree.command("inspect")(command(bundles.inspect_file))
     base_group = _group("Show and choose bases, the frozen models that adapters are learned on.")
     for verb, function in bases.VERBS.items():
         base_group.command(verb)(command(function))
     tree.add_typer(base_group, name="base")
+    registry_group = _group("Check, clean and mend the registry, where adapters lie.")
+    for verb, function in store.VERBS.items():
+        registry_group.command(verb)(command(function))
+    tree.add_typer(registry_group, name="registry")
     tree.command("demo")(command(demo.demo))
     return tree
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreamvideo_cli import bases, settings
+from dreamvideo_cli import __version__, bases, settings
 from dreamvideo_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from registry import Adapter, Kind, Registry
 
 GREATEST_WEIGHT = 10.0
+TOOL = f"dv {__version__}"
+FILE_ENDS = (".dva", ".safetensors")
+UNNAMED = "file"  # an adapter's file that says no name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +50,62 @@ class Use:
 
 
 def find_uses(store: Registry, subjects: Sequence[str], motions: Sequence[str]) -> tuple[Use, ...]:
-    """Pin each reference once and hash its files.
+    """Pin each reference once and hash its files; a file of an adapter does as well.
 
     Raises:
-        UsageError: a path, or a weight that is no number in range.
+        UsageError: a weight that is no number in range, or a file of another kind or of several.
         NotFoundError, IntegrityError: see `Registry.resolve` and `Registry.files`.
     """
+    from registry import is_path
+
     wanted: list[tuple[Kind, str]] = [("subject", text) for text in subjects]
     wanted += [("motion", text) for text in motions]
     uses = []
     for kind, text in wanted:
         ref, weight = split_weight(text)
-        adapter = store.resolve(ref, kind=kind)
-        uses.append(Use(ref, adapter, weight, store.files(adapter)["weights"]))
+        place = _open_file(Path(ref), kind) if is_path(ref) else store
+        adapter = place.list(kind).rows[0] if is_path(ref) else place.resolve(ref, kind=kind)
+        uses.append(Use(ref, adapter, weight, place.files(adapter)["weights"]))
     return tuple(uses)
+
+
+def _open_file(path: Path, kind: Kind) -> Registry:
+    """A registry for this process alone, with the one adapter of that kind that a file holds.
+
+    Raises:
+        UsageError: it holds none of that kind, or several.
+        NotFoundError, IntegrityError, IncompatibleError: see `registry.incoming.import_file`.
+    """
+    import atexit
+    import shutil
+    import tempfile
+
+    from registry import open_registry
+    from registry.incoming import look_into
+
+    place = path.expanduser().absolute()
+    found = look_into(place, tool=TOOL)
+    kinds = [each.kind for each in (found if isinstance(found, tuple) else [found])]
+    if kinds.count(kind) != 1:
+        message = f"{path} holds {kinds.count(kind)} {kind}s, and one is wanted"
+        raise UsageError(message, hint=f"dv inspect {path}")
+    folder = tempfile.mkdtemp(prefix="dv-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    store = open_registry(Path(folder) / "registry")
+    name = None if isinstance(found, tuple) else found.name or UNNAMED
+    store.import_file(place, tool=TOOL, name=name)
+    return store
 
 
 def split_weight(text: str) -> tuple[str, float]:
     """``corgi:best=0.8`` to the reference and its weight, which is 1 where none is given.
 
     Raises:
-        UsageError: the weight is not a number from 0 to 10, or a path stands where a reference should.
+        UsageError: the weight is not a number from 0 to 10.
     """
-    from registry.ref import is_path
-
     ref, equals, written = text.rpartition("=")
-    if not equals:
+    if not equals or text.endswith(FILE_ENDS):
         ref, written = text, "1"
-    if is_path(ref):
-        hint = "learn it first, then give its name"
-        raise UsageError(f"{ref} is a path, and adapters are taken from the registry", hint=hint)
     try:
         weight = float(written)
     except ValueError:

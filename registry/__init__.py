@@ -64,6 +64,25 @@ registry.errors.NotFoundError: corgi:v1 was removed
 ('best',)
 >>> [(row.name, row.version) for row in store.list("subject", "c*", all_versions=True).rows]
 [('corgi', 1), ('corgi', 2)]
+
+A bundle carries adapters elsewhere, and a rename keeps all but the name:
+
+>>> store.rename("corgi", "rex", "subject")
+>>> store.resolve("corgi")
+Traceback (most recent call last):
+registry.errors.NotFoundError: there is no subject or motion named 'corgi'
+>>> with (here / "rex.dva").open("xb") as target:
+...     store.export([store.resolve("rex:v1")], target)
+>>> [(each.event, each.version) for each in store.log("rex", "subject")][-2:]
+[('restore', 1), ('rename', 0)]
+
+Everything can be hashed again, and bytes that nothing leads to any more be collected; young ones
+stay:
+
+>>> store.verify().is_whole
+True
+>>> store.collect(store.plan_collection()).files
+()
 >>> folder.cleanup()
 
 What can go wrong is a `RegistryError`, with a stable ``code`` and a ``hint`` of what would do.
@@ -80,7 +99,7 @@ from registry.errors import (
     StorageError,
 )
 from registry.layout import SCHEMA, default_root
-from registry.lookup import Listing
+from registry.listing import Listing
 from registry.manifest import Draft, Manifest, learning_key, printable, read_draft
 from registry.publish import Published
 from registry.record import Adapter, Record

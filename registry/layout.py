@@ -8,6 +8,8 @@
     names/<kind>/<name>/v3             version record, or a tombstone after its removal
     names/<kind>/<name>/tags/best      lines that set one tag
     names/<kind>/<name>/log.ndjson     lines of what else happened to the name
+    names/<kind>/<name>/renamed        where its versions went, and the numbers that stay taken
+    aside/                             damaged files that a repair replaced; nothing reads them
     tmp/                               same file system, so that a rename is atomic
 """
 
@@ -22,8 +24,8 @@ from registry.errors import IncompatibleError, IntegrityError, InvalidError
 from registry.ref import Kind, check_name, check_tag, version_number
 
 SCHEMA = 1
-_HEADER = b"schema = 1\nmin_reader = 1\nmin_writer = 1\n"
-_ENTRIES = {"registry.toml", "blobs", "manifests", "names", "tmp"}
+HEADER = b"schema = 1\nmin_reader = 1\nmin_writer = 1\n"
+ENTRIES = {"registry.toml", "blobs", "manifests", "names", "tmp", "aside"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Layout:
     def journal(self, kind: Kind, name: str) -> Path:
         """Path of a name's journal."""
         return self.root / "names" / kind / name / "log.ndjson"
+
+    def forward(self, kind: Kind, name: str) -> Path:
+        """Path of what a renaming leaves under the old name."""
+        return self.root / "names" / kind / name / "renamed"
 
     def names(self, kind: Kind) -> list[str]:
         """Every name with a folder, sorted; foreign files are passed over."""
@@ -116,13 +122,13 @@ def make_writable(layout: Layout) -> None:
         disk.make_folder(layout.tmp)
         if not is_complete:
             # Every process writes these same bytes, so it does not matter whose rename is last.
-            disk.replace(layout.header, _HEADER, layout.tmp)
+            disk.replace(layout.header, HEADER, layout.tmp)
 
 
 def _check_header(layout: Layout, least: str) -> bool:
     """Whether there is a header; the error if it forbids what is wanted."""
     data = disk.read_bytes(layout.header)
-    if data == _HEADER:
+    if data == HEADER:
         return True
     if not data:
         _check_own(layout)
@@ -142,7 +148,7 @@ def _check_header(layout: Layout, least: str) -> bool:
 
 
 def _check_own(layout: Layout) -> None:
-    foreign = sorted(set(disk.list_folder(layout.root)) - _ENTRIES)
+    foreign = sorted(set(disk.list_folder(layout.root)) - ENTRIES)
     if foreign:
         message = f"{layout.root} is no registry: no registry.toml, and it holds {foreign[0]!r}"
         hint = "name an empty or a new folder"

@@ -1,32 +1,19 @@
-"""From a reference to the one version it means, and from a pattern to rows."""
+"""From a reference to the one version it means."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import islice
 
 from registry import record, tags
 from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
 from registry.layout import Layout
+from registry.listing import rows_of
 from registry.record import Adapter, Record
 from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, nearest
+from registry.renaming import read_forward
 
 _MOST_NAMED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a list shows.
-
-    Attributes:
-        rows: by kind, name and version, ascending.
-        problems: one line for each thing that could not be read: nothing is left out silently.
-    """
-
-    rows: tuple[Adapter, ...]
-    problems: tuple[str, ...] = ()
 
 
 def find(layout: Layout, ref: Ref) -> Adapter:
@@ -92,64 +79,6 @@ def tags_at(layout: Layout, kind: Kind, name: str, version: int) -> tuple[str, .
     return tuple(tag for tag, place in pointers.items() if place == version)
 
 
-def list_rows(
-    layout: Layout,
-    kind: Kind | None,
-    pattern: str | None,
-    *,
-    all_versions: bool = False,
-    removed: bool = False,
-) -> Listing:
-    """Rows of the names that match, from version records and tags alone.
-
-    Args:
-        layout: of the registry.
-        kind: subject or motion; None for both.
-        pattern: shell pattern over names (``*``, ``?``, ``[…]``); None for all.
-        all_versions: every live version, not only the highest of each name.
-        removed: the removed versions instead of the live ones.
-    """
-    rows: list[Adapter] = []
-    problems: list[str] = []
-    for each in [kind] if kind else KINDS:
-        for name in layout.names(each):
-            if pattern is None or fnmatchcase(name, pattern):
-                found, faults = rows_of(
-                    layout, each, name, every=all_versions or removed, removed=removed
-                )
-                rows += found
-                problems += faults
-    return Listing(tuple(rows), tuple(problems))
-
-
-def rows_of(
-    layout: Layout, kind: Kind, name: str, *, every: bool, removed: bool
-) -> tuple[list[Adapter], list[str]]:
-    """Rows of one name, ascending, and one line for each thing that could not be read.
-
-    Args:
-        layout: of the registry.
-        kind: subject or motion.
-        name: known or not.
-        every: all of them, not only the highest.
-        removed: the removed versions instead of the live ones.
-    """
-    pointers, faults = tags.survey(layout, kind, name)
-    rows: list[Adapter] = []
-    for version in reversed(layout.numbers(kind, name)):
-        try:
-            row = record.read(layout.record(kind, name, version))
-        except RegistryError as error:
-            faults.append(error.message)
-            continue
-        if row and bool(row.removed) == removed:
-            held = tuple(tag for tag, place in pointers.items() if place == version)
-            rows.append(Adapter(kind, name, version, row, held))
-            if not every:
-                break
-    return rows[::-1], faults
-
-
 def _settle_kind(layout: Layout, ref: Ref) -> Kind:
     """The kind of a reference; the name must have been published under it."""
     kinds = [kind for kind in KINDS if layout.numbers(kind, ref.name)]
@@ -169,7 +98,11 @@ def _settle_kind(layout: Layout, ref: Ref) -> Kind:
 def _near_name(layout: Layout, ref: Ref, kinds: list[Kind]) -> str:
     if kinds:
         return f"there is a {kinds[0]} of that name"
-    known = [name for kind in KINDS if ref.kind in {None, kind} for name in layout.names(kind)]
+    wanted = [kind for kind in KINDS if ref.kind in {None, kind}]
+    for kind in wanted:
+        if forward := read_forward(layout, kind, ref.name):
+            return f"it was renamed: write {forward.to}"
+    known = [name for kind in wanted for name in layout.names(kind)]
     near = nearest(ref.name, known)
     return (
         f"did you mean {near}?" if near else f"dv {ref.kind or 'subject'} list shows what there is"

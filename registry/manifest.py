@@ -21,7 +21,10 @@ from registry.ref import Kind
 
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileRole = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+MOST_MANIFEST_BYTES = 1 << 20
+_MOST_LEVELS = 32  # of tables in tables: far from where recursion would end
 
 _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -164,8 +167,9 @@ def read_draft(data: Mapping[str, Any]) -> Draft:
         InvalidError: naming the field that is missing, unknown or of another type.
     """
     try:
+        _check_levels(data)
         return msgspec.convert(_without_none(dict(data)), Draft)
-    except msgspec.ValidationError as error:
+    except ValueError as error:
         raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
 
 
@@ -189,6 +193,8 @@ def encode(manifest: Manifest) -> bytes:
         table = _without_none(msgspec.to_builtins(manifest))
         data = tomli_w.dumps(table).encode("utf-8", "replace")
         decode(data)
+        if len(data) > MOST_MANIFEST_BYTES:
+            raise ValueError(f"it has {len(data)} bytes; at most {MOST_MANIFEST_BYTES}")
     except (TypeError, ValueError, IntegrityError) as error:
         raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
     return data
@@ -209,6 +215,7 @@ def decode(data: bytes) -> Manifest:
         if isinstance(schema, int) and schema > SCHEMA:
             message = f"the manifest has schema {schema}; this version knows {SCHEMA}"
             raise IncompatibleError(message, hint="update dv")
+        _check_levels(table)
         return msgspec.convert(table, Manifest)
     except (ValueError, RecursionError) as error:
         message = f"the manifest cannot be understood: {error}"
@@ -240,6 +247,21 @@ def content_key(files: Sequence[StoredFile]) -> str:
 def printable(text: str) -> str:
     """A stranger's text, safe for a terminal: no controls, no colours, no turned direction."""
     return _UNSEEN.sub("", _TERMINAL_SEQUENCE.sub("", text))
+
+
+def _check_levels(value: Any) -> None:
+    """Pass what everything that walks through it, however it does, can walk through.
+
+    Raises:
+        ValueError: tables and lists lie too deep in each other.
+    """
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = (each.values() if isinstance(each, Mapping) else each for each in level)
+        level = [item for items in inner for item in items if isinstance(item, Mapping | list)]
+        if not level:
+            return
+    raise ValueError(f"its tables lie more than {_MOST_LEVELS} deep in each other")
 
 
 def _without_none(value: Any) -> Any:

@@ -9,7 +9,7 @@ acknowledged stands in its way.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from registry.layout import Layout, make_writable
 from registry.manifest import Draft, Manifest, StoredFile
 from registry.record import Adapter
 from registry.ref import Kind, check_name, check_tag
+from registry.renaming import highest
 
 _MOST_TRIES = 10_000
 
@@ -71,15 +72,67 @@ def publish(
         raise InvalidError("nothing to publish: no files", code="draft.invalid")
     make_writable(layout)
     stored = [_store_file(layout, role, path) for role, path in sorted(files.items())]
-    whole = manifest.complete(draft, kind, journal.now(), stored)
-    data = manifest.encode(whole)
+    whole = manifest.complete(draft, kind, journal.to_seconds(journal.now()), stored)
+    sources = {file.digest: files[file.role] for file in stored}
+    return _publish_stored(layout, name, whole, manifest.encode(whole), sources, wanted=wanted)
+
+
+def publish_manifest(
+    layout: Layout, name: str, data: bytes, sources: Mapping[str, Path]
+) -> Published:
+    """Store a manifest as it is, with its files, as the next version of a name.
+
+    Args:
+        layout: of the registry, which is made where it is missing.
+        name: new or known.
+        data: the manifest's bytes; they keep their digest.
+        sources: for each file's digest, where it lies now; it is copied.
+
+    Raises:
+        IncompatibleError, IntegrityError: the manifest cannot be read, or a file is not what it
+            says; nothing was published.
+        StorageError: the disk refuses; the message says whether the version is published.
+    """
+    check_name(name)
+    make_writable(layout)
+    return _publish_stored(layout, name, put_bytes(layout, data, sources), data, sources)
+
+
+def put_bytes(layout: Layout, data: bytes, sources: Mapping[str, Path]) -> Manifest:
+    """Put a manifest and its files where their digests say, in place of what lies there.
+
+    Raises:
+        IncompatibleError, IntegrityError: the manifest cannot be read, or a file is not what it
+            says.
+        StorageError: the disk refuses.
+    """
+    whole = manifest.decode(data)
+    for file in whole.files:
+        if _store_file(layout, file.role, sources[file.digest]) != file:
+            message = f"{sources[file.digest]} is not the file {file.role!r} of the manifest"
+            raise IntegrityError(message, code="blob.damaged")
+    with disk.storage_errors("store the manifest"):
+        _store_manifest(layout, hash_bytes(data), data)
+    return whole
+
+
+def _publish_stored(
+    layout: Layout,
+    name: str,
+    whole: Manifest,
+    data: bytes,
+    sources: Mapping[str, Path],
+    *,
+    wanted: Sequence[str] = (),
+) -> Published:
+    """Give a manifest whose files are stored the next number of a name."""
     row = record.describe(whole, hash_bytes(data))
     with disk.storage_errors(f"store the manifest of {name}"):
         _store_manifest(layout, row.digest, data)
-        version = _take_number(layout, kind, name, record.encode(row))
-    adapter = Adapter(kind, name, version, row, tuple(sorted(wanted)))
+        version = _take_number(layout, whole.kind, name, record.encode(row))
+    adapter = Adapter(whole.kind, name, version, row, tuple(sorted(wanted)))
     try:
-        _put_again(layout, whole, data, files)
+        _put_again(layout, whole, data, sources)
         _announce(layout, adapter, wanted)
     except RegistryError as error:
         message = f"{name}:v{version} is published, but: {error.message}"
@@ -119,15 +172,18 @@ def _store_manifest(layout: Layout, digest: str, data: bytes) -> None:
 def _take_number(layout: Layout, kind: Kind, name: str, data: bytes) -> int:
     """Write the record under the next free number; the version exists from here on."""
     folder = layout.name(kind, name)
-    disk.make_folder(folder)
     temp = disk.temporary(layout.tmp)
-    disk.write_new(temp, data)
+    version = 0
     try:
+        disk.write_new(temp, data)
         for _ in range(_MOST_TRIES):
-            version = max(layout.numbers(kind, name), default=0) + 1
-            if _link(temp, layout.record(kind, name, version), data):
-                disk.sync_folder(folder)
-                return version
+            disk.make_folder(folder)
+            # A renaming may have taken the folder away: what was counted before still counts.
+            version = max(highest(layout, kind, name) + 1, version)
+            with suppress(FileNotFoundError):
+                if _link(temp, layout.record(kind, name, version), data):
+                    disk.sync_folder(folder)
+                    return version
     finally:
         temp.unlink(missing_ok=True)
     hint = "wait for the other writers, or look at the file system"
@@ -163,14 +219,14 @@ def _write_in_place(target: Path, data: bytes) -> bool:
     return True
 
 
-def _put_again(layout: Layout, whole: Manifest, data: bytes, files: Mapping[str, Path]) -> None:
+def _put_again(layout: Layout, whole: Manifest, data: bytes, sources: Mapping[str, Path]) -> None:
     """A collector that started before the record was there may have taken its bytes for orphans."""
     digest = hash_bytes(data)
     for file in whole.files:
         if not layout.blob(file.digest).exists():
-            again = _store_file(layout, file.role, files[file.role])
+            again = _store_file(layout, file.role, sources[file.digest])
             if again.digest != file.digest:
-                message = f"{files[file.role]} changed while it was published"
+                message = f"{sources[file.digest]} changed while it was published"
                 raise IntegrityError(message, hint="publish it again", code="blob.missing")
     if not layout.manifest(digest).exists():
         with disk.storage_errors("store the manifest"):
@@ -179,9 +235,7 @@ def _put_again(layout: Layout, whole: Manifest, data: bytes, files: Mapping[str,
 
 def _announce(layout: Layout, adapter: Adapter, wanted: Iterable[str]) -> None:
     kind, name, version = adapter.kind, adapter.name, adapter.version
-    entry = Entry(
-        at=adapter.record.created, event="publish", version=version, digest=adapter.digest
-    )
+    entry = Entry(at=journal.now(), event="publish", version=version, digest=adapter.digest)
     journal.append(layout, kind, name, entry)
     for tag in wanted:
         tags.set_tag(layout, kind, name, tag, version, digest=adapter.digest, expect=tags.NOWHERE)

@@ -19,6 +19,7 @@ from registry.layout import Layout, make_writable
 from registry.lookup import find, find_removed, live, tags_at
 from registry.record import Adapter, Removal
 from registry.ref import Ref
+from registry.renaming import has_been_renamed, has_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
     between leaves tags that say what was removed and how to restore it.
 
     Raises:
-        ConflictError: a version has a tag that the plan does not show; nothing was changed.
+        ConflictError: a version has a tag that the plan does not show, and nothing was changed; or
+            the name was renamed meanwhile.
         StorageError: the disk refuses.
     """
     make_writable(layout)
@@ -105,6 +107,11 @@ def restore(layout: Layout, ref: Ref) -> Restored:
         return Restored(adapter)
     _check_bytes(layout, adapter)
     _write_record(layout, adapter, None)
+    try:
+        _check_bytes(layout, adapter)
+    except NotFoundError:
+        _write_record(layout, adapter, removed)  # a collector was quicker
+        raise
     back, elsewhere = [], []
     for tag in removed.tags:
         try:
@@ -163,6 +170,9 @@ def _write_record(layout: Layout, adapter: Adapter, removed: Removal | None) -> 
     path = layout.record(adapter.kind, adapter.name, adapter.version)
     with disk.storage_errors(f"write the record of {label}"):
         disk.replace(path, record.encode(row), layout.tmp)
+        if has_left(layout, adapter.kind, adapter.name, adapter.version, adapter.digest):
+            path.unlink()
+            raise has_been_renamed(adapter.name)
 
 
 def _retag(layout: Layout, adapter: Adapter, tag: str) -> None:

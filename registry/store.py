@@ -5,19 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-from registry import disk, lookup, manifest, publish, removal, tags
-from registry.digest import hash_bytes, hash_file
-from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoundError
+from registry import (
+    disk,
+    listing,
+    lookup,
+    manifest,
+    publish,
+    removal,
+    renaming,
+    tags,
+)
+from registry.errors import ConflictError, InvalidError, NotFoundError
 from registry.layout import Layout, check_readable, make_writable
-from registry.lookup import Listing
-from registry.manifest import Draft, Manifest, StoredFile
+from registry.listing import Listing
+from registry.manifest import Draft, Manifest
 from registry.publish import Published
 from registry.record import Adapter
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
 from registry.removal import RemovalPlan, Restored
+from registry.stored import find_file, read_manifest
 
-_HEAL = "learn it again with the same inputs and settings, or import it again"
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from registry.collection import Collection
+    from registry.difference import Difference
+    from registry.history import Happened
+    from registry.incoming import Imported
+    from registry.verify import Verified
+
+MOST_IMPORT_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,10 @@ class TagMove:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A registry's folder. Nothing is cached: each call sees what lies on the disk."""
+    """A registry's folder. Nothing is cached: each call sees what lies on the disk.
+
+    What few calls need is imported by them: every command of a shell pays for imports.
+    """
 
     layout: Layout
 
@@ -90,7 +112,7 @@ class Registry:
             name: known or not.
             learning: from `registry.manifest.learning_key`.
         """
-        rows, _ = lookup.rows_of(self.layout, kind, check_name(name), every=True, removed=False)
+        rows, _ = listing.rows_of(self.layout, kind, check_name(name), every=True, removed=False)
         return next((row for row in reversed(rows) if row.record.learning == learning), None)
 
     def list(
@@ -100,10 +122,21 @@ class Registry:
         *,
         all_versions: bool = False,
         removed: bool = False,
+        tag: str | None = None,
+        base: str | None = None,
     ) -> Listing:
-        """The highest live version of each name that matches, or all, or the removed ones."""
-        return lookup.list_rows(
-            self.layout, kind, pattern, all_versions=all_versions, removed=removed
+        """The highest live version of each name that matches, or all, or the removed ones.
+
+        See `registry.listing.list_rows`.
+        """
+        return listing.list_rows(
+            self.layout,
+            kind,
+            pattern,
+            all_versions=all_versions,
+            removed=removed,
+            tag=tag,
+            base=base,
         )
 
     def versions(self, kind: Kind, name: str) -> tuple[int, ...]:
@@ -123,15 +156,7 @@ class Registry:
             IntegrityError: it is missing or damaged.
             IncompatibleError: it has a newer schema.
         """
-        path = self.layout.manifest(adapter.digest)
-        data = disk.read_bytes(path)
-        if data is None:
-            message = f"the manifest of {adapter.ref} is missing: {path}"
-            raise IntegrityError(message, hint=_HEAL, code="manifest.missing")
-        if (found := hash_bytes(data)) != adapter.digest:
-            message = f"{path} is damaged: its SHA-256 is {found}, not {adapter.digest}"
-            raise IntegrityError(message, hint=_HEAL, code="manifest.damaged")
-        return manifest.decode(data)
+        return manifest.decode(read_manifest(self.layout, adapter.digest))
 
     def files(self, adapter: Adapter, *, verify: bool = True) -> dict[str, Path]:
         """Role and path of each file, each hashed again unless ``verify`` is off.
@@ -140,7 +165,7 @@ class Registry:
             IntegrityError: the manifest or a file is missing or damaged.
         """
         stored = self.manifest(adapter).files
-        return {file.role: self._path(file, verify=verify) for file in stored}
+        return {file.role: find_file(self.layout, file, verify=verify) for file in stored}
 
     def file(self, adapter: Adapter, role: str = "weights", *, verify: bool = True) -> Path:
         """Path of one file.
@@ -154,7 +179,7 @@ class Registry:
             hint = f"it has: {', '.join(stored)}"
             message = f"{adapter.name}:v{adapter.version} has no file {role!r}"
             raise NotFoundError(message, hint=hint, code="file.not_found")
-        return self._path(stored[role], verify=verify)
+        return find_file(self.layout, stored[role], verify=verify)
 
     def tag(
         self,
@@ -237,26 +262,74 @@ class Registry:
         """Undo a removal; see `registry.removal.restore`."""
         return removal.restore(self.layout, _parsed(ref, kind))
 
+    def export(self, adapters: Sequence[Adapter], target: BinaryIO) -> None:
+        """Write adapters as one bundle; see `registry.bundle.write_bundle`."""
+        from registry.bundle import write_bundle
+
+        write_bundle(self.layout, adapters, target)
+
+    def import_file(
+        self,
+        source: Path | BinaryIO,
+        *,
+        tool: str,
+        name: str | None = None,
+        most_bytes: int = MOST_IMPORT_BYTES,
+    ) -> tuple[Imported, ...]:
+        """Publish what a bundle or an adapter's file holds; see `registry.incoming.import_file`."""
+        from registry.incoming import import_file
+
+        return import_file(self.layout, source, tool=tool, name=name, most_bytes=most_bytes)
+
+    def rename(self, old: str, new: str, kind: Kind) -> None:
+        """Give everything of one name to another; see `registry.renaming.rename`."""
+        renaming.rename(self.layout, kind, check_name(old), new)
+
+    def log(self, name: str, kind: Kind) -> tuple[Happened, ...]:
+        """All that happened to a name; see `registry.history.read_history`."""
+        from registry.history import read_history
+
+        return read_history(self.layout, kind, check_name(name))
+
+    def places_at(self, name: str, kind: Kind, when: datetime) -> dict[str, int]:
+        """Where the tags of a name were at a time; see `registry.history.places_at`."""
+        from registry.history import places_at
+
+        return places_at(self.layout, kind, check_name(name), when)
+
+    def diff(self, left: Adapter, right: Adapter) -> tuple[Difference, ...]:
+        """Every field in which two adapters' manifests differ.
+
+        Raises:
+            IntegrityError: a manifest is missing or damaged.
+        """
+        from registry.difference import differences
+
+        return differences(self.manifest(left), self.manifest(right))
+
+    def verify(self) -> Verified:
+        """Hash everything again; see `registry.verify.verify`."""
+        from registry.verify import verify
+
+        return verify(self.layout)
+
+    def plan_collection(self) -> Collection:
+        """What `collect` would delete; see `registry.collection.plan_collection`."""
+        from registry.collection import plan_collection
+
+        return plan_collection(self.layout)
+
+    def collect(self, plan: Collection) -> Collection:
+        """Delete what nothing leads to; see `registry.collection.collect`."""
+        from registry.collection import collect
+
+        return collect(self.layout, plan)
+
     def _expected(self, adapter: Adapter, if_at: Ref | str) -> int:
         at = self.resolve(if_at, kind=adapter.kind)
         if at.name != adapter.name:
             raise InvalidError(f"{at.name} and {adapter.name} are two names; a tag stays in one")
         return at.version
-
-    def _path(self, file: StoredFile, *, verify: bool) -> Path:
-        path = self.layout.blob(file.digest)
-        with disk.storage_errors(f"read {path}"):
-            if not path.is_file():
-                message = f"the file {file.role!r} is missing: {path}"
-                raise IntegrityError(message, hint=_HEAL, code="blob.missing")
-            found, size_bytes = hash_file(path) if verify else (file.digest, file.size_bytes)
-        if found != file.digest:
-            message = (
-                f"the file {file.role!r} is damaged: {path} has SHA-256 {found} and {size_bytes} "
-                f"bytes, not {file.digest} and {file.size_bytes}"
-            )
-            raise IntegrityError(message, hint=_HEAL, code="blob.damaged")
-        return path
 
 
 def open_registry(root: Path) -> Registry:

@@ -19,6 +19,7 @@ from registry.errors import ConflictError, IntegrityError
 from registry.journal import now
 from registry.layout import Layout
 from registry.ref import Kind
+from registry.renaming import has_been_renamed, has_left
 
 NOWHERE = 0
 
@@ -102,7 +103,7 @@ def set_tag(
     """Set a tag, or take it off with version 0; on the disk when this returns.
 
     Raises:
-        ConflictError: the tag is not where it was expected.
+        ConflictError: the tag is not where it was expected, or the name was renamed meanwhile.
         StorageError: the disk refuses.
     """
     path = layout.tag(kind, name, tag)
@@ -114,6 +115,9 @@ def set_tag(
     if own not in moves:
         place = moves[-1].version if moves else NOWHERE
         raise _elsewhere(name, tag, place)
+    if version != NOWHERE and has_left(layout, kind, name, version, digest):
+        set_tag(layout, kind, name, tag, NOWHERE)
+        raise has_been_renamed(name)
 
 
 def _elsewhere(name: str, tag: str, version: int) -> ConflictError:

@@ -30,7 +30,7 @@ TEXT_LENGTH, TEXT_WIDTH, IMAGE_WIDTH = 16, 32, 24
 LATENT_CHANNELS, LATENT_SCALE = 4, 4
 WORDS = tuple(
     "a an the on and of in with to from side photo video dog cat box toy object panda ball "  # noqa: SIM905
-    "bouncing sweeping walking spinning red green blue background grass beach".split()
+    "bouncing sweeping walking moving zigzag spinning red green blue background grass beach".split()
 )
 MODEL_INDEX = {
     "_class_name": "TextToVideoSDPipeline",

@@ -73,8 +73,13 @@ def make_base(home: Path) -> Callable[[str], Path]:
 
     def make(name: str = "plain") -> Path:
         folder = home / "bases" / name
-        (folder / "unet").mkdir(parents=True)
-        (folder / "model_index.json").write_text("{}")
+        for part in ("unet", "vae", "scheduler", "image_encoder"):
+            (folder / part).mkdir(parents=True)
+        (folder / "vae" / "config.json").write_text('{"block_out_channels": [4, 4]}')
+        (folder / "image_encoder" / "config.json").write_text("{}")
+        (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+        index = {"unet": ["diffusers", "UNet3DConditionModel"]}
+        (folder / "model_index.json").write_text(json.dumps(index))
         (folder / "unet" / "config.json").write_text(json.dumps({"name": name}))
         (folder / "base.toml").write_text(
             f'name = "{name}"\nlicence = "Apache-2.0"\nsummary = "no weights"\n'
@@ -120,7 +125,7 @@ def put(home: Path, base: Path) -> Put:
             "note": changes.pop("note", None),
         }
         file = home / f"weights-{name}"
-        file.write_bytes(b"weights %d" % next(count))
+        file.write_bytes(changes.pop("data", None) or b"weights %d" % next(count))
         store = open_registry(home / "registry")
         files = {"weights": file}
         return store.publish(kind, name, read_draft(facts), files, **changes).adapter

@@ -64,8 +64,8 @@ def test_appearance_scales_what_the_motion_was_learned_for(dv: Dv, put: Put) -> 
     put("skate", "motion")
     arguments = ("gen", "a dog skate", "--motion", "skate", "-n", "--json")
     recipe = dv(*arguments, "--appearance", "0.5").document["generate"]
-    assert (recipe["appearance_cond"], recipe["appearance_uncond"]) == (0.5, 0.0)
-    assert dv(*arguments).document["generate"]["appearance_cond"] is None
+    assert recipe["appearance"] == 0.5
+    assert dv(*arguments).document["generate"]["appearance"] == 1.0
 
 
 def test_appearance_without_a_motion_is_a_usage_error(dv: Dv, base: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_refused(dv: Dv, put: Put) -> None:
     [
         (("--subject", "nobody"), 3),
         (("--subject", "skate"), 3),
-        (("--subject", "./corgi.safetensors"), 2),
+        (("--subject", "./corgi.safetensors"), 3),
         (("--subject", "corgi=heavy"), 2),
         (("--subject", "corgi=11"), 2),
         (("--size", "wide"), 2),

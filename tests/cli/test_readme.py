@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.tiny import build_unet3d
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SAMPLES = REPOSITORY / "dreamvideo_cli" / "samples"
 README = REPOSITORY / "README.md"
 BLOCK = re.compile(r"(<!-- not run -->\s*)?```console\n(.*?)```", re.DOTALL)
 
@@ -32,15 +34,26 @@ def commands(block: str) -> list[str]:
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
+def lay_out(folder: Path) -> None:
+    """The reader's photos, clip and base; its card asks for two steps of each stage."""
+    shutil.copytree(SAMPLES / "subject", folder / "dog_pics")
+    shutil.copy(SAMPLES / "motion.mp4", folder / "clip.mp4")
+    card = build_unet3d(folder / "tiny") / "base.toml"
+    stages = (
+        "\n[subject.standard]\nword_steps = 2\nadapter_steps = 2\n[motion.standard]\nsteps = 2\n"
+    )
+    card.write_text(card.read_text("utf-8") + stages + "[generate]\nsteps = 2\n", "utf-8")
+
+
 def test_a_block_is_read_as_its_commands() -> None:
     text = "```console\n$ dv one \\\n  two\noutput\n$ dv three\n```\n<!-- not run -->\n```console\n$ no\n```\n"
     found = [block for skipped, block in BLOCK.findall(text) if not skipped]
     assert [commands(block) for block in found] == [["dv one    two", "dv three"]]
 
 
-@pytest.mark.slow
 def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
-    """One shell a block, one home for all: a reader goes from top to bottom."""
+    """One shell a block, one home for all: a reader goes from top to bottom, on a base that learns at once."""
+    lay_out(tmp_path)
     (tmp_path / "bin").mkdir()
     shim = tmp_path / "bin" / "dv"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dreamvideo_cli "$@"\n')
@@ -53,6 +66,7 @@ def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
         "HOME": str(tmp_path),
         "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
+        "DV_BASE": str(tmp_path / "tiny"),
     }
     for block in blocks():
         script = "set -e\n" + "\n".join(commands(block))

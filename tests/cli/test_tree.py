@@ -24,7 +24,9 @@ def walk(command, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 COMMANDS = dict(walk(typer.main.get_command(app)))
 EXPECTED = {
     *((kind, verb) for kind in ("subject", "motion") for verb in
-      ("learn", "list", "show", "tag", "untag", "rm", "restore", "path")),
+      ("learn", "list", "show", "tag", "untag", "rename", "log", "diff", "rm", "restore", "export",
+       "path")),
+    *(("registry", verb) for verb in ("info", "verify", "gc", "doctor")), ("import",), ("inspect",),
     ("base", "list"), ("base", "show"), ("base", "use"), ("gen",), ("resolve",), ("demo",),
 }  # fmt: skip
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -58,7 +60,9 @@ def test_an_unknown_option_is_a_usage_error_in_either_form(dv: Dv, path: tuple[s
     assert as_json.error["code"] == "usage.invalid"
 
 
-@pytest.mark.parametrize("path", [(), ("subject",), ("motion",), ("base",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [(), ("subject",), ("motion",), ("base",), ("registry",)], ids=" ".join
+)
 def test_a_group_alone_shows_what_it_has(dv: Dv, path: tuple[str, ...]) -> None:
     result = dv(*path)
     assert result.code == 0

@@ -11,6 +11,7 @@ import pytest
 
 from registry import Draft, Registry, open_registry, read_draft
 from registry.record import Adapter
+from tests.registry.samples import safetensors
 
 Publish = Callable[..., Adapter]
 
@@ -67,7 +68,7 @@ def publish(store: Registry, draft: Draft, weights: Path) -> Publish:
     def publish_one(
         name: str = "corgi", kind: str = "subject", tags: tuple[str, ...] = ()
     ) -> Adapter:
-        weights.write_bytes(b"weights %d" % next(count))
+        weights.write_bytes(safetensors(value=next(count)))
         return store.publish(kind, name, draft, {"weights": weights}, tags).adapter
 
     return publish_one

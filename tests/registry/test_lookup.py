@@ -15,8 +15,10 @@ from registry import (
     Ref,
     Registry,
     StorageError,
+    read_draft,
 )
 from registry import record as records
+from tests.registry.samples import safetensors
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ class TestList:
         row = store.list("subject", "corgi").rows[0]
         assert row.tags == ("best",)
         assert row.record.base_id == "mini@1"
-        assert row.record.size_bytes == len(b"weights 2")
+        assert row.record.size_bytes == len(safetensors(value=2))
         assert (row.record.params, row.record.class_word) == (12, "dog")
 
     def test_a_list_opens_no_manifest(self, store: Registry) -> None:
@@ -271,3 +273,22 @@ class TestDamage:
         path.mkdir()
         with pytest.raises(StorageError, match="v3"):
             store.resolve("corgi")
+
+
+def test_a_list_of_a_tag_has_the_versions_that_carry_it(store: Registry, publish) -> None:
+    publish(tags=("best",))
+    publish()
+    publish("poodle")
+    rows = store.list(tag="best").rows
+    assert [(row.name, row.version) for row in rows] == [("corgi", 1)]
+
+
+def test_a_list_of_a_base_has_the_highest_version_on_it(
+    store: Registry, publish, facts, weights: Path
+) -> None:
+    publish()
+    facts["base"] = {"id": "large", "fingerprint": "cd" * 32}
+    store.publish("subject", "corgi", read_draft(facts), {"weights": weights})
+    for base, version in (("mini@1", 1), ("abab", 1), ("large", 2), ("cdcd", 2)):
+        assert [row.version for row in store.list(base=base).rows] == [version]
+    assert store.list(base="other").rows == ()

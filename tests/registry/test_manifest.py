@@ -77,6 +77,20 @@ def test_deep_nesting_is_refused_and_does_not_crash() -> None:
         decode(b"a = " + b"[" * 100_000)
 
 
+def test_tables_deep_in_each_other_are_refused_before_anything_walks_into_them(
+    manifest: Manifest, facts: dict[str, Any]
+) -> None:
+    deep: Any = 1
+    for _ in range(40):
+        deep = [deep]
+    data = encode(manifest).replace(b"steps = 200", b"steps = " + b"[" * 90 + b"]" * 90)
+    with pytest.raises(IntegrityError, match="deep in each other"):
+        decode(data)
+    facts["training"]["recipe"] = {"x": deep}
+    with pytest.raises(InvalidError, match="deep in each other"):
+        read_draft(facts)
+
+
 def test_equal_manifests_have_equal_bytes(manifest: Manifest) -> None:
     assert encode(manifest) == encode(decode(encode(manifest)))
 
@@ -178,3 +192,10 @@ def test_printable_text_has_nothing_for_a_terminal_to_obey(dirty: str) -> None:
 )
 def test_colours_titles_and_turned_text_are_stripped(dirty: str, clean: str) -> None:
     assert printable(dirty) == clean
+
+
+def test_a_manifest_too_long_to_be_carried_is_refused(draft: Draft) -> None:
+    training = msgspec.structs.replace(draft.training, recipe={"x": "y" * (1 << 20)})
+    bad = msgspec.structs.replace(draft, training=training)
+    with pytest.raises(InvalidError, match="at most 1048576"):
+        encode(complete(bad, "subject", "now", [FILE]))

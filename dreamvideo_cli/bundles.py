@@ -1,0 +1,175 @@
+"""Adapters as files: out of the registry, into it, and looked into."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli import __version__
+from dreamvideo_cli.descriptions import adapter_document, draft_document, draft_facts, label
+from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.options import Kind, Shell
+from dreamvideo_cli.output import facts, print_json, print_lines, print_result, say
+from dreamvideo_cli.settings import open_registry
+
+if TYPE_CHECKING:
+    from registry import Adapter, Registry
+    from registry.bundle import Packed
+    from registry.loose import Loose
+
+TOOL = f"dv {__version__}"
+UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def export_adapters(
+    kind: Kind,
+    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="References.")],
+    shell: Shell,
+    *,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE|-", help="Where the bundle goes.")
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
+    ] = False,
+) -> None:
+    """Write versions of a KIND into one bundle, for another registry.
+
+    Example: dv KIND export NAME:best -o NAME.dva
+    """
+    store = open_registry(shell)
+    adapters = [store.resolve(ref, kind=kind) for ref in refs]
+    if output == "-":
+        _export_to_stdout(store, adapters, shell)
+        return
+    path = Path(output).expanduser().absolute()
+    if path.exists() and not overwrite:
+        hint = "--overwrite replaces it"
+        raise ExistsError(f"{path} is there already", hint=hint, code="output.exists")
+    _export_to(store, adapters, path)
+    document = {
+        "schema": "dv.bundle/1",
+        "path": str(path),
+        "refs": [str(each) for each in adapters],
+    }
+    print_result(shell, document, [str(path)])
+
+
+def import_adapters(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="A bundle (.dva) or an adapter's file.")
+    ],
+    shell: Shell,
+    *,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Instead of the name in the file.")
+    ] = None,
+    max_size: Annotated[
+        str, typer.Option("--max-size", metavar="SIZE", help="Refuse more than this, such as 500M.")
+    ] = "4G",
+) -> None:
+    """Take adapters from a file or a pipe into the registry.
+
+    Example: dv import corgi.dva
+    """
+    if source == "-" and sys.stdin.isatty():
+        raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
+    stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
+    imported = open_registry(shell).import_file(
+        stream, tool=TOOL, name=name, most_bytes=read_bytes(max_size)
+    )
+    for each in imported:
+        if not each.is_new:
+            say(shell, f"{label(each.adapter)} is there already")
+    if shell.json:
+        print_json([adapter_document(each.adapter) for each in imported])
+    else:
+        print_lines(str(each.adapter) for each in imported)
+
+
+def inspect_file(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A bundle (.dva) or an adapter's file.")
+    ],
+    shell: Shell,
+) -> None:
+    """Tell what a file of adapters holds, without importing it.
+
+    Example: dv inspect corgi.dva
+    """
+    from registry.incoming import look_into
+
+    place = Path(path).expanduser().absolute()
+    if place.exists() and place.suffix.lower() not in {".dva", ".safetensors"}:
+        hint = "give a bundle (.dva) or an adapter's file (.safetensors)"
+        raise UsageError(f"{path} is nothing that inspect knows", hint=hint)
+    looked = look_into(place, tool=TOOL)
+    found: Sequence[Packed | Loose] = looked if isinstance(looked, tuple) else [looked]
+    if shell.json:
+        print_json([_document(each) for each in found])
+        return
+    for k, each in enumerate(found):
+        print_lines([*([""] if k else []), *facts(_facts(each))])
+
+
+def read_bytes(text: str) -> int:
+    """``500M`` to bytes; a unit is a power of 1024.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    match = re.fullmatch(r"(\d{1,9})([KMGT]?)(?:I?B)?", text.strip().upper())
+    if not match:
+        raise UsageError(f"--max-size {text!r} is no size", hint="for example 500M or 4G")
+    return int(match[1]) << UNITS[match[2]]
+
+
+def _export_to(store: "Registry", adapters: "list[Adapter]", path: Path) -> None:
+    """Write the file whole or not at all."""
+    import os
+
+    part = path.with_name(f".{path.name}-{os.getpid()}.part")
+    try:
+        with part.open("xb") as target:
+            store.export(adapters, target)
+            target.flush()
+            os.fsync(target.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _export_to_stdout(store: "Registry", adapters: "list[Adapter]", shell: Shell) -> None:
+    """By way of a temporary file: a bundle is sought while it is written, and goes out unbroken."""
+    import shutil
+    import tempfile
+
+    if shell.json:
+        raise UsageError("--json and -o - both want stdout", hint="leave one out")
+    if sys.stdout.isatty():
+        raise UsageError("a bundle is nothing for a terminal", hint="-o FILE, or a pipe")
+    with tempfile.TemporaryFile() as spool:
+        store.export(adapters, spool)
+        spool.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(spool, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _document(found: "Packed | Loose") -> dict[str, Any]:
+    from registry.loose import Loose
+
+    if isinstance(found, Loose):
+        return draft_document(found.kind, found.name, None, found.draft)
+    return draft_document(found.kind, found.name, found.digest, found.manifest)
+
+
+def _facts(found: "Packed | Loose") -> list[tuple[str, str]]:
+    from registry.loose import Loose
+
+    if isinstance(found, Loose):
+        return draft_facts(found.kind, found.name, None, found.draft)
+    return draft_facts(found.kind, found.name, found.digest, found.manifest)

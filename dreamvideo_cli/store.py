@@ -1,0 +1,169 @@
+"""The registry itself: what is in it, whether it is whole, what can go, what can be mended."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli.options import Shell
+from dreamvideo_cli.output import facts, print_result, say, size_text
+from dreamvideo_cli.settings import open_registry, registry_root
+
+if TYPE_CHECKING:
+    from registry.doctor import Diagnosis
+    from registry.verify import Finding
+
+
+def show_info(shell: Shell) -> None:
+    """Tell where the registry lies and how much is in it.
+
+    Example: dv registry info
+    """
+    from registry.reach import stored_files
+
+    store = open_registry(shell)
+    rows = store.list(all_versions=True).rows
+    stored = [path.stat().st_size for path in stored_files(store.layout)]
+    document: dict[str, Any] = {
+        "schema": "dv.registry/1",
+        "path": str(store.layout.root),
+        "subjects": len({row.name for row in rows if row.kind == "subject"}),
+        "motions": len({row.name for row in rows if row.kind == "motion"}),
+        "versions": len(rows),
+        "removed": len(store.list(removed=True).rows),
+        "files": len(stored),
+        "size_bytes": sum(stored),
+    }
+    pairs = [
+        (name.removesuffix("_bytes"), size_text(value) if name == "size_bytes" else str(value))
+        for name, value in document.items()
+        if name != "schema"
+    ]
+    print_result(shell, document, facts(pairs))
+
+
+def verify(shell: Shell) -> None:
+    """Hash everything again and follow every name; exit 5 where something is damaged.
+
+    Example: dv registry verify
+    """
+    found = open_registry(shell).verify()
+    document = {
+        "schema": "dv.verified/1",
+        "versions": found.versions,
+        "files": found.files,
+        "size_bytes": found.size_bytes,
+        "findings": [_finding_document(finding) for finding in found.findings],
+    }
+    size = size_text(found.size_bytes)
+    lines = [line for finding in found.findings for line in _finding_lines(finding)]
+    lines.append(
+        f"{found.versions} versions, {found.files} files, {size}: {_verdict(found.findings)}"
+    )
+    print_result(shell, document, lines)
+    _fail_on_damage(found.findings)
+
+
+def collect(
+    shell: Shell,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+) -> None:
+    """Delete the bytes that no version, tag or recent removal needs.
+
+    Example: dv registry gc -n
+    """
+    store = open_registry(shell)
+    plan = store.plan_collection()
+    done = plan if dry_run else store.collect(plan)
+    paths = [str(path.relative_to(store.layout.root)) for path in done.files]
+    document = {
+        "schema": "dv.collection/1",
+        "dry_run": dry_run,
+        "size_bytes": done.size_bytes,
+        "files": paths,
+    }
+    print_result(shell, document, paths)
+    say(
+        shell,
+        f"{size_text(done.size_bytes)} {'would be' if dry_run else ''} freed".replace("  ", " "),
+    )
+
+
+def diagnose(
+    shell: Shell,
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Carry out the repairs; each can be undone.")
+    ] = False,
+) -> None:
+    """Tell what is odd in the registry, and what would mend it.
+
+    Example: dv registry doctor --fix
+    """
+    from registry import doctor
+    from registry.layout import Layout
+
+    layout = Layout(registry_root(shell))  # a damaged header is for the doctor, not for open
+    found = doctor.diagnose(layout)
+    mended = doctor.repair(layout, found) if fix else ()
+    left = [each for each in found if each not in mended]
+    document = {
+        "schema": "dv.diagnosis/1",
+        "mended": [_diagnosis_document(each) for each in mended],
+        "found": [_diagnosis_document(each) for each in left],
+    }
+    lines = [f"mended: {each.finding.where}: {each.remedy}" for each in mended]
+    lines += [line for each in left for line in _diagnosis_lines(each)]
+    print_result(shell, document, lines or ["nothing odd"])
+    if any(each.repair for each in left):
+        say(shell, "dv registry doctor --fix mends what can be mended")
+    _fail_on_damage([each.finding for each in left])
+
+
+VERBS: Mapping[str, Callable[..., None]] = {
+    "info": show_info,
+    "verify": verify,
+    "gc": collect,
+    "doctor": diagnose,
+}
+
+
+def _verdict(findings: "Sequence[Finding]") -> str:
+    damaged = sum(finding.is_damage for finding in findings)
+    return f"{damaged} damaged" if damaged else "whole"
+
+
+def _fail_on_damage(findings: "Sequence[Finding]") -> None:
+    """The result is printed; the exit code says that it is no good news.
+
+    Raises:
+        IntegrityError: something is damaged.
+    """
+    from registry import IntegrityError
+
+    damaged = [finding for finding in findings if finding.is_damage]
+    if damaged:
+        message = f"{len(damaged)} damaged: {damaged[0].where}: {damaged[0].message}"
+        raise IntegrityError(message, hint=damaged[0].hint, code=damaged[0].code)
+
+
+def _finding_document(finding: "Finding") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(finding)
+
+
+def _finding_lines(finding: "Finding") -> list[str]:
+    word = "damaged" if finding.is_damage else "odd"
+    hint = [f"  {finding.hint}"] if finding.hint else []
+    return [f"{word}: {finding.where}: {finding.message}", *hint]
+
+
+def _diagnosis_document(diagnosis: "Diagnosis") -> dict[str, Any]:
+    return {**_finding_document(diagnosis.finding), "remedy": diagnosis.remedy}
+
+
+def _diagnosis_lines(diagnosis: "Diagnosis") -> list[str]:
+    remedy = [f"  --fix would {diagnosis.remedy}"] if diagnosis.remedy else []
+    return [*_finding_lines(diagnosis.finding), *remedy]

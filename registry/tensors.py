@@ -1,0 +1,140 @@
+"""The header of a safetensors file, read without tensors: what is in it, and whether it is safe.
+
+::
+
+    8 bytes   length n of the header, little-endian
+    n bytes   JSON: tensor name -> dtype, shape, [first, last] byte; "__metadata__" -> texts
+    the rest  the tensors' bytes, each exactly once
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, BinaryIO
+
+from registry.errors import IntegrityError
+
+MOST_HEADER_BYTES = 16 << 20
+_MOST_AXES = 16
+_METADATA = "__metadata__"
+_TENSOR_KEYS = {"dtype", "shape", "data_offsets"}
+_BYTES_EACH: Mapping[str, int] = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4,
+    "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+_DTYPES: Mapping[str, str] = {
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFact:
+    """A tensor as the header tells of it; ``span`` is its first byte and the one after its last."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        tensors: in the order of their bytes.
+        metadata: texts by name.
+    """
+
+    tensors: tuple[TensorFact, ...]
+    metadata: Mapping[str, str]
+
+    @property
+    def params(self) -> int:
+        """How many numbers there are."""
+        return sum(prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def dtype(self) -> str:
+        """Of the numbers: ``float32``; several are joined by ``+``."""
+        found = {_DTYPES.get(tensor.dtype, tensor.dtype.lower()) for tensor in self.tensors}
+        return "+".join(sorted(found))
+
+
+def read_header(stream: BinaryIO, size_bytes: int) -> Header:
+    """Read and check the header of a file of ``size_bytes``, from its first byte.
+
+    Raises:
+        IntegrityError: code ``tensors.unsafe``: it is no safetensors file, or one that a reader
+            could be tricked by: a huge header, a name twice, bytes that belong to two tensors or
+            to none.
+    """
+    length = int.from_bytes(stream.read(8), "little")
+    if not 2 <= length <= min(MOST_HEADER_BYTES, size_bytes - 8):
+        raise _unsafe(f"its header would have {length} bytes")
+    try:
+        table = json.loads(stream.read(length).decode(), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise _unsafe(f"its header is not JSON ({error})") from error
+    if not isinstance(table, dict):
+        raise _unsafe("its header is not a JSON object")
+    metadata = _read_metadata(table.pop(_METADATA, {}))
+    facts = [_read_tensor(name, entry) for name, entry in table.items()]
+    tensors = sorted(facts, key=lambda fact: fact.span)
+    _check_spans(tensors, size_bytes - 8 - length)
+    return Header(tuple(tensors), metadata)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name stands in it twice")
+    return table
+
+
+def _read_metadata(value: object) -> dict[str, str]:
+    if isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
+        return value
+    raise _unsafe("its metadata are not texts")
+
+
+def _read_tensor(name: str, entry: object) -> TensorFact:
+    if not isinstance(entry, dict) or entry.keys() != _TENSOR_KEYS:
+        raise _unsafe(f"the entry of {name!r:.80} is no tensor's")
+    dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _BYTES_EACH:
+        raise _unsafe(f"{name!r:.80} has the dtype {dtype!r:.40}")
+    if not _are_counts(shape) or len(shape) > _MOST_AXES:
+        raise _unsafe(f"{name!r:.80} has the shape {shape!r:.80}")
+    if not _are_counts(span) or len(span) != 2:
+        raise _unsafe(f"{name!r:.80} lies at {span!r:.80}")
+    if span[1] - span[0] != prod(shape) * _BYTES_EACH[dtype]:
+        raise _unsafe(f"{name!r:.80} has other bytes than its shape needs")
+    return TensorFact(name, dtype, tuple(shape), (span[0], span[1]))
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, list) and all(
+        type(number) is int and 0 <= number < 1 << 63 for number in value
+    )
+
+
+def _check_spans(tensors: Sequence[TensorFact], data_bytes: int) -> None:
+    """Every byte belongs to exactly one tensor."""
+    place = 0
+    for tensor in tensors:
+        if tensor.span[0] != place:
+            raise _unsafe(f"{tensor.name!r:.80} starts at byte {tensor.span[0]}, not {place}")
+        place = tensor.span[1]
+    if place != data_bytes:
+        raise _unsafe(f"its tensors have {place} bytes, and {data_bytes} are there")
+
+
+def _unsafe(why: str) -> IntegrityError:
+    message = f"not a safe safetensors file: {why}"
+    return IntegrityError(message, hint="get the file again", code="tensors.unsafe")

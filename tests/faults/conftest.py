@@ -1,0 +1,14 @@
+"""The registry's fixtures: the faults are the registry's, found in one place by their numbers."""
+
+from tests.registry.conftest import (
+    draft,
+    exit_code,
+    facts,
+    in_child,
+    publish,
+    root,
+    store,
+    weights,
+)
+
+__all__ = ["draft", "exit_code", "facts", "in_child", "publish", "root", "store", "weights"]

@@ -1,0 +1,67 @@
+"""Storm and fuzz the registry: ``python -m tests.stress``; exit 1 where anything is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.stress.fuzzing import fuzz
+from tests.stress.storm import rage
+
+MOST_MEMORY_BYTES = 1 << 30
+BATCH = 5_000  # a registry of its own for each, or lists of what was accepted would grow long
+
+
+def main() -> int:
+    """Run both; 0 where nothing was lost, corrupt or doubled, and nothing crashed."""
+    options = _parse()
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+        is_calm = not options.seconds or _storm(Path(folder), options)
+        if options.mutations:
+            _fuzz(Path(folder), options)
+    return 0 if is_calm else 1
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="of the storm; 0: none")
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--mutations", type=int, default=100_000, help="of files; 0: none")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--dir", help="where the registries are made; default: temporary files")
+    return parser.parse_args()
+
+
+def _storm(folder: Path, options: argparse.Namespace) -> bool:
+    place = folder / "storm"
+    place.mkdir()
+    found = rage(place, options.seconds, options.processes, options.seed)
+    print(f"storm: seed {options.seed}, {options.processes} processes, {options.seconds:g} s")
+    print(f"  {found.published} versions acknowledged, {found.kills} processes killed")
+    print("  " + ", ".join(f"{what} {times}" for what, times in sorted(found.ends.items())))
+    print(f"  {len(found.lost)} lost, {len(found.corrupt)} corrupt, {len(found.doubled)} doubled")
+    for line in (*found.lost, *found.corrupt, *found.doubled):
+        print(f"  {line}")
+    return found.is_calm
+
+
+def _fuzz(folder: Path, options: argparse.Namespace) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    ends: Counter[str] = Counter()
+    started = time.monotonic()
+    for batch, first in enumerate(range(0, options.mutations, BATCH)):
+        place = folder / f"fuzz-{batch}"
+        place.mkdir()
+        ends += fuzz(place, min(BATCH, options.mutations - first), options.seed + batch)
+    seconds = time.monotonic() - started
+    print(f"fuzz: seed {options.seed}, {ends.total()} mutations in {seconds:.0f} s, no crash")
+    print("  " + ", ".join(f"{what} {times}" for what, times in ends.most_common()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
