@@ -38,6 +38,7 @@ def facts(tiny_base, bank):
     return AdapterFacts(
         kind="subject",
         base=BaseFact("./tiny", "", tiny_base.fingerprint, "Apache-2.0", "unet3d/text32/image24"),
+        image_tower="",
         token="<rex>",
         phrase="dog",
         width_ratio=0.5,
