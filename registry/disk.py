@@ -91,14 +91,20 @@ def temporary(folder: Path) -> Path:
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet; it is on the disk and read-only when this returns.
 
+    What could not be written whole is taken away again, but only a file that this call made.
+
     Raises:
         FileExistsError: it is there.
         OSError: it cannot be written.
     """
     with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     freeze(path)
 
 

@@ -212,10 +212,6 @@ def _write_in_place(target: Path, data: bytes) -> bool:
         disk.write_new(target, data)
     except FileExistsError:
         return False
-    except OSError:
-        with suppress(OSError):
-            target.unlink(missing_ok=True)
-        raise
     return True
 
 

@@ -25,7 +25,8 @@ DIGEST_DIGITS = 64
 
 _LONGEST_WORD = 64
 _WORD = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_VERSION = re.compile(r"v[1-9][0-9]*")
+# Nine digits are more versions than a disk holds, and what a foreign file can do to the next number.
+_VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 _VERSION_LIKE = re.compile(r"v[0-9]+")
 _HEX = re.compile(r"[0-9a-f]{8,64}")
 _PATH_STARTS = ("./", "../", "/", "~")
@@ -157,7 +158,12 @@ def _check_selector(name: str, text: str) -> str:
         return text
     number = text.removeprefix("v").lstrip("0")
     if text.isascii() and text.removeprefix("v").isdigit():
-        hint = f"did you mean {name}:v{number}?" if number else "versions start at v1"
+        near = (
+            f"did you mean {name}:v{number}?"
+            if len(number) < 10
+            else "versions have nine digits at most"
+        )
+        hint = near if number else "versions start at v1"
         raise InvalidError(f"{_shown(text)} is no version", hint=hint)
     if _HEX.fullmatch(text):
         raise InvalidError(f"{_shown(text)} is no tag", hint=f"did you mean {name}@{text}?")

@@ -163,3 +163,9 @@ def test_a_version_selector_is_a_number(version: str | None, number: int | None)
 def test_the_nearest_word_is_found_or_none() -> None:
     assert nearest("corgy", ["skate", "corgi"]) == "corgi"
     assert nearest("zzz", ["corgi"]) is None
+
+
+@pytest.mark.parametrize("digits", [10, 250, 5000])
+def test_a_number_that_no_version_can_have_is_refused(digits: int) -> None:
+    with pytest.raises(InvalidError, match="is no version"):
+        parse_ref("corgi:v" + "9" * digits)
