@@ -32,6 +32,12 @@ sys.stderr.write(f"heavy={{sorted(set({HEAVY!r}) & set(sys.modules))}} code={{co
 """
 
 
+def heed_signals() -> None:
+    """A test run under nohup or in the background of a script hands on signals that are ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments: object, script: str = "", **options) -> subprocess.Popen[str]:
     head = ["-c", script] if script else ["-m", "dreamvideo_cli"]
     return subprocess.Popen(
@@ -41,7 +47,7 @@ def start(*arguments: object, script: str = "", **options) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
+        **{"preexec_fn": heed_signals if os.name == "posix" else None, **options},
     )
 
 
