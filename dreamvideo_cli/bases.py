@@ -1,6 +1,5 @@
 """`dv base`: which bases there are, where they lie, and which one is taken by default."""
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -131,6 +130,3 @@ def _row(document: dict[str, Any]) -> tuple[str, ...]:
 
 def _video_text(video: dict[str, Any]) -> str:
     return f"{video['frames']} frames at {video['fps']:g} fps, {video['width_px']}x{video['height_px']}"
-
-
-VERBS: Mapping[str, Callable[..., None]] = {"list": list_bases, "show": show_base, "use": use_base}

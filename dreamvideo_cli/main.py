@@ -52,7 +52,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     try:
         from dreamvideo_cli.tree import app
 
-        returned = app(list(arguments), prog_name="dv", standalone_mode=False)
+        returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _leave_closed_stdout()

@@ -8,32 +8,51 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from dreamvideo_cli.commands import EVERYWHERE
+
 Kind = Literal["subject", "motion"]
 ProgressMode = Literal["auto", "bar", "plain", "json", "none"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+
+
+def _everywhere(*names: str, help: str, **settings: Any) -> Any:  # noqa: A002 - Typer's word
+    """An option that stands apart in every help; `dv help environment` lists the variables."""
+    return typer.Option(
+        *names,
+        help=help,
+        rich_help_panel=EVERYWHERE,
+        show_envvar=False,
+        show_default=False,
+        **settings,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Shell:
     """How a command talks: every command takes these."""
 
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say only the result and errors.")
-    ] = False
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False
+    json: Annotated[bool, _everywhere("--json", help="Print the result as JSON.")] = False
+    quiet: Annotated[bool, _everywhere("--quiet", "-q", help="Say only the result and errors.")] = (
+        False
+    )
+    verbose: Annotated[bool, _everywhere("--verbose", "-v", help="Say more on stderr.")] = False
     registry: Annotated[
         Path | None,
-        typer.Option(
+        _everywhere(
             "--registry", metavar="DIR", envvar="DV_REGISTRY", help="The registry's folder."
         ),
     ] = None
     no_input: Annotated[
-        bool, typer.Option("--no-input", envvar="DV_NO_INPUT", help="Never ask a question.")
+        bool, _everywhere("--no-input", envvar="DV_NO_INPUT", help="Never ask a question.")
     ] = False
     progress: Annotated[
         ProgressMode,
-        typer.Option("--progress", envvar="DV_PROGRESS", help="How progress is shown on stderr."),
+        _everywhere(
+            "--progress",
+            metavar="MODE",
+            envvar="DV_PROGRESS",
+            help="auto, bar, plain, json or none, on stderr.",
+        ),
     ] = "auto"
 
 

@@ -1,6 +1,6 @@
 """The registry itself: what is in it, whether it is whole, what can go, what can be mended."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -119,14 +119,6 @@ def diagnose(
     if any(each.repair for each in left):
         say(shell, "dv registry doctor --fix mends what can be mended")
     _fail_on_damage([each.finding for each in left])
-
-
-VERBS: Mapping[str, Callable[..., None]] = {
-    "info": show_info,
-    "verify": verify,
-    "gc": collect,
-    "doctor": diagnose,
-}
 
 
 def _verdict(findings: "Sequence[Finding]") -> str:

@@ -1,83 +1,108 @@
-"""The tree of commands."""
+"""The tree of commands: a table. Nothing of a command but its line here is loaded until it is asked for."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from __future__ import annotations
 
-import typer
-from typer.core import TyperGroup
+from collections.abc import Mapping
 
-from dreamvideo_cli import adapters, bases, bundles, demo, gen, history, learn, store
-from dreamvideo_cli.options import command
+from dreamvideo_cli.commands import Branch, Group, Leaf
+from dreamvideo_cli.options import Kind
 
-VERBS: Mapping[str, Callable[..., None]] = {
-    "list": adapters.list_adapters,
-    "show": adapters.show_adapter,
-    "tag": adapters.tag_adapter,
-    "untag": adapters.untag_adapter,
-    "rename": history.rename_adapter,
-    "log": history.show_log,
-    "diff": history.show_difference,
-    "rm": adapters.remove_adapters,
-    "restore": adapters.restore_adapter,
-    "export": bundles.export_adapters,
-    "path": adapters.print_path,
+MAKE, KEEP, SEE = "Learn and make", "Keep and share", "Look and set"
+
+
+# What can be done with subjects and with motions, by the same code.
+VERBS: Mapping[str, tuple[str, str]] = {
+    "list": ("adapters:list_adapters", "List the learned KINDs."),
+    "show": (
+        "adapters:show_adapter",
+        "Show a KIND: what it is, what it was learned from, and how.",
+    ),
+    "tag": ("adapters:tag_adapter", "Tag a version of a KIND."),
+    "untag": ("adapters:untag_adapter", "Take a tag off a KIND; the version stays."),
+    "rename": (
+        "history:rename_adapter",
+        "Rename a KIND: versions, tags and log go along, and digests stay.",
+    ),
+    "log": ("history:show_log", "Tell what happened to a KIND, and where its tags were."),
+    "diff": (
+        "history:show_difference",
+        "Compare two versions of a KIND: settings, inputs, scores and files.",
+    ),
+    "rm": ("adapters:remove_adapters", "Remove versions of a KIND; restore undoes it."),
+    "restore": ("adapters:restore_adapter", "Put a removed version of a KIND back, with its tags."),
+    "export": (
+        "bundles:export_adapters",
+        "Write versions of a KIND into one bundle, for another registry.",
+    ),
+    "path": ("adapters:print_path", "Print where a KIND's file lies, its bytes checked."),
 }
 
-ORDER = ("demo", "subject", "motion", "gen", "resolve", "import", "inspect", "base", "registry")
+
+def verbs(kind: Kind) -> Mapping[str, Leaf]:
+    """`learn`, which differs, and what does not."""
+    inputs = {"subject": "a few photos", "motion": "a clip or several"}[kind]
+    return {
+        "learn": Leaf(f"learn:learn_{kind}", f"Learn a {kind} from {inputs}."),
+        **{
+            name: Leaf(place, summary.replace("KIND", kind), {"kind": kind})
+            for name, (place, summary) in VERBS.items()
+        },
+    }
 
 
-class Root(TyperGroup):
-    """The outermost group, its commands in the order in which a newcomer needs them."""
+BASE: Mapping[str, Leaf] = {
+    "list": Leaf("bases:list_bases", "List the known bases and those adapters were learned on."),
+    "show": Leaf(
+        "bases:show_base",
+        "Show a base, by default the one that is used: where it lies, its licence, its size.",
+    ),
+    "use": Leaf("bases:use_base", "Make a base the default of learn and gen."),
+}
+REGISTRY: Mapping[str, Leaf] = {
+    "info": Leaf("store:show_info", "Tell where the registry lies and how much is in it."),
+    "verify": Leaf(
+        "store:verify",
+        "Hash everything again and follow every name; exit 5 where something is damaged.",
+    ),
+    "gc": Leaf("store:collect", "Delete the bytes that no version, tag or recent removal needs."),
+    "doctor": Leaf("store:diagnose", "Tell what is odd in the registry, and what would mend it."),
+}
+ROOT = Branch(
+    "Learn a subject from photos, a motion from a clip, and make videos of both.",
+    {
+        "demo": Leaf(
+            "demo:demo",
+            "Learn a sample subject and a sample motion, compose them, and show the result.",
+            section=MAKE,
+        ),
+        "subject": Branch("Learn, list and tag subjects.", verbs("subject"), MAKE),
+        "motion": Branch("Learn, list and tag motions.", verbs("motion"), MAKE),
+        "gen": Leaf(
+            "gen:gen", "Make videos of learned subjects doing learned motions.", section=MAKE
+        ),
+        "resolve": Leaf(
+            "adapters:resolve", "Print what references stand for now, pinned.", section=KEEP
+        ),
+        "import": Leaf(
+            "bundles:import_adapters",
+            "Take adapters from a file or a pipe into the registry.",
+            section=KEEP,
+        ),
+        "inspect": Leaf(
+            "bundles:inspect_file",
+            "Tell what a file of adapters holds, without importing it.",
+            section=KEEP,
+        ),
+        "registry": Branch(
+            "Check, clean and mend the registry, where adapters lie.", REGISTRY, KEEP
+        ),
+        "base": Branch(
+            "Show and choose bases, the frozen models that adapters are learned on.", BASE, SEE
+        ),
+    },
+)
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names of the commands; Typer by itself puts groups last."""
-        return sorted(super().list_commands(ctx), key=ORDER.index)
 
-
-def overview(context: typer.Context) -> None:
-    """A group without a command tells what it has."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-
-
-def build() -> typer.Typer:
+def app() -> Group:
     """`dv` with all its commands."""
-    tree = _group(
-        "Learn a subject from photos, a motion from a clip, and make videos of both.", Root
-    )
-    for kind, learner in (("subject", learn.learn_subject), ("motion", learn.learn_motion)):
-        group = _group(f"Learn, list and tag {kind}s.")
-        group.command("learn")(command(learner))
-        for verb, function in VERBS.items():
-            group.command(verb)(command(function, kind=kind))
-        tree.add_typer(group, name=kind)
-    tree.command("gen")(command(gen.gen))
-    tree.command("resolve")(command(adapters.resolve))
-    tree.command("import")(command(bundles.import_adapters))
-    tree.command("inspect")(command(bundles.inspect_file))
-    base_group = _group("Show and choose bases, the frozen models that adapters are learned on.")
-    for verb, function in bases.VERBS.items():
-        base_group.command(verb)(command(function))
-    tree.add_typer(base_group, name="base")
-    registry_group = _group("Check, clean and mend the registry, where adapters lie.")
-    for verb, function in store.VERBS.items():
-        registry_group.command(verb)(command(function))
-    tree.add_typer(registry_group, name="registry")
-    tree.command("demo")(command(demo.demo))
-    return tree
-
-
-def _group(help_text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
-    """A group in plain text: markup would double the time of every help."""
-    group = typer.Typer(
-        help=help_text,
-        cls=cls,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    group.callback(invoke_without_command=True)(overview)
-    return group
-
-
-app = build()
+    return Group("dv", ROOT)

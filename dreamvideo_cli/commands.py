@@ -1,0 +1,165 @@
+"""Groups and commands as Typer runs them: a command's module is imported when the command is met, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
+COMMANDS, OPTIONS, EVERYWHERE = "Commands", "Options", "With every command"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A command.
+
+    Attributes:
+        place: ``module:function`` within this package.
+        summary: one line, the first of the function's docstring.
+        fixed: parameters of the function that the tree fills in.
+        section: heading under which its group lists it.
+    """
+
+    place: str
+    summary: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    section: str = COMMANDS
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A group of commands.
+
+    Attributes:
+        summary: one line.
+        entries: by name, in the order of its help.
+        section: heading under which its own group lists it.
+        options: what `main` answers before Typer is imported, for the help.
+    """
+
+    summary: str
+    entries: Mapping[str, Leaf | Branch]
+    section: str = COMMANDS
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Command(TyperCommand):
+    """A command whose help lists its own options first and those of all commands last."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What is required, without Typer's braces, then that there are options."""
+        params = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        named = [param.make_metavar(ctx) for param in params]
+        pieces = zip(params, named, strict=True)
+        words = [
+            name if param.required or name.startswith("[") else f"[{name}]"
+            for param, name in pieces
+        ]
+        return [*words, "[OPTIONS]"]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options in sections; an option names its own by its help panel."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], OPTIONS: []}
+        for param in self.get_params(ctx):
+            row = param.get_help_record(ctx)
+            if row is not None:
+                is_argument = param.param_type_name == "argument"
+                is_help = "--help" in param.opts
+                panel = EVERYWHERE if is_help else getattr(param, "rich_help_panel", None)
+                title = "Arguments" if is_argument else panel or OPTIONS
+                sections.setdefault(title, []).append(row)
+        write_sections(formatter, sections)
+
+
+class Group(TyperGroup):
+    """A group that knows its commands by name and summary, and loads the one that is asked for."""
+
+    def __init__(self, name: str, branch: Branch) -> None:
+        super().__init__(
+            name=name,
+            help=branch.summary,
+            commands=cast("dict[str, Any]", Entries(branch.entries)),
+            context_settings=dict(SETTINGS),
+            rich_markup_mode=None,
+            options_metavar=None,
+        )
+        self.branch = branch
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A group without a command tells what it has."""
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        """Name and summary of every command, in sections, none of them loaded."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.branch.entries.items():
+            sections.setdefault(entry.section, []).append((name, entry.summary))
+        write_sections(formatter, sections)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The commands first: they are what a reader looks for."""
+        self.format_commands(ctx, formatter)
+        rows = [row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
+        write_sections(formatter, {OPTIONS: [*self.branch.options.items(), *rows]})
+
+
+class Entries(MutableMapping[str, Any]):
+    """A group's commands by name, each built when it is asked for."""
+
+    def __init__(self, entries: Mapping[str, Leaf | Branch]) -> None:
+        self._entries = entries
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The command or group of that name."""
+        if name not in self._built:
+            self._built[name] = build(name, self._entries[name])
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, in the order of the tree."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a command, which is not loaded for that."""
+        return name in self._entries
+
+
+def build(name: str, entry: Leaf | Branch) -> Any:
+    """The group or the command as Typer runs it."""
+    return Group(name, entry) if isinstance(entry, Branch) else _command(name, entry)
+
+
+def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]) -> None:
+    """Two columns under each heading that has rows."""
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _command(name: str, leaf: Leaf) -> Any:
+    """The one command of a Typer app of its own, in plain text: markup would double the time of every help."""
+    from importlib import import_module
+
+    from dreamvideo_cli.options import command
+
+    module, _, function = leaf.place.partition(":")
+    found = getattr(import_module(f"dreamvideo_cli.{module}"), function)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = dict(SETTINGS)
+    app.command(name, cls=Command, context_settings=settings)(command(found, **leaf.fixed))
+    return typer.main.get_command(app)
