@@ -1,0 +1,220 @@
+"""Runs: their folders, whose they are, what happened in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from registry import ConflictError, InvalidError, NotFoundError, StorageError, disk, runs
+from registry.manifest import Input
+from registry.process import this_process
+from registry.runs import EventLog, Run
+
+KEY = "ab" * 32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "runs"
+
+
+def start(folder: Path, name: str = "corgi", key: str = KEY) -> Run:
+    return runs.start_run(
+        folder,
+        "subject",
+        name,
+        key,
+        command=["dv", "subject", "learn", "\udcff.jpg"],
+        inputs=[Input(name="one.jpg", digest="0f" * 32)],
+        settings={"device": "auto", "note": None},
+        recipe={"steps": 3, "end_s": None},
+    )
+
+
+def leave(run: Run, **changes: object) -> None:
+    """Make the owner a process that is gone."""
+    gone = msgspec.structs.replace(this_process(), started="long ago", **changes)
+    (path,) = (run.folder / "owners").iterdir()
+    path.chmod(0o644)
+    path.write_bytes(msgspec.json.encode(gone))
+
+
+def test_a_run_is_found_as_it_was_begun(folder: Path) -> None:
+    run = start(folder)
+    (found,) = runs.list_runs(folder)
+    assert found == run
+    assert found.id == "corgi-abababab-1"
+    assert found.recipe() == {"steps": 3}
+    assert found.facts.settings == {"device": "auto"}
+    assert [event["event"] for event in found.events()] == ["start"]
+    assert runs.state_of(found) == "running"
+
+
+def test_runs_are_found_by_the_beginning_of_their_id(folder: Path) -> None:
+    run = start(folder)
+    start(folder, name="rex")
+    assert runs.find_run(folder, "cor") == run == runs.find_run(folder, run.id)
+    with pytest.raises(NotFoundError, match="there is no run 'corgy'"):
+        runs.find_run(folder, "corgy")
+    start(folder)
+    with pytest.raises(InvalidError, match="begins several runs"):
+        runs.find_run(folder, "corgi")
+
+
+def test_what_is_no_run_is_passed_over(folder: Path) -> None:
+    assert runs.list_runs(folder) == []
+    (folder / "empty").mkdir(parents=True)
+    (folder / "torn").mkdir()
+    (folder / "torn" / "run.toml").write_text("id = ")
+    (folder / "other").mkdir()
+    (folder / "other" / "run.toml").write_text("id = 3")
+    assert runs.list_runs(folder) == []
+
+
+def test_a_running_run_can_neither_be_taken_nor_removed(folder: Path) -> None:
+    run = start(folder)
+    for action in (runs.claim, runs.remove_run):
+        with pytest.raises(ConflictError, match="is running now"):
+            action(run)
+
+
+def test_a_run_whose_owner_died_can_be_taken(folder: Path) -> None:
+    run = start(folder)
+    leave(run)
+    assert runs.state_of(run) == "stopped"
+    runs.claim(run)
+    assert runs.state_of(run) == "running"
+
+
+@pytest.mark.parametrize("changes", [{"boot": "another"}, {"pid": 2**22 + 7}])
+def test_a_process_id_alone_is_no_sign_of_life(folder: Path, changes: dict) -> None:
+    run = start(folder)
+    leave(run, **changes)
+    assert runs.state_of(run) == "stopped"
+
+
+def test_a_run_of_another_machine_is_its_own_while_it_writes(folder: Path) -> None:
+    run = start(folder)
+    leave(run, host="another")
+    assert runs.state_of(run) == "running"
+    os.utime(run.folder / "events.ndjson", (0, 0))
+    assert runs.state_of(run) == "stopped"
+
+
+def test_of_two_that_take_a_run_one_gets_it(folder: Path, monkeypatch) -> None:
+    run = start(folder)
+    leave(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "state_of", lambda _run: "stopped")  # as the other saw it, before
+        runs._write_owner(run.folder, 2)
+        patch.setattr(runs, "_latest_owner", lambda _folder: 1)
+        with pytest.raises(ConflictError):
+            runs.claim(run)
+
+
+def test_of_two_that_begin_the_same_one_gets_it(folder: Path, monkeypatch) -> None:
+    start(folder)
+    monkeypatch.setattr(runs, "_numbers", lambda *_: iter(()))
+    with pytest.raises(ConflictError, match="corgi-abababab-1 is running now"):
+        start(folder)
+    assert [path.name for path in folder.iterdir()] == ["corgi-abababab-1"]
+
+
+def test_without_hard_links_a_run_is_taken_all_the_same(folder: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert runs.state_of(start(folder)) == "running"
+
+
+def test_an_end_counts_for_the_owner_who_came_to_it(folder: Path) -> None:
+    run = start(folder)
+    runs.end_run(run, "failed", text="no memory")
+    assert runs.state_of(run) == "failed"
+    runs.claim(run)
+    assert runs.state_of(run) == "running"
+    runs.end_run(run, "finished", ref="corgi:v1")
+    assert runs.state_of(run) == "finished"
+    runs.remove_run(run)
+    assert not any(folder.iterdir())
+
+
+def test_an_end_in_words_of_another_version_reads_as_stopped(folder: Path) -> None:
+    run = start(folder)
+    EventLog(run.folder).write("end", owner=1, state="dancing")
+    assert runs.state_of(run) == "stopped"
+
+
+def test_a_damaged_owner_is_nobody(folder: Path) -> None:
+    run = start(folder)
+    path = run.folder / "owners" / "1"
+    path.chmod(0o644)
+    path.write_bytes(b"{")
+    assert runs.state_of(run) == "stopped"
+
+
+def test_torn_and_foreign_lines_are_passed_over(folder: Path) -> None:
+    run = start(folder)
+    with (run.folder / "events.ndjson").open("ab") as file:
+        file.write(b'[1]\n{"event": "st')
+    EventLog(run.folder).write("note", text="after")
+    assert [event["event"] for event in run.events()] == ["start", "note"]
+
+
+def test_steps_wait_for_the_disk_and_are_not_lost(folder: Path, monkeypatch) -> None:
+    run = start(folder)
+    log = EventLog(run.folder)
+    log.write("step", stage="look", step=1, loss=0.5, seconds=0.1)
+    assert len(run.events()) == 1
+    real = Path.open
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(Path, "open", full)
+    log.write("save", stage="look", step=1)
+    monkeypatch.setattr(Path, "open", real)
+    log.flush()
+    assert [event["event"] for event in run.events()] == ["start", "step", "save"]
+
+
+def test_saves_are_seen(folder: Path) -> None:
+    run = start(folder)
+    assert not run.has_saves()
+    (run.folder / "checkpoints" / "look").mkdir()
+    (run.folder / "checkpoints" / "look" / "1.safetensors").touch()
+    assert run.has_saves()
+
+
+def test_a_full_disk_begins_no_run(folder: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(disk, "write_new", full)
+    with pytest.raises(StorageError):
+        start(folder)
+    assert runs.list_runs(folder) == []
+
+
+def test_a_folder_that_cannot_be_renamed_says_so(folder: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(30, "read-only")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StorageError, match="read-only"):
+        start(folder)
+
+
+def test_a_recipe_that_is_damaged_says_so(folder: Path) -> None:
+    from registry import IntegrityError
+
+    run = start(folder)
+    path = run.folder / "recipe.toml"
+    path.chmod(0o644)
+    path.write_text("steps =")
+    with pytest.raises(IntegrityError, match=r"recipe\.toml cannot be understood"):
+        run.recipe()
