@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, trained on sprites of every kind over clutter."""
+"""Stage 1: the autoencoder, trained on drawn figures and on sprites of every kind."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from engine.mini.figures import TRAINED_STYLES, draw_figure
 from engine.mini.loop import train_stage
-from engine.mini.sprites import open_sprite, read_held_out
+from engine.mini.split import list_trained, read_held_out
+from engine.mini.sprites import open_sprite
 from engine.mini.world import Pose, Scene, paint
 
 if TYPE_CHECKING:
@@ -40,16 +42,16 @@ def build_autoencoder(preset: Preset) -> AutoencoderKL:
 
 
 def open_pool(stills: Path, *, count: int = POOL_SPRITES) -> list[Image.Image]:
-    """`count` sprites of one code point each, none of them held out, at most 128 px."""
-    held_out = read_held_out()
-    hidden = {*held_out.development.values(), *held_out.test.values()}
+    """`count` sprites of one code point each and as many figures, none held out, at most 128 px."""
+    hidden = set(read_held_out().sprites)
     names = sorted({p.stem.removesuffix("-fe0f") for p in stills.glob("*.webp")} - hidden)
     single = [name for name in names if "-" not in name]
     chosen = np.random.default_rng(0).permutation(single)[:count]
     pool = [open_sprite(stills, str(name)) for name in chosen]
     for sprite in pool:
         sprite.thumbnail((128, 128))
-    return pool
+    figures = np.random.default_rng(1).choice(list_trained(), len(pool))
+    return pool + [draw_figure(str(n), TRAINED_STYLES[i % 2]) for i, n in enumerate(figures)]
 
 
 def paint_pictures(pool: list[Image.Image], *, count: int, side_px: int, seed: int) -> Pictures:

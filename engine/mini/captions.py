@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from engine.mini.sprites import ANIMALS, TRAINED
+from engine.mini.figures import ANIMALS, COLOURS, MARKS, TRAINED_THINGS, read_figure
 from engine.mini.world import BACKGROUNDS, Scene
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 24
 START, END = "<|startoftext|>", "<|endoftext|>"
-PLURAL = {"grapes", "broccoli"}
 
 MOTION_WORDS: dict[str, tuple[str, ...]] = {
     "moving left": ("moving left", "going left", "sliding to the left"),
@@ -34,24 +33,28 @@ MOTION_WORDS: dict[str, tuple[str, ...]] = {
     "growing": ("growing", "getting bigger", "coming closer"),
     "shrinking": ("shrinking", "getting smaller", "going away"),
     "standing still": ("standing still", "not moving", ""),
+    "rolling left": ("rolling left", "rolling to the left", "turning and going left"),
+    "rolling right": ("rolling right", "rolling to the right", "turning and going right"),
+    "rocking": ("rocking", "rocking to and fro", "tilting"),
+    "wandering": ("wandering", "moving about", "on the move"),
+    "turned": ("turned", "lying askew"),
 }
 PLACE_WORDS = ("on a {} background", "on {}", "in front of a {} wall")
+LESS_SAID = 0.2
+"""Share of captions that leave out a subject's colour or marks, or say only animal or object."""
 
 
 def name_subject(subject: str) -> str:
-    """The noun phrase of a subject: "a panda", "an apple", "grapes"."""
-    if subject in PLURAL:
-        return subject
+    """The noun phrase of a subject: "a red cat", "an orange box"."""
     return f"an {subject}" if subject[0] in "aeiou" else f"a {subject}"
 
 
 def draw_caption(rng: np.random.Generator, scene: Scene) -> str:
     """One of the many captions that are true of a scene."""
-    general = "animal" if scene.subject in ANIMALS else "object"
-    who = name_subject(general if rng.random() < 0.03 else scene.subject)
+    who = name_subject(_draw_words(rng, scene.subject))
     words = MOTION_WORDS.get(scene.motion, (scene.motion,))
     does = str(rng.choice(words, p=_first_half(len(words))))
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         return f"{who} {does}".strip()
     where = str(rng.choice(PLACE_WORDS, p=_first_half(3))).format(scene.background)
     order = rng.random()
@@ -66,6 +69,15 @@ def draw_caption(rng: np.random.Generator, scene: Scene) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _draw_words(rng: np.random.Generator, subject: str) -> str:
+    """A subject's full name, or less of it."""
+    if rng.random() >= LESS_SAID:
+        return subject
+    figure = read_figure(subject)
+    general = "animal" if figure.thing in ANIMALS else "object"
+    return str(rng.choice([figure.thing, f"{figure.colour} {figure.thing}", general]))
+
+
 def _first_half(count: int) -> list[float]:
     """Chances that give the first wording half of all cases and share the rest out."""
     return [1.0] if count == 1 else [0.5] + [0.5 / (count - 1)] * (count - 1)
@@ -73,8 +85,8 @@ def _first_half(count: int) -> list[float]:
 
 def list_sentences() -> Iterator[str]:
     """Every word of the captions in some sentence: what the tokenizer learns its merges from."""
-    for subject in (*TRAINED, "animal", "object"):
-        yield f"{name_subject(subject)} {subject}"
+    for word in (*TRAINED_THINGS, *COLOURS, *MARKS, "animal", "object"):
+        yield name_subject(word)
     for words in MOTION_WORDS.values():
         yield from (f"a thing {phrase}" for phrase in words)
     for place in PLACE_WORDS:

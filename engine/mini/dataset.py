@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from engine.mini.sprites import TRAINED, open_sprites
-from engine.mini.world import MOTIONS, Scene, draw_clip, draw_still, paint
+from engine.mini.split import list_trained
+from engine.mini.world import MOTIONS, Scene, draw_clip, draw_still, paint_scene
 
 if TYPE_CHECKING:
     from engine.mini.presets import Preset
-
-WORKING_PX = 128
-"""Sprites are shrunk to this before painting; no trained frame shows them larger."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Dataset:
     clips: npt.NDArray[np.uint8]
 
 
-def make_dataset(preset: Preset, stills_folder: Path, folder: Path, *, seed: int) -> Dataset:
+def make_dataset(preset: Preset, folder: Path, *, seed: int) -> Dataset:
     """Draw every scene from the seed and paint it, or read the pictures painted before."""
     still_scenes = _draw_stills(preset.stills, seed)
     clip_scenes = _draw_clips(preset.clips, preset.frames, seed)
@@ -37,29 +34,23 @@ def make_dataset(preset: Preset, stills_folder: Path, folder: Path, *, seed: int
     if path.is_file():
         with np.load(path) as kept:
             return Dataset(still_scenes, clip_scenes, kept["stills"], kept["clips"])
-    sprites = open_sprites(stills_folder, TRAINED)
-    for sprite in sprites.values():
-        sprite.thumbnail((WORKING_PX, WORKING_PX))
-    stills = [paint(s, sprites[s.subject], side_px=preset.side_px)[0] for s in still_scenes]
-    clips = [paint(s, sprites[s.subject], side_px=preset.side_px) for s in clip_scenes]
+    stills = [paint_scene(s, side_px=preset.side_px)[0] for s in still_scenes]
+    clips = [paint_scene(s, side_px=preset.side_px) for s in clip_scenes]
     dataset = Dataset(still_scenes, clip_scenes, np.stack(stills), np.stack(clips))
     np.savez(path, stills=dataset.stills, clips=dataset.clips)
     return dataset
 
 
 def _draw_stills(count: int, seed: int) -> tuple[Scene, ...]:
-    rng, names = np.random.default_rng([seed, 3]), list(TRAINED)
-    return tuple(draw_still(rng, subject=names[i % len(names)]) for i in range(count))
+    rng, names = np.random.default_rng([seed, 3]), list_trained()
+    return tuple(draw_still(rng, subject=str(rng.choice(names))) for _ in range(count))
 
 
 def _draw_clips(count: int, frames: int, seed: int) -> tuple[Scene, ...]:
-    rng, names, motions = np.random.default_rng([seed, 4]), list(TRAINED), list(MOTIONS)
+    rng, names, motions = np.random.default_rng([seed, 4]), list_trained(), list(MOTIONS)
     return tuple(
         draw_clip(
-            rng,
-            subject=names[i % len(names)],
-            motion=motions[i // len(names) % len(motions)],
-            frames=frames,
+            rng, subject=str(rng.choice(names)), motion=motions[i % len(motions)], frames=frames
         )
         for i in range(count)
     )

@@ -62,18 +62,14 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def build_denoiser(preset: Preset) -> UNet3DConditionModel:
-    """An untrained denoiser whose layers of time start as identities.
-
-    Text is read at the coarser scales only: attention at the finest costs as much as all the rest.
-    """
+    """An untrained denoiser whose layers of time start as identities; text is read at every scale."""
     widths = preset.denoiser_widths
-    coarser = len(widths) - 1
     network = UNet3DConditionModel(
         sample_size=preset.side_px // 2 ** (len(preset.autoencoder_widths) - 1),
         in_channels=preset.latent_channels,
         out_channels=preset.latent_channels,
-        down_block_types=("DownBlock3D",) + ("CrossAttnDownBlock3D",) * coarser,
-        up_block_types=("CrossAttnUpBlock3D",) * coarser + ("UpBlock3D",),
+        down_block_types=("CrossAttnDownBlock3D",) * len(widths),
+        up_block_types=("CrossAttnUpBlock3D",) * len(widths),
         block_out_channels=widths,
         layers_per_block=1,
         cross_attention_dim=preset.text_width,

@@ -1,6 +1,6 @@
-"""The small photos and the clip that ship with the command line, painted from held-out sprites.
+"""The small photos and the clip that ship with the command line, painted from held-out figures.
 
-`python -m engine.mini.samples --sprites DIR --out dreamvideo_cli/samples` makes them again.
+`python -m engine.mini.samples --out dreamvideo_cli/samples` makes them again.
 """
 
 from __future__ import annotations
@@ -13,39 +13,38 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from engine.mini.sprites import open_sprite, read_held_out
-from engine.mini.world import BACKGROUNDS, HELD_OUT_MOTIONS, Pixels, Pose, Scene, Start, paint
+from engine.mini.world import BACKGROUNDS, HELD_OUT_MOTIONS, Pixels, Pose, Scene, Start, paint_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SIDE_PX = 256
 FPS = 16
-SUBJECT, ACTOR, MOTION = "fox", "owl", "zigzagging"
+SUBJECT, ACTOR, MOTION = "orange fox", "blue spotted drop", "zigzagging"
 PHOTOS = (
-    ("green", Pose(0.50, 0.50, 0.62)),
-    ("blue", Pose(0.40, 0.56, 0.50, -9)),
-    ("white", Pose(0.57, 0.44, 0.56, 7)),
-    ("pink", Pose(0.54, 0.58, 0.46)),
-    ("yellow", Pose(0.46, 0.48, 0.68, -5)),
+    ("grass", Pose(0.50, 0.50, 0.62)),
+    ("sky", Pose(0.42, 0.54, 0.50, -7)),
+    ("snow", Pose(0.56, 0.46, 0.56, 6)),
+    ("night", Pose(0.54, 0.56, 0.48)),
+    ("sea", Pose(0.47, 0.48, 0.68, -4)),
 )
 
 
-def paint_photos(sprite: Image.Image) -> list[Pixels]:
+def paint_photos() -> list[Pixels]:
     """The photos of one subject: five places, sizes, turns and backgrounds; (256, 256, 3) each."""
     scenes = [Scene(SUBJECT, name, "", BACKGROUNDS[name], (pose,)) for name, pose in PHOTOS]
-    return [paint(scene, sprite, side_px=SIDE_PX)[0] for scene in scenes]
+    return [paint_scene(scene, side_px=SIDE_PX)[0] for scene in scenes]
 
 
-def paint_motion(sprite: Image.Image) -> Pixels:
+def paint_motion() -> Pixels:
     """Two seconds: the whole motion within the first, its way back within the second.
 
     A base of 8 frames at 8 a second sees the last place at 7/8 s, so that is where it ends.
     """
-    place, start = HELD_OUT_MOTIONS[MOTION], Start(offset=0.0, size=0.46)
+    place, start = HELD_OUT_MOTIONS[MOTION], Start(offset=0.0, size=0.5)
     forth = [min(1.0, frame / FPS * 8 / 7) for frame in range(FPS)]
     poses = tuple(place(u, start) for u in [*forth, *reversed(forth)])
-    return paint(Scene(ACTOR, "blue", MOTION, BACKGROUNDS["blue"], poses), sprite, side_px=SIDE_PX)
+    return paint_scene(Scene(ACTOR, "sand", MOTION, BACKGROUNDS["sand"], poses), side_px=SIDE_PX)
 
 
 def write_clip(frames: Pixels, path: Path) -> None:
@@ -62,17 +61,12 @@ def write_clip(frames: Pixels, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Paint the samples into a folder."""
     parser = argparse.ArgumentParser(prog="python -m engine.mini.samples", description=__doc__)
-    parser.add_argument("--sprites", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    held_out = read_held_out().development
     (options.out / "subject").mkdir(parents=True, exist_ok=True)
-    photos = paint_photos(open_sprite(options.sprites, held_out[SUBJECT]))
-    for number, photo in enumerate(photos, start=1):
+    for number, photo in enumerate(paint_photos(), start=1):
         Image.fromarray(photo).save(options.out / "subject" / f"{number}.png", optimize=True)
-    write_clip(
-        paint_motion(open_sprite(options.sprites, held_out[ACTOR])), options.out / "motion.mp4"
-    )
+    write_clip(paint_motion(), options.out / "motion.mp4")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the finished base can do, in numbers: `python -m engine.mini.score --weights DIR --sprites DIR`.
 
 Each figure stands beside the one that the world's own clips reach, which is its ceiling. Sizes and
-places are fractions of the frame.
+places are fractions of the frame, turns are in rounds.
 """
 
 from __future__ import annotations
@@ -24,9 +24,19 @@ from engine.mini.autoencoder import measure_decibels, to_tensor
 from engine.mini.captions import name_subject, tokenize
 from engine.mini.denoiser import Parts, sample
 from engine.mini.sheets import write_rows
-from engine.mini.sprites import TRAINED, fetch_sprites, open_sprites, read_held_out
+from engine.mini.split import list_trained, read_held_out
+from engine.mini.sprites import fetch_sprites, open_sprite
 from engine.mini.towers import normalise
-from engine.mini.world import BACKGROUNDS, MOTIONS, draw_clip, draw_still, paint
+from engine.mini.world import (
+    MOTIONS,
+    Pose,
+    Scene,
+    draw_background,
+    draw_clip,
+    draw_still,
+    paint,
+    paint_scene,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +46,10 @@ if TYPE_CHECKING:
 Tracks = npt.NDArray[np.float64]
 VISIBLE = 0.25
 """A pixel belongs to the moving thing when it differs this much from the frame's border."""
+ANGLES = range(-75, 76, 15)
+"""Turns from frame to frame that are told apart, in degrees."""
+PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")
+"""Motions with a path of their own."""
 
 
 @dataclass(frozen=True)
@@ -53,44 +67,77 @@ class Trial:
 
 
 def draw_trials(count: int, *, seed: int) -> list[Trial]:
-    """Trained subjects and motions, each as often as any other, in pairs drawn at random."""
+    """Trained subjects drawn at random, each motion that has a path as often as any other."""
     rng = np.random.default_rng([seed, 8])
-    subjects, motions = rng.permutation(list(TRAINED)), list(MOTIONS)
+    subjects = [str(name) for name in rng.choice(list_trained(), count, replace=False)]
     return [
-        Trial(
-            str(subjects[i % len(subjects)]),
-            motions[i % len(motions)],
-            str(rng.choice(list(BACKGROUNDS))),
-        )
-        for i in range(count)
+        Trial(subject, PATHS[i % len(PATHS)], draw_background(rng, subject))
+        for i, subject in enumerate(subjects)
     ]
 
 
-def paint_trials(trials: list[Trial], sprites: dict[str, Image.Image], *, seed: int) -> Tensor:
+def paint_trials(trials: list[Trial], *, frames: int, side_px: int, seed: int) -> Tensor:
     """The world's own clips of the trials: (b, f, 3, h, w) in [-1, 1]."""
     rng = np.random.default_rng([seed, 9])
     scenes = [
-        draw_clip(rng, subject=t.subject, motion=t.motion, frames=8, background=t.background)
+        draw_clip(rng, subject=t.subject, motion=t.motion, frames=frames, background=t.background)
         for t in trials
     ]
-    return to_tensor(np.stack([paint(s, sprites[s.subject], side_px=32) for s in scenes]))
+    return to_tensor(np.stack([paint_scene(s, side_px=side_px) for s in scenes]))
 
 
 def track(videos: Tensor) -> Tracks:
-    """Path of the moving thing: (b, f, 3) of x, y and the root of its area.
+    """Path of the moving thing: (b, f, 4) of x, y, the root of its area, and its turn.
 
     What differs from the median colour of the border counts; where nothing does, the frame's
-    centre and no area are given.
+    centre and no area are given. The turn is the sum of the turns since the first frame.
     """
-    border = torch.cat([videos[..., 0, :], videos[..., -1, :], videos[..., 0], videos[..., -1]], -1)
-    colour = border.median(-1).values[..., None, None]
-    mask = ((videos - colour).abs().mean(2) > VISIBLE).double()
+    mask = find_figure(videos).double()
     area = mask.mean((-2, -1))
     places = torch.linspace(0, 1, videos.shape[-1], dtype=torch.float64)
     weight = mask.sum((-2, -1)).clamp_min(1)
     x = (mask.sum(-2) * places).sum(-1) / weight + 0.5 * (area == 0)
     y = (mask.sum(-1) * places).sum(-1) / weight + 0.5 * (area == 0)
-    return torch.stack([x, y, area.sqrt()], -1).numpy()
+    path = torch.stack([x, y, area.sqrt()], -1)
+    return torch.cat([path, measure_turns(videos * mask[:, :, None].float(), path)], -1).numpy()
+
+
+def find_figure(videos: Tensor) -> Tensor:
+    """Which pixels belong to the moving thing: (b, f, h, w)."""
+    border = torch.cat([videos[..., 0, :], videos[..., -1, :], videos[..., 0], videos[..., -1]], -1)
+    colour = border.median(-1).values[..., None, None]
+    differs: Tensor = (videos - colour).abs().mean(2) > VISIBLE
+    return differs
+
+
+def measure_turns(figures: Tensor, path: Tensor) -> Tensor:
+    """Clockwise turn since the first frame, (b, f, 1): the angles at which neighbours match best.
+
+    `figures` (b, f, 3, h, w) are zero outside the figure, `path` (b, f, 3) says where it lies.
+    """
+    upright = _cut_out(figures, path, 0)
+    errors = torch.stack(
+        [
+            (_cut_out(figures, path, angle)[:, 1:] - upright[:, :-1]).square().mean((2, 3, 4))
+            + 1e-3 * abs(angle) / 15
+            for angle in ANGLES
+        ]
+    )
+    best = torch.tensor(list(ANGLES), dtype=torch.float64)[errors.argmin(0)] / 360
+    return torch.cat([torch.zeros_like(best[:, :1]), best.cumsum(1)], 1)[..., None]
+
+
+def _cut_out(figures: Tensor, path: Tensor, degrees: float) -> Tensor:
+    """Each figure turned back by so much and brought to one size: (b, f, 3, 16, 16)."""
+    radians = torch.tensor(np.radians(degrees))
+    turn = torch.stack([radians.cos(), -radians.sin(), radians.sin(), radians.cos()]).view(2, 2)
+    flat = path.flatten(0, 1)
+    shift = (2 * flat[:, :2] - 1)[..., None]
+    scale = flat[:, 2].clamp_min(0.05)[:, None, None] * 1.5
+    theta = torch.cat([turn * scale, shift], -1).float()
+    grid = functional.affine_grid(theta, [len(flat), 3, 16, 16], align_corners=False)
+    cut = functional.grid_sample(figures.flatten(0, 1), grid, align_corners=False)
+    return cut.unflatten(0, figures.shape[:2])
 
 
 def classify_motion(tracks: Tracks, models: dict[str, Tracks]) -> list[str]:
@@ -102,23 +149,19 @@ def classify_motion(tracks: Tracks, models: dict[str, Tracks]) -> list[str]:
 
 
 def _centre(tracks: Tracks) -> Tracks:
-    centred: Tracks = tracks - tracks.mean(1, keepdims=True)
+    centred: Tracks = (tracks - tracks.mean(1, keepdims=True)) * (1.0, 1.0, 1.0, 0.5)
     return centred
 
 
-def model_motions(sprites: dict[str, Image.Image], *, seed: int) -> dict[str, Tracks]:
-    """Tracked paths of thirty painted clips of each trained motion."""
-    rng = np.random.default_rng([seed, 10])
-    return {
-        motion: track(
-            paint_trials(
-                [Trial(str(rng.choice(list(TRAINED))), motion, "white") for _ in range(30)],
-                sprites,
-                seed=seed + 1,
-            )
-        )
-        for motion in MOTIONS
-    }
+def model_motions(*, frames: int, side_px: int, seed: int) -> dict[str, Tracks]:
+    """Tracked paths of thirty painted clips of each motion that has a path."""
+    rng, names = np.random.default_rng([seed, 10]), list_trained()
+    subjects = [str(name) for name in rng.choice(names, 30)]
+    models = {}
+    for motion in PATHS:
+        trials = [Trial(s, motion, draw_background(rng, s)) for s in subjects]
+        models[motion] = track(paint_trials(trials, frames=frames, side_px=side_px, seed=seed + 1))
+    return models
 
 
 @torch.no_grad()
@@ -126,7 +169,7 @@ def find_subjects(
     videos: Tensor, trials: list[Trial], parts: Parts, image: CLIPVisionModelWithProjection
 ) -> float:
     """Share of videos whose true subject is nearest among twenty by the towers' cosine."""
-    names = list(TRAINED)
+    names = list(list_trained())
     ids = tokenize(parts.tokenizer, [name_subject(name) for name in names])
     words = functional.normalize(parts.text(ids).pooler_output, dim=-1)
     frames = image(normalise(videos.flatten(0, 1))).image_embeds
@@ -165,7 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.mini.score", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--sprites", type=Path, help="folder of the unpacked sprites")
-    parser.add_argument("--count", type=int, default=45)
+    parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--sheet", type=Path, help="write the videos as a PNG")
@@ -176,25 +220,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trials = draw_trials(options.count, seed=0)
     prompts = [trial.prompt for trial in trials]
     made = sample(
-        denoiser, parts, prompts, frames=8, steps=options.steps, guidance=options.guidance
+        denoiser,
+        parts,
+        prompts,
+        frames=options.frames,
+        steps=options.steps,
+        guidance=options.guidance,
     )
     lines = score_autoencoder(parts, stills, options.photos)
-    lines += score_videos(made, trials, open_sprites(stills, TRAINED), parts, image)
+    lines += score_videos(made, trials, parts, image)
     sys.stdout.write("\n".join(lines) + "\n")
     if options.sheet:
         write_rows(made, options.sheet)
 
 
 def score_videos(
-    made: Tensor,
-    trials: list[Trial],
-    sprites: dict[str, Image.Image],
-    parts: Parts,
-    image: CLIPVisionModelWithProjection,
+    made: Tensor, trials: list[Trial], parts: Parts, image: CLIPVisionModelWithProjection
 ) -> list[str]:
     """One line for the world's own clips and one for what the base made of the same trials."""
-    models, lines = model_motions(sprites, seed=0), []
-    for name, videos in (("truth", paint_trials(trials, sprites, seed=0)), ("made", made)):
+    frames, side_px = made.shape[1], made.shape[-1]
+    truth = paint_trials(trials, frames=frames, side_px=side_px, seed=0)
+    models, lines = model_motions(frames=frames, side_px=side_px, seed=0), []
+    for name, videos in (("truth", truth), ("made", made)):
         found = classify_motion(track(videos), models)
         motion = np.mean([f == t.motion for f, t in zip(found, trials, strict=True)])
         subject = find_subjects(videos, trials, parts, image)
@@ -206,27 +253,43 @@ def score_videos(
 
 
 def score_autoencoder(parts: Parts, stills: Path, photos: list[Path]) -> list[str]:
-    """How well unseen sprites, and photos where there are some, come back."""
-    sprites = open_sprites(stills, read_held_out().development)
-    rng = np.random.default_rng(12)
-    pictures = [
-        paint(draw_still(rng, subject=name), sprites[name], side_px=32)[0] for name in sprites
+    """How well unseen figures and sprites, and photos where there are some, come back."""
+    held_out, rng = read_held_out(), np.random.default_rng(12)
+    side_px = int(parts.autoencoder.config.sample_size)
+    figures = [
+        paint_scene(draw_still(rng, subject=name), side_px=side_px)[0]
+        for name in held_out.development
     ]
-    tested = {"unseen sprites": to_tensor(np.stack(pictures))}
+    sprites = [_paint_sprite(rng, stills, code, side_px) for code in held_out.sprites]
+    tested = {
+        "unseen figures": to_tensor(np.stack(figures)),
+        "unseen sprites": to_tensor(np.stack(sprites)),
+    }
     if photos:
-        tested["photos"] = open_photos(photos)
+        tested["photos"] = open_photos(photos, side_px=side_px)
     return [
         f"autoencoder, {name:15} {measure_decibels(parts.autoencoder, x):5.1f} dB"
         for name, x in tested.items()
     ]
 
 
-def open_photos(paths: list[Path]) -> Tensor:
-    """The middle square of each photo, (b, 3, 32, 32) in [-1, 1]."""
-    squares = []
+def _paint_sprite(
+    rng: np.random.Generator, stills: Path, code_point: str, side_px: int
+) -> npt.NDArray[np.uint8]:
+    still = draw_still(rng, subject="red box")
+    scene = Scene("", "", "", still.colour, (Pose(0.5, 0.5, still.poses[0].size),))
+    picture: npt.NDArray[np.uint8] = paint(scene, open_sprite(stills, code_point), side_px=side_px)[
+        0
+    ]
+    return picture
+
+
+def open_photos(paths: list[Path], *, side_px: int) -> Tensor:
+    """The middle square of each photo, (b, 3, h, w) in [-1, 1]."""
+    squares, size = [], (side_px, side_px)
     for path in paths:
         upright = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-        squares.append(np.asarray(ImageOps.fit(upright, (32, 32), Image.Resampling.LANCZOS)))
+        squares.append(np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS)))
     return to_tensor(np.stack(squares))
 
 

@@ -18,8 +18,8 @@ from transformers import (
 
 from engine.mini.autoencoder import to_tensor
 from engine.mini.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
+from engine.mini.figures import COLOURS, MARKS, TRAINED_THINGS, read_figure
 from engine.mini.loop import train_stage
-from engine.mini.sprites import TRAINED
 from engine.mini.world import BACKGROUNDS, MOTIONS, Scene
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from engine.mini.presets import Preset
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
-FACTORS = (list(TRAINED), list(MOTIONS), list(BACKGROUNDS))
+FACTORS = (list(TRAINED_THINGS), list(COLOURS), list(MARKS), list(MOTIONS), list(BACKGROUNDS))
 
 
 class Towers(nn.Module):
@@ -123,15 +123,19 @@ def agreement_loss(towers: Towers, pictures: Tensor, ids: Tensor, scenes: list[S
     logits = image @ functional.normalize(pooled, dim=-1).mT * towers.temperature.exp()
     own = torch.arange(len(logits), device=logits.device)
     loss = functional.cross_entropy(logits, own) + functional.cross_entropy(logits.mT, own)
-    for probe, names, key in zip(
-        towers.probes, FACTORS, ("subject", "motion", "background"), strict=True
-    ):
-        truth = torch.tensor(
-            [names.index(v) if (v := getattr(s, key)) in names else -100 for s in scenes],
-            device=logits.device,
+    facts = zip(*(list_facts(scene) for scene in scenes), strict=True)
+    for probe, names, said in zip(towers.probes, FACTORS, facts, strict=True):
+        truth = [names.index(word) if word in names else -100 for word in said]
+        loss = loss + 0.25 * functional.cross_entropy(
+            probe(pooled), torch.tensor(truth, device=logits.device)
         )
-        loss = loss + 0.25 * functional.cross_entropy(probe(pooled), truth)
     return loss
+
+
+def list_facts(scene: Scene) -> tuple[str, ...]:
+    """What is true of a scene, one word for each of `FACTORS`."""
+    figure = read_figure(scene.subject)
+    return figure.thing, figure.colour, figure.marks, scene.motion, scene.background
 
 
 @torch.no_grad()

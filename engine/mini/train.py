@@ -71,7 +71,7 @@ def train(
     autoencoder = obtain_autoencoder(preset, sprites, folder, seed=seed, device=device)
     if "towers" not in stages:
         return
-    dataset = make_dataset(preset, sprites, folder, seed=seed)
+    dataset = make_dataset(preset, folder, seed=seed)
     towers = train_towers(preset, dataset, folder, seed=seed, device=device)
     if "stills" not in stages:
         return

@@ -1,4 +1,4 @@
-"""The world `mini` learns: one sprite, one plain background, one motion, all of it known.
+"""The world `mini` learns: one figure, one plain background, one motion, all of it known.
 
 Places and sizes are fractions of the frame (0 is left and top), turns are in degrees, time runs
 from 0 at the first frame to 1 at the last.
@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from engine.mini.figures import COLOURS, TRAINED_STYLES, draw_figure, read_figure
+
 Pixels = npt.NDArray[np.uint8]
 
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
-    "green": (88, 168, 84),
-    "blue": (70, 120, 205),
-    "yellow": (240, 214, 96),
-    "pink": (244, 164, 190),
-    "purple": (128, 84, 168),
-    "orange": (238, 142, 60),
-    "white": (238, 238, 234),
-    "black": (34, 34, 40),
+    "snow": (236, 240, 244),
+    "night": (26, 28, 52),
+    "sky": (168, 212, 246),
+    "grass": (152, 208, 124),
+    "sand": (236, 216, 164),
+    "dusk": (198, 158, 204),
+    "stone": (152, 154, 160),
+    "sea": (46, 132, 150),
 }
+CONTRAST = 110.0
+"""A figure stands before backgrounds whose colour is at least this far from its own (RGB, Euclid)."""
 SUPERSAMPLE = 4
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a sprite is in one frame: its centre, its longest side, its turn."""
+    """Where a figure is in one frame: its centre, its longest side, its turn."""
 
     x: float
     y: float
@@ -48,19 +52,21 @@ class Scene:
     motion: str
     colour: tuple[int, int, int]
     poses: tuple[Pose, ...]
+    style: str = "flat"
 
 
 @dataclass(frozen=True)
 class Start:
-    """The random part of a motion: its free place across the path, and the sprite's size."""
+    """The random part of a motion: its free place across the path, the size, and a wanderer's path."""
 
     offset: float
     size: float
+    waves: tuple[tuple[float, float, float], ...] = field(default=())
 
 
 def _travel(dx: float, dy: float) -> Callable[[float, Start], Pose]:
     def pose(u: float, start: Start) -> Pose:
-        along = 0.27 * (2 * u - 1)
+        along = 0.24 * (2 * u - 1)
         across = start.offset * (dx == 0 or dy == 0)
         return Pose(
             0.5 + dx * along + across * (dx == 0), 0.5 + dy * along + across * (dy == 0), start.size
@@ -69,17 +75,24 @@ def _travel(dx: float, dy: float) -> Callable[[float, Start], Pose]:
     return pose
 
 
+def _roll(dx: float) -> Callable[[float, Start], Pose]:
+    def pose(u: float, start: Start) -> Pose:
+        return Pose(0.5 + dx * 0.24 * (2 * u - 1), 0.5 + start.offset, start.size, dx * 300 * u)
+
+    return pose
+
+
 def _bounce(u: float, start: Start) -> Pose:
-    return Pose(0.5 + start.offset, 0.74 - 0.46 * abs(math.sin(2 * math.pi * u)), start.size)
+    return Pose(0.5 + start.offset, 0.72 - 0.44 * abs(math.sin(2 * math.pi * u)), start.size)
 
 
 def _circle(u: float, start: Start) -> Pose:
     angle = 2 * math.pi * u * 7 / 8
-    return Pose(0.5 + 0.25 * math.sin(angle), 0.5 - 0.25 * math.cos(angle), start.size)
+    return Pose(0.5 + 0.22 * math.sin(angle), 0.5 - 0.22 * math.cos(angle), start.size)
 
 
 def _grow(u: float, start: Start) -> Pose:
-    return Pose(0.5 + start.offset / 3, 0.5, 0.2 + 0.6 * u)
+    return Pose(0.5 + start.offset / 3, 0.5, 0.22 + 0.6 * u)
 
 
 def _shrink(u: float, start: Start) -> Pose:
@@ -87,33 +100,45 @@ def _shrink(u: float, start: Start) -> Pose:
 
 
 def _stand(_: float, start: Start) -> Pose:
-    return Pose(0.5 + start.offset, 0.5 + start.offset / 2, start.size * 1.2)
+    return Pose(0.5 + start.offset, 0.5 + start.offset / 2, start.size * 1.15)
+
+
+def _rock(u: float, start: Start) -> Pose:
+    return Pose(0.5 + start.offset / 2, 0.5, start.size * 1.1, 32 * math.sin(3 * math.pi * u))
+
+
+def _wander(u: float, start: Start) -> Pose:
+    x, y = (
+        0.5 + sum(a * math.sin(2 * math.pi * f * u + p) for a, f, p in start.waves[side::2])
+        for side in (0, 1)
+    )
+    return Pose(x, y, start.size)
 
 
 def _zigzag(u: float, start: Start) -> Pose:
-    return Pose(0.23 + 0.54 * u, 0.5 + 0.22 * (1 - 4 * abs(((1.5 * u) % 1) - 0.5)), start.size)
+    return Pose(0.25 + 0.5 * u, 0.5 + 0.2 * (1 - 4 * abs(((1.5 * u) % 1) - 0.5)), start.size)
 
 
 def _swing(u: float, start: Start) -> Pose:
     angle = math.cos(2 * math.pi * u)
-    return Pose(0.5 - 0.27 * angle, 0.66 - 0.3 * angle * angle, start.size, 20 * angle)
+    return Pose(0.5 - 0.25 * angle, 0.66 - 0.28 * angle * angle, start.size, 20 * angle)
 
 
 def _shake(u: float, start: Start) -> Pose:
-    return Pose(0.5 + 0.18 * math.cos(7 * math.pi * u), 0.5 + start.offset, start.size)
+    return Pose(0.5 + 0.17 * math.cos(7 * math.pi * u), 0.5 + start.offset, start.size)
 
 
 def _hop_across(u: float, start: Start) -> Pose:
-    return Pose(0.23 + 0.54 * u, 0.72 - 0.36 * abs(math.sin(2 * math.pi * u)), start.size)
+    return Pose(0.25 + 0.5 * u, 0.7 - 0.34 * abs(math.sin(2 * math.pi * u)), start.size)
 
 
 def _loop(u: float, start: Start) -> Pose:
     angle = 2 * math.pi * u
-    return Pose(0.5 + 0.27 * math.sin(angle), 0.5 + 0.24 * math.sin(2 * angle), start.size)
+    return Pose(0.5 + 0.24 * math.sin(angle), 0.5 + 0.22 * math.sin(2 * angle), start.size)
 
 
 def _spin(u: float, start: Start) -> Pose:
-    return Pose(0.5 + start.offset, 0.5, start.size * 1.2, 360 * u * 7 / 8)
+    return Pose(0.5 + start.offset, 0.5, start.size * 1.15, 360 * u * 7 / 8)
 
 
 MOTIONS: dict[str, Callable[[float, Start], Pose]] = {
@@ -126,6 +151,10 @@ MOTIONS: dict[str, Callable[[float, Start], Pose]] = {
     "growing": _grow,
     "shrinking": _shrink,
     "standing still": _stand,
+    "rolling left": _roll(-1),
+    "rolling right": _roll(1),
+    "rocking": _rock,
+    "wandering": _wander,
 }
 """The motions of training."""
 
@@ -141,6 +170,9 @@ HELD_OUT_MOTIONS: dict[str, Callable[[float, Start], Pose]] = {
 }
 """Motions that no training clip shows; `held_out.toml` divides them in two halves."""
 
+KEPT_APART = 0.07
+"""No wanderer's path comes this near, on the mean, to a held-out motion's."""
+
 
 def draw_clip(
     rng: np.random.Generator,
@@ -149,29 +181,78 @@ def draw_clip(
     motion: str,
     frames: int,
     background: str | None = None,
+    style: str | None = None,
 ) -> Scene:
     """A random clip of that subject in that motion, as a plan; nothing is painted yet."""
+    start = Start(
+        offset=rng.uniform(-0.14, 0.14),
+        size=rng.uniform(0.46, 0.56),
+        waves=_draw_waves(rng, frames) if motion == "wandering" else (),
+    )
     place = (MOTIONS | HELD_OUT_MOTIONS)[motion]
-    start = Start(offset=rng.uniform(-0.16, 0.16), size=rng.uniform(0.42, 0.5))
-    times = [f / max(frames - 1, 1) for f in range(frames)]
-    name = background or str(rng.choice(list(BACKGROUNDS)))
-    poses = tuple(place(u, start) for u in times)
-    return Scene(subject, name, motion, _shade(rng, name), poses)
+    poses = tuple(place(u, start) for u in _times(frames))
+    name = background or draw_background(rng, subject)
+    drawn = style or str(rng.choice(TRAINED_STYLES))
+    return Scene(subject, name, motion, _shade(rng, name), poses, drawn)
+
+
+def _times(frames: int) -> list[float]:
+    return [f / max(frames - 1, 1) for f in range(frames)]
+
+
+def _draw_waves(rng: np.random.Generator, frames: int) -> tuple[tuple[float, float, float], ...]:
+    """Two waves a direction (amplitude, turns, phase), drawn again while they look held out."""
+    while True:
+        waves = tuple(
+            (rng.uniform(0.06, 0.16), rng.uniform(0.2, 1.3), rng.uniform(0, 2 * math.pi))
+            for _ in range(4)
+        )
+        path = _centred(_wander, Start(0.0, 0.5, waves), frames)
+        others = (_centred(m, Start(0.0, 0.5), frames) for m in HELD_OUT_MOTIONS.values())
+        if all(np.abs(path - other).mean() > KEPT_APART for other in others):
+            return waves
+
+
+def _centred(
+    place: Callable[[float, Start], Pose], start: Start, frames: int
+) -> npt.NDArray[np.float64]:
+    path = np.array([(pose.x, pose.y) for pose in (place(u, start) for u in _times(frames))])
+    centred: npt.NDArray[np.float64] = path - path.mean(0)
+    return centred
+
+
+def draw_background(rng: np.random.Generator, subject: str) -> str:
+    """A background that the subject stands out from."""
+    own = np.array(COLOURS[read_figure(subject).colour])
+    fitting = [n for n, c in BACKGROUNDS.items() if np.linalg.norm(own - np.array(c)) >= CONTRAST]
+    return str(rng.choice(fitting))
 
 
 def draw_still(rng: np.random.Generator, *, subject: str) -> Scene:
-    """A random single frame: any place, any size of a quarter to four fifths of the frame."""
-    size = float(rng.choice([rng.uniform(0.4, 0.55), rng.uniform(0.25, 0.8)]))
+    """A random single frame: any place, any size of a quarter to four fifths, one in seven turned."""
+    size = float(rng.choice([rng.uniform(0.44, 0.6), rng.uniform(0.25, 0.85)]))
     room = max(0.5 - size / 2, 0.06)
-    pose = Pose(0.5 + rng.uniform(-room, room), 0.5 + rng.uniform(-room, room), size)
-    background = str(rng.choice(list(BACKGROUNDS)))
-    return Scene(subject, background, "", _shade(rng, background), (pose,))
+    turned = rng.random() < 1 / 7
+    pose = Pose(
+        0.5 + rng.uniform(-room, room),
+        0.5 + rng.uniform(-room, room),
+        size,
+        rng.uniform(-180, 180) if turned else 0.0,
+    )
+    background, style = draw_background(rng, subject), str(rng.choice(TRAINED_STYLES))
+    motion = "turned" if turned else ""
+    return Scene(subject, background, motion, _shade(rng, background), (pose,), style)
 
 
 def _shade(rng: np.random.Generator, background: str) -> tuple[int, int, int]:
-    colour = np.array(BACKGROUNDS[background]) + rng.integers(-10, 11) + rng.integers(-4, 5, 3)
+    colour = np.array(BACKGROUNDS[background]) + rng.integers(-8, 9) + rng.integers(-3, 4, 3)
     red, green, blue = (int(c) for c in colour.clip(0, 255))
     return red, green, blue
+
+
+def paint_scene(scene: Scene, *, side_px: int) -> Pixels:
+    """The frames of a scene with its own figure: (f, side_px, side_px, 3), 0–255."""
+    return paint(scene, draw_figure(scene.subject, scene.style), side_px=side_px)
 
 
 def paint(scene: Scene, sprite: Image.Image, *, side_px: int) -> Pixels:

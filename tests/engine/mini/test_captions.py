@@ -43,20 +43,20 @@ def test_any_text_becomes_the_models_length(text):
 def test_a_saved_tokenizer_reads_alike(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     again = type(TOKENIZER).from_pretrained(tmp_path)
-    text = ["a panda bouncing on a green background"]
+    text = ["a red cat bouncing on a snow background"]
     assert tokenize(again, text).equal(tokenize(TOKENIZER, text))
 
 
 def test_captions_vary_in_wording_and_order():
     rng = np.random.default_rng(0)
-    scene = draw_clip(rng, subject="panda", motion="bouncing", frames=2, background="green")
+    scene = draw_clip(rng, subject="red cat", motion="bouncing", frames=2, background="snow")
     captions = {draw_caption(rng, scene) for _ in range(200)}
-    assert "a panda bouncing on a green background" in captions
+    assert "a red cat bouncing on a snow background" in captions
     assert len(captions) > 15
 
 
 @pytest.mark.parametrize(
-    ("subject", "phrase"), [("apple", "an apple"), ("dog", "a dog"), ("grapes", "grapes")]
+    ("subject", "phrase"), [("orange box", "an orange box"), ("red cat", "a red cat")]
 )
 def test_a_subject_has_its_article(subject, phrase):
     assert name_subject(subject) == phrase
