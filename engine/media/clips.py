@@ -17,6 +17,7 @@ from engine.media.refusals import (
     MIN_FRAMES,
     MIN_SIDE_PX,
     choose_or_refuse,
+    refuse_blend,
     refuse_cut,
     refuse_damage,
     refuse_short,
@@ -25,7 +26,7 @@ from engine.media.refusals import (
     seconds,
 )
 from engine.media.scan import Scan, Window
-from engine.media.suspects import find_bars
+from engine.media.suspects import count_repeats, find_bars
 from engine.media.video import scan_video, take_video
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def read_clip(
 
     Raises:
         InputNotFoundError: nothing is there.
-        InputError: it cannot be read, is slower than `fps`, has under 4 frames, is damaged or cuts
-            to another scene in the part taken, or shows no movement.
+        InputError: it cannot be read, is slower than `fps`, has under 4 frames, is damaged, cuts
+            or dissolves to another scene in the part taken, or shows no movement.
         RecipeError: a setting that no clip could meet.
     """
     _check_settings(frames, fps, start_s, end_s)
@@ -107,12 +108,15 @@ def read_clip(
     refuse_short(path, scan, window, inside)
     chosen = choose_or_refuse(path, scan, window, inside, frames=frames, fps=fps)
     refuse_cut(path, scan, chosen, window, fps)
+    refuse_blend(path, scan, chosen, window, fps)
     share = refuse_still(path, scan, chosen)
     pixels, bars = _without_bars(source.take(path, window, scan, chosen))
     times = tuple(scan.times_s[index] for index in chosen)
     notes = [*scan.notes, *bars, *_length_notes(scan, times, frames, fps)]
     if share < 0.01:
-        notes.append("hardly anything moves")
+        notes.append(f"warning: hardly anything moves: {share:.1%} of the picture changes")
+    if repeats := count_repeats(scan.thumbs[chosen]):
+        notes.append(f"warning: {repeats} of {len(chosen)} frames repeat the one before them")
     taken = _taken(scan, len(chosen), fps, times[0], is_folder=path.is_dir())
     return Clip(path, pixels, times, fps, _digest(path), taken, tuple(notes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,9 @@ def find_mask(folder: Path, photo: Path) -> Path:
         raise InputNotFoundError(f"{shown(folder)}, the folder of masks, is not there")
     if not folder.is_dir():
         raise InputError(f"{shown(folder)} is not a folder of masks")
-    found = [mask for mask in list_pictures(folder) if mask.stem == photo.stem]
+    masks = list_pictures(folder)
+    exact = [mask for mask in masks if mask.stem == photo.stem]
+    found = exact or [mask for mask in masks if _same_name(mask.stem, photo.stem)]
     if not found:
         raise InputError(
             f"{shown(photo)} has no mask in {shown(folder)}",
@@ -43,6 +46,12 @@ def find_mask(folder: Path, photo: Path) -> Path:
         names = " and ".join(mask.name for mask in found)
         raise InputError(f"{shown(photo)} has several masks in {shown(folder)}: {names}")
     return found[0]
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Whether names differ at most in case and in how an accent is composed."""
+    plain, wanted = (unicodedata.normalize("NFC", name).casefold() for name in (one, other))
+    return plain == wanted
 
 
 def read_mask(path: Path, *, photo: Path, size: tuple[int, ...]) -> tuple[Pixels, list[str]]:

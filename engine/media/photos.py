@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import InputError
+from engine.media.doubts import Doubt, find_doubts
 from engine.media.files import digest_file, list_pictures, require_path, shown
 from engine.media.masks import find_mask, read_mask
 from engine.media.pictures import read_picture
@@ -56,11 +57,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """The photos that will be learned from, those left out, and one line for each thing to know."""
+    """The photos that will be learned from.
+
+    Attributes:
+        photos: in natural order.
+        skipped: those left out.
+        notes: one line for each thing to know, doubts included.
+        doubts: what a person should look at; nothing was done about it.
+    """
 
     photos: tuple[Photo, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def inputs(self) -> tuple[tuple[str, str], ...]:
@@ -167,7 +176,9 @@ def read_photos(
         raise _unusable(skipped, hints, total=len(gathered), skip_bad=skip_bad)
     notes = [f"{p.path.name}: {note}" for p in photos for note in p.notes]
     notes += [f"left out: {item.reason}" for item in skipped]
-    return PhotoSet(tuple(photos), tuple(skipped), tuple(notes))
+    doubts = find_doubts(photos)
+    notes += [f"warning: {doubt.path.name} {doubt.text}" for doubt in doubts]
+    return PhotoSet(tuple(photos), tuple(skipped), tuple(notes), doubts)
 
 
 def frame_photo(

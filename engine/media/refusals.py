@@ -9,7 +9,7 @@ from engine.errors import InputError
 from engine.media.files import shown
 from engine.media.pace import choose_frames, fastest_fps
 from engine.media.scan import TIME_SLACK_S
-from engine.media.suspects import find_cut, moving_share
+from engine.media.suspects import BLEND_SPANS, find_blend, find_cut, moving_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,17 +126,45 @@ def refuse_cut(path: Path, scan: Scan, chosen: Sequence[int], window: Window, fp
     if found is None:
         return
     cut_s = scan.times_s[chosen[0] + found]
-    before = sum(1 for index in chosen if scan.times_s[index] < cut_s)
-    after = int((min(scan.end_s, window.end_s) - cut_s) * fps)
-    ways = [
-        f"{option} {seconds(cut_s)} ({count} frames)"
-        for option, count in (("--end", before), ("--start", after))
-        if count >= MIN_FRAMES
-    ]
     raise InputError(
         f"{shown(path)} cuts to another scene at {seconds(cut_s)} s",
-        hint=" or ".join(ways) + " would do" if ways else "cut one scene out of it",
+        hint=_one_scene(scan, chosen, window, fps, (cut_s, cut_s)),
     )
+
+
+def refuse_blend(path: Path, scan: Scan, chosen: Sequence[int], window: Window, fps: float) -> None:
+    """Refuse frames of which some mix two scenes, or fade in or out.
+
+    The frames around those taken are looked at too: of a dissolve that begins late among them
+    little can be seen in them alone.
+
+    Raises:
+        InputError: a dissolve or a fade lies, at least in part, between the first and the last.
+    """
+    first = max(0, chosen[0] - BLEND_SPANS[-1])
+    found = find_blend(scan.thumbs[first : chosen[-1] + 1 + BLEND_SPANS[-1]])
+    if found is None or first + found[0] >= chosen[-1] or first + found[1] <= chosen[0]:
+        return
+    start_s, end_s = (scan.times_s[first + index] for index in found)
+    raise InputError(
+        f"{shown(path)} dissolves or fades from {seconds(start_s)} s to {seconds(end_s)} s",
+        hint=_one_scene(scan, chosen, window, fps, (start_s, end_s)),
+    )
+
+
+def _one_scene(
+    scan: Scan, chosen: Sequence[int], window: Window, fps: float, change_s: tuple[float, float]
+) -> str:
+    """The options that keep what lies before a change of scenes, or after it."""
+    before_s, after_s = change_s
+    before = sum(1 for index in chosen if scan.times_s[index] < before_s)
+    after = int((min(scan.end_s, window.end_s) - after_s) * fps)
+    ways = [
+        f"{option} {seconds(time_s)} ({count} frames)"
+        for option, time_s, count in (("--end", before_s, before), ("--start", after_s, after))
+        if count >= MIN_FRAMES
+    ]
+    return " or ".join(ways) + " would do" if ways else "cut one scene out of it"
 
 
 def refuse_still(path: Path, scan: Scan, chosen: Sequence[int]) -> float:

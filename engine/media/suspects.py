@@ -1,4 +1,4 @@
-"""What makes frames unfit to learn a motion from: a cut between scenes, black bars, stillness."""
+"""What makes frames unfit to learn a motion from: two scenes, black bars, stillness."""
 
 from __future__ import annotations
 
@@ -16,8 +16,19 @@ if TYPE_CHECKING:
 CUT_DIFFERENCE = 20.0
 CUT_CORRELATION = 0.7
 CUT_OVER_USUAL = 4.0
+# Between two scenes each frame is a mixture of both, up to what moves in them meanwhile. Measured
+# as above, what is no mixture is under 0.34 of the scenes' difference in 31 of 36 dissolves of real
+# clips, and over 0.41 in every span of the clips themselves.
+BLEND_SPANS = (4, 6, 9, 12, 18, 24, 36, 48, 72)
+BLEND_DIFFERENCE = 12.0
+BLEND_REST = 0.34
+BLEND_STEP = 0.4
+BLEND_EDGE = 0.1
+# Frames of black between a fade out and a fade in.
+BLEND_GAP = 12
 # Compression noise moves a cell of the small copy by 1 to 3 levels.
 STILL_LEVELS = 8
+REPEAT_LEVELS = 5
 BAR_LEVEL = 24
 MIN_BAR = 0.02
 
@@ -39,6 +50,64 @@ def find_cut(thumbs: Pixels) -> int | None:
         if steps[k] > CUT_OVER_USUAL * usual and _is_new_scene(grey, int(k) + 1):
             return int(k) + 1
     return None
+
+
+def find_blend(thumbs: Pixels) -> tuple[int, int] | None:
+    """Last frame of one scene and first frame of the next where one dissolves or fades into it.
+
+    Args:
+        thumbs: uint8 (f, 64, 64), neighbouring frames in order.
+
+    Returns:
+        Indices around the first such place, or None.
+    """
+    grey = thumbs.reshape(len(thumbs), -1).astype(np.float64)
+    found = sorted(
+        (first + core[0], first + core[1])
+        for length in BLEND_SPANS
+        for first in range(0, len(grey) - length, max(1, length // 4))
+        if (core := _mixed_frames(grey[first : first + length + 1])) is not None
+    )
+    if not found:
+        return None
+    start, end = found[0]
+    for first, last in found[1:]:
+        end = max(end, last) if first <= end + BLEND_GAP else end
+    return start, end
+
+
+def _mixed_frames(grey: npt.NDArray[np.float64]) -> tuple[int, int] | None:
+    """The frames around those that mix the first and the last, where these are two scenes.
+
+    Args:
+        grey: (f, p), of which all must lead evenly from the first to the last.
+    """
+    before, change = grey[0], grey[-1] - grey[0]
+    if (
+        np.abs(change).mean() < BLEND_DIFFERENCE
+        or _correlation(grey[0], grey[-1]) > CUT_CORRELATION
+    ):
+        return None
+    between = grey[1:-1] - before
+    shares = between @ change / (change @ change)
+    steps = np.diff(np.concatenate(([0.0], shares, [1.0])))
+    if steps.max() > BLEND_STEP or steps.min() < -0.1:
+        return None
+    rest = np.sqrt(np.square(between - shares[:, None] * change).mean(axis=1))
+    if rest.max() > BLEND_REST * np.sqrt(np.square(change).mean()):
+        return None
+    mixed = np.flatnonzero((shares > BLEND_EDGE) & (shares < 1 - BLEND_EDGE)) + 1
+    return int(mixed[0]) - 1, int(mixed[-1]) + 1
+
+
+def count_repeats(thumbs: Pixels) -> int:
+    """How many frames show what the one before them shows, up to compression noise.
+
+    Args:
+        thumbs: uint8 (f, 64, 64).
+    """
+    steps = np.abs(np.diff(thumbs.astype(np.int16), axis=0)).reshape(len(thumbs) - 1, -1)
+    return int((steps.max(axis=1) <= REPEAT_LEVELS).sum())
 
 
 def _is_new_scene(grey: npt.NDArray[np.float64], first: int) -> bool:

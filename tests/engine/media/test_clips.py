@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from PIL import Image
 from engine.errors import InputError, InputNotFoundError, RecipeError
 from engine.media.clips import frame_clip, read_clip
 from engine.media.pace import choose_frames, fastest_fps
-from engine.media.suspects import find_bars, find_cut, moving_share
+from engine.media.scan import thumbnail
+from engine.media.suspects import count_repeats, find_bars, find_blend, find_cut, moving_share
 from engine.media.write import write_video
 from tests.engine.media.drawings import draw_motion, draw_picture
 
@@ -251,6 +253,59 @@ def test_a_cut_is_refused_and_both_ways_out_work(tmp_path: Path):
     assert len(read_clip(path, frames=16, fps=8, start_s=1.0).frames) == 8
 
 
+def dissolve(frames: int, start: int, length: int) -> np.ndarray:
+    """Two scenes that move, the second laid over the first from `start` on for `length` frames."""
+    one, other = draw_motion(frames, seed=1), draw_motion(frames, seed=2)
+    share = np.clip((np.arange(frames) - start) / length, 0, 1)[:, None, None, None]
+    return np.rint(one * (1 - share) + other * share).astype(np.uint8)
+
+
+def small_copies(frames: np.ndarray) -> np.ndarray:
+    return np.stack([thumbnail(Image.fromarray(frame)) for frame in frames])
+
+
+@pytest.mark.parametrize(("start", "length"), [(10, 8), (16, 24), (30, 12)])
+def test_a_dissolve_is_found_where_it_is(start: int, length: int):
+    found = find_blend(small_copies(dissolve(64, start, length)))
+    assert found == pytest.approx((start, start + length), abs=0.2 * length)
+
+
+def test_a_fade_to_black_and_back_is_one_place():
+    frames = draw_motion(60).astype(np.float64)
+    light = np.clip(np.abs(np.arange(60) - 30) / 10 - 0.3, 0, 1)
+    found = find_blend(small_copies((frames * light[:, None, None, None]).astype(np.uint8)))
+    assert found is not None
+    assert found[0] < 24
+    assert found[1] > 36
+
+
+def test_movement_alone_is_no_dissolve():
+    assert find_blend(small_copies(draw_motion(48))) is None
+
+
+def test_a_dissolve_is_refused_and_both_ways_out_work(tmp_path: Path):
+    path = write_video(dissolve(72, 30, 12), tmp_path / "a.mp4", fps=24, format="mp4")
+    with pytest.raises(InputError, match="dissolves or fades from 1") as error:
+        read_clip(path, frames=24, fps=8)
+    end, start = re.findall(r"--(?:end|start) ([\d.]+)", error.value.hint)
+    assert len(read_clip(path, frames=24, fps=8, end_s=float(end)).frames) >= 4
+    assert len(read_clip(path, frames=24, fps=8, start_s=float(start)).frames) >= 4
+
+
+def test_a_dissolve_that_begins_among_the_last_frames_is_seen(tmp_path: Path):
+    path = write_video(dissolve(72, 40, 16), tmp_path / "a.mp4", fps=24, format="mp4")
+    with pytest.raises(InputError, match="dissolves or fades"):
+        read_clip(path, frames=15, fps=8)
+
+
+def test_frames_that_repeat_are_counted_and_said(tmp_path: Path):
+    twice = draw_motion(12, 128, 128).repeat(2, axis=0)
+    assert count_repeats(small_copies(twice)) == 12
+    path = write_video(twice, tmp_path / "a.mp4", fps=24, format="mp4")
+    notes = read_clip(path, frames=16, fps=24).notes
+    assert any("8 of 16 frames repeat" in note for note in notes)
+
+
 def test_a_flash_of_one_frame_is_no_cut():
     thumbs = np.repeat(draw_picture(64, 64)[None, ..., 0], 9, axis=0).copy()
     thumbs[4] = 255 - thumbs[4]
@@ -393,3 +448,11 @@ def test_every_awkward_clip_that_cannot_be_used_says_why_and_what_would_do(
     assert name in error.value.message
     assert "\n" not in error.value.message
     assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["box-sweep.mp4", "car-turn.mp4", "cup-tilt.mp4", "man-skiing.mp4"]
+)
+def test_real_motions_hold_neither_cut_nor_dissolve(real_data: Path, name: str):
+    clip = read_clip(real_data / "motions" / name, frames=16, fps=8)
+    assert len(clip.frames) == 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,17 @@ def test_masks_are_matched_by_stem_whatever_the_extension(masked: tuple[Path, Pa
     mask[40:48, 8:40] = 128
     save(masks / "a.BMP", mask)
     assert np.array_equal(read_photos([photos], masks=masks).photos[0].mask, mask)
+
+
+def test_a_mask_may_differ_from_its_photo_in_case_and_in_how_accents_are_composed(
+    masked: tuple[Path, Path],
+):
+    photos, masks = masked
+    (photo,) = gather_photos([photos])
+    photo.rename(photos / unicodedata.normalize("NFD", "Ünï.PNG"))
+    name = unicodedata.normalize("NFC", "ünï.png")
+    save(masks / name, np.full((64, 96), 255, np.uint8))
+    assert read_photos([photos], masks=masks).photos[0].mask is not None
 
 
 def test_a_missing_mask_is_an_error_and_never_an_empty_one(masked: tuple[Path, Path]):

@@ -1,0 +1,201 @@
+"""Judgement calls on photos that can be used: blurred, nearly the same, unlike the others.
+
+They warn and never refuse: a person sees at once whether a warning is right, a number does not.
+Thresholds are set so that they keep silent on good photos of one subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from engine.media.files import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from engine.media.photos import Photo
+
+    Pixels = npt.NDArray[np.uint8]
+    Floats = npt.NDArray[np.float64]
+
+# No base learns from more pixels than this on the short side, so nothing finer can be missed.
+SHARPNESS_PX = 256
+# Sharp photos lie below 0.4; a Gaussian blur of radius 2 at that size brings them over 0.6.
+BLURRED = 0.62
+MIN_SHARPNESS_PX = 64
+RING_PX = 9
+
+HASH_PX = 32
+HASH_SIDE = 9
+# Of 80 bits. Saved again, scaled or brightened a photo moves by up to 4, another view by over 6.
+SAME_BITS = 4
+
+LOOK_PX = 96
+# Distance of looks, 0 to 1, to the nearest of the other photos: of one subject up to 0.3, and the
+# others' own distances say how much a set varies.
+UNLIKE = 0.3
+UNLIKE_OVER_OTHERS = 1.75
+MIN_PHOTOS = 4
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something about a photo that a person should look at.
+
+    Attributes:
+        path: the photo.
+        kind: what is doubted.
+        text: one line for people, without the photo's name.
+    """
+
+    path: Path
+    kind: Literal["blurred", "near_duplicate", "odd_one_out"]
+    text: str
+
+
+def find_doubts(photos: Sequence[Photo]) -> tuple[Doubt, ...]:
+    """What should be looked at before learning from these photos, in their order."""
+    found = [*_blurred(photos), *_near_duplicates(photos), *_odd_one_out(photos)]
+    order = [photo.path for photo in photos]
+    return tuple(sorted(found, key=lambda doubt: order.index(doubt.path)))
+
+
+def measure_blur(pixels: Pixels) -> float:
+    """How blurred a picture is, 0 (sharp) to 1, whatever it shows and however bright it is.
+
+    Blurring a sharp picture once more takes much from the differences of its neighbours, blurring
+    a blurred one little; the worse of both directions counts.
+
+    Args:
+        pixels: uint8 (h, w, 3).
+
+    Paper: Crété et al., "The blur effect", SPIE 6492, 2007.
+    Differs: measured at the size at which it is learned from.
+    """
+    grey = np.asarray(_shrunk(Image.fromarray(pixels), SHARPNESS_PX).convert("L"), np.float64)
+    return max(_blur_along(grey), _blur_along(grey.T))
+
+
+def hash_look(pixels: Pixels) -> npt.NDArray[np.bool_]:
+    """80 bits that stay nearly the same when a picture is scaled, brightened or saved again.
+
+    Args:
+        pixels: uint8 (h, w, 3).
+
+    Returns:
+        bool (80,): which of the lowest frequencies lie over their median.
+    """
+    small = Image.fromarray(pixels).convert("L").resize((HASH_PX,) * 2, Image.Resampling.BOX)
+    k = np.arange(HASH_PX)
+    cosines = np.cos(np.pi * (2 * k[None] + 1) * k[:HASH_SIDE, None] / (2 * HASH_PX))
+    low = (cosines @ np.asarray(small, np.float64) @ cosines.T).ravel()[1:]
+    return np.asarray(low > np.median(low))
+
+
+def describe_look(photo: Photo) -> Floats:
+    """Colours of the subject, or of the middle of the picture where it has no mask.
+
+    Returns:
+        A unit vector: the square root of a smoothed histogram over red-green, yellow-blue, light.
+    """
+    size = (LOOK_PX, LOOK_PX)
+    small = Image.fromarray(photo.pixels).resize(size, Image.Resampling.BOX)
+    red, green, blue = np.moveaxis(np.asarray(small, np.float64) / 255, -1, 0)
+    colours = np.stack([red - green, (red + green) / 2 - blue, (red + green + blue) / 3])
+    ranges = ((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0))
+    counts, _ = np.histogramdd(
+        colours.reshape(3, -1).T, bins=(12, 12, 6), range=ranges, weights=_weights(photo).ravel()
+    )
+    for axis in range(3):
+        counts = _smoothed(counts, axis)
+    return np.asarray(np.sqrt(counts / counts.sum()).ravel())
+
+
+def _blurred(photos: Sequence[Photo]) -> list[Doubt]:
+    large = [p for p in photos if min(p.pixels.shape[:2]) >= MIN_SHARPNESS_PX]
+    measured = [(photo, measure_blur(photo.pixels)) for photo in large]
+    return [
+        Doubt(photo.path, "blurred", f"looks blurred ({blur:.2f} of 1, sharp is below 0.4)")
+        for photo, blur in measured
+        if blur > BLURRED
+    ]
+
+
+def _near_duplicates(photos: Sequence[Photo]) -> list[Doubt]:
+    hashes = [hash_look(photo.pixels) for photo in photos]
+    pairs = combinations(range(len(photos)), 2)
+    first_of: dict[int, int] = {}
+    for one, other in pairs:
+        if np.count_nonzero(hashes[one] != hashes[other]) <= SAME_BITS:
+            first_of.setdefault(other, one)
+    return [
+        Doubt(
+            photos[other].path,
+            "near_duplicate",
+            f"is nearly the same as {shown(photos[one].path)}: it counts twice",
+        )
+        for other, one in first_of.items()
+    ]
+
+
+def _odd_one_out(photos: Sequence[Photo]) -> list[Doubt]:
+    """Photos farther from their nearest neighbour than any other is from its own, by much."""
+    if len(photos) < MIN_PHOTOS:
+        return []
+    looks = np.stack([describe_look(photo) for photo in photos])
+    # Hellinger's distance.
+    distances = np.sqrt(np.clip(1 - looks @ looks.T, 0, 1))
+    np.fill_diagonal(distances, np.inf)
+    found = []
+    for k, photo in enumerate(photos):
+        nearest = float(distances[k].min())
+        others = np.delete(np.delete(distances, k, axis=0), k, axis=1)
+        usual = float(others.min(axis=1).max())
+        if nearest > max(UNLIKE, UNLIKE_OVER_OTHERS * usual):
+            found.append(Doubt(photo.path, "odd_one_out", "is unlike the others: same subject?"))
+    return found
+
+
+def _shrunk(image: Image.Image, side_px: int) -> Image.Image:
+    scale = side_px / min(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _blur_along(grey: Floats) -> float:
+    """Share of the differences between rows that a further blur along the columns leaves."""
+    sums = np.cumsum(np.pad(grey, ((1, 0), (0, 0))), axis=0)
+    again = (sums[RING_PX:] - sums[:-RING_PX]) / RING_PX
+    margin = RING_PX // 2
+    sharp = np.abs(np.diff(grey[margin : len(grey) - margin], axis=0))
+    lost = np.maximum(0, sharp - np.abs(np.diff(again, axis=0)))
+    total = float(sharp.sum())
+    return 1 - float(lost.sum()) / total if total > 0 else 0.0
+
+
+def _weights(photo: Photo) -> Floats:
+    """How much each pixel counts, (LOOK_PX, LOOK_PX): the mask, or a bell over the middle."""
+    if photo.mask is not None:
+        mask = Image.fromarray(photo.mask).resize((LOOK_PX, LOOK_PX), Image.Resampling.BOX)
+        weights = np.asarray(mask, np.float64) / 255
+        if weights.sum() > 0:
+            return weights
+    y, x = np.mgrid[-1 : 1 : LOOK_PX * 1j, -1 : 1 : LOOK_PX * 1j]
+    return np.asarray(np.exp(-2 * (x * x + y * y)))
+
+
+def _smoothed(counts: Floats, axis: int) -> Floats:
+    """Counts shared with their neighbours, so that a small shift of colour is a small distance."""
+    before = np.delete(np.insert(counts, 0, 0, axis=axis), -1, axis=axis)
+    after = np.delete(np.insert(counts, counts.shape[axis], 0, axis=axis), 0, axis=axis)
+    return np.asarray((before + 2 * counts + after) / 4)
