@@ -74,11 +74,13 @@ def use_base(
 
     Example: dv base use ./my-base
     """
+    from dreamvideo_cli.setting_files import set_value
     from engine.bases.catalog import is_path
 
     location = locate(base)
     name = str(location.folder) if is_path(base) else base
-    path = settings.write_config({**settings.read_config(), "base": name})
+    path = settings.config_file()
+    set_value(path, "base", name)
     say(shell, f"{location.id} is the default base from now on, says {path}")
     print_result(shell, describe(location, name), [name])
 

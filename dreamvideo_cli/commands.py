@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,12 +22,14 @@ class Leaf:
         summary: one line, the first of the function's docstring.
         fixed: parameters of the function that the tree fills in.
         section: heading under which its group lists it.
+        reads_files: whether files of settings stand behind its options; not where they are what it mends.
     """
 
     place: str
     summary: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     section: str = COMMANDS
+    reads_files: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,16 @@ class Branch:
 
 
 class Command(TyperCommand):
-    """A command whose help lists its own options first and those of all commands last."""
+    """A command whose options may stand in files of settings, and are listed last in its help if all have them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Flags and variables are read by Typer; what neither says may stand in a file."""
+        is_asked_only = extra.get("resilient_parsing") or {"-h", "--help"} & set(args)
+        if not is_asked_only:
+            extra["default_map"] = FileDefaults(self.params)
+        return super().make_context(info_name, args, parent, **extra)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What is required, without Typer's braces, then that there are options."""
@@ -73,6 +84,42 @@ class Command(TyperCommand):
                 title = "Arguments" if is_argument else panel or OPTIONS
                 sections.setdefault(title, []).append(row)
         write_sections(formatter, sections)
+
+
+class SettingsCommand(Command):
+    """A command that no file of settings can stop: it is there to mend them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Nothing stands behind the options."""
+        return TyperCommand.make_context(self, info_name, args, parent, **extra)
+
+
+class FileDefaults(dict[str, Any]):
+    """What files of settings say of a command's parameters; a file is read when it is needed."""
+
+    def __init__(self, params: Iterable[Any]) -> None:
+        from dreamvideo_cli.settings import KEYS
+
+        super().__init__()
+        by_variable = {key.variable: name for name, key in KEYS.items()}
+        self._keys = {
+            param.name: by_variable[param.envvar]
+            for param in params
+            if getattr(param, "envvar", None) in by_variable
+        }
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value in the nearest file, for Typer's `Context.lookup_default`.
+
+        Raises:
+            UsageError: see `settings.look_up`.
+        """
+        from dreamvideo_cli.settings import from_files
+
+        found = from_files(self._keys[name]) if name in self._keys else None
+        return default if found is None else found.value
 
 
 class Group(TyperGroup):
@@ -161,5 +208,6 @@ def _command(name: str, leaf: Leaf) -> Any:
     found = getattr(import_module(f"dreamvideo_cli.{module}"), function)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = dict(SETTINGS)
-    app.command(name, cls=Command, context_settings=settings)(command(found, **leaf.fixed))
+    cls = Command if leaf.reads_files else SettingsCommand
+    app.command(name, cls=cls, context_settings=settings)(command(found, **leaf.fixed))
     return typer.main.get_command(app)

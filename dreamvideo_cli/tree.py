@@ -67,6 +67,24 @@ REGISTRY: Mapping[str, Leaf] = {
     "gc": Leaf("store:collect", "Delete the bytes that no version, tag or recent removal needs."),
     "doctor": Leaf("store:diagnose", "Tell what is odd in the registry, and what would mend it."),
 }
+CONFIG: Mapping[str, Leaf] = {
+    name: Leaf(f"configuration:{function}", summary, reads_files=False)
+    for name, function, summary in (
+        ("list", "list_settings", "List every setting, its value, and where that comes from."),
+        ("get", "get_setting", "Print the value of a setting."),
+        (
+            "set",
+            "set_setting",
+            "Write a setting into the user's file, or the project's; the file's comments stay.",
+        ),
+        ("unset", "unset_setting", "Take a setting out of the user's file, or the project's."),
+        (
+            "path",
+            "print_config_path",
+            "Print where the user's file of settings lies, or the project's.",
+        ),
+    )
+}
 ROOT = Branch(
     "Learn a subject from photos, a motion from a clip, and make videos of both.",
     {
@@ -99,6 +117,7 @@ ROOT = Branch(
         "base": Branch(
             "Show and choose bases, the frozen models that adapters are learned on.", BASE, SEE
         ),
+        "config": Branch("Show and change settings, and who says them.", CONFIG, SEE),
     },
 )
 

@@ -26,6 +26,7 @@ EXPECTED = {
       ("learn", "list", "show", "tag", "untag", "rename", "log", "diff", "rm", "restore", "export",
        "path")),
     *(("registry", verb) for verb in ("info", "verify", "gc", "doctor")), ("import",), ("inspect",),
+    *(("config", verb) for verb in ("list", "get", "set", "unset", "path")),
     ("base", "list"), ("base", "show"), ("base", "use"), ("gen",), ("resolve",), ("demo",),
 }  # fmt: skip
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -69,7 +70,7 @@ def test_an_unknown_option_is_a_usage_error_in_either_form(dv: Dv, path: tuple[s
 
 
 @pytest.mark.parametrize(
-    "path", [(), ("subject",), ("motion",), ("base",), ("registry",)], ids=" ".join
+    "path", [(), ("subject",), ("motion",), ("base",), ("registry",), ("config",)], ids=" ".join
 )
 def test_a_group_alone_shows_what_it_has(dv: Dv, path: tuple[str, ...]) -> None:
     result = dv(*path)
