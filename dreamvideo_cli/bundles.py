@@ -90,22 +90,14 @@ def import_adapters(
         print_lines(str(each.adapter) for each in imported)
 
 
-def inspect_file(
-    path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A bundle (.dva) or an adapter's file.")
-    ],
-    shell: Shell,
-) -> None:
-    """Tell what a file of adapters holds, without importing it.
+def show_adapters_in(place: Path, shell: Shell) -> None:
+    """Tell what a bundle or an adapter's file holds, without importing it.
 
-    Example: dv inspect corgi.dva
+    Raises:
+        RegistryError: see `registry.incoming.look_into`.
     """
     from registry.incoming import look_into
 
-    place = Path(path).expanduser().absolute()
-    if place.exists() and place.suffix.lower() not in {".dva", ".safetensors"}:
-        hint = "give a bundle (.dva) or an adapter's file (.safetensors)"
-        raise UsageError(f"{path} is nothing that inspect knows", hint=hint)
     looked = look_into(place, tool=TOOL)
     found: Sequence[Packed | Loose] = looked if isinstance(looked, tuple) else [looked]
     if shell.json:

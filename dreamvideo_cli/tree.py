@@ -107,8 +107,8 @@ ROOT = Branch(
             section=KEEP,
         ),
         "inspect": Leaf(
-            "bundles:inspect_file",
-            "Tell what a file of adapters holds, without importing it.",
+            "inspect:inspect",
+            "Tell what photos, a clip or a file of adapters are, and what dv would do with them.",
             section=KEEP,
         ),
         "registry": Branch(

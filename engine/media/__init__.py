@@ -4,7 +4,9 @@ Map:
     photos   a few photos of a subject, with masks, as the engine learns from them
     clips    frames of a clip taken by time
     write    frames to mp4, gif, webp or png, with a comment that `comments` reads back
-    sheets   labelled contact sheets
+    doubts   what a person should look at in photos that can be used
+    sheets   labelled contact sheets of videos
+    contact  contact sheets of what will be learned from
 
 Pixels are uint8 sRGB, channels last. Nothing here imports torch.
 """

@@ -13,6 +13,7 @@ from PIL import Image
 from engine.errors import RecipeError
 from engine.media.animation import scan_animation, scan_folder, take_animation, take_folder
 from engine.media.files import digest_file, list_pictures, require_file, require_path
+from engine.media.pictures import count_frames, open_picture
 from engine.media.refusals import (
     MIN_FRAMES,
     MIN_SIDE_PX,
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 
+# JPEG, PNG, BMP, and TIFF in either order of bytes.
+STILL_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
+
+
 @dataclass(frozen=True)
 class Clip:
     """Frames of a clip at an even rate.
@@ -60,6 +65,25 @@ class Clip:
     digest: str
     taken: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What a clip is, before anything is taken of it.
+
+    Attributes:
+        size_px: width and height as shown.
+        fps: its own rate; 0 where it holds one frame.
+        total: how many frames it holds.
+        is_variable: whether they are unevenly spaced.
+        seconds: when the last one ends.
+    """
+
+    size_px: tuple[int, int]
+    fps: float
+    total: int
+    is_variable: bool
+    seconds: float
 
 
 class Source(NamedTuple):
@@ -121,6 +145,32 @@ def read_clip(
     return Clip(path, pixels, times, fps, _digest(path), taken, tuple(notes))
 
 
+def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
+    """What a clip is, whether or not a motion can be learned from it.
+
+    Args:
+        path: as for `read_clip`.
+        fps: the rate at which a folder of frames is shown.
+        start_s: it is decoded around this time.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: it cannot be opened.
+    """
+    scan = SOURCES[_kind(path)].scan(path, Window(start_s, math.inf, start_s), fps)
+    return ClipFacts(scan.size_px, scan.fps, scan.total, scan.is_variable, scan.end_s)
+
+
+def frame_box(
+    width: int, height: int, width_px: int, height_px: int
+) -> tuple[float, float, float, float]:
+    """The largest box of a frame's proportions in the middle of a picture: left, top, right, bottom."""
+    scale = max(height_px / height, width_px / width)
+    inner = width_px / scale, height_px / scale
+    left, top = (width - inner[0]) / 2, (height - inner[1]) / 2
+    return left, top, left + inner[0], top + inner[1]
+
+
 def frame_clip(clip: Clip, height_px: int, width_px: int) -> Pixels:
     """Scale frames until they just cover the frame, and cut equally what stands over.
 
@@ -148,6 +198,21 @@ def _check_settings(frames: int, fps: float, start_s: float, end_s: float | None
             f"a part from {start_s:g} s to {end_s} s holds nothing",
             hint="--start is 0 or more, --end after it",
         )
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file is taken as a clip rather than as a photo: a video, or an animated picture.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: a folder, empty, unreadable, or a picture that cannot be opened.
+    """
+    require_file(path)
+    with path.open("rb") as file:
+        head = file.read(12)
+    if path.suffix.lower() in {".heic", ".heif"} or head.startswith(STILL_SIGNATURES):
+        return False
+    return _kind(path) == "video" or count_frames(open_picture(path), path) > 1
 
 
 def _kind(path: Path) -> str:

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
-from engine.media.files import shown
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -140,7 +138,7 @@ def _near_duplicates(photos: Sequence[Photo]) -> list[Doubt]:
         Doubt(
             photos[other].path,
             "near_duplicate",
-            f"is nearly the same as {shown(photos[one].path)}: it counts twice",
+            f"is nearly the same as {photos[one].path.name}: it counts twice",
         )
         for other, one in first_of.items()
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 
+MaskSource = Literal["file", "alpha", "model"]
+
 # Beyond this many the line that says what is wrong could no longer be read.
 MAX_REASONS = 20
 
@@ -38,6 +40,7 @@ class Photo:
         mask: uint8 (h, w), 255 = subject, grey = partly; or None.
         digest: SHA-256 of the file's bytes, in hexadecimal.
         notes: what was done to its pixels, for people.
+        mask_from: where the mask comes from: a file, the photo's own alpha, a model; or None.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Photo:
     mask: Pixels | None
     digest: str
     notes: tuple[str, ...] = ()
+    mask_from: MaskSource | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,23 @@ class PhotoSet:
                 digest = hashlib.sha256(photo.mask.tobytes()).hexdigest()
                 found.append((f"mask of {photo.path.name}", digest))
         return tuple(found)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a photo is scaled, and where in it the frame lies.
+
+    Attributes:
+        size: width and height of the scaled photo, in pixels.
+        left: of the frame, in the scaled photo.
+        top: of the frame, in the scaled photo.
+        scale: over 1 where the photo is enlarged.
+    """
+
+    size: tuple[int, int]
+    left: int
+    top: int
+    scale: float
 
 
 def gather_photos(paths: Sequence[Path]) -> list[Path]:
@@ -127,16 +148,18 @@ def read_photo(path: Path, *, mask: Path | None = None, min_side_px: int = 32) -
         raise InputError(
             f"{shown(path)} is one flat colour: there is nothing to learn from", hint="leave it out"
         )
-    weight = None
+    weight: Pixels | None = None
+    source: MaskSource | None = None
     if mask is not None:
         weight, mask_notes = read_mask(mask, photo=path, size=picture.pixels.shape[:2])
         notes += mask_notes
+        source = "file"
     elif picture.alpha is not None:
-        weight = picture.alpha
+        weight, source = picture.alpha, "alpha"
         notes.append("its transparency is taken as the mask")
     if picture.alpha is not None:
         notes.append("transparent parts laid over mid-grey")
-    return Photo(path, picture.pixels, weight, digest_file(path), tuple(notes))
+    return Photo(path, picture.pixels, weight, digest_file(path), tuple(notes), source)
 
 
 def read_photos(
@@ -192,25 +215,41 @@ def frame_photo(
         pixels uint8 (height_px, width_px, 3), the mask uint8 (height_px, width_px) or None, and
         what was cut or enlarged in words, or None.
     """
+    place = place_photo(photo, height_px, width_px)
+    pixels = Image.fromarray(photo.pixels).resize(place.size, Image.Resampling.LANCZOS)
+    window = (
+        slice(place.top, place.top + height_px),
+        slice(place.left, place.left + width_px),
+    )
+    notes = _cut_notes(place.size[0], place.left, width_px, ("left", "right"))
+    notes += _cut_notes(place.size[1], place.top, height_px, ("top", "bottom"))
+    if place.scale > 1.01:
+        notes.append(f"enlarged {place.scale:.1f}×")
+    mask = None
+    if photo.mask is not None:
+        whole = _scaled_mask(photo.mask, place.size)
+        mask = whole[window].copy()
+        notes += _lost_subject_notes(whole, mask)
+    return np.asarray(pixels)[window].copy(), mask, ", ".join(notes) or None
+
+
+def place_photo(photo: Photo, height_px: int, width_px: int) -> Placement:
+    """Where the frame lies in the scaled photo: see `frame_photo`."""
     height, width = photo.pixels.shape[:2]
     scale = max(height_px / height, width_px / width)
     size = (max(width_px, round(width * scale)), max(height_px, round(height * scale)))
-    pixels = np.asarray(Image.fromarray(photo.pixels).resize(size, Image.Resampling.LANCZOS))
-    mask = None
-    if photo.mask is not None:
-        # Lanczos overshoots at edges; a mask's greys must stay between its own.
-        mask = np.asarray(Image.fromarray(photo.mask).resize(size, Image.Resampling.BILINEAR))
-    top = _offset(size[1], height_px, None if mask is None else np.any(mask, axis=1))
-    left = _offset(size[0], width_px, None if mask is None else np.any(mask, axis=0))
-    window = (slice(top, top + height_px), slice(left, left + width_px))
-    notes = _cut_notes(size[0], left, width_px, ("left", "right"))
-    notes += _cut_notes(size[1], top, height_px, ("top", "bottom"))
-    if scale > 1.01:
-        notes.append(f"enlarged {scale:.1f}×")
-    if mask is not None:
-        notes += _lost_subject_notes(mask, mask[window])
-        mask = mask[window].copy()
-    return pixels[window].copy(), mask, ", ".join(notes) or None
+    mask = None if photo.mask is None else _scaled_mask(photo.mask, size)
+    return Placement(
+        size=size,
+        left=_offset(size[0], width_px, None if mask is None else np.any(mask, axis=0)),
+        top=_offset(size[1], height_px, None if mask is None else np.any(mask, axis=1)),
+        scale=scale,
+    )
+
+
+def _scaled_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    # Lanczos overshoots at edges; a mask's greys must stay between its own.
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))
 
 
 def _is_flat(pixels: Pixels) -> bool:

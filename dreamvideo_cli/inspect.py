@@ -1,0 +1,301 @@
+"""`dv inspect`: what is it, and what would dv do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dreamvideo_cli import bases, settings
+from dreamvideo_cli.bundles import show_adapters_in
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.options import Shell
+from dreamvideo_cli.output import facts, print_result, table
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from engine.errors import InputError
+    from engine.media.clips import Clip, ClipFacts
+    from engine.media.photos import Photo, PhotoSet
+
+SCHEMA = "dv.inspect/1"
+ADAPTER_FILES = {".dva", ".safetensors"}
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What learning would be told about photos and clips."""
+
+    base: Annotated[
+        str | None, typer.Option(metavar="BASE", help="The base that would learn from it.")
+    ] = None
+    take_as: Annotated[
+        Literal["auto", "photos", "clip"],
+        typer.Option("--as", help="A folder of pictures is photos unless this says clip."),
+    ] = "auto"
+    mask: Annotated[str, typer.Option(metavar="none|DIR", help="Masks by the photos' names.")] = (
+        "none"
+    )
+    start: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
+    ] = 0.0
+    end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
+    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a png of exactly what would be learned from.",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
+    ] = False
+
+
+def inspect(
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="Photo, clip, folder of them, .dva or .safetensors."),
+    ],
+    learning: Learning,
+    shell: Shell,
+) -> None:
+    """Tell what photos, a clip or a file of adapters are, and what dv would do with them.
+
+    Exit code 10 says that learning would stop at some of it; what is wrong is part of the result.
+
+    Example: dv inspect ./dog_pics -o sheet.png
+    """
+    place = Path(path).expanduser().absolute()
+    if place.suffix.lower() in ADAPTER_FILES:
+        show_adapters_in(place, shell)
+        return
+    _check_known(place)
+    sheet = _free_place(learning)
+    base = bases.locate(learning.base or settings.default_base())
+    if _is_clip(place, learning):
+        _inspect_clip(place, learning, shell, base, sheet)
+    else:
+        _inspect_photos(place, learning, shell, base, sheet)
+
+
+def _check_known(place: Path) -> None:
+    """Refuse what is not there, and files of text.
+
+    Raises:
+        InputNotFoundError, UsageError: see above.
+    """
+    from engine.media.files import is_text, require_path
+
+    require_path(place)
+    if place.is_file() and is_text(place):
+        hint = "give a photo, a clip, a folder of them, a bundle (.dva) or an adapter's file"
+        raise UsageError(f"{place} is text: nothing that inspect knows", hint=hint)
+
+
+def _free_place(learning: Learning) -> Path | None:
+    """Where the sheet goes, checked before anything is read.
+
+    Raises:
+        OutputExistsError, OutputError: it cannot be written there.
+    """
+    if learning.sheet is None:
+        return None
+    from engine.media.staging import refuse_existing
+
+    place = learning.sheet.expanduser().absolute()
+    if place.suffix.lower() != ".png":
+        raise UsageError(f"{learning.sheet} is no png", hint=f"-o {place.stem}.png would do")
+    refuse_existing(place, overwrite=learning.overwrite)
+    return place
+
+
+def _is_clip(place: Path, learning: Learning) -> bool:
+    from engine.media.clips import is_clip
+
+    if learning.take_as != "auto":
+        return learning.take_as == "clip"
+    return place.is_file() and is_clip(place)
+
+
+def _inspect_photos(
+    place: Path, learning: Learning, shell: Shell, base: BaseLocation, sheet: Path | None
+) -> None:
+    """Every photo, those included that would stop a `learn`.
+
+    Raises:
+        InputError: after the result is printed, if there are such photos.
+    """
+    from engine.errors import InputError
+    from engine.media.contact import write_inputs
+    from engine.media.photos import read_photos
+
+    masks = None if learning.mask == "none" else Path(learning.mask).expanduser()
+    found = read_photos([place], masks=masks, skip_bad=True)
+    size = base.card.video.height_px, base.card.video.width_px
+    if sheet is not None:
+        write_inputs(sheet, *size, photos=found, overwrite=learning.overwrite)
+    document = {
+        "schema": SCHEMA,
+        "what": "photos",
+        "path": str(place),
+        "usable": not found.skipped,
+        "base": base.id,
+        "learned_px": [size[1], size[0]],
+        "photos": [_photo_document(photo, found, *size) for photo in found.photos],
+        "left_out": [{"path": str(item.path), "reason": item.reason} for item in found.skipped],
+        "sheet": str(sheet) if sheet else None,
+    }
+    print_result(shell, document, _photo_lines(document))
+    if found.skipped:
+        raise InputError(
+            f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
+            f" used: {', '.join(item.path.name for item in found.skipped)}",
+            hint="learn --skip-bad goes on without them",
+        )
+
+
+def _photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int) -> dict[str, Any]:
+    from engine.media.contact import photo_box
+    from engine.media.photos import frame_photo
+
+    height, width = photo.pixels.shape[:2]
+    note = frame_photo(photo, height_px, width_px)[2]
+    return {
+        "path": str(photo.path),
+        "name": photo.path.name,
+        "digest": photo.digest,
+        "size_px": [width, height],
+        "learned_box_px": [round(edge) for edge in photo_box(photo, height_px, width_px)],
+        "mask": photo.mask_from,
+        "notes": [*photo.notes, *([note] if note else [])],
+        "warnings": [
+            {"kind": doubt.kind, "text": doubt.text}
+            for doubt in found.doubts
+            if doubt.path == photo.path
+        ],
+    }
+
+
+def _photo_lines(document: dict[str, Any]) -> list[str]:
+    width, height = document["learned_px"]
+    photos = document["photos"]
+    rows = [
+        (
+            item["name"],
+            "×".join(str(side) for side in item["size_px"]),
+            _box_text(item),
+            item["mask"] or "none",
+        )
+        for item in photos
+    ]
+    said = [f"{item['name']}: {note}" for item in photos for note in item["notes"]]
+    said += [
+        f"warning: {item['name']} {each['text']}" for item in photos for each in item["warnings"]
+    ]
+    said += [f"cannot be used: {item['reason']}" for item in document["left_out"]]
+    count = f"{len(photos)} {'photo' if len(photos) == 1 else 'photos'}"
+    head = facts(
+        [
+            ("what", f"{count}, learned at {width}×{height} by {document['base']}"),
+            ("sheet", document["sheet"] or ""),
+        ]
+    )
+    return [*head, "", *table(("PHOTO", "SIZE", "LEARNED FROM", "MASK"), rows), *_block(said)]
+
+
+def _box_text(item: dict[str, Any]) -> str:
+    left, top, right, bottom = item["learned_box_px"]
+    if [left, top, right, bottom] == [0, 0, *item["size_px"]]:
+        return "all of it"
+    return f"{right - left}×{bottom - top} from {left},{top}"
+
+
+def _inspect_clip(
+    place: Path, learning: Learning, shell: Shell, base: BaseLocation, sheet: Path | None
+) -> None:
+    """What a clip is and what would be taken of it, or why nothing would.
+
+    Raises:
+        InputError: it cannot be opened, or, after the result is printed, cannot be learned from.
+    """
+    from engine.errors import InputError
+    from engine.media.clips import look_at_clip, read_clip
+    from engine.media.contact import write_inputs
+
+    video = base.card.video
+    fps = video.fps if learning.fps is None else learning.fps
+    looked = look_at_clip(place, fps=fps, start_s=learning.start)
+    frames = video.frames if learning.frames is None else learning.frames
+    clip, refusal = None, None
+    try:
+        clip = read_clip(place, frames=frames, fps=fps, start_s=learning.start, end_s=learning.end)
+    except InputError as error:
+        refusal = error
+    size = video.height_px, video.width_px
+    if sheet is not None and clip is not None:
+        write_inputs(sheet, *size, clips=[clip], overwrite=learning.overwrite)
+    document = {
+        **_clip_document(place, looked, clip, refusal),
+        "base": base.id,
+        "learned_px": [size[1], size[0]],
+        "sheet": str(sheet) if sheet and clip else None,
+    }
+    print_result(shell, document, _clip_lines(document))
+    if refusal is not None:
+        raise refusal
+
+
+def _clip_document(
+    place: Path, looked: ClipFacts, clip: Clip | None, refusal: InputError | None
+) -> dict[str, Any]:
+    taken = None
+    if clip is not None:
+        taken = {"frames": len(clip.frames), "fps": clip.fps, "times_s": list(clip.times_s)}
+    return {
+        "schema": SCHEMA,
+        "what": "clip",
+        "path": str(place),
+        "usable": clip is not None,
+        "digest": clip.digest if clip else None,
+        "size_px": list(looked.size_px),
+        "fps": looked.fps,
+        "variable_rate": looked.is_variable,
+        "frames": looked.total,
+        "seconds": looked.seconds,
+        "taken": taken,
+        "notes": list(clip.notes) if clip else [],
+        "refused": {"reason": refusal.message, "hint": refusal.hint} if refusal else None,
+    }
+
+
+def _clip_lines(document: dict[str, Any]) -> list[str]:
+    taken, refused = document["taken"], document["refused"]
+    times = [f"{time_s:.3f}" for time_s in taken["times_s"]] if taken else []
+    rate = f"{document['fps']:.4g} fps{' on average, variable' * document['variable_rate']}"
+    width, height = document["learned_px"]
+    return facts(
+        [
+            ("what", f"a clip, learned at {width}×{height} by {document['base']}"),
+            ("size", "×".join(str(side) for side in document["size_px"])),
+            ("rate", f"{rate}, {document['frames']} frames, {document['seconds']:.3f} s"),
+            ("taken", f"{taken['frames']} frames at {taken['fps']:g} fps" if taken else "nothing"),
+            ("times", " ".join(times)),
+            *(("note", note) for note in document["notes"]),
+            ("refused", refused["reason"] if refused else ""),
+            ("sheet", document["sheet"] or ""),
+        ]
+    )
+
+
+def _block(lines: Sequence[str]) -> list[str]:
+    """Lines set off by an empty one."""
+    return ["", *lines] if lines else []
