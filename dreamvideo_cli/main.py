@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["--version"], ["-V"]):
         sys.stdout.write(f"dv {__version__}\n")
         return 0
+    if "_DV_COMPLETE" in os.environ:
+        return _complete(arguments)
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
     with _signals_as_exceptions():
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(arguments: Sequence[str]) -> int:
     """The command's exit code, whatever it raises."""
     try:
+        if arguments[:1] in (["--install-completion"], ["--show-completion"]):
+            return _teach_shell(arguments)
         from dreamvideo_cli.tree import app
 
         returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
@@ -64,6 +68,35 @@ def _guarded(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it as a traceback
         return _report(error, as_json="--json" in arguments)
     return returned if isinstance(returned, int) else 0
+
+
+def _complete(arguments: Sequence[str]) -> int:
+    """Tell a shell what may stand at the cursor; a fault must not land in the line that is being typed."""
+    try:
+        from dreamvideo_cli.completion import answer
+
+        lines = answer(os.environ["_DV_COMPLETE"], arguments, os.environ)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except Exception:  # noqa: BLE001 - see above
+        return 1
+    return 0
+
+
+def _teach_shell(arguments: Sequence[str]) -> int:
+    """Print the script that completes in a shell, or put it where the shell finds it."""
+    from dreamvideo_cli import installation
+    from dreamvideo_cli.output import print_lines, tell
+
+    named = arguments[1] if len(arguments) > 1 else None
+    shell = installation.choose_shell(named, os.environ)
+    if arguments[0] == "--show-completion":
+        print_lines([installation.script(shell).rstrip("\n")])
+        return 0
+    path, start = installation.install(shell)
+    tell(f"{start} loads it: start a new {shell}" if start else f"start a new {shell}")
+    print_lines([str(path)])
+    return 0
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:

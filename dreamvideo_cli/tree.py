@@ -119,6 +119,11 @@ ROOT = Branch(
         ),
         "config": Branch("Show and change settings, and who says them.", CONFIG, SEE),
     },
+    options={
+        "--install-completion [SHELL]": "Complete commands, names and tags in bash, zsh or fish.",
+        "--show-completion [SHELL]": "Print what that would install.",
+        "-V, --version": "Print the version.",
+    },
 )
 
 
