@@ -21,14 +21,19 @@ DTYPES: Mapping[Precision, torch.dtype] = {
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, *, rank: int = 0) -> torch.device:
     """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Args:
+        name: of the device.
+        rank: of this process among those that share the machine: ``auto`` gives each a CUDA device of its own.
 
     Raises:
         DeviceError: it is not here.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        name = f"cuda:{rank % count}" if rank and count else "cuda" if count else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:

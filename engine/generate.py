@@ -36,6 +36,9 @@ from engine.errors import DivergedError, IncompatibleError
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 from engine.recipe import GenerateRecipe, Precision
 
+# Of the largest base one takes 350 MB; a batch of many more adapters reads them again.
+MOST_KEPT_BANKS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterUse:
@@ -48,10 +51,11 @@ class AdapterUse:
 
 @dataclass(frozen=True, slots=True)
 class _Attached:
-    """A bank on the denoiser, with the strengths its recipe asks for when it is a motion."""
+    """A bank on the denoiser, with its weight, and the strengths its recipe asks for when it is a motion."""
 
     bank: Bank
     adapter: Adapter
+    weight: float
 
 
 class Generator:
@@ -110,7 +114,7 @@ class Generator:
             steps=recipe.steps,
             guidance=recipe.guidance,
         )
-        latents = deque(self._watch(steps, recipe.steps), maxlen=1).pop()
+        latents = deque(self._watch(steps, recipe), maxlen=1).pop()
         if not latents.isfinite().all():
             raise DivergedError(
                 f"the video of seed {recipe.seed} is not finite",
@@ -120,10 +124,20 @@ class Generator:
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
 
-    def _watch(self, steps: Iterator[Tensor], total: int) -> Iterator[Tensor]:
+    def _watch(self, steps: Iterator[Tensor], recipe: GenerateRecipe) -> Iterator[Tensor]:
+        """Tell of every step, and set what the next one is made with before it is asked for."""
+        self._set_identity(recipe, 0)
         for number, latents in enumerate(steps, 1):
-            self._progress(StageAdvanced("generate", number, total))
+            self._progress(StageAdvanced("generate", number, recipe.steps))
+            self._set_identity(recipe, number)
             yield latents
+
+    def _set_identity(self, recipe: GenerateRecipe, step: int) -> None:
+        """Let the identity adapters act in this step, or wait until the layout stands."""
+        acts = step >= recipe.identity_from * recipe.steps
+        for held in self._attached:
+            if held.adapter.facts.kind == "subject":
+                held.bank.weight = held.weight if acts else 0.0
 
     def _latent_shape(self, recipe: GenerateRecipe) -> tuple[int, int, int, int, int]:
         geometry = self._base.geometry
@@ -172,6 +186,76 @@ class Generator:
         )
 
 
+class LoadedBase:
+    """A base in the device's memory, which one set of adapters after another is put on.
+
+    What was read of an adapter's file is kept for the next video that wants it, of the newest few adapters.
+    """
+
+    def __init__(
+        self,
+        location: BaseLocation,
+        *,
+        precision: Precision = "auto",
+        device: str = "auto",
+        rank: int = 0,
+        progress: Progress = ignore,
+    ) -> None:
+        """Load the base; ``rank`` is this process's among those that share the machine.
+
+        Raises:
+            DeviceError: the device or the precision is not to be had.
+            BaseInvalidError: the base cannot be loaded.
+            MemoryExhaustedError: the device is too small.
+        """
+        self.location = location
+        self.device = resolve_device(device, rank=rank)
+        self.precision = resolve_precision(precision, self.device)
+        self._progress = progress
+        self._banks: dict[Path, Bank] = {}
+        with explain_memory("loading the base"):
+            self._base = open_base(location, device=self.device, dtype=DTYPES[self.precision])
+
+    @contextmanager
+    def equipped(self, adapters: Sequence[tuple[AdapterUse, Adapter]]) -> Iterator[Generator]:
+        """Attach checked adapters; on leaving they are taken off again.
+
+        Raises:
+            IncompatibleError: an adapter's sites are not this base's.
+            MemoryExhaustedError: the device is too small.
+        """
+        with ExitStack() as stack:
+            attached = []
+            for use, adapter in adapters:
+                bank = self._bank_of(use, adapter)
+                bank.weight, bank.condition = use.weight, None
+                if use.weight != 0.0:
+                    stack.enter_context(bank.attached(self._base.denoiser))
+                    attached.append(_Attached(bank, adapter, use.weight))
+            yield Generator(
+                location=self.location,
+                base=self._base,
+                device=self.device,
+                precision=self.precision,
+                words={token: word.to(self.device) for token, word in _words(adapters).items()},
+                plain=_plain(adapters),
+                attached=attached,
+                appearance=_look(adapters, self.device),
+                progress=self._progress,
+            )
+
+    def _bank_of(self, use: AdapterUse, adapter: Adapter) -> Bank:
+        """The adapter's bank on this device; the one that was wanted longest ago gives way."""
+        bank = self._banks.pop(use.file, None)
+        if bank is None:
+            fitted = fit_bank(adapter, self._base).requires_grad_(requires_grad=False)
+            bank = fitted.to(self.device, DTYPES[self.precision])
+        self._banks[use.file] = bank
+        if len(self._banks) > MOST_KEPT_BANKS:
+            del self._banks[next(iter(self._banks))]
+        return bank
+
+
 @contextmanager
 def open_generator(
     location: BaseLocation,
@@ -184,39 +268,28 @@ def open_generator(
     """Open the base with the adapters attached; on leaving they are taken off again.
 
     Raises:
-        DeviceError: the device or the precision is not to be had.
-        BaseInvalidError: the base cannot be loaded.
+        IntegrityError, IncompatibleError: see `load_adapters`.
+        DeviceError, BaseInvalidError, MemoryExhaustedError: see `LoadedBase`.
+    """
+    adapters = load_adapters(uses, location)
+    loaded = LoadedBase(location, precision=precision, device=device, progress=progress)
+    with loaded.equipped(adapters) as generator:
+        yield generator
+
+
+def load_adapters(
+    uses: Sequence[AdapterUse], location: BaseLocation
+) -> list[tuple[AdapterUse, Adapter]]:
+    """Read the adapters' files and see that they fit the base and each other.
+
+    Raises:
         IntegrityError: an adapter's file is damaged.
         IncompatibleError: an adapter is of another kind or base, or two subjects share a word.
     """
     adapters = [(use, _checked(use, location)) for use in uses]
     _refuse_other_towers([adapter for _, adapter in adapters])
     _refuse_shared_words([adapter for _, adapter in adapters])
-    where = resolve_device(device)
-    settled = resolve_precision(precision, where)
-    dtype = DTYPES[settled]
-    with explain_memory("loading the base"):
-        base = open_base(location, device=where, dtype=dtype)
-    with ExitStack() as stack:
-        attached = []
-        for use, adapter in adapters:
-            bank = fit_bank(adapter, base).requires_grad_(requires_grad=False).to(where, dtype)
-            bank.weight = use.weight
-            if use.weight != 0.0:
-                stack.enter_context(bank.attached(base.denoiser))
-                attached.append(_Attached(bank, adapter))
-        words = {token: vector.to(where) for token, vector in _words(adapters).items()}
-        yield Generator(
-            location=location,
-            base=base,
-            device=where,
-            precision=settled,
-            words=words,
-            plain=_plain(adapters),
-            attached=attached,
-            appearance=_look(adapters, where),
-            progress=progress,
-        )
+    return adapters
 
 
 def _checked(use: AdapterUse, location: BaseLocation) -> Adapter:

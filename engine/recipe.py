@@ -92,15 +92,18 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). ``appearance`` multiplies
     the strengths that each motion was learned for; 0 leaves the look out. ``appearance_cond`` and
-    ``appearance_uncond``, where they are not None, stand in place of the learned ones.
+    ``appearance_uncond``, where they are not None, stand in place of the learned ones. ``identity_from`` is the
+    fraction of the steps after which the identity adapters act: the first steps lay out the motion, the last ones the
+    look.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
-    Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's.
+    Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
+    is not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239.
     """
 
     prompt: str
     negative: str = ""
-    frames: PositiveInt = 16
+    frames: Annotated[int, Meta(ge=1, le=4096)] = 16
     fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
     height_px: Annotated[int, Meta(ge=8, le=4096)] = 256
     width_px: Annotated[int, Meta(ge=8, le=4096)] = 256
@@ -110,6 +113,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     appearance: Strength = 1.0
     appearance_cond: Strength | None = None
     appearance_uncond: Strength | None = None
+    identity_from: Probability = 0.0
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0

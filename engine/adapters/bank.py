@@ -37,7 +37,7 @@ class Bank(nn.Module):
 
     Attributes:
         sites: where they sit, in the order of the forward pass.
-        weight: the adapter's strength; its deltas are multiplied by it. A weight of 0 means: do not attach.
+        weight: the adapter's strength; its deltas are multiplied by it. At 0 they are not computed at all.
         condition: appearance for the coming forward pass, or None. It must stay until the backward pass is done,
             because checkpointed blocks run again then.
     """
@@ -104,7 +104,10 @@ class Bank(nn.Module):
             stream[:] = [inputs[0]]
 
         def write(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return output + self._delta(bottleneck, stream.pop()).to(output.dtype)
+            x = stream.pop()
+            if self.weight == 0.0:
+                return output
+            return output + self._delta(bottleneck, x).to(output.dtype)
 
         return (
             denoiser.get_submodule(site.read).register_forward_pre_hook(read),

@@ -11,7 +11,7 @@ import pytest
 
 from engine.bases import BaseLocation, locate_base
 from engine.errors import DivergedError, IncompatibleError, IntegrityError, RecipeError
-from engine.generate import AdapterUse, open_generator
+from engine.generate import AdapterUse, LoadedBase, load_adapters, open_generator
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
@@ -106,6 +106,58 @@ def test_the_factor_multiplies_what_was_learned(world: World) -> None:
     factor = video(world, subject=1, motion=1, appearance=0.5)
     named = video(world, subject=1, motion=1, appearance_cond=0.5, appearance_uncond=0.5)
     assert np.array_equal(factor, named)
+
+
+def test_identity_from_the_start_is_the_plain_video(world: World) -> None:
+    plain = video(world, subject=1, motion=1)
+    assert np.array_equal(video(world, subject=1, motion=1, identity_from=0.0), plain)
+
+
+def test_identity_that_waits_changes_the_video_but_not_a_motion_alone(world: World) -> None:
+    late = video(world, subject=1, motion=1, identity_from=0.5)
+    assert not np.array_equal(late, video(world, subject=1, motion=1))
+    assert np.array_equal(video(world, motion=1, identity_from=0.5), video(world, motion=1))
+
+
+def test_identity_that_never_comes_leaves_word_and_motion(world: World) -> None:
+    steps = RECIPE.steps
+    never = video(world, subject=1, motion=1, identity_from=1.0)
+    last = video(world, subject=1, motion=1, identity_from=(steps - 1) / steps)
+    assert not np.array_equal(never, last)
+    assert not np.array_equal(never, video(world, motion=1, prompt="a dog sweeping"))
+
+
+def test_identity_acts_again_from_the_start_in_the_next_video(world: World) -> None:
+    uses = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")]
+    with open_generator(world.location, uses) as generator:
+        first = generator.sample(RECIPE)
+        generator.sample(msgspec.structs.replace(RECIPE, identity_from=1.0))
+        assert np.array_equal(generator.sample(RECIPE), first)
+
+
+def test_a_base_kept_loaded_makes_what_a_fresh_one_makes(world: World) -> None:
+    both = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion", 0.5)]
+    sets = [both, both[1:], [], [AdapterUse(world.subject, "subject", 0.0)], both]
+    loaded = LoadedBase(world.location, device="cpu")
+    for uses in sets:
+        with loaded.equipped(load_adapters(uses, world.location)) as generator:
+            kept = generator.sample(RECIPE)
+        with open_generator(world.location, uses) as generator:
+            assert np.array_equal(kept, generator.sample(RECIPE))
+
+
+def test_a_loaded_base_keeps_banks_and_lets_the_oldest_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.generate.MOST_KEPT_BANKS", 1)
+    loaded = LoadedBase(world.location, device="cpu")
+    subject, motion = AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")
+    banks = []
+    for use in (subject, subject, motion, subject):
+        with loaded.equipped(load_adapters([use], world.location)) as generator:
+            banks.append(generator._attached[0].bank)
+    assert banks[0] is banks[1]
+    assert banks[3] is not banks[0]
 
 
 def test_looks_through_another_tower_are_refused(
