@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import ExifTags, Image, PngImagePlugin
-
 from engine.errors import InputError
 from engine.media.files import list_pictures, require_file, require_path, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from PIL import Image, PngImagePlugin
 
 # More than any recipe needs; a stranger's file may claim any size.
 MAX_READ_BYTES = 1 << 20
@@ -23,11 +23,11 @@ _UNICODE = b"UNICODE\0"
 def read_comment(path: Path) -> str | None:
     """The comment in an mp4, gif, webp or png, or in the first png of a folder; None without one.
 
-    Only headers are read: no picture is decoded.
+    Only headers are read: no picture is decoded, and for an mp4 no picture library is imported.
 
     Raises:
         InputNotFoundError: nothing is there.
-        InputError: the file is none of these, or is damaged.
+        InputError: the file is none of these, is damaged, or its comment is longer than any that is written here.
     """
     require_path(path)
     if path.is_dir():
@@ -37,13 +37,16 @@ def read_comment(path: Path) -> str | None:
         return read_comment(frames[0])
     require_file(path)
     with path.open("rb") as file:
-        if file.read(8)[4:] == b"ftyp":
-            return _read_mp4(file)
-    return _read_picture(path)
+        found = _read_mp4(file) if file.read(8)[4:] == b"ftyp" else _read_picture(path)
+    if found is not None and len(found) > MAX_READ_BYTES:
+        raise InputError(f"the comment in {shown(path)} is over {MAX_READ_BYTES} bytes")
+    return found
 
 
 def exif_comment(comment: str) -> Image.Exif:
     """EXIF whose user comment is the text, in the one encoding it has for all of Unicode."""
+    from PIL import ExifTags, Image
+
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UNICODE + comment.encode(
         "utf-16-le"
@@ -53,12 +56,16 @@ def exif_comment(comment: str) -> Image.Exif:
 
 def png_comment(comment: str) -> PngImagePlugin.PngInfo:
     """PNG text chunk `Comment`, in UTF-8."""
+    from PIL import PngImagePlugin
+
     info = PngImagePlugin.PngInfo()
     info.add_itxt("Comment", comment)
     return info
 
 
 def _read_picture(path: Path) -> str | None:
+    from PIL import Image
+
     try:
         with Image.open(path, formats=("GIF", "WEBP", "PNG")) as image:
             if image.format == "WEBP":
@@ -74,6 +81,8 @@ def _read_picture(path: Path) -> str | None:
 
 
 def _from_exif(exif: Image.Exif) -> str | None:
+    from PIL import ExifTags
+
     found = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
     if not isinstance(found, bytes) or not found.startswith(_UNICODE):
         return None
@@ -93,7 +102,7 @@ def _read_mp4(file: BinaryIO) -> str | None:
         else:
             return None
     file.seek(start + 8)  # type and locale of the text
-    return file.read(min(max(end - start - 8, 0), MAX_READ_BYTES)).decode(errors="replace")
+    return file.read(min(max(end - start - 8, 0), MAX_READ_BYTES + 1)).decode(errors="replace")
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
