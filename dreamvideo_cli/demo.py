@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli import bases, settings
-from dreamvideo_cli.gen import VideoOptions, make_videos
+from dreamvideo_cli.gen import VideoOptions
 from dreamvideo_cli.learn import learn
 from dreamvideo_cli.lesson import Lesson, check_space, find_equal
+from dreamvideo_cli.making import make_videos
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_result, say
 from dreamvideo_cli.plan import check_device, plan_videos

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dreamvideo_cli import bases, settings
+from dreamvideo_cli.again import may_carry_recipe, show_recipe
 from dreamvideo_cli.bundles import show_adapters_in
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.options import Shell
@@ -63,12 +64,14 @@ class Learning:
 def inspect(
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="Photo, clip, folder of them, .dva or .safetensors."),
+        typer.Argument(metavar="PATH", help="Photo, clip, folder of them, dv's video, .dva."),
     ],
     learning: Learning,
     shell: Shell,
 ) -> None:
     """Tell what photos, a clip or a file of adapters are, and what dv would do with them.
+
+    A video that dv made tells its recipe; --as clip takes it for a clip.
 
     Exit code 10 says that learning would stop at some of it; what is wrong is part of the result.
 
@@ -77,6 +80,9 @@ def inspect(
     place = Path(path).expanduser().absolute()
     if place.suffix.lower() in ADAPTER_FILES:
         show_adapters_in(place, shell)
+        return
+    if learning.take_as == "auto" and learning.sheet is None and may_carry_recipe(place):
+        show_recipe(place, shell)
         return
     _check_known(place)
     sheet = _free_place(learning)

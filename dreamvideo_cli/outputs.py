@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from dreamvideo_cli.errors import UsageError
 if TYPE_CHECKING:
     from engine.media.write import Format
 
+STDOUT = Path("-")
 # png is a folder of frames.
 SUFFIXES: Mapping[Format, str] = {"mp4": ".mp4", "gif": ".gif", "webp": ".webp", "png": ""}
 
@@ -33,6 +35,11 @@ class Outputs:
     paths: tuple[Path, ...]
     automatic: bool
 
+    @property
+    def to_stdout(self) -> bool:
+        """The one video goes into a pipe."""
+        return self.paths == (STDOUT,)
+
 
 def plan_outputs(
     stem: str,
@@ -41,44 +48,70 @@ def plan_outputs(
     *,
     format: Format | None,  # noqa: A002 - the word of the command line
     overwrite: bool,
+    taken: Container[Path] = (),
 ) -> Outputs:
     """Format and path of each seed's video, checked to be free and writable.
 
     Args:
         stem: how automatic names begin.
         seeds: one video each.
-        output: a file, a folder (there already, or ending in a slash), or None for the current folder.
+        output: a file, a folder (there already, or ending in a slash), ``-`` for stdout, or None for the current
+            folder.
         format: None takes the file's suffix, or mp4.
         overwrite: an explicit file may be there.
+        taken: what other videos of the same command will be.
 
     Raises:
-        UsageError: no format is known for the file, or several videos are to become one.
+        UsageError: no format is known for the file, several videos are to become one, or stdout is a terminal.
         OutputExistsError: an explicit file is there.
         OutputError: the folder cannot be written to.
     """
     from engine.media.staging import refuse_existing
 
     if output == "-":
-        raise UsageError("a video cannot be written to stdout", hint="-o FILE.mp4, or a folder")
+        return _plan_stdout(len(seeds), format or "mp4")
     folder = _folder_of(output)
     if folder is not None:
         chosen: Format = format or "mp4"
-        paths = _free_paths(folder, stem, seeds, SUFFIXES[chosen])
+        paths = _free_paths(folder, stem, seeds, SUFFIXES[chosen], taken)
     else:
         chosen = _format_of(str(output), format)
         paths = _one_path(str(output), seeds)
+        if paths[0] in taken:
+            hint = "leave -o out for automatic names, or name a folder"
+            raise UsageError(f"two videos cannot both be {paths[0]}", hint=hint)
     for path in paths:
         refuse_existing(path, overwrite=overwrite and folder is None)
     return Outputs(chosen, paths, automatic=folder is not None)
 
 
-def next_free(path: Path) -> Path:
-    """``path``, or the first of ``path_2``, ``path_3``, … where nothing is."""
-    if not os.path.lexists(path):
+def next_free(path: Path, taken: Container[Path] = ()) -> Path:
+    """``path``, or the first of ``path_2``, ``path_3``, … where nothing is and nothing will be."""
+
+    def is_free(candidate: Path) -> bool:
+        return candidate not in taken and not os.path.lexists(candidate)
+
+    if is_free(path):
         return path
     stem = re.sub(r"_\d+$", "", path.stem) if re.search(r"_s\d+_\d+$", path.stem) else path.stem
     numbered = (path.with_name(f"{stem}_{k}{path.suffix}") for k in count(2))
-    return next(candidate for candidate in numbered if not os.path.lexists(candidate))
+    return next(candidate for candidate in numbered if is_free(candidate))
+
+
+def names_a_file(output: str) -> bool:
+    """Whether ``-o`` names one file rather than stdout or a folder for automatic names."""
+    return output != "-" and _folder_of(output) is None
+
+
+def _plan_stdout(videos: int, format: Format) -> Outputs:  # noqa: A002 - see above
+    """One video into a pipe."""
+    if videos > 1:
+        raise UsageError(f"{videos} videos cannot all go to stdout", hint="-o ./FOLDER/")
+    if format == "png":
+        raise UsageError("png is a folder of frames", hint="--format mp4, gif or webp")
+    if sys.stdout.isatty():
+        raise UsageError("a video is nothing for a terminal", hint="-o FILE, or a pipe")
+    return Outputs(format, (STDOUT,), automatic=False)
 
 
 def _folder_of(output: str | None) -> Path | None:
@@ -89,8 +122,10 @@ def _folder_of(output: str | None) -> Path | None:
     return path if output.endswith(("/", os.sep)) or path.is_dir() else None
 
 
-def _free_paths(folder: Path, stem: str, seeds: Sequence[int], suffix: str) -> tuple[Path, ...]:
-    return tuple(next_free(folder / f"{stem}_s{seed}{suffix}") for seed in seeds)
+def _free_paths(
+    folder: Path, stem: str, seeds: Sequence[int], suffix: str, taken: Container[Path]
+) -> tuple[Path, ...]:
+    return tuple(next_free(folder / f"{stem}_s{seed}{suffix}", taken) for seed in seeds)
 
 
 def _one_path(output: str, seeds: Sequence[int]) -> tuple[Path, ...]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.outputs import Outputs, plan_outputs
 from dreamvideo_cli.prompt import Prompt, Word, compose_prompt
-from dreamvideo_cli.uses import Use, find_base, find_uses, refuse_clashing_words
+from dreamvideo_cli.uses import Shelf, Use, find_base, find_uses, refuse_clashing_words
 
 if TYPE_CHECKING:
     from dreamvideo_cli.gen import VideoOptions
     from engine.bases import BaseLocation
+    from engine.media.write import Format
     from engine.recipe import GenerateRecipe
     from registry import Registry
 
@@ -25,8 +27,33 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class VideoPlan:
-    """Everything `dv gen` needs, and a line for everything a person should know.
+class Start:
+    """Where a plan starts from: a prompt that was typed, or a video that is made again.
+
+    Attributes:
+        typed: the prompt as typed.
+        prompt: the prompt as sent.
+        uses: subjects first, then motions, each in the order given.
+        base: the base they were learned on.
+        values: settings of the recipe, under the flags.
+        seed: where no flag names one.
+        format: where neither `--format` nor a file's name says one.
+        notes: what a person should know.
+    """
+
+    typed: str
+    prompt: Prompt
+    uses: tuple[Use, ...]
+    base: BaseLocation
+    values: Mapping[str, Any]
+    seed: int = 0
+    format: Format = "mp4"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Videos that differ in the seed alone, before it is known where they go.
 
     Attributes:
         typed: the prompt as typed.
@@ -34,9 +61,8 @@ class VideoPlan:
         uses: subjects first, then motions, each in the order given.
         base: the base they were learned on.
         recipes: one a video, differing in the seed.
-        outputs: where each goes.
-        overwrite: an explicit file may be replaced.
         device: as asked for.
+        format: where neither `--format` nor a file's name says one.
         notes: what was resolved, put into the prompt, drawn.
     """
 
@@ -45,52 +71,122 @@ class VideoPlan:
     uses: tuple[Use, ...]
     base: BaseLocation
     recipes: tuple[GenerateRecipe, ...]
-    outputs: Outputs
-    overwrite: bool
     device: str
+    format: Format
     notes: tuple[str, ...]
 
 
-def plan_videos(store: Registry, options: VideoOptions) -> VideoPlan:
+@dataclass(frozen=True, slots=True)
+class VideoPlan(Takes):
+    """Everything `dv gen` needs, and a line for everything a person should know.
+
+    Attributes:
+        outputs: where each video goes.
+        overwrite: an explicit file may be replaced.
+    """
+
+    outputs: Outputs
+    overwrite: bool
+
+
+def plan_videos(
+    store: Registry,
+    options: VideoOptions,
+    *,
+    shelf: Shelf | None = None,
+    taken: Container[Path] = (),
+) -> VideoPlan:
     """Resolve references, base, prompt, settings and paths, in this order.
+
+    Args:
+        store: where references are looked up.
+        options: what to make.
+        shelf: what was found in the store already.
+        taken: paths of other videos of the same command.
 
     Raises:
         UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError,
         OutputExistsError, OutputError: each before anything heavy is imported.
     """
+    takes = plan_takes(shelf or Shelf(store), options)
+    seeds = [recipe.seed for recipe in takes.recipes]
+    outputs = plan_outputs(
+        output_stem(takes.uses, takes.base),
+        seeds,
+        options.output,
+        format=options.format or _named_format(options.output, takes.format),
+        overwrite=options.overwrite,
+        taken=taken,
+    )
+    fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__}
+    return VideoPlan(**fields, outputs=outputs, overwrite=options.overwrite)
+
+
+def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
+    """Everything about the videos but where they go.
+
+    Raises:
+        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError: see `plan_videos`.
+    """
+    from dreamvideo_cli.again import start_again
+
     check_device(options.device)
-    if not options.prompt.strip():
+    start = start_again(shelf, options) if options.again else start_afresh(shelf, options)
+    seed = str(start.seed) if options.seed is None else options.seed
+    seeds, seed_notes = read_seeds(seed, options.count)
+    strengths = appearance_factor(start.uses, options.appearance)
+    settled = {**strengths, "prompt": start.prompt.sent}
+    recipes = [
+        video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
+    ]
+    return Takes(
+        typed=start.typed,
+        prompt=start.prompt,
+        uses=start.uses,
+        base=start.base,
+        recipes=tuple(recipes),
+        device=options.device,
+        format=start.format,
+        notes=(*start.notes, *_resolved_notes(start.uses), *start.prompt.notes, *seed_notes),
+    )
+
+
+def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
+    """From a prompt, and the base's card.
+
+    Raises:
+        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError: see `plan_videos`.
+    """
+    typed = one_printable_line(options.prompt or "")
+    if not typed:
         raise UsageError(
             "the prompt is empty", hint='say what is to be seen: dv gen "a corgi skate"'
         )
-    uses = find_uses(store, options.subject or [], options.motion or [])
+    uses = (
+        *find_uses(shelf, "subject", options.subject or []),
+        *find_uses(shelf, "motion", options.motion or []),
+    )
     refuse_clashing_words(uses)
     base = find_base(uses, options.base, options.image_tower)
-    prompt = compose_prompt(options.prompt, [_word(use) for use in uses])
-    seeds, seed_notes = read_seeds(options.seed, options.count)
-    strengths = appearance_factor(uses, options.appearance)
-    recipes = [
-        video_recipe(base, options, {**strengths, "prompt": prompt.sent, "seed": seed})
-        for seed in seeds
-    ]
-    outputs = plan_outputs(
-        output_stem(uses, base),
-        seeds,
-        options.output,
-        format=options.format,
-        overwrite=options.overwrite,
-    )
-    return VideoPlan(
-        typed=options.prompt,
-        prompt=prompt,
-        uses=uses,
-        base=base,
-        recipes=tuple(recipes),
-        outputs=outputs,
-        overwrite=options.overwrite,
-        device=options.device,
-        notes=(*_resolved_notes(uses), *prompt.notes, *seed_notes),
-    )
+    prompt = compose_prompt(typed, words_of(uses))
+    return Start(typed, prompt, uses, base, card_values(base))
+
+
+def one_printable_line(text: str) -> str:
+    """``text`` with a blank in place of whatever could move a cursor or break a line."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def card_values(base: BaseLocation) -> dict[str, Any]:
+    """What a base's card says of the videos it makes, as settings of a recipe."""
+    video = base.card.video
+    return {
+        "frames": video.frames,
+        "fps": video.fps,
+        "height_px": video.height_px,
+        "width_px": video.width_px,
+        **base.card.generate,
+    }
 
 
 def check_device(name: str) -> None:
@@ -117,9 +213,9 @@ def appearance_factor(uses: Sequence[Use], factor: float | None) -> dict[str, fl
 
 
 def video_recipe(
-    base: BaseLocation, options: VideoOptions, settled: dict[str, Any]
+    base: BaseLocation, options: VideoOptions, values: Mapping[str, Any], settled: Mapping[str, Any]
 ) -> GenerateRecipe:
-    """The card's settings, then the flags, then what is ``settled`` already.
+    """What the plan started from, then the flags, then what is ``settled`` already.
 
     Raises:
         RecipeError: a value is out of range.
@@ -127,7 +223,6 @@ def video_recipe(
     from engine.bases.limits import check_video
     from engine.recipe import GenerateRecipe, build_recipe
 
-    video = base.card.video
     asked = {
         "negative": options.negative,
         "frames": options.frames,
@@ -135,18 +230,12 @@ def video_recipe(
         "steps": options.steps,
         "guidance": options.guidance,
         "sampler": options.sampler,
+        "identity_from": options.identity_from,
         "precision": options.precision,
         **read_size(options.size),
     }
-    values: dict[str, Any] = {
-        "frames": video.frames,
-        "fps": video.fps,
-        "height_px": video.height_px,
-        "width_px": video.width_px,
-        **base.card.generate,
-        **{name: value for name, value in asked.items() if value is not None},
-    }
-    recipe = build_recipe(GenerateRecipe, {**values, **settled})
+    given = {name: value for name, value in asked.items() if value is not None}
+    recipe = build_recipe(GenerateRecipe, {**values, **given, **settled})
     check_video(base, recipe)
     return recipe
 
@@ -193,8 +282,18 @@ def output_stem(uses: Sequence[Use], base: BaseLocation) -> str:
     return "_".join(named) or plain or "base"
 
 
-def _word(use: Use) -> Word:
-    return Word(use.adapter.name, use.phrase, is_subject=use.adapter.kind == "subject")
+def words_of(uses: Sequence[Use]) -> list[Word]:
+    """What each adapter's name stands for in a prompt."""
+    return [
+        Word(use.adapter.name, use.phrase, is_subject=use.adapter.kind == "subject") for use in uses
+    ]
+
+
+def _named_format(output: str | None, otherwise: Format) -> Format | None:
+    """None where a file's name says the format itself."""
+    from dreamvideo_cli.outputs import names_a_file
+
+    return None if output is not None and names_a_file(output) else otherwise
 
 
 def _resolved_notes(uses: Sequence[Use]) -> tuple[str, ...]:

@@ -49,23 +49,57 @@ class Use:
         return (record.token if self.adapter.kind == "subject" else record.caption) or ""
 
 
-def find_uses(store: Registry, subjects: Sequence[str], motions: Sequence[str]) -> tuple[Use, ...]:
-    """Pin each reference once and hash its files; a file of an adapter does as well.
+class Shelf:
+    """What was found in a registry so far: each file is hashed once, however many videos it takes part in."""
+
+    def __init__(self, store: Registry) -> None:
+        self.store = store
+        self._files: dict[str, Path] = {}
+        self._opened: dict[tuple[Kind, str], tuple[Adapter, Path]] = {}
+
+    def find(self, kind: Kind, ref: str) -> tuple[Adapter, Path]:
+        """What a reference means now, or the adapter in a file, with the weights.
+
+        Raises:
+            UsageError: a file of another kind or of several.
+            RegistryError: see `Registry.resolve` and `Registry.files`.
+        """
+        from registry import is_path
+
+        if is_path(ref):
+            return self._open(kind, ref)
+        return self.weights(self.store.resolve(ref, kind=kind))
+
+    def weights(self, adapter: Adapter) -> tuple[Adapter, Path]:
+        """An adapter with its weights, their bytes checked.
+
+        Raises:
+            RegistryError: see `Registry.files`.
+        """
+        if adapter.digest not in self._files:
+            self._files[adapter.digest] = self.store.files(adapter)["weights"]
+        return adapter, self._files[adapter.digest]
+
+    def _open(self, kind: Kind, path: str) -> tuple[Adapter, Path]:
+        if (kind, path) not in self._opened:
+            place = _open_file(Path(path), kind)
+            adapter = place.list(kind).rows[0]
+            self._opened[kind, path] = adapter, place.files(adapter)["weights"]
+        return self._opened[kind, path]
+
+
+def find_uses(shelf: Shelf, kind: Kind, texts: Sequence[str]) -> tuple[Use, ...]:
+    """Pin each reference; a file of an adapter does as well.
 
     Raises:
-        UsageError: a weight that is no number in range, or a file of another kind or of several.
-        NotFoundError, IntegrityError: see `Registry.resolve` and `Registry.files`.
+        UsageError: a weight that is no number in range.
+        UsageError, RegistryError: see `Shelf.find`.
     """
-    from registry import is_path
-
-    wanted: list[tuple[Kind, str]] = [("subject", text) for text in subjects]
-    wanted += [("motion", text) for text in motions]
     uses = []
-    for kind, text in wanted:
+    for text in texts:
         ref, weight = split_weight(text)
-        place = _open_file(Path(ref), kind) if is_path(ref) else store
-        adapter = place.list(kind).rows[0] if is_path(ref) else place.resolve(ref, kind=kind)
-        uses.append(Use(ref, adapter, weight, place.files(adapter)["weights"]))
+        adapter, file = shelf.find(kind, ref)
+        uses.append(Use(ref, adapter, weight, file))
     return tuple(uses)
 
 

@@ -54,7 +54,8 @@ def test_a_folder_takes_automatic_names(home: Path) -> None:
         ("out", (0,), None),
         ("out.gif", (0,), "mp4"),
         ("out.mp4", (0, 1), None),
-        ("-", (0,), None),
+        ("-", (0, 1), None),
+        ("-", (0,), "png"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(home: Path, output, seeds, form) -> None:

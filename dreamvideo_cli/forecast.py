@@ -1,0 +1,106 @@
+"""What making videos will take on this machine, told before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli.timings import Task, expect_seconds, read_timings
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.plan import Takes
+    from engine.recipe import GenerateRecipe
+
+# Parts of a base that generating loads.
+PARTS = ("unet", "transformer", "vae", "text_encoder")
+BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
+LONGEST_HEADER_BYTES = 100 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is to be expected.
+
+    Attributes:
+        device: the one asked for; in place of ``auto`` the one that this base was used on last, if any.
+        weights_bytes: of base and adapters in the precision that will be used.
+        seconds: loading and making, or None where this machine has done nothing like it.
+    """
+
+    device: str
+    weights_bytes: int
+    seconds: float | None
+
+
+def foresee(takes: Sequence[Takes]) -> Forecast:
+    """What making all of these one after the other will take; a base is loaded when it changes."""
+    first = takes[0]
+    device = _likely_device(first)
+    seconds = 0.0
+    loaded = ""
+    for each in takes:
+        base = each.base.fingerprint
+        parts = [_seconds("generate", each, work_of(recipe)) for recipe in each.recipes]
+        if base != loaded:
+            parts.append(_seconds("load", each, 1.0))
+        seconds += sum(parts)
+        loaded = base
+    return Forecast(
+        device=device,
+        weights_bytes=max(_weights_bytes(each, device) for each in takes),
+        seconds=None if math.isnan(seconds) else seconds,
+    )
+
+
+def work_of(recipe: GenerateRecipe) -> float:
+    """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
+    halves = 1 if recipe.guidance == 1.0 else 2
+    pixels = recipe.frames * recipe.height_px * recipe.width_px
+    return (recipe.steps * halves + 1) * pixels / 1e6
+
+
+def _seconds(task: Task, takes: Takes, work: float) -> float:
+    """Not a number where it is not known."""
+    found = expect_seconds(task, takes.base.fingerprint, takes.device, work)
+    return math.nan if found is None else found
+
+
+def _likely_device(takes: Takes) -> str:
+    if takes.device != "auto":
+        return takes.device
+    seen = [each.device for each in read_timings() if each.base == takes.base.fingerprint]
+    return seen[-1] if seen else "auto"
+
+
+def _weights_bytes(takes: Takes, device: str) -> int:
+    precision = takes.recipes[0].precision
+    if precision == "auto":
+        precision = "bf16" if device.startswith("cuda") else "fp32"
+    folders = [takes.base.folder / part for part in PARTS]
+    files = [path for folder in folders for path in _weight_files(folder)]
+    numbers = sum(_count_numbers(path) for path in files)
+    numbers += sum(use.adapter.record.params for use in takes.uses if use.weight)
+    return numbers * BYTES_OF[precision]
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    """The files that are loaded: a folder may hold the same weights again as ``….fp16.safetensors``."""
+    for path in sorted(folder.glob("*.safetensors")):
+        if ".fp16." not in path.name and ".non_ema." not in path.name:
+            yield path
+
+
+def _count_numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds, from its header; 0 where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, LONGEST_HEADER_BYTES)))
+        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+        return sum(math.prod(entry["shape"]) for entry in tensors)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0

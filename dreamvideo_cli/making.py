@@ -1,0 +1,162 @@
+"""Making planned videos: one base kept loaded, each video on the disk when it is handed out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.forecast import work_of
+from dreamvideo_cli.outputs import next_free
+from dreamvideo_cli.timings import Task, Timing, remember
+from dreamvideo_cli.videos import canonical, recipe_document
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.plan import Takes, VideoPlan
+    from engine.generate import LoadedBase
+    from engine.progress import Progress
+    from engine.recipe import GenerateRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video on the disk; ``frames`` is uint8 (f, h, w, 3)."""
+
+    recipe: GenerateRecipe
+    path: Path
+    frames: Any
+
+
+class Maker:
+    """Makes one plan after another; the base stays loaded until another is wanted."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        announce: Callable[[str], None] = lambda _: None,
+        rank: int = 0,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            progress: hears of every step.
+            announce: hears, in a line, of every base before it is loaded.
+            rank: of this process among those that share the machine.
+        """
+        self._progress, self._announce, self._rank = progress, announce, rank
+        self._loaded: LoadedBase | None = None
+        self._wanted: tuple[str, ...] = ()
+
+    def make(self, plan: VideoPlan, numbers: Sequence[int] | None = None) -> Iterator[Video]:
+        """The plan's videos, or those of some numbers, one after the other.
+
+        Raises:
+            EngineError: see `engine.generate` and `engine.media.write`.
+        """
+        chosen = range(len(plan.recipes)) if numbers is None else numbers
+        takes = self.sample(plan, chosen)
+        for number, (settled, frames) in zip(chosen, takes, strict=True):
+            yield Video(settled, _write(plan, number, settled, frames), frames)
+
+    def sample(self, takes: Takes, numbers: Sequence[int]) -> Iterator[tuple[GenerateRecipe, Any]]:
+        """Settled recipe and frames, uint8 (f, h, w, 3), of each take.
+
+        Raises:
+            EngineError: see `engine.generate`.
+        """
+        from engine.generate import AdapterUse, load_adapters
+
+        uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in takes.uses]
+        loaded = self._load(takes)
+        with loaded.equipped(load_adapters(uses, takes.base)) as generator:
+            for recipe in (takes.recipes[number] for number in numbers):
+                started = time.monotonic()
+                frames = generator.sample(recipe)
+                _remember("generate", loaded, work_of(recipe), started)
+                yield generator.settled(recipe), frames
+
+    def _load(self, takes: Takes) -> LoadedBase:
+        """The base that these takes want, loaded unless it is there already."""
+        precision = takes.recipes[0].precision
+        wanted = (str(takes.base.folder), takes.base.fingerprint, takes.device, precision)
+        if self._loaded is not None and wanted == self._wanted:
+            return self._loaded
+        # The former base goes first: the device may not hold two.
+        self._loaded = None
+        self._announce(f"loading {takes.base.id} …")
+        started = time.monotonic()
+        from engine.generate import LoadedBase
+
+        self._loaded = LoadedBase(
+            takes.base,
+            precision=precision,
+            device=takes.device,
+            rank=self._rank,
+            progress=self._progress,
+        )
+        self._wanted = wanted
+        _remember("load", self._loaded, 1.0, started)
+        return self._loaded
+
+
+def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
+    """Make the plan's videos one after the other; each is on the disk when it is handed out.
+
+    Raises:
+        EngineError: see `engine.generate` and `engine.media.write`.
+    """
+    return Maker(progress).make(plan)
+
+
+def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:
+    """Write one video where it was planned; an automatic name gives way to whoever took it meanwhile."""
+    from engine.errors import OutputExistsError
+    from engine.media.write import write_video
+
+    settings: dict[str, Any] = {
+        "fps": recipe.fps,
+        "format": plan.outputs.format,
+        "comment": canonical(recipe_document(plan, recipe)),
+    }
+    planned = plan.outputs.paths[number]
+    if plan.outputs.to_stdout:
+        return _write_to_stdout(frames, settings)
+    if not plan.outputs.automatic:
+        return write_video(frames, planned, overwrite=plan.overwrite, **settings)
+    while True:
+        try:
+            return write_video(frames, next_free(planned), **settings)
+        except OutputExistsError:
+            continue
+
+
+def _write_to_stdout(frames: Any, settings: dict[str, Any]) -> Path:
+    """By way of a file: an mp4 is sought while it is written, and goes out whole or not at all."""
+    from dreamvideo_cli.outputs import STDOUT
+    from engine.media.write import write_video
+
+    with tempfile.TemporaryDirectory(prefix="dv-") as folder:
+        path = write_video(frames, Path(folder) / "video", **settings)
+        sys.stdout.flush()
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    return STDOUT
+
+
+def _remember(task: Task, loaded: LoadedBase, work: float, started: float) -> None:
+    remember(
+        Timing(
+            task=task,
+            base=loaded.location.fingerprint,
+            device=str(loaded.device),
+            work=work,
+            seconds=max(time.monotonic() - started, 1e-6),
+        )
+    )
