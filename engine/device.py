@@ -82,9 +82,9 @@ def explain_memory(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         told = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and not any(
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(
             words in told for words in NO_MEMORY
         ):
             raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from engine.bases.protocol import Base
+from engine.cache import Cache
 from engine.errors import InputError
 from engine.media.clips import Clip, frame_clip
 from engine.media.photos import PhotoSet, frame_photo
@@ -28,41 +30,57 @@ class EncodedPhotos:
         latents: (n, c, 1, h, w), videos of one frame.
         masks: (n, 1, 1, h, w) in [0, 1] at the latents' size, or None.
         appearance: (n, d), or None where the base has no image tower.
+        names: of their files.
     """
 
     latents: Tensor
     masks: Tensor | None
     appearance: Tensor | None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """A motion's clip: ``latents`` (c, f, h, w) and the ``appearance`` of each frame, (f, d)."""
+    """A motion's clip: ``latents`` (c, f, h, w), the ``appearance`` of each frame, (f, d), its file."""
 
     latents: Tensor
     appearance: Tensor
+    name: str = ""
 
 
-def encode_photos(base: Base, photos: PhotoSet, progress: Progress) -> EncodedPhotos:
-    """Frame every photo for the base and encode it."""
+def encode_photos(
+    base: Base, photos: PhotoSet, progress: Progress, cache: Cache | None = None
+) -> EncodedPhotos:
+    """Frame every photo for the base and encode it, alone: its numbers depend on no other photo."""
     size = base.geometry.height_px, base.geometry.width_px
     started = time.monotonic()
-    progress(StageStarted("encode photos", 1))
+    progress(StageStarted("encode photos", len(photos.photos)))
     framed = [frame_photo(photo, *size) for photo in photos.photos]
     for note in (note for _, _, note in framed if note):
         progress(Note(note))
-    images = torch.stack([to_unit(pixels) for pixels, _, _ in framed])
-    latents = base.encode_video(images[:, :, None])
-    masks = masks_at(latents.shape[-2:], [mask for _, mask, _ in framed], latents.device)
+    latents, looks = [], []
+    for number, (pixels, _, _) in enumerate(framed, 1):
+        image = to_unit(pixels)[None]
+        latents.append(
+            _get(cache, "latents", pixels, partial(base.encode_video, image[:, :, None]))
+        )
+        if base.geometry.image_width:
+            looks.append(_get(cache, "look", pixels, partial(base.encode_image, image)))
+        progress(StageAdvanced("encode photos", number, len(framed)))
+    if cache:
+        cache.prune()
+    seen = torch.cat(latents)
+    masks = masks_at(seen.shape[-2:], [mask for _, mask, _ in framed], seen.device)
     refuse_vanished(photos, masks)
-    encoded = EncodedPhotos(
-        latents,
-        masks,
-        base.encode_image(images) if base.geometry.image_width else None,
-    )
-    progress(StageAdvanced("encode photos", 1, 1))
     progress(StageEnded("encode photos", time.monotonic() - started))
-    return encoded
+    names = tuple(photo.path.name for photo in photos.photos)
+    return EncodedPhotos(seen, masks, torch.cat(looks) if looks else None, names)
+
+
+def _get(
+    cache: Cache | None, what: str, pixels: NDArray[np.uint8], compute: Callable[[], Tensor]
+) -> Tensor:
+    return cache.get(what, pixels, compute) if cache else compute()
 
 
 def refuse_vanished(photos: PhotoSet, masks: Tensor | None) -> None:
@@ -81,7 +99,9 @@ def refuse_vanished(photos: PhotoSet, masks: Tensor | None) -> None:
             )
 
 
-def encode_clips(base: Base, clips: Sequence[Clip], progress: Progress) -> tuple[EncodedClip, ...]:
+def encode_clips(
+    base: Base, clips: Sequence[Clip], progress: Progress, cache: Cache | None = None
+) -> tuple[EncodedClip, ...]:
     """Frame every clip for the base and encode all its frames.
 
     Raises:
@@ -92,10 +112,15 @@ def encode_clips(base: Base, clips: Sequence[Clip], progress: Progress) -> tuple
     progress(StageStarted("encode clips", len(clips)))
     encoded = []
     for number, clip in enumerate(clips, 1):
-        frames = to_unit(frame_clip(clip, *size))
-        latents = base.encode_video(frames.transpose(0, 1)[None])[0]
-        encoded.append(EncodedClip(latents, base.encode_image(frames)))
+        pixels = frame_clip(clip, *size)
+        frames = to_unit(pixels)
+        video = frames.transpose(0, 1)[None]
+        latents = _get(cache, "latents", pixels, partial(base.encode_video, video))[0]
+        looks = _get(cache, "look", pixels, partial(base.encode_image, frames))
+        encoded.append(EncodedClip(latents, looks, clip.path.name))
         progress(StageAdvanced("encode clips", number, len(clips)))
+    if cache:
+        cache.prune()
     progress(StageEnded("encode clips", time.monotonic() - started))
     return tuple(encoded)
 

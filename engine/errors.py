@@ -92,3 +92,9 @@ class DivergedError(EngineError):
     """The loss or a weight is no longer a finite number."""
 
     code = "learn.diverged"
+
+
+class StoppedError(EngineError):
+    """The caller asked to stop; everything up to here is saved."""
+
+    code = "run.stopped"

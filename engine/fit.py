@@ -1,20 +1,37 @@
-"""The one optimisation loop."""
+"""The one optimisation loop: it saves, continues, guards, and steps down when memory runs out."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.checkpoints import Snapshot, SnapshotFacts
 from engine.device import explain_memory
 from engine.diffusion.objective import draw_order
-from engine.errors import DeviceError, DivergedError
-from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted
+from engine.errors import DivergedError, IncompatibleError, MemoryExhaustedError
+from engine.keep import Keeper
+from engine.ladder import Ladder
+from engine.progress import (
+    Progress,
+    RungTaken,
+    StageAdvanced,
+    StageEnded,
+    StageStarted,
+    StepSkipped,
+)
+from engine.workers import Workers
+
+# So many updates in a row may be left out because a number is not finite; the next one ends the run.
+SKIPS = 2
+# What AdamW keeps for each weight.
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,7 @@ class FitPlan:
         weight_decay: AdamW's.
         clip_norm: largest norm of the whole gradient.
         seed: key of every draw.
+        names: of the items, for people.
     """
 
     stage: str
@@ -61,14 +79,11 @@ class FitPlan:
     weight_decay: float
     clip_norm: float
     seed: int
+    names: tuple[str, ...] = ()
 
 
 def open_accelerator(device: torch.device, precision: str) -> Any:
-    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32.
-
-    Raises:
-        DeviceError: the process is one of several.
-    """
+    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
 
@@ -78,13 +93,7 @@ def open_accelerator(device: torch.device, precision: str) -> Any:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     mixed = "no" if precision == "fp32" else precision
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
-    if accelerator.num_processes > 1:
-        raise DeviceError(
-            f"started as {accelerator.num_processes} processes; learning uses one",
-            hint="start it without a launcher, or with --num_processes 1",
-        )
-    return accelerator
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
 
 
 def fit(
@@ -92,26 +101,31 @@ def fit(
     plan: FitPlan,
     accelerator: Any,
     progress: Progress,
+    *,
+    keeper: Keeper | None = None,
+    ladder: Ladder | None = None,
 ) -> list[float]:
-    """Minimise the mean loss of ``objective``; returns the loss of every update.
+    """Minimise the mean loss of ``objective``; returns the loss of every update that was made.
+
+    Where ``keeper`` has a save, the stage goes on from there, to the same weights as if it had never stopped. Started
+    as several processes, each takes its share of every batch.
 
     Raises:
-        DivergedError: a loss, a gradient or a weight is not finite; what was learned is to be thrown away.
+        DivergedError: several losses or gradients in a row, or a weight, are not finite.
+        MemoryExhaustedError: the device is too small, with every rung of ``ladder`` taken.
+        StoppedError: the caller asked to stop; all is saved.
+        OutputError: a save cannot be written.
     """
-    learned = [p for p in objective.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
-    objective, optimiser = accelerator.prepare(objective, optimiser)
+    loop = _Loop(objective, plan, accelerator, progress, keeper=keeper, ladder=ladder or Ladder())
+    loop.restore()
     started = time.monotonic()
-    progress(StageStarted(plan.stage, plan.steps))
-    losses = []
-    for step in range(plan.steps):
-        with explain_memory(plan.stage):
-            losses.append(_update(objective, optimiser, plan, step, accelerator))
-        progress(StageAdvanced(plan.stage, step + 1, plan.steps, losses[-1]))
-    if not all(bool(weight.isfinite().all()) for weight in learned):
-        raise DivergedError(f"{plan.stage}: a weight is not finite at the end", hint="a lower --lr")
+    progress(StageStarted(plan.stage, plan.steps, loop.step))
+    with keeper.stop.heeded() if keeper else nullcontext():
+        while loop.step < plan.steps:
+            loop.advance()
+    loop.finish()
     progress(StageEnded(plan.stage, time.monotonic() - started))
-    return losses
+    return loop.losses
 
 
 def final_losses(**stages: Sequence[float]) -> dict[str, float]:
@@ -129,34 +143,233 @@ def draws_of(plan: FitPlan, step: int) -> list[Draw]:
     ]
 
 
-def _update(
-    objective: nn.Module,
+class _Loop:
+    """Where a stage stands while it runs."""
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        plan: FitPlan,
+        accelerator: Any,
+        progress: Progress,
+        *,
+        keeper: Keeper | None,
+        ladder: Ladder,
+    ) -> None:
+        self.step = 0
+        self.losses: list[float] = []
+        self._plan, self._accelerator, self._progress = plan, accelerator, progress
+        self._keeper, self._ladder = keeper, ladder
+        self._workers = Workers(accelerator)
+        self._learned = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+        self._unwrapped: Any = objective
+        # Hooks pass by the forward of a wrapper for several processes; gradients are reduced by hand.
+        self._objective = accelerator.prepare_model(objective, evaluation_mode=True)
+        self._optimiser = accelerator.prepare_optimizer(
+            torch.optim.AdamW(
+                self._learned.values(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True
+            )
+        )
+        self._accumulate = plan.accumulate
+        self._skipped = 0
+        self._saved_step = 0
+        self._first_problem = ""
+
+    def restore(self) -> None:
+        """Go on from the last save, where there is one.
+
+        Raises:
+            IncompatibleError: the save is of other weights.
+        """
+        snapshot = self._workers.from_first(self._keeper.restore() if self._keeper else None)
+        if snapshot is None:
+            return
+        facts = snapshot.facts
+        self.step = self._saved_step = facts.step
+        self._skipped, self._accumulate = facts.skipped, facts.accumulate
+        if facts.checkpointing:
+            self._ladder.recompute()
+        if facts.scaler is not None and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(facts.scaler)
+        self.losses = load_tensors(snapshot.tensors, self._learned, self._optimiser.optimizer)
+
+    def advance(self) -> None:
+        """One update, and what belongs after it.
+
+        Raises:
+            StoppedError: the caller asked to stop.
+        """
+        started = time.monotonic()
+        loss, problem = self._attempt()
+        self.step += 1
+        if problem is None:
+            self._skipped = 0
+            self.losses.append(loss)
+        else:
+            self._skip(problem)
+        told = None if problem else loss
+        self._progress(StageAdvanced(self._plan.stage, self.step, self._plan.steps, told))
+        if self._keeper is not None:
+            self._look_after(self._keeper, time.monotonic() - started)
+
+    def finish(self) -> None:
+        """See that there is something to be had.
+
+        Raises:
+            DivergedError: no update was made, or a weight is not finite.
+        """
+        if self._first_problem and not self.losses:
+            raise self._diverged()
+        self._refuse_broken_weights()
+
+    def _attempt(self) -> tuple[float, str | None]:
+        """The update, with less and less memory until it succeeds."""
+        while True:
+            try:
+                with explain_memory(self._plan.stage):
+                    return self._update()
+            except MemoryExhaustedError as error:
+                failure = error.with_traceback(None)
+                failure.__cause__ = failure.__context__ = None
+            # Outside of the handler: within it the failed step's tensors would still be held.
+            self._optimiser.zero_grad(set_to_none=True)
+            rung = self._ladder.climb(self._plan.batch, self._accumulate)
+            if rung is None or self._workers.many:  # the others wait for this step's gradients
+                raise self._ladder.exhausted(failure)
+            text, self._accumulate = rung
+            self._progress(RungTaken(self._plan.stage, self.step + 1, text))
+
+    def _update(self) -> tuple[float, str | None]:
+        """One optimiser update; the mean loss, and why the update was left out if it was."""
+        own = self._backward(self._workers.share(draws_of(self._plan, self.step)))
+        loss = self._workers.reduce(own, self._learned.values())
+        problem = None if math.isfinite(loss) else f"the loss of step {self.step + 1} is {loss}"
+        if problem is None:
+            norm = self._accelerator.clip_grad_norm_(self._learned.values(), self._plan.clip_norm)
+            # In fp16 the scaler meets such gradients by leaving the step out.
+            if self._accelerator.scaler is None and not math.isfinite(float(norm)):
+                problem = f"the gradient of step {self.step + 1} is not finite"
+        if problem is None:
+            self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss, problem
+
+    def _backward(self, draws: Sequence[Draw]) -> float:
+        """Gradients of these draws; returns their part of the mean loss."""
+        total = 0.0
+        size = max(1, math.ceil(len(draws) / self._accumulate))
+        for first in range(0, len(draws), size):
+            # Backward at once: what is computed again for it must still meet this part's condition.
+            for part in self._unwrapped.parts(draws[first : first + size]):
+                with self._accelerator.autocast():
+                    loss = self._objective(part).sum() / self._plan.batch
+                self._accelerator.backward(loss)
+                total += float(loss.detach())
+        return total
+
+    def _skip(self, problem: str) -> None:
+        """Tell of an update that was left out.
+
+        Raises:
+            DivergedError: it is one too many in a row.
+        """
+        if not self._skipped:
+            self._first_problem = problem
+        self._skipped += 1
+        if self._skipped > SKIPS:
+            raise self._diverged()
+        self._progress(
+            StepSkipped(
+                self._plan.stage,
+                self.step,
+                f"{self._plan.stage}: {problem}; this update is left out",
+                self._files(),
+            )
+        )
+
+    def _look_after(self, keeper: Keeper, step_seconds: float) -> None:
+        """Saves, the caller's wish to stop, previews: in this order, so that a stop is quick.
+
+        Raises:
+            StoppedError: the caller asked to stop.
+        """
+        is_done = self.step == self._plan.steps
+        is_to_stop = self._workers.any(keeper.is_to_stop(step_seconds)) and not is_done
+        if is_to_stop or is_done or keeper.is_due(self.step):
+            self._refuse_broken_weights()
+            if keeper.save(self._snapshot(), is_last_chance=is_to_stop or is_done):
+                self._saved_step = self.step
+        if is_to_stop:
+            raise keeper.stopped(self.step)
+        keeper.preview(self.step)
+
+    def _snapshot(self) -> Snapshot:
+        scaler = self._accelerator.scaler
+        facts = SnapshotFacts(
+            step=self.step,
+            skipped=self._skipped,
+            accumulate=self._accumulate,
+            checkpointing=self._ladder.checkpointing,
+            scaler=None if scaler is None else scaler.state_dict(),
+        )
+        tensors = tensors_of(self._learned, self._optimiser.optimizer, self.losses)
+        return Snapshot(facts, tensors)
+
+    def _refuse_broken_weights(self) -> None:
+        if not all(bool(weight.isfinite().all()) for weight in self._learned.values()):
+            self._first_problem = f"a weight is not finite after step {self.step}"
+            raise self._diverged()
+
+    def _diverged(self) -> DivergedError:
+        files = ", ".join(self._files())
+        batch = f"; its batch: {files}" if files else ""
+        saved = f"; step {self._saved_step} is saved" if self._saved_step else ""
+        return DivergedError(
+            f"{self._plan.stage}: {self._first_problem}{batch}{saved}", hint="a lower --lr"
+        )
+
+    def _files(self) -> tuple[str, ...]:
+        """Names of what the last update saw."""
+        items = {draw.item for draw in draws_of(self._plan, self.step - 1)}
+        return tuple(self._plan.names[item] for item in sorted(items)) if self._plan.names else ()
+
+
+def tensors_of(
+    learned: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer, losses: Sequence[float]
+) -> dict[str, Tensor]:
+    """Weights, what the optimiser keeps for each, and the losses so far, (n,) in fp64."""
+    weights = {f"weight.{name}": weight for name, weight in learned.items()}
+    moments = {
+        f"{key}.{name}": value
+        for name, weight in learned.items()
+        for key, value in optimiser.state[weight].items()
+    }
+    return {**weights, **moments, "losses": torch.tensor(losses, dtype=torch.float64)}
+
+
+def load_tensors(
+    tensors: Mapping[str, Tensor],
+    learned: Mapping[str, nn.Parameter],
     optimiser: torch.optim.Optimizer,
-    plan: FitPlan,
-    step: int,
-    accelerator: Any,
-) -> float:
-    """One optimiser update over the batch, part by part; returns its mean loss."""
-    draws = draws_of(plan, step)
-    size = plan.batch // plan.accumulate
-    total = 0.0
-    for first in range(0, plan.batch, size):
-        # Backward at once: what is computed again for it must still meet this part's condition.
-        for part in accelerator.unwrap_model(objective).parts(draws[first : first + size]):
-            with accelerator.autocast():
-                loss = objective(part).sum() / plan.batch
-            accelerator.backward(loss)
-            total += float(loss.detach())
-    if not math.isfinite(total):
-        raise DivergedError(
-            f"{plan.stage}: the loss of step {step + 1} is {total}", hint="a lower --lr"
+) -> list[float]:
+    """Put back what `tensors_of` took; returns the losses.
+
+    Raises:
+        IncompatibleError: names or shapes differ.
+    """
+    mine = {f"weight.{name}": weight.shape for name, weight in learned.items()}
+    theirs = {name: t.shape for name, t in tensors.items() if name.startswith("weight.")}
+    if mine != theirs:
+        raise IncompatibleError(
+            "the save is of other weights than these: another version of this tool made it",
+            hint="begin again with --fresh",
         )
-    norm = accelerator.clip_grad_norm_(objective.parameters(), plan.clip_norm)
-    # In fp16 the scaler meets such gradients by leaving the step out.
-    if accelerator.scaler is None and not math.isfinite(float(norm)):
-        raise DivergedError(
-            f"{plan.stage}: the gradient of step {step + 1} is not finite", hint="a lower --lr"
-        )
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return total
+    state = {}
+    for number, (name, weight) in enumerate(learned.items()):
+        weight.data.copy_(tensors[f"weight.{name}"])
+        found = {key: tensors.get(f"{key}.{name}") for key in MOMENTS}
+        if None not in found.values():
+            state[number] = found
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    losses: list[float] = tensors["losses"].tolist()
+    return losses

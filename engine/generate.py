@@ -199,9 +199,10 @@ class LoadedBase:
         precision: Precision = "auto",
         device: str = "auto",
         rank: int = 0,
+        base: Base | None = None,
         progress: Progress = ignore,
     ) -> None:
-        """Load the base; ``rank`` is this process's among those that share the machine.
+        """Load the base, or take ``base``, which is; ``rank`` is this process's of those that share the machine.
 
         Raises:
             DeviceError: the device or the precision is not to be had.
@@ -214,7 +215,9 @@ class LoadedBase:
         self._progress = progress
         self._banks: dict[Path, Bank] = {}
         with explain_memory("loading the base"):
-            self._base = open_base(location, device=self.device, dtype=DTYPES[self.precision])
+            self._base = base or open_base(
+                location, device=self.device, dtype=DTYPES[self.precision]
+            )
 
     @contextmanager
     def equipped(self, adapters: Sequence[tuple[AdapterUse, Adapter]]) -> Iterator[Generator]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.adapters.bank import Bank, fresh_bank
+from engine.adapters.bank import fresh_bank
 from engine.adapters.files import InputFact
 from engine.bases import BaseLocation, require_image_tower
 from engine.device import explain_memory
@@ -19,11 +19,15 @@ from engine.diffusion.learning import MotionObjective
 from engine.encode import EncodedClip, encode_clips
 from engine.errors import RecipeError
 from engine.fit import FitPlan, final_losses, fit
-from engine.learned import Learned, write_learned
+from engine.keep import Keeping
+from engine.learned import Draft, Learned, write_learned
 from engine.media.clips import Clip
+from engine.preview import keeper_of
 from engine.progress import Progress, ignore
 from engine.recipe import MotionRecipe
 from engine.workbench import Workbench, open_workbench
+
+STAGE = "learn the motion"
 
 
 @explain_memory("learning a motion")
@@ -35,6 +39,7 @@ def learn_motion(
     *,
     device: str = "auto",
     progress: Progress = ignore,
+    keeping: Keeping | None = None,
 ) -> Learned:
     """Learn the motion of ``clips`` and write its adapter into ``folder``.
 
@@ -42,52 +47,53 @@ def learn_motion(
         recipe: how; its caption must not be empty, "auto" in it is resolved here.
         clips: what, each at its own number of frames.
         location: the base, which needs an image tower.
-        folder: an existing folder, which takes `adapter.safetensors`.
+        folder: an existing folder, which takes `adapter.safetensors` and what is kept on the way. Where it holds
+            saves of the same recipe and clips, learning goes on from the last one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         progress: told of every step.
+        keeping: saves, previews and when to stop; None: nothing is saved and nobody can stop it.
 
     Raises:
         DeviceError: the device or the precision is not to be had.
         BaseInvalidError: the base cannot be loaded or has no image tower.
         RecipeError: the caption is empty or too long, or the batch cannot be used.
-        DivergedError: a loss is not finite.
+        DivergedError: numbers are not finite.
         MemoryExhaustedError: the device is too small.
-        OutputError: the adapter cannot be written.
+        OutputError: a save or the adapter cannot be written.
+        StoppedError: the caller asked to stop; all is saved.
     """
     if not recipe.caption.strip():
         raise RecipeError("the caption is empty; it says in words what moves how")
     require_image_tower(location)
     started = time.monotonic()
-    bench = open_workbench(recipe, location, device)
-    seen = encode_clips(bench.base, clips, progress)
-    bank, losses = learn_bank(bench, seen, progress)
+    bench = open_workbench(recipe, location, device, folder, keeping)
+    seen = encode_clips(bench.base, clips, progress, bench.cache(progress))
+    inputs = tuple(InputFact(clip.path.name, clip.digest) for clip in clips)
+    draft = draft_motion(bench, inputs)
+    losses = learn_bank(draft, seen, progress)
     return write_learned(
-        folder,
-        kind="motion",
-        bench=bench,
-        bank=bank,
-        tensors=bank.tensors(),
-        token="",
-        phrase=recipe.caption,
-        inputs=[InputFact(clip.path.name, clip.digest) for clip in clips],
-        seconds=time.monotonic() - started,
-        metrics=final_losses(adapter_loss=losses),
+        draft, seconds=time.monotonic() - started, metrics=final_losses(adapter_loss=losses)
     )
 
 
-def learn_bank(
-    bench: Workbench[MotionRecipe], seen: Sequence[EncodedClip], progress: Progress
-) -> tuple[Bank, list[float]]:
-    """The motion adapter and the loss of every update."""
+def draft_motion(bench: Workbench[MotionRecipe], inputs: tuple[InputFact, ...]) -> Draft:
+    """A motion with its bank fresh."""
     base, recipe = bench.base, bench.recipe
     bank = fresh_bank(
         base.sites("motion"), recipe.width_ratio, base.geometry.image_width, seed=recipe.seed
     ).to(bench.device)
+    return Draft("motion", bench, bank, {}, "", recipe.caption, inputs)
+
+
+def learn_bank(draft: Draft, seen: Sequence[EncodedClip], progress: Progress) -> list[float]:
+    """Learn the motion adapter; returns the loss of every update."""
+    bench: Workbench[MotionRecipe] = draft.bench
+    base, recipe = bench.base, bench.recipe
     text = base.encode_text(["", recipe.caption], {}).detach()
     base.release_towers()
     objective = MotionObjective(
         base,
-        bank,
+        draft.bank,
         text,
         seen,
         recipe.seed,
@@ -95,7 +101,7 @@ def learn_bank(
         image_drop=recipe.image_drop,
     )
     plan = FitPlan(
-        stage="learn the motion",
+        stage=STAGE,
         steps=recipe.steps,
         items=len(seen),
         batch=recipe.batch,
@@ -104,6 +110,8 @@ def learn_bank(
         weight_decay=recipe.weight_decay,
         clip_norm=recipe.clip_norm,
         seed=recipe.seed,
+        names=tuple(clip.name for clip in seen),
     )
-    with bank.attached(base.denoiser):
-        return bank, fit(objective, plan, bench.accelerator, progress)
+    keeper = keeper_of(bench, STAGE, recipe.steps, progress, draft)
+    with draft.bank.attached(base.denoiser):
+        return fit(objective, plan, bench.accelerator, progress, keeper=keeper, ladder=bench.ladder)

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import msgspec
-from torch import Tensor
 
-from engine.adapters.bank import Bank, fresh_bank
+from engine.adapters.bank import fresh_bank
 from engine.adapters.files import APPEARANCE, WORD, InputFact
 from engine.adapters.token import Word
 from engine.bases import BaseLocation
@@ -19,11 +18,15 @@ from engine.device import explain_memory
 from engine.diffusion.learning import IdentityObjective, WordObjective, prompt_of
 from engine.encode import EncodedPhotos, encode_photos
 from engine.fit import FitPlan, final_losses, fit
-from engine.learned import Learned, write_learned
+from engine.keep import Keeping
+from engine.learned import Draft, Learned, write_learned
 from engine.media.photos import PhotoSet
+from engine.preview import keeper_of
 from engine.progress import Note, Progress, ignore
 from engine.recipe import SEEDS, SubjectRecipe
 from engine.workbench import Workbench, open_workbench
+
+WORD_STAGE, LOOK_STAGE = "learn the word", "learn the look"
 
 
 @explain_memory("learning a subject")
@@ -36,6 +39,7 @@ def learn_subject(
     token: str,
     device: str = "auto",
     progress: Progress = ignore,
+    keeping: Keeping | None = None,
 ) -> Learned:
     """Learn the subject of ``photos`` and write its adapter into ``folder``.
 
@@ -43,39 +47,34 @@ def learn_subject(
         recipe: how; "auto" in it is resolved here.
         photos: what.
         location: the base.
-        folder: an existing folder, which takes `adapter.safetensors`.
+        folder: an existing folder, which takes `adapter.safetensors` and what is kept on the way. Where it holds
+            saves of the same recipe and photos, learning goes on from the last one.
         token: the learned word as written in prompts, such as ``<corgi>``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         progress: told of every step.
+        keeping: saves, previews and when to stop; None: nothing is saved and nobody can stop it.
 
     Raises:
         DeviceError: the device or the precision is not to be had.
         BaseInvalidError: the base cannot be loaded.
         RecipeError: the class word or the batch cannot be used.
-        DivergedError: a loss is not finite.
+        DivergedError: numbers are not finite.
         MemoryExhaustedError: the device is too small.
-        OutputError: the adapter cannot be written.
+        OutputError: a save or the adapter cannot be written.
+        StoppedError: the caller asked to stop; all is saved.
     """
     started = time.monotonic()
-    bench = open_workbench(recipe, location, device)
-    seen = encode_photos(bench.base, photos, progress)
+    bench = open_workbench(recipe, location, device, folder, keeping)
+    seen = encode_photos(bench.base, photos, progress, bench.cache(progress))
     if seen.appearance is None:
         progress(Note("the base has no image tower: motions will not be told this subject's look"))
     bench.base.release_towers()
     word, word_losses = learn_word(bench, seen, token, progress)
-    bank, bank_losses = learn_identity(bench, seen, word, progress)
-    tensors = {**bank.tensors(), WORD: word.vector.detach()}
-    if seen.appearance is not None:
-        tensors[APPEARANCE] = seen.appearance
+    inputs = tuple(InputFact(name, digest) for name, digest in photos.inputs)
+    draft = draft_subject(bench, seen, word, inputs)
+    bank_losses = learn_identity(draft, seen, word, progress)
     return write_learned(
-        folder,
-        kind="subject",
-        bench=bench,
-        bank=bank,
-        tensors=tensors,
-        token=token,
-        phrase=recipe.class_word,
-        inputs=[InputFact(name, digest) for name, digest in photos.inputs],
+        draft,
         seconds=time.monotonic() - started,
         metrics=final_losses(word_loss=word_losses, adapter_loss=bank_losses),
     )
@@ -88,37 +87,59 @@ def learn_word(
     recipe = bench.recipe
     word = Word(token, bench.base.word_vectors(recipe.class_word)).to(bench.device)
     objective = WordObjective(bench.base, word, seen, recipe.seed)
-    plan = _plan(recipe, seen.latents, "learn the word", recipe.word_steps, recipe.word_lr)
-    return word, fit(objective, plan, bench.accelerator, progress)
+    plan = _plan(recipe, seen, WORD_STAGE, recipe.word_steps, recipe.word_lr)
+    keeper = keeper_of(bench, WORD_STAGE, recipe.word_steps, progress)
+    losses = fit(objective, plan, bench.accelerator, progress, keeper=keeper, ladder=bench.ladder)
+    return word, losses
+
+
+def draft_subject(
+    bench: Workbench[SubjectRecipe],
+    seen: EncodedPhotos,
+    word: Word,
+    inputs: tuple[InputFact, ...],
+) -> Draft:
+    """A subject with its word learned and its bank fresh."""
+    recipe = _second_stage(bench.recipe)
+    sites = bench.base.sites("identity")
+    bank = fresh_bank(sites, recipe.width_ratio, seed=recipe.seed).to(bench.device)
+    look = {} if seen.appearance is None else {APPEARANCE: seen.appearance}
+    more = {WORD: word.vector.detach(), **look}
+    return Draft("subject", bench, bank, more, word.token, recipe.class_word, inputs)
 
 
 def learn_identity(
-    bench: Workbench[SubjectRecipe], seen: EncodedPhotos, word: Word, progress: Progress
-) -> tuple[Bank, list[float]]:
-    """Stage 2: the identity adapter under the frozen word, and the loss of every update.
-
-    The stage draws from keys of its own, beyond every seed there is, so that it repeats no first stage's noise.
-    """
-    recipe = msgspec.structs.replace(bench.recipe, seed=bench.recipe.seed + SEEDS)
-    sites = bench.base.sites("identity")
-    bank = fresh_bank(sites, recipe.width_ratio, seed=recipe.seed).to(bench.device)
-    text = bench.base.encode_text([prompt_of(word.token)], word.as_words()).detach()
-    bench.base.release_towers()
-    plan = _plan(recipe, seen.latents, "learn the look", recipe.adapter_steps, recipe.adapter_lr)
-    with bank.attached(bench.base.denoiser):
-        objective = IdentityObjective(bench.base, bank, text, seen, recipe.seed)
-        return bank, fit(objective, plan, bench.accelerator, progress)
+    draft: Draft, seen: EncodedPhotos, word: Word, progress: Progress
+) -> list[float]:
+    """Stage 2: the identity adapter under the frozen word; returns the loss of every update."""
+    bench: Workbench[SubjectRecipe] = draft.bench
+    recipe, base = _second_stage(bench.recipe), bench.base
+    text = base.encode_text([prompt_of(word.token)], word.as_words()).detach()
+    base.release_towers()
+    plan = _plan(recipe, seen, LOOK_STAGE, recipe.adapter_steps, recipe.adapter_lr)
+    keeper = keeper_of(bench, LOOK_STAGE, recipe.adapter_steps, progress, draft)
+    with draft.bank.attached(base.denoiser):
+        objective = IdentityObjective(base, draft.bank, text, seen, recipe.seed)
+        return fit(objective, plan, bench.accelerator, progress, keeper=keeper, ladder=bench.ladder)
 
 
-def _plan(recipe: SubjectRecipe, latents: Tensor, stage: str, steps: int, rate: float) -> FitPlan:
+def _second_stage(recipe: SubjectRecipe) -> SubjectRecipe:
+    """It draws from keys of its own, beyond every seed there is, so that it repeats no first stage's noise."""
+    return msgspec.structs.replace(recipe, seed=recipe.seed + SEEDS)
+
+
+def _plan(
+    recipe: SubjectRecipe, seen: EncodedPhotos, stage: str, steps: int, rate: float
+) -> FitPlan:
     return FitPlan(
         stage=stage,
         steps=steps,
-        items=latents.shape[0],
+        items=seen.latents.shape[0],
         batch=recipe.batch,
         accumulate=recipe.accumulate,
         lr=rate,
         weight_decay=recipe.weight_decay,
         clip_norm=recipe.clip_norm,
         seed=recipe.seed,
+        names=seen.names,
     )

@@ -8,15 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage begins: ``stage`` is its name for people, ``total`` the number of steps (0: unknown)."""
+    """A stage begins: ``stage`` is its name for people, ``total`` the number of steps (0: unknown).
+
+    ``done`` of them are done already, by a run that is continued.
+    """
 
     stage: str
     total: int
+    done: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StageAdvanced:
-    """A step is done: ``step`` counts from 1; ``loss`` is the step's mean loss where there is one."""
+    """A step is done: ``step`` counts from 1; ``loss`` is the step's mean loss where there is one.
+
+    A step of learning whose loss is None was skipped.
+    """
 
     stage: str
     step: int
@@ -39,7 +46,46 @@ class Note:
     text: str
 
 
-Event = StageStarted | StageAdvanced | StageEnded | Note
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A run can be continued from ``step``; ``state``: where in its folder the adapter of then lies."""
+
+    stage: str
+    step: int
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    """An update was left out: why, and the ``files`` of its batch."""
+
+    stage: str
+    step: int
+    text: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RungTaken:
+    """Memory ran out at ``step``, and ``text`` is done about it."""
+
+    stage: str
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """A video was made on the way: ``path`` within the run's folder; step 0 is the base alone."""
+
+    stage: str
+    step: int
+    path: str
+
+
+Event = (
+    StageStarted | StageAdvanced | StageEnded | Note | Saved | StepSkipped | RungTaken | Previewed
+)
 Progress = Callable[[Event], None]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -10,8 +13,13 @@ import torch
 
 from engine.bases import BaseLocation, open_base
 from engine.bases.protocol import Base
+from engine.cache import Cache
 from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
 from engine.fit import open_accelerator
+from engine.keep import Keeping
+from engine.ladder import Ladder
+from engine.memory import Sizes, estimate_learning
+from engine.progress import Progress
 from engine.recipe import MotionRecipe, SubjectRecipe
 
 R = TypeVar("R", SubjectRecipe, MotionRecipe)
@@ -27,6 +35,9 @@ class Workbench(Generic[R]):
         base: frozen, its gradients checkpointed where the recipe says so.
         device: where everything is computed.
         accelerator: `accelerate.Accelerator`.
+        ladder: what is left to do when memory runs out.
+        folder: the run's.
+        keeping: what is kept in it, or None.
     """
 
     recipe: R
@@ -34,16 +45,30 @@ class Workbench(Generic[R]):
     base: Base
     device: torch.device
     accelerator: Any
+    ladder: Ladder
+    folder: Path
+    keeping: Keeping | None
+
+    def cache(self, progress: Progress) -> Cache:
+        """Where photos and clips encoded by this base are kept."""
+        return Cache(
+            self.keeping.cache if self.keeping else None,
+            progress,
+            owner=f"{self.location.fingerprint}/{self.location.tower_fingerprint}",
+            device=self.device,
+        )
 
 
-def open_workbench(recipe: R, location: BaseLocation, device: str) -> Workbench[R]:
+def open_workbench(
+    recipe: R, location: BaseLocation, device: str, folder: Path, keeping: Keeping | None
+) -> Workbench[R]:
     """Open the base on ``device`` (``auto``, ``cpu``, ``cuda:N``, ``mps``) in the recipe's precision.
 
     Raises:
         DeviceError: the device or the precision is not to be had.
         BaseInvalidError: the base cannot be loaded.
     """
-    where = resolve_device(device)
+    where = _own_device(resolve_device(device))
     precision = resolve_precision(recipe.precision, where)
     threads = use_threads(recipe.threads)
     base = open_base(location, device=where, dtype=DTYPES[precision])
@@ -55,4 +80,40 @@ def open_workbench(recipe: R, location: BaseLocation, device: str) -> Workbench[
         base=base,
         device=where,
         accelerator=open_accelerator(where, precision),
+        ladder=Ladder(
+            base, checkpointing=recipe.checkpointing, need=partial(_need, recipe, base, location)
+        ),
+        folder=folder,
+        keeping=keeping,
     )
+
+
+def _own_device(device: torch.device) -> torch.device:
+    """Of several processes that a launcher started each takes the GPU of its own number."""
+    rank = os.environ.get("LOCAL_RANK")
+    return torch.device("cuda", int(rank)) if rank and device.type == "cuda" else device
+
+
+def _need(recipe: SubjectRecipe | MotionRecipe, base: Base, location: BaseLocation) -> str:
+    """What learning takes at the very least, for people; "" where it cannot be worked out."""
+    is_motion = isinstance(recipe, MotionRecipe)
+    geometry = base.geometry
+    side = geometry.latent_scale
+    sizes = Sizes(
+        batch=1,
+        frames=recipe.frames if isinstance(recipe, MotionRecipe) else 1,
+        height=geometry.height_px // side,
+        width=geometry.width_px // side,
+    )
+    try:
+        need = estimate_learning(
+            location,
+            "motion" if is_motion else "identity",
+            sizes,
+            precision="bf16",
+            checkpointing=True,
+            width_ratio=recipe.width_ratio,
+        )
+    except (OSError, ValueError, RuntimeError, MemoryError):
+        return ""
+    return f"in bf16 it needs about {need.total / 2**30:.1f} GiB"

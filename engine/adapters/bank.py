@@ -62,6 +62,15 @@ class Bank(nn.Module):
         self.condition: Condition | None = None
 
     @contextmanager
+    def muted(self) -> Iterator[Bank]:
+        """While open, the denoiser is as if nothing were attached, bit for bit."""
+        weight, self.weight = self.weight, 0.0
+        try:
+            yield self
+        finally:
+            self.weight = weight
+
+    @contextmanager
     def attached(self, denoiser: nn.Module) -> Iterator[Bank]:
         """Hook every bottleneck to its site of ``denoiser`` until the block ends."""
         handles = [

@@ -1,0 +1,143 @@
+"""Whole states of a stage on disk: written whole or not at all, checked when read, the last two kept."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.errors import OutputError
+from engine.progress import Note, Progress
+
+KEPT = 2
+METADATA_KEY = "dreamvideo"
+NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.safetensors")
+
+
+class SnapshotFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a stage stands, beside its tensors. Random numbers are keyed by step, so none are kept.
+
+    Attributes:
+        step: updates done, skipped ones included.
+        skipped: how many of the last ones in a row were skipped.
+        accumulate: parts in which a batch is computed, as memory has allowed.
+        checkpointing: whether blocks are computed again in the backward pass.
+        scaler: of fp16, else None.
+    """
+
+    step: int
+    skipped: int
+    accumulate: int
+    checkpointing: bool
+    scaler: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A stage between two steps: ``tensors`` by name, on the CPU once they are read."""
+
+    facts: SnapshotFacts
+    tensors: Mapping[str, Tensor]
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
+    """Put a snapshot into ``folder``, safe from a power loss when this returns, and let older ones go.
+
+    Raises:
+        OutputError: it cannot be written; what was there before is as it was.
+    """
+    step = snapshot.facts.step
+    part = folder / f"{os.getpid()}.part"
+    metadata = {METADATA_KEY: msgspec.json.encode(snapshot.facts).decode()}
+    plain = {name: tensor.detach().to("cpu") for name, tensor in snapshot.tensors.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(plain, part, metadata=metadata)
+        sync(part)
+        path = part.rename(folder / f"{step:08d}-{_digest(part)}.safetensors")
+        sync(folder)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise refusal(f"the save of step {step} in {folder}", error) from error
+    _prune(folder)
+    return path
+
+
+def read_latest(folder: Path, progress: Progress) -> Snapshot | None:
+    """The latest snapshot that is whole, or None; one that is not is told of and passed over."""
+    for path in reversed(_snapshots(folder)):
+        found = _read(path)
+        if found is not None:
+            return found
+        progress(Note(f"{path.name} is damaged: going back to the save before it"))
+    return None
+
+
+def last_step(folder: Path) -> int | None:
+    """The step of the latest snapshot, by its name alone."""
+    found = _snapshots(folder)
+    return int(found[-1].name[:8]) if found else None
+
+
+def sync(path: Path) -> None:
+    """Put a file's bytes, or a folder's entries, on the disk, where the system lets them be opened."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder on Windows, which keeps its entries safe by itself
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refusal(what: str, error: Exception) -> OutputError:
+    """What the disk refuses, with what would do."""
+    # safetensors tells the system's number only in its text.
+    is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or any(
+        words in str(error) for words in ("No space left", f"os error {errno.ENOSPC}")
+    )
+    if is_full:
+        hint = "free some space and continue; the save before it is whole"
+        return OutputError(f"{what}: the disk is full", hint=hint, code="output.no_space")
+    return OutputError(f"{what} cannot be written: {error}")
+
+
+def _read(path: Path) -> Snapshot | None:
+    """The snapshot in ``path``, or None where it is not what its name says."""
+    match = NAME.fullmatch(path.name)
+    try:
+        if not match or _digest(path) != match[2]:
+            return None
+        with safe_open(path, framework="pt") as stream:
+            facts = msgspec.json.decode(stream.metadata()[METADATA_KEY], type=SnapshotFacts)
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, msgspec.DecodeError):
+        return None
+    return Snapshot(facts, tensors)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.safetensors") if NAME.fullmatch(path.name))
+
+
+def _prune(folder: Path) -> None:
+    for path in (*_snapshots(folder)[:-KEPT], *folder.glob("*.part")):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""What is done when a step needs more memory than there is: each rung changes the cost, none the draws."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import torch
+
+from engine.bases.protocol import Base
+from engine.errors import MemoryExhaustedError
+
+
+class Ladder:
+    """The rungs of one run, from the cheapest in time to the dearest.
+
+    Attributes:
+        checkpointing: whether blocks are computed again in the backward pass.
+    """
+
+    def __init__(
+        self,
+        base: Base | None = None,
+        *,
+        checkpointing: bool = True,
+        need: Callable[[], str] | None = None,
+    ) -> None:
+        """Stand at the foot; without a ``base`` only batches can be made smaller.
+
+        ``need`` tells, at the end of all rungs, how much memory would do.
+        """
+        self.checkpointing = checkpointing or base is None
+        self._base = base
+        self._has_towers = base is not None
+        self._need = need
+
+    def climb(self, batch: int, accumulate: int) -> tuple[str, int] | None:
+        """Take the next rung: what it is for people, and the parts in which a batch is computed from now on.
+
+        None where there is none left.
+        """
+        _collect()
+        if not self.checkpointing:
+            self.recompute()
+            return "blocks are computed again in the backward pass instead of kept", accumulate
+        finer = next((n for n in range(accumulate + 1, batch + 1) if batch % n == 0), None)
+        if finer is not None:
+            return f"a batch of {batch} is computed in {finer} parts", finer
+        if self._has_towers and self._base is not None:
+            self._base.release_towers()
+            self._has_towers = False
+            return "text and image towers give their memory back", accumulate
+        return None
+
+    def exhausted(self, failure: MemoryExhaustedError) -> MemoryExhaustedError:
+        """The error at the end of all rungs, saying what would do."""
+        told = self._need() if self._need else ""
+        need = f"; {told}" if told else ""
+        return MemoryExhaustedError(
+            f"{failure.message}, with everything done that needs less{need}",
+            hint="a device with more memory, --precision bf16, or a smaller --frames or --size",
+        )
+
+    def recompute(self) -> None:
+        """From now on blocks forget their activations."""
+        if not self.checkpointing and self._base is not None:
+            self._base.checkpoint_gradients()
+        self.checkpointing = True
+
+
+def _collect() -> None:
+    """Give back what a failed step has left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
