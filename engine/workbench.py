@@ -68,7 +68,8 @@ def open_workbench(
         DeviceError: the device or the precision is not to be had.
         BaseInvalidError: the base cannot be loaded.
     """
-    where = _own_device(resolve_device(device))
+    # Of several processes that a launcher started each takes a GPU of its own.
+    where = resolve_device(device, rank=int(os.environ.get("LOCAL_RANK", "0")))
     precision = resolve_precision(recipe.precision, where)
     threads = use_threads(recipe.threads)
     base = open_base(location, device=where, dtype=DTYPES[precision])
@@ -86,12 +87,6 @@ def open_workbench(
         folder=folder,
         keeping=keeping,
     )
-
-
-def _own_device(device: torch.device) -> torch.device:
-    """Of several processes that a launcher started each takes the GPU of its own number."""
-    rank = os.environ.get("LOCAL_RANK")
-    return torch.device("cuda", int(rank)) if rank and device.type == "cuda" else device
 
 
 def _need(recipe: SubjectRecipe | MotionRecipe, base: Base, location: BaseLocation) -> str:
