@@ -72,6 +72,7 @@ def facts_of(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
         ("size", size_text(record.size_bytes)),
         ("learned", _learned_text(training)),
         ("from", ", ".join(item.name for item in training.inputs)),
+        ("left out", ", ".join(item.name for item in training.left_out)),
         ("recipe", _pairs_text(training.recipe)),
         ("metrics", _pairs_text(training.metrics)),
     ]
@@ -108,6 +109,7 @@ def draft_facts(
         ("licence", draft.base.licence or ""),
         ("method", f"{draft.adapter.method}, {count_text(draft.adapter.params)} parameters"),
         ("from", ", ".join(item.name for item in training.inputs)),
+        ("left out", ", ".join(item.name for item in training.left_out)),
         ("recipe", _pairs_text(training.recipe)),
     ]
 

@@ -101,10 +101,12 @@ def learn_motion(
         "fps": video.fps if fps is None else fps,
     }
     recipe = motion_settings(base.card.motion, options, own, len(clips))
-    found = _read_clips(shell, clips, recipe, skip_bad=options.skip_bad)
+    found, left_out = _read_clips(shell, clips, recipe, skip_bad=options.skip_bad)
     if len(found) != len(clips):
         recipe = motion_settings(base.card.motion, options, own, len(found))
-    lesson = Lesson("motion", name, base, recipe, clips=found, **_same_of(options))
+    lesson = Lesson(
+        "motion", name, base, recipe, clips=found, left_out=left_out, **_same_of(options)
+    )
     _finish(shell, store, lesson, options)
 
 
@@ -130,6 +132,7 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
         "token": lesson.token,
         "base": {"id": lesson.base.id, "fingerprint": lesson.base.fingerprint},
         "inputs": lesson.inputs,
+        "left_out": lesson.omissions,
         "taken": [clip.taken for clip in lesson.clips],
         "recipe": msgspec.to_builtins(lesson.recipe),
         "device": lesson.device,
@@ -146,6 +149,7 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         ("tags", " ".join(document["tags"])),
         ("base", document["base"]["id"]),
         ("from", ", ".join(item["name"] for item in document["inputs"])),
+        ("left out", ", ".join(item["name"] for item in document["left_out"])),
         *(("taken", line) for line in document["taken"]),
         ("recipe", recipe),
         ("device", document["device"]),
@@ -188,12 +192,13 @@ def _finish(shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptio
 
 def _read_clips(
     shell: Shell, paths: Sequence[Path], recipe: "MotionRecipe", *, skip_bad: bool
-) -> tuple["Clip", ...]:
-    """Every clip, and on stderr what was taken of it."""
+) -> tuple[tuple["Clip", ...], tuple[tuple[Path, str], ...]]:
+    """Every clip that can be used and the fault of those that cannot; what was taken goes to stderr."""
     from engine.errors import InputError
     from engine.media.clips import read_clip
 
     clips: list[Clip] = []
+    left_out: list[tuple[Path, str]] = []
     for path in paths:
         try:
             clip = read_clip(
@@ -207,11 +212,12 @@ def _read_clips(
             if not skip_bad or (not clips and path == paths[-1]):
                 raise
             say(shell, f"left out: {error.message}")
+            left_out.append((path, error.message))
             continue
         for line in (clip.taken, *clip.notes):
             say(shell, f"{path.name}: {line}")
         clips.append(clip)
-    return tuple(clips)
+    return tuple(clips), tuple(left_out)
 
 
 def _same_of(options: LearnOptions) -> dict[str, Any]:

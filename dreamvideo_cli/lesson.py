@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.output import size_text
+from dreamvideo_cli.output import one_line, size_text
 from dreamvideo_cli.settings import state_folder
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Lesson:
         recipe: how; "auto" in it is settled when the device is known.
         photos: of a subject, else None.
         clips: of a motion, else none.
+        left_out: each clip that cannot be used, and why; photos tell of their own.
         device: as asked for.
         tags: to be set on the new version.
         note: the user's own words.
@@ -48,6 +49,7 @@ class Lesson:
     recipe: SubjectRecipe | MotionRecipe
     photos: PhotoSet | None = None
     clips: tuple[Clip, ...] = ()
+    left_out: tuple[tuple[Path, str], ...] = ()
     device: str = "auto"
     tags: tuple[str, ...] = ()
     note: str | None = None
@@ -64,6 +66,37 @@ class Lesson:
         found = [{"name": name, "digest": digest} for name, digest in pairs]
         found += [{"name": clip.path.name, "digest": clip.digest} for clip in self.clips]
         return found
+
+    @property
+    def omissions(self) -> list[dict[str, str]]:
+        """Name of each photo and clip that is left out, and why; like inputs without their folders."""
+        photos = self.photos.skipped if self.photos else ()
+        pairs = [*((item.path, item.reason) for item in photos), *self.left_out]
+        return [
+            {"name": path.name, "reason": one_line(reason.replace(f"{path.parent}/", ""))}
+            for path, reason in pairs
+        ]
+
+
+def draw_inputs(lesson: Lesson, folder: Path, progress: Progress) -> None:
+    """Draw what is learned from into a run's folder; that it cannot be drawn ends no run."""
+    from engine.errors import OutputError
+    from engine.media.contact import write_inputs
+    from engine.progress import Note
+
+    video = lesson.base.card.video
+    path = folder / "inputs.png"
+    try:
+        write_inputs(
+            path,
+            video.height_px,
+            video.width_px,
+            photos=lesson.photos,
+            clips=lesson.clips,
+            overwrite=True,
+        )
+    except OutputError as error:
+        progress(Note(f"no sheet of the inputs: {error}"))
 
 
 def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
@@ -109,6 +142,7 @@ def carry_out(store: Registry, lesson: Lesson, progress: Progress) -> Adapter:
         EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
     """
     with _run_folder(lesson.name) as folder:
+        draw_inputs(lesson, folder, progress)
         learned = _learn(lesson, folder, progress)
         files = {"weights": learned.weights}
         draft = draft_of(lesson, learned)
@@ -141,6 +175,7 @@ def draft_of(lesson: Lesson, learned: Learned) -> Draft:
                 "recipe": recipe,
                 "seed": recipe["seed"],
                 "inputs": lesson.inputs,
+                "left_out": lesson.omissions,
                 "device": learned.device,
                 "seconds": round(learned.seconds, 3),
                 "metrics": dict(learned.metrics),

@@ -93,6 +93,13 @@ class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     digest: Digest
 
 
+class LeftOut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A photo or clip that was given and not learned from: its file name, and why."""
+
+    name: str
+    reason: str
+
+
 class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything needed to do it again, and how it went.
 
@@ -103,11 +110,13 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         seconds: it took.
         metrics: final values by name.
         inputs: in the order they were used.
+        left_out: what could not be used, where going on without it was asked for.
     """
 
     recipe: dict[str, Any]
     seed: int
     inputs: list[Input]
+    left_out: list[LeftOut] = []
     device: str = ""
     seconds: Annotated[float, Meta(ge=0)] = 0.0
     metrics: dict[str, Any] = {}

@@ -75,6 +75,20 @@ def test_bad_photos_stop_it_unless_they_may_be_left_out(
     assert dv(*arguments, "-n").code == 10
     assert len(plan(dv, *arguments, "--skip-bad")["inputs"]) == 3
     assert "left out" in dv(*arguments, "--skip-bad", "-n").err
+    (left_out,) = plan(dv, *arguments, "--skip-bad")["left_out"]
+    assert left_out == {"name": "bad.jpg", "reason": "bad.jpg is text, not a picture"}
+
+
+def test_a_manifest_says_what_was_left_out(
+    dv: Dv, learned: Learned, photos: Path, home: Path
+) -> None:
+    (home / "bad.jpg").write_text("no picture")
+    common = ("--base", learned.base, "--steps", 2, "--batch", 1, "--skip-bad", "-q")
+    learn = ("subject", "learn", photos, home / "bad.jpg", "--name", "corgi", "--class", "dog")
+    assert dv(*learn, *common).code == 0
+    shown = dv("subject", "show", "corgi", "--json").document
+    assert [item["name"] for item in shown["training"]["left_out"]] == ["bad.jpg"]
+    assert "left out" in dv("subject", "show", "corgi").out
 
 
 def test_bad_clips_stop_it_unless_they_may_be_left_out(
@@ -85,6 +99,7 @@ def test_bad_clips_stop_it_unless_they_may_be_left_out(
     arguments = ("motion", "learn", bad, clip, "--name", "skate", "--base", base, "--frames", 4)
     assert dv(*arguments, "-n").code == 10
     assert len(plan(dv, *arguments, "--skip-bad")["inputs"]) == 1
+    assert [each["name"] for each in plan(dv, *arguments, "--skip-bad")["left_out"]] == ["bad.mp4"]
     only_bad = ("motion", "learn", bad, "--name", "skate", "--base", base)
     assert dv(*only_bad, "--skip-bad", "-n").code == 10
 
