@@ -25,7 +25,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from registry import disk, manifest, record
+from registry import disk, manifest, record, toml
 from registry.contents import check_content
 from registry.digest import hash_bytes
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
@@ -260,17 +260,15 @@ def _check_members(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
 
 
 def _read_table(archive: zipfile.ZipFile) -> list[_Entry]:
-    import tomllib
-
     try:
-        plain = tomllib.loads(_read_member(archive, _TABLE, _MOST_TABLE_BYTES).decode())
+        plain = toml.read(_read_member(archive, _TABLE, _MOST_TABLE_BYTES))
         if isinstance(plain.get("schema"), int) and plain["schema"] > SCHEMA:
             message = f"the bundle has schema {plain['schema']}; this version knows {SCHEMA}"
             raise IncompatibleError(message, hint="update dv", code="bundle.newer")
         entries = msgspec.convert(plain, _Table).adapters
         for entry in entries:
             check_name(entry.name)
-    except (ValueError, RecursionError, InvalidError) as error:
+    except (ValueError, InvalidError) as error:
         raise _damaged(f"its {_TABLE} cannot be understood: {error}") from error
     if not entries:
         raise InvalidError("the bundle is empty", code="bundle.empty")

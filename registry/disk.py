@@ -1,11 +1,15 @@
-"""Writes that a power loss cannot half undo, and the disk's refusals as one kind of error."""
+"""Writes that a power loss cannot half undo, and the disk's refusals as one kind of error.
+
+Where a function takes ``at``, a path that is not absolute starts at that open folder.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from registry.errors import StorageError
@@ -30,14 +34,15 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise _refusal(doing, error) from error
 
 
-def read_bytes(path: Path) -> bytes | None:
+def read_bytes(path: Path, at: int | None = None) -> bytes | None:
     """The bytes of a file, or None where there is no such file.
 
     Raises:
         StorageError: it is there and cannot be read.
     """
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_opener(at)) as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -71,10 +76,10 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: Path, at: int | None = None) -> None:
     """Put a folder's entries on the disk, where the system lets folders be opened at all."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY, dir_fd=at)
     except PermissionError:
         return  # Windows: it keeps folder entries safe by itself
     try:
@@ -88,7 +93,7 @@ def temporary(folder: Path) -> Path:
     return folder / f"{os.getpid()}-{os.urandom(8).hex()}"
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: bytes, at: int | None = None) -> None:
     """Write a file that must not exist yet; it is on the disk and read-only when this returns.
 
     What could not be written whole is taken away again, but only a file that this call made.
@@ -97,15 +102,16 @@ def write_new(path: Path, data: bytes) -> None:
         FileExistsError: it is there.
         OSError: it cannot be written.
     """
-    with path.open("xb") as file:
+    with open(path, "xb", opener=_opener(at)) as file:
         try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         except OSError:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path, dir_fd=at)
             raise
-    freeze(path)
+    freeze(path, at)
 
 
 def probe(folder: Path) -> None:
@@ -119,10 +125,10 @@ def probe(folder: Path) -> None:
     temp.unlink()
 
 
-def freeze(path: Path) -> None:
+def freeze(path: Path, at: int | None = None) -> None:
     """Make a file read-only, where the file system knows permissions."""
     with suppress(PermissionError):
-        path.chmod(READ_ONLY)
+        os.chmod(path, READ_ONLY, dir_fd=at)
 
 
 def is_frozen(path: Path) -> bool:
@@ -130,7 +136,7 @@ def is_frozen(path: Path) -> bool:
     return not path.stat().st_mode & _WRITABLE_BITS
 
 
-def replace(path: Path, data: bytes, folder: Path) -> None:
+def replace(path: Path, data: bytes, folder: Path, at: int | None = None) -> None:
     """Put ``data`` at ``path`` in one step, by way of a temporary file in ``folder``.
 
     Raises:
@@ -139,34 +145,42 @@ def replace(path: Path, data: bytes, folder: Path) -> None:
     temp = temporary(folder)
     try:
         write_new(temp, data)
-        temp.replace(path)
+        os.replace(temp, path, dst_dir_fd=at)
     finally:
         temp.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync_folder(path.parent, at)
 
 
-def append_line(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes, at: int | None = None) -> None:
     """Append one line in a single write; on the disk when this returns.
 
     The line brings its own line break in front as well: a torn line before it, left by a crash,
-    then stays a line of its own and cannot swallow this one. Readers skip empty lines.
+    then stays a line of its own and cannot swallow this one.
 
     Raises:
         OSError: it cannot be written.
     """
-    fresh = not path.exists()
     data = b"\n" + line + b"\n"
-    with path.open("ab", buffering=0) as file:
+    with open(path, "ab", buffering=0, opener=_opener(at)) as file:
+        is_fresh = not file.tell()
         if file.write(data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
-    if fresh:
-        sync_folder(path.parent)
+    if is_fresh:
+        sync_folder(path.parent, at)
 
 
 def whole_lines(data: bytes) -> list[bytes]:
-    """The lines that end in a line break and are not empty; a torn last one is left out."""
-    return [line for line in data.split(b"\n")[:-1] if line]
+    """The lines whose writing was finished, empty ones left out.
+
+    A line and its two line breaks are one write. So one that nothing follows, or another line at
+    once, was torn: nobody was told that it was written, and it counts for nothing.
+    """
+    return [line for line, after in pairwise(data.split(b"\n")) if line and not after]
+
+
+def _opener(at: int | None) -> Callable[[str, int], int]:
+    return lambda path, flags: os.open(path, flags, 0o666, dir_fd=at)
 
 
 def _refusal(doing: str, error: OSError) -> StorageError:

@@ -14,15 +14,21 @@ from pathlib import Path
 
 import msgspec
 
-from registry import disk, journal, manifest, record, tags
+from registry import disk, journal, lines, manifest, record, tags
 from registry.collection import interrupted, put_back, unfinished
 from registry.errors import IntegrityError, RegistryError
+from registry.folder import open_folder
 from registry.journal import Entry
 from registry.layout import ENTRIES, HEADER, Layout, check_readable, make_writable
 from registry.reach import DAY_SECONDS, age_seconds, disk_time, foreign_places
 from registry.record import Removal
 from registry.ref import KINDS, Kind, parse_ref, version_number
-from registry.renaming import Forward, highest, leave_forward, read_forward
+from registry.renaming import (
+    finish_renamings,
+    read_forwards,
+    successor,
+    unfinished_renamings,
+)
 from registry.stored import read_manifest
 from registry.tags import NOWHERE
 from registry.verify import Finding, check_structure
@@ -62,8 +68,9 @@ def diagnose(layout: Layout) -> tuple[Diagnosis, ...]:
                 message = f"{unreadable} of its lines cannot be read; they are passed over"
                 found.append(_remark(layout, "journal.damaged", path, message))
             found += _check_records(layout, kind, name, entries)
-            found += _check_renamings(layout, kind, name, entries)
+            found += _check_renamings(layout, kind, name)
             found += _check_tag_files(layout, kind, name)
+        found += _check_old_names(layout, kind)
     return tuple(found)
 
 
@@ -136,7 +143,7 @@ def _judge(layout: Layout, finding: Finding) -> Diagnosis:
     if finding.code == "tag.on_removed":
         remedy = "take it off, as the removal would have done; restore puts it back"
         return Diagnosis(finding, remedy, take_off)
-    if finding.code == "tag.dangling" and read_forward(layout, kind, name):
+    if finding.code == "tag.dangling" and successor(layout, kind, name):
         return Diagnosis(finding, "take it off: its version went on under another name", take_off)
     if finding.code in {"record.damaged", "record.disagrees"}:
         entries, _ = journal.read(layout, kind, name)
@@ -164,7 +171,7 @@ def _check_records(
                 message = "the journal does not tell of its publishing"
                 finding = Finding("journal.incomplete", where, message, is_damage=False)
                 entry = Entry(at=row.created, event="publish", version=version, digest=row.digest)
-                note = partial(journal.append, layout, kind, name, entry)
+                note = partial(_journalise, layout, kind, name, entry)
                 yield Diagnosis(finding, "note it", note)
 
 
@@ -194,18 +201,26 @@ def _rebuild(layout: Layout, last: Entry) -> bytes | None:
     return record.encode(row)
 
 
-def _check_renamings(
-    layout: Layout, kind: Kind, name: str, entries: Sequence[Entry]
-) -> Iterator[Diagnosis]:
-    """Old names whose numbers a renaming, cut short, left free."""
-    for entry in entries:
-        old = entry.old
-        if old and old != name and entry.new and not read_forward(layout, kind, old):
-            forward = Forward(at=entry.at, to=entry.new, last=highest(layout, kind, name))
-            message = f"it was renamed to {entry.new}, and its numbers could be taken again"
-            finding = Finding("name.unmarked", f"{kind}/{old}", message, is_damage=False)
-            leave = partial(leave_forward, layout, kind, old, forward)
-            yield Diagnosis(finding, "leave a note under the old name", leave)
+def _check_renamings(layout: Layout, kind: Kind, name: str) -> Iterator[Diagnosis]:
+    """Old names of this one that a renaming, cut short, or damage left without a note."""
+    for old, line in unfinished_renamings(layout, kind, name):
+        message = f"nothing says under it that it was renamed to {line.to}"
+        finding = Finding("name.unmarked", f"{kind}/{old}", message, is_damage=False)
+        finish = partial(finish_renamings, layout, kind, name)
+        yield Diagnosis(finding, "note it", finish)
+
+
+def _check_old_names(layout: Layout, kind: Kind) -> Iterator[Diagnosis]:
+    """Old names of which nobody knows any more how many versions they had."""
+    for old in layout.old_names(kind):
+        path = layout.renamed(kind, old)
+        read = read_forwards(layout, kind, old)
+        if None in read:
+            message = f"a line of {path} is damaged, so nothing can be published under {old}"
+            finding = Finding("name.damaged", f"{kind}/{old}", message, is_damage=False)
+            data = b"".join(b"\n" + lines.encode(line) + b"\n" for line in read if line)
+            remedy = "keep what can be read and what journals tell; the damaged file goes aside"
+            yield Diagnosis(finding, remedy, partial(_rewrite_forwards, layout, kind, path, data))
 
 
 def _check_tag_files(layout: Layout, kind: Kind, name: str) -> Iterator[Diagnosis]:
@@ -232,7 +247,19 @@ def _remark(
 
 
 def _take_off(layout: Layout, kind: Kind, name: str, tag: str) -> None:
-    tags.set_tag(layout, kind, name, tag, NOWHERE)
+    with open_folder(layout, kind, name) as folder:
+        tags.set_tag(folder, tag, NOWHERE)
+
+
+def _journalise(layout: Layout, kind: Kind, name: str, entry: Entry) -> None:
+    with open_folder(layout, kind, name) as folder:
+        journal.append(folder, entry)
+
+
+def _rewrite_forwards(layout: Layout, kind: Kind, path: Path, data: bytes) -> None:
+    _rewrite(layout, path, data)
+    for name in layout.names(kind):
+        finish_renamings(layout, kind, name)
 
 
 def _put_back(layout: Layout) -> None:
@@ -247,5 +274,4 @@ def _rewrite(layout: Layout, path: Path, data: bytes) -> None:
         keep = layout.root / "aside" / path.relative_to(layout.root).parent
         disk.make_folder(keep)
         disk.write_new(keep / f"{path.name}-{disk.temporary(keep).name}", former)
-    disk.make_folder(path.parent)
     disk.replace(path, data, layout.tmp)

@@ -7,7 +7,7 @@ importing twice is importing once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,14 @@ from typing import BinaryIO
 from registry import disk, publish
 from registry.bundle import Packed, open_bundle, unpack
 from registry.digest import hash_file
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import IntegrityError, InvalidError, NotFoundError
 from registry.layout import Layout, make_writable
 from registry.listing import rows_of
 from registry.loose import Loose, read_loose
 from registry.manifest import StoredFile, content_key
 from registry.record import Adapter
 from registry.ref import Kind, check_name
+from registry.stored import read_manifest
 
 _CHUNK_BYTES = 1 << 20
 _ZIP = b"PK"
@@ -122,10 +123,19 @@ def _import_loose(layout: Layout, path: Path, name: str | None, tool: str) -> Im
         digest, size_bytes = hash_file(path)
     content = content_key([StoredFile(role="weights", digest=digest, size_bytes=size_bytes)])
     known = _find(layout, loose.kind, chosen, content=content)
-    if known:
+    if known and _heal(layout, known, path):
         return Imported(known, is_new=False)
     published = publish.publish(layout, loose.kind, chosen, loose.draft, {"weights": path})
     return Imported(published.adapter, is_new=True)
+
+
+def _heal(layout: Layout, known: Adapter, weights: Path) -> bool:
+    """Put a known adapter's only file again; False where its manifest is past healing."""
+    with suppress(IntegrityError):
+        read_manifest(layout, known.digest)
+        publish.store_file(layout, "weights", weights)
+        return True
+    return False
 
 
 def _find(

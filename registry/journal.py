@@ -8,10 +8,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from registry import disk
-from registry.layout import Layout
+from registry import disk, lines
+from registry.folder import Folder
+from registry.layout import JOURNAL, Layout
 from registry.manifest import Digest
-from registry.ref import Kind
+from registry.ref import Kind, Word
 
 Happening = Literal["publish", "remove", "restore", "rename"]
 
@@ -33,28 +34,25 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     event: Happening
     version: int = 0
     digest: Digest | None = None
-    tags: list[str] = []
-    old: str | None = None
-    new: str | None = None
+    tags: list[Word] = []
+    old: Word | None = None
+    new: Word | None = None
 
 
 _decoder = msgspec.json.Decoder(Entry)
 
 
 def read(layout: Layout, kind: Kind, name: str) -> tuple[list[Entry], int]:
-    """The entries in the order in which they were written, and how many lines cannot be read.
+    """The entries in the order in which they were written, and how many lines are damaged.
+
+    A renaming is written down before it is done, so one that was cut short is left out.
 
     Raises:
         StorageError: the journal cannot be read.
     """
-    entries: list[Entry] = []
-    unreadable = 0
-    for line in disk.whole_lines(disk.read_bytes(layout.journal(kind, name)) or b""):
-        try:
-            entries.append(_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            unreadable += 1
-    return entries, unreadable
+    read = lines.decode_all(disk.read_bytes(layout.journal(kind, name)) or b"", _decoder)
+    entries = [entry for entry in read if entry]
+    return _done(entries, name), len(read) - len(entries)
 
 
 def now() -> str:
@@ -72,11 +70,21 @@ def to_seconds(stamped: str) -> str:
     return stamped.partition(".")[0] + "Z"
 
 
-def append(layout: Layout, kind: Kind, name: str, entry: Entry) -> None:
+def append(folder: Folder, entry: Entry) -> None:
     """Write an entry; it is on the disk when this returns.
 
     Raises:
         StorageError: the disk refuses.
     """
-    with disk.storage_errors(f"write the journal of {name}"):
-        disk.append_line(layout.journal(kind, name), msgspec.json.encode(entry))
+    with disk.storage_errors(f"write the journal of {folder.name}"):
+        folder.append(JOURNAL, lines.encode(entry))
+
+
+def _done(entries: list[Entry], name: str) -> list[Entry]:
+    """The entries without renamings that do not lead, one after the other, to the name of today."""
+    kept = []
+    for entry in reversed(entries):
+        if entry.event != "rename" or entry.new == name:
+            kept.append(entry)
+            name = entry.old or name if entry.event == "rename" else name
+    return kept[::-1]

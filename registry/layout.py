@@ -8,7 +8,7 @@
     names/<kind>/<name>/v3             version record, or a tombstone after its removal
     names/<kind>/<name>/tags/best      lines that set one tag
     names/<kind>/<name>/log.ndjson     lines of what else happened to the name
-    names/<kind>/<name>/renamed        where its versions went, and the numbers that stay taken
+    renamed/<kind>/<name>              lines of where the versions of an old name went
     aside/                             damaged files that a repair replaced; nothing reads them
     tmp/                               same file system, so that a rename is atomic
 """
@@ -19,13 +19,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry import disk
+from registry import disk, toml
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
 from registry.ref import Kind, check_name, check_tag, version_number
 
 SCHEMA = 1
 HEADER = b"schema = 1\nmin_reader = 1\nmin_writer = 1\n"
-ENTRIES = {"registry.toml", "blobs", "manifests", "names", "tmp", "aside"}
+ENTRIES = {"registry.toml", "blobs", "manifests", "names", "renamed", "tmp", "aside"}
+# Inside a name's folder.
+JOURNAL = Path("log.ndjson")
+TAGS = Path("tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,22 @@ class Layout:
 
     def journal(self, kind: Kind, name: str) -> Path:
         """Path of a name's journal."""
-        return self.root / "names" / kind / name / "log.ndjson"
+        return self.name(kind, name) / JOURNAL
 
-    def forward(self, kind: Kind, name: str) -> Path:
-        """Path of what a renaming leaves under the old name."""
-        return self.root / "names" / kind / name / "renamed"
+    def renamed(self, kind: Kind, name: str) -> Path:
+        """Path of the lines of where an old name's versions went.
+
+        Not in the name's folder, which a renaming takes away.
+        """
+        return self.root / "renamed" / kind / name
 
     def names(self, kind: Kind) -> list[str]:
         """Every name with a folder, sorted; foreign files are passed over."""
         return sorted(filter(_is_name, disk.list_folder(self.root / "names" / kind)))
+
+    def old_names(self, kind: Kind) -> list[str]:
+        """Every name that somebody gave up or wanted to, sorted."""
+        return sorted(filter(_is_name, disk.list_folder(self.root / "renamed" / kind)))
 
     def numbers(self, kind: Kind, name: str) -> list[int]:
         """Every version number ever taken, ascending, removed ones included."""
@@ -88,6 +98,11 @@ class Layout:
     def tags(self, kind: Kind, name: str) -> list[str]:
         """Every tag that was ever set, sorted."""
         return sorted(filter(_is_tag, disk.list_folder(self.name(kind, name) / "tags")))
+
+
+def record_entry(version: int) -> Path:
+    """A version record inside its name's folder."""
+    return Path(f"v{version}")
 
 
 def default_root() -> Path:
@@ -133,10 +148,8 @@ def _check_header(layout: Layout, least: str) -> bool:
     if not data:
         _check_own(layout)
         return False
-    import tomllib
-
     try:
-        needed = tomllib.loads(data.decode())[least]
+        needed = toml.read(data)[least]
     except (ValueError, KeyError) as error:
         message = f"{layout.header} cannot be understood: {error}"
         raise IntegrityError(message, code="registry.damaged") from error

@@ -11,7 +11,7 @@ from registry.layout import Layout
 from registry.listing import rows_of
 from registry.record import Adapter, Record
 from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, nearest
-from registry.renaming import read_forward
+from registry.renaming import successor
 
 _MOST_NAMED = 8
 
@@ -100,8 +100,8 @@ def _near_name(layout: Layout, ref: Ref, kinds: list[Kind]) -> str:
         return f"there is a {kinds[0]} of that name"
     wanted = [kind for kind in KINDS if ref.kind in {None, kind}]
     for kind in wanted:
-        if forward := read_forward(layout, kind, ref.name):
-            return f"it was renamed: write {forward.to}"
+        if new := successor(layout, kind, ref.name):
+            return f"it was renamed: write {new}"
     known = [name for kind in wanted for name in layout.names(kind)]
     near = nearest(ref.name, known)
     return (

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from registry import toml
 from registry.digest import hash_bytes
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
 from registry.layout import SCHEMA
@@ -24,7 +25,7 @@ FileRole = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 MOST_MANIFEST_BYTES = 1 << 20
-_MOST_LEVELS = 32  # of tables in tables: far from where recursion would end
+_MOST_LEVELS = toml.MOST_PARTS  # of tables in tables: far from where recursion would end
 
 _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -201,9 +202,9 @@ def encode(manifest: Manifest) -> bytes:
         # TOML knows no null, so None is left out. Names of files may hold bytes that are no text.
         table = _without_none(msgspec.to_builtins(manifest))
         data = tomli_w.dumps(table).encode("utf-8", "replace")
-        decode(data)
         if len(data) > MOST_MANIFEST_BYTES:
             raise ValueError(f"it has {len(data)} bytes; at most {MOST_MANIFEST_BYTES}")
+        decode(data)
     except (TypeError, ValueError, IntegrityError) as error:
         raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
     return data
@@ -216,17 +217,15 @@ def decode(data: bytes) -> Manifest:
         IncompatibleError: it has a newer schema.
         IntegrityError: it is no manifest; the message names the field.
     """
-    import tomllib
-
     try:
-        table = tomllib.loads(data.decode())
+        table = toml.read(data)
         schema = table.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             message = f"the manifest has schema {schema}; this version knows {SCHEMA}"
             raise IncompatibleError(message, hint="update dv")
         _check_levels(table)
         return msgspec.convert(table, Manifest)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         message = f"the manifest cannot be understood: {error}"
         raise IntegrityError(message, code="manifest.damaged") from error
 

@@ -1,30 +1,41 @@
 """Publishing: bytes first, then their manifest, then the version's number, then its tags.
 
 Correct without any lock. Bytes lie under their digest, so two writers of one digest write the same.
-The number is taken by a hard link, which fails where another process was first. Whatever step a
-process dies at, every version that was acknowledged stays readable, and nothing that was not
-acknowledged stands in its way.
+The number is taken by a hard link, which fails where another process was first, in a folder that is
+held open: so it counts under the name that this folder has. Whatever step a process dies at, every
+version that was acknowledged stays readable, and nothing that was not acknowledged stands in its
+way.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry import disk, journal, manifest, record, tags
 from registry.digest import copy_hashed, hash_bytes
-from registry.errors import BusyError, IntegrityError, InvalidError, RegistryError
+from registry.errors import (
+    BusyError,
+    ConflictError,
+    IntegrityError,
+    InvalidError,
+    RegistryError,
+)
+from registry.folder import Folder, open_folder
 from registry.journal import Entry
-from registry.layout import Layout, make_writable
+from registry.layout import Layout, make_writable, record_entry
 from registry.manifest import Draft, Manifest, StoredFile
 from registry.record import Adapter
-from registry.ref import Kind, check_name, check_tag
-from registry.renaming import highest
+from registry.ref import LAST_VERSION, Kind, check_name, check_tag
+from registry.renaming import highest, name_of
 
 _MOST_TRIES = 10_000
+# What file systems say that know no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,7 @@ class Published:
     """What publishing did.
 
     Attributes:
-        adapter: the new version.
+        adapter: the new version; under another name where somebody renamed it in this moment.
         same_as: earlier live versions of the name with the very same files, ascending.
     """
 
@@ -71,7 +82,7 @@ def publish(
     if not files:
         raise InvalidError("nothing to publish: no files", code="draft.invalid")
     make_writable(layout)
-    stored = [_store_file(layout, role, path) for role, path in sorted(files.items())]
+    stored = [store_file(layout, role, path) for role, path in sorted(files.items())]
     whole = manifest.complete(draft, kind, journal.to_seconds(journal.now()), stored)
     sources = {file.digest: files[file.role] for file in stored}
     return _publish_stored(layout, name, whole, manifest.encode(whole), sources, wanted=wanted)
@@ -108,7 +119,7 @@ def put_bytes(layout: Layout, data: bytes, sources: Mapping[str, Path]) -> Manif
     """
     whole = manifest.decode(data)
     for file in whole.files:
-        if _store_file(layout, file.role, sources[file.digest]) != file:
+        if store_file(layout, file.role, sources[file.digest]) != file:
             message = f"{sources[file.digest]} is not the file {file.role!r} of the manifest"
             raise IntegrityError(message, code="blob.damaged")
     with disk.storage_errors("store the manifest"):
@@ -129,18 +140,24 @@ def _publish_stored(
     row = record.describe(whole, hash_bytes(data))
     with disk.storage_errors(f"store the manifest of {name}"):
         _store_manifest(layout, row.digest, data)
-        version = _take_number(layout, whole.kind, name, record.encode(row))
-    adapter = Adapter(whole.kind, name, version, row, tuple(sorted(wanted)))
-    try:
-        _put_again(layout, whole, data, sources)
-        _announce(layout, adapter, wanted)
-    except RegistryError as error:
-        message = f"{name}:v{version} is published, but: {error.message}"
-        raise type(error)(message, hint=error.hint, code=error.code) from error
+        folder, version = _take_number(layout, whole.kind, name, record.encode(row))
+    with folder:
+        called = name_of(folder)
+        try:
+            _put_again(layout, whole, data, sources)
+            _announce(folder, version, row.digest, wanted)
+        except RegistryError as error:
+            message = f"{called or name}:v{version} is published, but: {error.message}"
+            raise type(error)(message, hint=error.hint, code=error.code) from error
+    if called is None:
+        message = f"@sha256:{row.digest} is published, but {name} was renamed in this moment"
+        hint = f"dv {whole.kind} list shows its new name"
+        raise ConflictError(message, hint=hint, code="name.renamed")
+    adapter = Adapter(whole.kind, called, version, row, tuple(sorted(wanted)))
     return Published(adapter, _same_content(layout, adapter))
 
 
-def _store_file(layout: Layout, role: str, source: Path) -> StoredFile:
+def store_file(layout: Layout, role: str, source: Path) -> StoredFile:
     """Copy a file to the place that its digest names, always: that heals a damaged copy there.
 
     Raises:
@@ -169,47 +186,70 @@ def _store_manifest(layout: Layout, digest: str, data: bytes) -> None:
     disk.replace(target, data, layout.tmp)
 
 
-def _take_number(layout: Layout, kind: Kind, name: str, data: bytes) -> int:
-    """Write the record under the next free number; the version exists from here on."""
-    folder = layout.name(kind, name)
+def _take_number(layout: Layout, kind: Kind, name: str, data: bytes) -> tuple[Folder, int]:
+    """Write the record under the next free number; the version exists from here on.
+
+    Returns:
+        The folder that it lies in, open, and the number.
+    """
     temp = disk.temporary(layout.tmp)
     version = 0
     try:
-        disk.write_new(temp, data)
         for _ in range(_MOST_TRIES):
-            disk.make_folder(folder)
-            # A renaming may have taken the folder away: what was counted before still counts.
-            version = max(highest(layout, kind, name) + 1, version)
-            with suppress(FileNotFoundError):
-                if _link(temp, layout.record(kind, name, version), data):
-                    disk.sync_folder(folder)
-                    return version
+            if not temp.exists():  # a collector may take it, where a publisher slept for a day
+                disk.write_new(temp, data)
+            disk.make_folder(layout.name(kind, name))
+            with suppress(FileNotFoundError), ExitStack() as stack:
+                # Open before counting: what is linked into a folder that was renamed since lies
+                # under that new name, and what is linked into one that was replaced is refused.
+                folder = stack.enter_context(open_folder(layout, kind, name))
+                version = max(next_number(layout, kind, name), version)
+                if _link(folder, temp, version, data):
+                    stack.pop_all()
+                    return folder, version
     finally:
         temp.unlink(missing_ok=True)
     hint = "wait for the other writers, or look at the file system"
     raise BusyError(f"no number of {name} was free in {_MOST_TRIES} tries", hint=hint)
 
 
-def _link(temp: Path, target: Path, data: bytes) -> bool:
-    """Whether ``target`` is now this record; False where another process took the number."""
+def next_number(layout: Layout, kind: Kind, name: str) -> int:
+    """The number after all that were ever taken under a name.
+
+    Raises:
+        IntegrityError: nobody knows which were taken, or none is left.
+        StorageError: something cannot be read.
+    """
+    number = highest(layout, kind, name) + 1
+    if number > LAST_VERSION:
+        message = f"{name} has no number left after v{LAST_VERSION}"
+        hint = f"a foreign file in {layout.name(kind, name)}? or choose another name"
+        raise IntegrityError(message, hint=hint, code="record.foreign")
+    return number
+
+
+def _link(folder: Folder, temp: Path, version: int, data: bytes) -> bool:
+    """Whether the number is now this record's; False where another process took it."""
     try:
-        target.hardlink_to(temp)
+        folder.link(temp, record_entry(version))
     except FileExistsError:
         # A network file system may lose its answer, try again, and meet its own first success.
         return temp.stat().st_nlink > 1
-    except OSError:
-        return _write_in_place(target, data)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _write_in_place(folder, version, data)
     return True
 
 
-def _write_in_place(target: Path, data: bytes) -> bool:
+def _write_in_place(folder: Folder, version: int, data: bytes) -> bool:
     """The way without hard links: readers pass over a record until it is whole.
 
     Differs: not one step; a process killed between taking the number and writing leaves an
     unfinished record, whose number is skipped.
     """
     try:
-        disk.write_new(target, data)
+        folder.write_new(record_entry(version), data)
     except FileExistsError:
         return False
     return True
@@ -220,7 +260,7 @@ def _put_again(layout: Layout, whole: Manifest, data: bytes, sources: Mapping[st
     digest = hash_bytes(data)
     for file in whole.files:
         if not layout.blob(file.digest).exists():
-            again = _store_file(layout, file.role, sources[file.digest])
+            again = store_file(layout, file.role, sources[file.digest])
             if again.digest != file.digest:
                 message = f"{sources[file.digest]} changed while it was published"
                 raise IntegrityError(message, hint="publish it again", code="blob.missing")
@@ -229,12 +269,11 @@ def _put_again(layout: Layout, whole: Manifest, data: bytes, sources: Mapping[st
             _store_manifest(layout, digest, data)
 
 
-def _announce(layout: Layout, adapter: Adapter, wanted: Iterable[str]) -> None:
-    kind, name, version = adapter.kind, adapter.name, adapter.version
-    entry = Entry(at=journal.now(), event="publish", version=version, digest=adapter.digest)
-    journal.append(layout, kind, name, entry)
+def _announce(folder: Folder, version: int, digest: str, wanted: Iterable[str]) -> None:
+    entry = Entry(at=journal.now(), event="publish", version=version, digest=digest)
+    journal.append(folder, entry)
     for tag in wanted:
-        tags.set_tag(layout, kind, name, tag, version, digest=adapter.digest, expect=tags.NOWHERE)
+        tags.set_tag(folder, tag, version, digest=digest, expect=tags.NOWHERE)
 
 
 def _same_content(layout: Layout, adapter: Adapter) -> tuple[int, ...]:

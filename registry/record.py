@@ -17,14 +17,14 @@ from registry import disk
 from registry.errors import IncompatibleError, IntegrityError
 from registry.layout import SCHEMA
 from registry.manifest import Digest, Manifest, content_key, learning_key
-from registry.ref import Kind, Ref
+from registry.ref import Kind, Ref, Word
 
 
 class Removal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a version was removed (UTC, ISO 8601), and the tags it had then."""
 
     at: str
-    tags: list[str]
+    tags: list[Word]
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

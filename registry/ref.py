@@ -14,7 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import Annotated, Literal, TypeGuard
+
+from msgspec import Meta
 
 from registry.errors import InvalidError
 
@@ -24,8 +26,12 @@ COMPUTED_TAGS = ("latest", "prev")
 DIGEST_DIGITS = 64
 
 _LONGEST_WORD = 64
-_WORD = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_GRAMMAR = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+_WORD = re.compile(_GRAMMAR)
+# A name or a tag where it is read from a file: it can become no path but one of ours.
+Word = Annotated[str, Meta(pattern=rf"\A{_GRAMMAR}\Z", max_length=_LONGEST_WORD)]
 # Nine digits are more versions than a disk holds, and what a foreign file can do to the next number.
+LAST_VERSION = 999_999_999
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 _VERSION_LIKE = re.compile(r"v[0-9]+")
 _HEX = re.compile(r"[0-9a-f]{8,64}")

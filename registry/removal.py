@@ -14,12 +14,13 @@ import msgspec
 
 from registry import disk, journal, manifest, record, tags
 from registry.errors import ConflictError, InvalidError, NotFoundError
+from registry.folder import Folder
 from registry.journal import Entry, Happening
-from registry.layout import Layout, make_writable
+from registry.layout import Layout, make_writable, record_entry
 from registry.lookup import find, find_removed, live, tags_at
-from registry.record import Adapter, Removal
+from registry.record import Adapter, Record, Removal
 from registry.ref import Ref
-from registry.renaming import has_been_renamed, has_left
+from registry.renaming import hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +103,18 @@ def restore(layout: Layout, ref: Ref) -> Restored:
     """
     make_writable(layout)
     adapter = find_removed(layout, ref)
-    removed = adapter.record.removed
-    if removed is None:
+    if adapter.record.removed is None:
         return Restored(adapter)
-    _check_bytes(layout, adapter)
-    _write_record(layout, adapter, None)
-    try:
-        _check_bytes(layout, adapter)
-    except NotFoundError:
-        _write_record(layout, adapter, removed)  # a collector was quicker
-        raise
-    back, elsewhere = [], []
-    for tag in removed.tags:
-        try:
-            _retag(layout, adapter, tag)
-            back.append(tag)
-        except ConflictError:
-            elsewhere.append(tag)
-    _note(layout, adapter, "restore", back)
+    with hold(layout, adapter) as (folder, row):
+        _dig_up(folder, adapter, row)
+        back, elsewhere = [], []
+        for tag in row.removed.tags if row.removed else ():
+            try:
+                _retag(folder, adapter, tag)
+                back.append(tag)
+            except ConflictError:
+                elsewhere.append(tag)
+        _note(folder, adapter, "restore", back)
     alive = find(layout, adapter.ref)
     return Restored(alive, tuple(back), tuple(elsewhere))
 
@@ -150,43 +145,39 @@ def _check_unchanged(layout: Layout, adapter: Adapter) -> None:
 
 def _bury(layout: Layout, adapter: Adapter) -> bool:
     """Whether this call removed it; False where somebody else has done so."""
-    kind, name, version = adapter.kind, adapter.name, adapter.version
-    current = record.read(layout.record(kind, name, version))
-    if current is None or current.removed:
-        return False
     # The plan's tags, not those of now: another process may be half through the same removal.
     held = list(adapter.tags)
-    _write_record(layout, adapter, Removal(at=journal.now(), tags=held))
-    for tag in held:
-        with suppress(ConflictError):  # it was moved since, and is not ours to take off
-            tags.set_tag(layout, kind, name, tag, tags.NOWHERE, expect=version)
-    _note(layout, adapter, "remove", held)
+    with hold(layout, adapter) as (folder, row):
+        if row.removed:
+            return False
+        _write_record(folder, adapter, row, Removal(at=journal.now(), tags=held))
+        for tag in held:
+            with suppress(ConflictError):  # it was moved since, and is not ours to take off
+                tags.set_tag(folder, tag, tags.NOWHERE, expect=adapter.version)
+        _note(folder, adapter, "remove", held)
     return True
 
 
-def _write_record(layout: Layout, adapter: Adapter, removed: Removal | None) -> None:
-    label = f"{adapter.name}:v{adapter.version}"
-    row = msgspec.structs.replace(adapter.record, removed=removed)
-    path = layout.record(adapter.kind, adapter.name, adapter.version)
-    with disk.storage_errors(f"write the record of {label}"):
-        disk.replace(path, record.encode(row), layout.tmp)
-        if has_left(layout, adapter.kind, adapter.name, adapter.version, adapter.digest):
-            path.unlink()
-            raise has_been_renamed(adapter.name)
+def _dig_up(folder: Folder, adapter: Adapter, row: Record) -> None:
+    _check_bytes(folder.layout, adapter)
+    _write_record(folder, adapter, row, None)
+    try:
+        _check_bytes(folder.layout, adapter)
+    except NotFoundError:
+        _write_record(folder, adapter, row, row.removed)  # a collector was quicker
+        raise
 
 
-def _retag(layout: Layout, adapter: Adapter, tag: str) -> None:
+def _write_record(folder: Folder, adapter: Adapter, row: Record, removed: Removal | None) -> None:
+    data = record.encode(msgspec.structs.replace(row, removed=removed))
+    with disk.storage_errors(f"write the record of {adapter.name}:v{adapter.version}"):
+        folder.replace(record_entry(adapter.version), data)
+
+
+def _retag(folder: Folder, adapter: Adapter, tag: str) -> None:
     """Set a tag unless it is set on another version."""
-    if tag not in tags_at(layout, adapter.kind, adapter.name, adapter.version):
-        tags.set_tag(
-            layout,
-            adapter.kind,
-            adapter.name,
-            tag,
-            adapter.version,
-            digest=adapter.digest,
-            expect=tags.NOWHERE,
-        )
+    if tag not in tags_at(folder.layout, adapter.kind, adapter.name, adapter.version):
+        tags.set_tag(folder, tag, adapter.version, digest=adapter.digest, expect=tags.NOWHERE)
 
 
 def _check_bytes(layout: Layout, adapter: Adapter) -> None:
@@ -197,8 +188,8 @@ def _check_bytes(layout: Layout, adapter: Adapter) -> None:
         raise NotFoundError(message, hint="learn or import it again", code="ref.collected")
 
 
-def _note(layout: Layout, adapter: Adapter, event: Happening, held: list[str]) -> None:
+def _note(folder: Folder, adapter: Adapter, event: Happening, held: list[str]) -> None:
     entry = Entry(
         at=journal.now(), event=event, version=adapter.version, digest=adapter.digest, tags=held
     )
-    journal.append(layout, adapter.kind, adapter.name, entry)
+    journal.append(folder, entry)

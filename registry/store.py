@@ -85,22 +85,23 @@ class Registry:
         """Store files as the next version of a name; see `registry.publish.publish`."""
         return publish.publish(self.layout, kind, name, draft, files, tag_names=tags)
 
-    def check_publish(self, kind: Kind, name: str, tags: Iterable[str] = ()) -> None:
+    def check_publish(self, kind: Kind, name: str, tag_names: Iterable[str] = ()) -> None:
         """Fail now where publishing would fail after the wait.
 
         Raises:
             InvalidError: name or tag cannot be used.
             ConflictError: a tag is already set.
+            IntegrityError: what a tag or an old name says is damaged.
             IncompatibleError: a newer version's registry.
             StorageError: it cannot be written.
         """
         check_name(name)
         make_writable(self.layout)
-        pointers = self.tags(kind, name)
-        for tag in map(check_tag, tags):
-            if tag in pointers:
-                message = f"the tag {name}:{tag} is already at v{pointers[tag]}"
+        for tag in map(check_tag, tag_names):
+            if pointer := tags.read_pointer(self.layout, kind, name, tag):
+                message = f"the tag {name}:{tag} is already at v{pointer.version}"
                 raise ConflictError(message, hint=f"afterwards: dv {kind} tag {name} {tag} --move")
+        publish.next_number(self.layout, kind, name)
         with disk.storage_errors(f"write to the registry {self.layout.root}"):
             disk.probe(self.layout.tmp)
 
@@ -211,15 +212,8 @@ class Registry:
         expect = self._expected(adapter, if_at) if if_at else None if move else tags.NOWHERE
         was = self.tags(adapter.kind, adapter.name).get(tag)
         if was != adapter.version or expect not in {None, tags.NOWHERE, was}:
-            tags.set_tag(
-                self.layout,
-                adapter.kind,
-                adapter.name,
-                tag,
-                adapter.version,
-                digest=adapter.digest,
-                expect=expect,
-            )
+            with renaming.hold(self.layout, adapter) as (folder, _):
+                tags.set_tag(folder, tag, adapter.version, digest=adapter.digest, expect=expect)
         return TagMove(self.resolve(adapter.ref), tag, was)
 
     def untag(self, ref: Ref | str, *, kind: Kind | None = None) -> Adapter:
@@ -237,14 +231,8 @@ class Registry:
             raise InvalidError(message, hint=f"write {parsed.name}:TAG")
         make_writable(self.layout)
         adapter = self.resolve(parsed)
-        tags.set_tag(
-            self.layout,
-            adapter.kind,
-            adapter.name,
-            parsed.selector,
-            tags.NOWHERE,
-            expect=adapter.version,
-        )
+        with renaming.hold(self.layout, adapter) as (folder, _):
+            tags.set_tag(folder, parsed.selector, tags.NOWHERE, expect=adapter.version)
         return adapter
 
     def plan_removal(

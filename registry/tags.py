@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from registry import disk
+from registry import disk, lines
 from registry.errors import ConflictError, IntegrityError
+from registry.folder import Folder
 from registry.journal import now
-from registry.layout import Layout
+from registry.layout import TAGS, Layout
 from registry.ref import Kind
-from registry.renaming import has_been_renamed, has_left
 
 NOWHERE = 0
 
@@ -49,15 +49,19 @@ def read_moves(path: Path) -> list[Move]:
     """The attempts that counted, in their order; none where there is no such file.
 
     Raises:
-        IntegrityError: the last whole line is damaged, so nobody knows where the tag is.
+        IntegrityError: a line is damaged, and nobody knows where the tag has been since.
         StorageError: the file cannot be read.
     """
-    lines = disk.whole_lines(disk.read_bytes(path) or b"")
-    moves = [_read_move(line) for line in lines]
-    if moves and moves[-1] is None:
-        message = f"the last line of {path} is damaged, so nobody knows where the tag is"
-        raise IntegrityError(message, hint="set it again with --move", code="tag.damaged")
-    return _effective([move for move in moves if move])
+    return _replay(disk.read_bytes(path) or b"", path)
+
+
+def damaged_lines(path: Path) -> int:
+    """How many lines of a tag are damaged, also where it is known where the tag is now.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    return lines.decode_all(disk.read_bytes(path) or b"", _decoder).count(None)
 
 
 def read_pointer(layout: Layout, kind: Kind, name: str, tag: str) -> Move | None:
@@ -91,33 +95,32 @@ def survey(layout: Layout, kind: Kind, name: str) -> tuple[dict[str, int], list[
 
 
 def set_tag(
-    layout: Layout,
-    kind: Kind,
-    name: str,
-    tag: str,
-    version: int,
-    *,
-    digest: str = "",
-    expect: int | None = None,
+    folder: Folder, tag: str, version: int, *, digest: str = "", expect: int | None = None
 ) -> None:
     """Set a tag, or take it off with version 0; on the disk when this returns.
 
+    Args:
+        folder: that the version lies in.
+        tag: the word.
+        version: where it goes, or 0.
+        digest: of that version.
+        expect: the version where it must be; 0: set nowhere; None: anywhere.
+
     Raises:
-        ConflictError: the tag is not where it was expected, or the name was renamed meanwhile.
+        ConflictError: the tag is not where it was expected.
+        IntegrityError: its file is damaged, so nobody knows where it was.
         StorageError: the disk refuses.
     """
-    path = layout.tag(kind, name, tag)
+    entry = TAGS / tag
     own = Move(at=now(), id=os.urandom(8).hex(), version=version, digest=digest, expect=expect)
-    with disk.storage_errors(f"set the tag {name}:{tag}"):
-        disk.make_folder(path.parent)
-        disk.append_line(path, msgspec.json.encode(own))
-    moves = read_moves(path)
+    with disk.storage_errors(f"set the tag {folder.name}:{tag}"):
+        folder.make(TAGS)
+        folder.append(entry, lines.encode(own))
+    path = folder.layout.tag(folder.kind, folder.name, tag)
+    moves = _replay(folder.read(entry) or b"", path)
     if own not in moves:
         place = moves[-1].version if moves else NOWHERE
-        raise _elsewhere(name, tag, place)
-    if version != NOWHERE and has_left(layout, kind, name, version, digest):
-        set_tag(layout, kind, name, tag, NOWHERE)
-        raise has_been_renamed(name)
+        raise _elsewhere(folder.name, tag, place)
 
 
 def _elsewhere(name: str, tag: str, version: int) -> ConflictError:
@@ -127,19 +130,20 @@ def _elsewhere(name: str, tag: str, version: int) -> ConflictError:
     return ConflictError(f"the tag {name}:{tag} is already at v{version}", hint=hint)
 
 
-def _read_move(line: bytes) -> Move | None:
-    try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+def _replay(data: bytes, path: Path) -> list[Move]:
+    """The attempts that counted: those whose expectation held at that moment.
 
-
-def _effective(moves: list[Move]) -> list[Move]:
-    """Replay: an attempt counts where its expectation held at that moment."""
-    place = NOWHERE
+    After a damaged line nobody knows where the tag is, until one sets it that expects nothing.
+    """
+    place: int | None = NOWHERE
     counted = []
-    for move in moves:
-        if move.expect is None or move.expect == place:
+    for move in lines.decode_all(data, _decoder):
+        if move is None:
+            place = None
+        elif move.expect is None or move.expect == place:
             counted.append(move)
             place = move.version
+    if place is None:
+        message = f"a line of {path} is damaged, so nobody knows where the tag is"
+        raise IntegrityError(message, hint="set it again with --move", code="tag.damaged")
     return counted

@@ -152,6 +152,9 @@ def _check_tags(
         except IntegrityError as error:
             yield _finding(where, error)
             continue
+        if damaged := tags.damaged_lines(layout.tag(kind, name, tag)):
+            message = f"{damaged} of its lines are damaged; where it is now is certain"
+            yield Finding("tag.gap", where, message, is_damage=False)
         row = rows.get(pointer.version) if pointer else None
         if pointer and row is None:
             message = f"it is on v{pointer.version}, which is not there"

@@ -256,7 +256,14 @@ class TestHostile:
         self.check(other, repack(tmp_path / "x.dva", parts), "is a subject", "bundle.damaged")
 
     @pytest.mark.parametrize(
-        "table", [b"", b"\xff", b"a = " + b"[" * 9999, b"schema = 1\nadapters = []\nx = 1\n"]
+        "table",
+        [
+            b"",
+            b"\xff",
+            b"a = " + b"[" * 9999,
+            b"schema = 1\nadapters = []\nx = 1\n",
+            b"a." * 400_000 + b"a = 1\n",
+        ],
     )
     def test_a_table_that_is_none(self, parts, other: Registry, tmp_path, table: bytes) -> None:
         parts["dva.toml"] = table

@@ -18,6 +18,7 @@ from registry import (
     record,
 )
 from registry.doctor import diagnose, repair
+from registry.folder import open_folder
 from registry.tags import NOWHERE, set_tag
 
 DAY = 86_400
@@ -140,11 +141,13 @@ def test_a_clock_set_back_after_collecting_is_no_damage(store: Registry, publish
 def test_bytes_of_a_tag_stay_even_where_its_version_is_gone(store: Registry, publish) -> None:
     first = publish()
     publish()
-    set_tag(store.layout, "subject", "corgi", "best", 1, digest=first.digest)
+    with open_folder(store.layout, "subject", "corgi") as folder:
+        set_tag(folder, "best", 1, digest=first.digest)
     store.layout.record("subject", "corgi", 1).unlink()
     make_old(store)
     assert collect(store).files == ()
-    set_tag(store.layout, "subject", "corgi", "best", NOWHERE)
+    with open_folder(store.layout, "subject", "corgi") as folder:
+        set_tag(folder, "best", NOWHERE)
     assert len(collect(store).files) == 2
 
 

@@ -131,9 +131,11 @@ def test_torn_and_damaged_lines_are_told(store: Registry, publish) -> None:
         store.layout.tag("subject", "corgi", "best"),
         store.layout.journal("subject", "corgi"),
     ):
-        path.write_bytes(b"\xff\n" + path.read_bytes() + b'{"at":')
-    assert codes(store) == ["journal.damaged", "tag.torn"]
+        path.write_bytes(b"\xff\n" + path.read_bytes() + b'\n{"at":')
+    assert codes(store) == ["tag.damaged", "journal.damaged", "tag.torn"]
     assert mend(store) == ()
+    store.tag("corgi:v1", "best", move=True)
+    assert codes(store) == ["tag.gap", "journal.damaged"]
 
 
 def test_a_publishing_the_journal_missed_is_noted(store: Registry, publish) -> None:
@@ -207,7 +209,7 @@ def test_a_temporary_folder_on_another_device_is_told(
 def test_a_renaming_that_left_no_note_is_completed(store: Registry, publish) -> None:
     publish()
     store.rename("corgi", "rex", "subject")
-    store.layout.forward("subject", "corgi").unlink()
+    store.layout.renamed("subject", "corgi").unlink()
     assert codes(store) == ["name.unmarked"]
     mend(store)
     assert publish().version == 2
@@ -222,8 +224,9 @@ def test_a_read_only_registry_is_diagnosed_and_not_mended(
     def refuse(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    for name in ("mkdir", "touch", "replace"):
-        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
+    for name in ("mkdir", "replace"):
+        monkeypatch.setattr(os, name, refuse)
     found = diagnose(store.layout)
     assert [each.finding.code for each in found] == ["record.missing"]
     with pytest.raises(StorageError):

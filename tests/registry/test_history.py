@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from registry import NotFoundError, Registry, journal, tags
+from registry.folder import open_folder
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -106,7 +107,8 @@ def test_damaged_lines_of_the_journal_are_passed_over(store: Registry, publish) 
 def test_a_tag_taken_off_twice_is_told_once(store: Registry, publish) -> None:
     publish(tags=("best",))
     for _ in range(2):
-        tags.set_tag(store.layout, "subject", "corgi", "best", tags.NOWHERE)
+        with open_folder(store.layout, "subject", "corgi") as folder:
+            tags.set_tag(folder, "best", tags.NOWHERE)
     assert [each.event for each in store.log("corgi", "subject")] == ["publish", "tag", "untag"]
 
 

@@ -68,6 +68,26 @@ def test_the_same_file_again_is_recognised(store: Registry, found) -> None:
     assert store.import_file(found(facts_of(), value=1), tool=TOOL)[0].adapter.version == 2
 
 
+def damage(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+
+
+def test_the_same_file_again_heals_damaged_bytes(store: Registry, found) -> None:
+    adapter = store.import_file(found(facts_of()), tool=TOOL)[0].adapter
+    damage(store.file(adapter))
+    assert not store.import_file(found(facts_of()), tool=TOOL)[0].is_new
+    assert store.file(adapter)
+
+
+def test_a_version_past_healing_is_imported_anew(store: Registry, found) -> None:
+    adapter = store.import_file(found(facts_of()), tool=TOOL)[0].adapter
+    damage(store.layout.manifest(adapter.digest))
+    (again,) = store.import_file(found(facts_of()), tool="dv 9")
+    assert again.is_new
+    assert store.files(again.adapter)
+
+
 @pytest.mark.parametrize(
     "facts",
     [

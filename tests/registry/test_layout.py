@@ -148,7 +148,7 @@ class TestReadOnly:
 
 
 def test_a_folder_that_cannot_be_synced_is_left_to_the_system(monkeypatch, tmp_path: Path) -> None:
-    def refuse(*args: object) -> int:
+    def refuse(*args: object, **kwargs: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)

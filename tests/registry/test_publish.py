@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import os
@@ -24,6 +25,7 @@ from registry import (
     open_registry,
 )
 from registry import publish as publishing
+from registry.ref import LAST_VERSION
 
 # Every way in which a publisher touches the disk, besides writing into files that nobody reads yet.
 STEPS = ("mkdir", "fsync", "chmod", "rename", "replace", "link", "unlink")
@@ -54,6 +56,10 @@ def check_whole(store: Registry) -> None:
         assert store.files(adapter)
     for tag in store.tags("subject", "corgi"):
         assert store.resolve(f"corgi:{tag}", kind="subject")
+
+
+def record_of(store: Registry, version: int) -> Path:
+    return store.layout.record("subject", "corgi", version)
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, function: str, number: int) -> None:
@@ -206,11 +212,32 @@ def test_without_hard_links_versions_are_published_all_the_same(
     check_whole(store)
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_only_missing_hard_links_are_done_without(
+    store: Registry, publish, monkeypatch, number: int
+) -> None:
+    publish()
+    refuse(monkeypatch, "link", number)
+    with pytest.raises(StorageError):
+        publish()
+    assert store.layout.numbers("subject", "corgi") == [1]
+
+
+def test_after_the_last_number_nothing_is_published_that_nobody_could_find(
+    store: Registry, publish
+) -> None:
+    publish()
+    store.layout.record("subject", "corgi", LAST_VERSION).symlink_to(record_of(store, 1))
+    with pytest.raises(IntegrityError, match="no number left") as caught:
+        publish()
+    assert "foreign file" in (caught.value.hint or "")
+
+
 def test_without_hard_links_a_number_taken_meanwhile_is_passed_over(
     store: Registry, publish, monkeypatch
 ) -> None:
     def taken(source, target, **kwargs):
-        Path(target).write_bytes(store.layout.record("subject", "corgi", 1).read_bytes())
+        record_of(store, 2).write_bytes(record_of(store, 1).read_bytes())
         monkeypatch.undo()
         raise OSError(errno.EPERM, "no links")
 
@@ -248,7 +275,7 @@ def test_a_number_taken_meanwhile_is_passed_over(store: Registry, publish, monke
 
     def taken(source, target, **kwargs):
         monkeypatch.undo()
-        Path(target).write_bytes(store.layout.record("subject", "corgi", 1).read_bytes())
+        record_of(store, 2).write_bytes(record_of(store, 1).read_bytes())
         link(source, target, **kwargs)
 
     publish()
@@ -299,14 +326,14 @@ def test_a_disk_that_refuses_costs_nothing(
 def test_a_disk_full_after_the_record_says_that_the_version_is_there(
     store: Registry, publish, monkeypatch
 ) -> None:
-    open_file = io.open
+    open_file = open
 
     def full(path, mode="r", *args, **kwargs):
         if "a" in mode:
             raise OSError(errno.ENOSPC, "No space left on device")
         return open_file(path, mode, *args, **kwargs)
 
-    monkeypatch.setattr(io, "open", full)
+    monkeypatch.setattr(builtins, "open", full)
     with pytest.raises(StorageError, match="corgi:v1 is published, but") as caught:
         publish()
     assert caught.value.code == "storage.full"
@@ -320,12 +347,17 @@ def test_a_line_that_was_only_half_written_is_an_error(publish, monkeypatch) -> 
         def write(self, data) -> int:
             return write(self, data[:9])
 
-    open_file = io.open
+    open_file = open
 
     def short(path, mode="r", *args, **kwargs):
-        return Short(path, mode) if "a" in mode else open_file(path, mode, *args, **kwargs)
+        is_line = "a" in mode
+        return (
+            Short(path, mode, opener=kwargs["opener"])
+            if is_line
+            else open_file(path, mode, *args, **kwargs)
+        )
 
-    monkeypatch.setattr(io, "open", short)
+    monkeypatch.setattr(builtins, "open", short)
     with pytest.raises(StorageError, match="No space left"):
         publish()
 

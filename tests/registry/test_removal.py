@@ -14,6 +14,7 @@ from registry import (
     RegistryError,
     open_registry,
 )
+from registry.folder import open_folder
 from registry.tags import NOWHERE, set_tag
 
 
@@ -194,7 +195,8 @@ def test_what_happened_stands_in_the_journal(store: Registry) -> None:
 def test_a_tag_somebody_takes_off_in_between_is_no_error(store: Registry) -> None:
     store.tag("corgi:v2", "best")
     plan = store.plan_removal(["corgi:v2"])
-    set_tag(store.layout, "subject", "corgi", "best", NOWHERE)
+    with open_folder(store.layout, "subject", "corgi") as folder:
+        set_tag(folder, "best", NOWHERE)
     assert len(store.remove(plan)) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -116,6 +117,50 @@ class TestTags:
         assert "damaged" in store.list().problems[0]
         store.tag("corgi:v2", "best", move=True)
         assert store.resolve("corgi:best").version == 2
+
+    def test_a_damaged_line_in_the_middle_is_never_passed_over(self, store: Registry) -> None:
+        """Who reads on as if it had not been there finds the tag where it has never been since."""
+        store.tag("corgi:v1", "best")
+        store.tag("corgi:v2", "best", if_at="corgi:v1")
+        store.tag("corgi:v3", "best", if_at="corgi:v2")
+        path = store.layout.tag("subject", "corgi", "best")
+        path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":9'))
+        for look in (
+            lambda: store.resolve("corgi:best"),
+            lambda: store.check_publish("subject", "corgi", ["best"]),
+            lambda: store.tag("corgi:v1", "best"),
+            lambda: store.log("corgi", "subject"),
+        ):
+            with pytest.raises(IntegrityError) as caught:
+                look()
+            assert (caught.value.code, caught.value.hint) == (
+                "tag.damaged",
+                "set it again with --move",
+            )
+        assert not store.verify().is_whole
+        store.tag("corgi:v1", "best", move=True)
+        assert store.resolve("corgi:best").version == 1
+        assert [finding.code for finding in store.verify().findings] == ["tag.gap"]
+        assert store.verify().is_whole
+
+    def test_a_line_without_a_checksum_is_read(self, store: Registry) -> None:
+        """From before there were any."""
+        store.tag("corgi:v1", "best")
+        path = store.layout.tag("subject", "corgi", "best")
+        path.write_bytes(re.sub(rb',"sum":"[0-9a-f]+"', b"", path.read_bytes()))
+        assert store.resolve("corgi:best").version == 1
+        assert store.verify().findings == ()
+
+    def test_a_line_torn_at_its_very_end_never_counts(self, store: Registry) -> None:
+        """Else a tag that was acknowledged after it would be undone by it."""
+        store.tag("corgi:v1", "best")
+        path = store.layout.tag("subject", "corgi", "best")
+        store.tag("corgi:v2", "best", move=True)
+        path.write_bytes(path.read_bytes()[:-1])
+        assert store.resolve("corgi:best").version == 1
+        store.tag("corgi:v3", "best", if_at="corgi:v1")
+        assert store.resolve("corgi:best").version == 3
+        assert store.verify().findings == ()
 
     def test_a_tag_whose_version_is_not_what_it_was_is_an_error(self, store: Registry) -> None:
         store.tag("corgi:v1", "best")
