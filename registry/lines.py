@@ -9,12 +9,12 @@ Lines without one, from before there were any, are read as they are.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from registry import disk
 from registry.digest import hash_bytes
 
 T = TypeVar("T", bound=Struct)
@@ -29,8 +29,13 @@ def encode(value: Struct) -> bytes:
 
 
 def decode_all(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T | None]:
-    """The values of all whole lines in their order; None for each damaged one."""
-    return [_decode(line, decoder) for line in disk.whole_lines(data)]
+    """The values of all finished lines in their order; None for each damaged one.
+
+    A line and its two line breaks are one write. So one that nothing follows, or another line at
+    once, was torn: nobody was told that it was written, and it counts for nothing.
+    """
+    finished = [line for line, after in pairwise(data.split(b"\n")) if line and not after]
+    return [_decode(line, decoder) for line in finished]
 
 
 def _decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
