@@ -16,6 +16,7 @@ from dreamvideo_cli.output import (
     print_result,
     say,
     table,
+    tell,
 )
 from dreamvideo_cli.settings import open_registry
 
@@ -69,7 +70,7 @@ def list_adapters(
     if sort in SORT_KEYS:
         rows.sort(key=SORT_KEYS[sort], reverse=True)
     for problem in listing.problems:
-        say(shell, f"warning: {problem}")
+        tell(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
     if shell.json:
         print_json([adapter_document(row) for row in rows])
     elif shell.quiet:

@@ -41,12 +41,14 @@ class Branch:
         entries: by name, in the order of its help.
         section: heading under which its own group lists it.
         options: what `main` answers before Typer is imported, for the help.
+        epilog: the last lines of its help, as they are.
     """
 
     summary: str
     entries: Mapping[str, Leaf | Branch]
     section: str = COMMANDS
     options: Mapping[str, str] = field(default_factory=dict)
+    epilog: str = ""
 
 
 class Command(TyperCommand):
@@ -152,6 +154,8 @@ class Group(TyperGroup):
         self.format_commands(ctx, formatter)
         rows = [row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
         write_sections(formatter, {OPTIONS: [*self.branch.options.items(), *rows]})
+        if self.branch.epilog:
+            formatter.write(f"\n{self.branch.epilog}\n")
 
 
 class Entries(MutableMapping[str, Any]):

@@ -102,6 +102,12 @@ def _setting_values(spot: Spot) -> Iterable[Offer]:
     yield from (Offer(word) for word in words)
 
 
+def _topics(_spot: Spot) -> Iterable[Offer]:
+    from dreamvideo_cli.help_topics import TOPICS
+
+    yield from (Offer(name, topic.summary) for name, topic in TOPICS.items())
+
+
 def _modes(_spot: Spot) -> Iterable[Offer]:
     from dreamvideo_cli.settings import KEYS
 
@@ -140,5 +146,6 @@ COMPLETERS: Mapping[str, Callable[[Spot], Iterable[Offer]]] = {
     "KEY": _keys,
     "VALUE": _setting_values,
     "MODE": _modes,
+    "TOPIC": _topics,
 }
 TAKE_PATHS = {_references, _bases}

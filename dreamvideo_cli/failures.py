@@ -11,8 +11,10 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 import engine.errors
 import registry.errors
@@ -22,9 +24,29 @@ from dreamvideo_cli.main import Stopped
 from dreamvideo_cli.output import one_line, tell
 from dreamvideo_cli.settings import state_folder, wants_traceback
 
+SHARED = {"--json", "-q", "--quiet", "-v", "--verbose", "--registry", "--no-input", "--progress"}
 BUG = 1
 ENVIRONMENT = 7
 
+# What people and scripts may rely on; a code is never given a second meaning.
+MEANINGS: Mapping[int, str] = {
+    0: "done, or nothing to do",
+    1: "a bug; everything about it is in a log",
+    2: "usage, or a value that cannot be",
+    3: "not found: reference, run or file",
+    4: "conflict: it exists, the tag is elsewhere, or a run is active",
+    5: "integrity: damaged, tampered or unsafe file",
+    6: "incompatible: other base or architecture, or made by a newer dv",
+    7: "environment: device, memory, disk, or a base that is not here",
+    8: "busy: a lock was not free in time",
+    9: "some of a batch failed",
+    10: "unusable photos or clip",
+    75: "stopped with a checkpoint, as --max-time asked",
+    129: "hung up (HUP)",
+    130: "interrupted (INT, Ctrl-C)",
+    141: "stdout was closed",
+    143: "terminated (TERM)",
+}
 # Which exit code stands for which class; a class that is not here is a bug and exits 1.
 EXIT_CODES: Mapping[type[Exception], int] = {
     UsageError: 2,
@@ -105,8 +127,11 @@ def describe(error: BaseException) -> Failure:
 
 def _describe_usage(error: typer.TyperException) -> Failure:
     """Typer's complaint as one line in our form."""
-    context = getattr(error, "ctx", None)
+    context: Any = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
     hint = f"{context.command_path} --help" if context else None
+    if option in SHARED and context and isinstance(context.command, TyperGroup):
+        hint = f"options stand behind the command: {context.command_path} COMMAND {option}"
     message = error.format_message().rstrip(".")
     return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", message, hint)
 

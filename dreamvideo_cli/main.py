@@ -13,8 +13,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 from dreamvideo_cli import __version__
+from dreamvideo_cli.streams import drop_stdout, open_missing_streams
 
 STDOUT_CLOSED = 141
+STOPPING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 # Read by the libraries when they are imported, so they must stand before any command runs.
 LIBRARY_SETTINGS = {
     "OMP_WAIT_POLICY": "passive",
@@ -45,8 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complete(arguments)
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    open_missing_streams()
     with _signals_as_exceptions():
-        return _guarded(arguments)
+        exit_code = _guarded(arguments)
+    _die_of_signal(exit_code)
+    return exit_code
 
 
 def _guarded(arguments: Sequence[str]) -> int:
@@ -59,14 +66,17 @@ def _guarded(arguments: Sequence[str]) -> int:
         returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _leave_closed_stdout()
+        drop_stdout()
+        return STDOUT_CLOSED
     except SystemExit as leaving:
         # Typer turns a closed pipe into exit 1 and keeps the reason only as the context.
         if isinstance(leaving.__context__, BrokenPipeError):
-            return _leave_closed_stdout()
+            drop_stdout()
+            return STDOUT_CLOSED
         return leaving.code if isinstance(leaving.code, int) else 1
     except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it as a traceback
-        return _report(error, as_json="--json" in arguments)
+        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        return _report(error, as_json="--json" in options)
     return returned if isinstance(returned, int) else 0
 
 
@@ -109,21 +119,21 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     return report(error, as_json=as_json)
 
 
-def _leave_closed_stdout() -> int:
-    """Python flushes stdout once more at exit; let it flush into nothing."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    return STDOUT_CLOSED
+def _die_of_signal(exit_code: int) -> None:
+    """On a terminal, end as the signal would have ended it: a loop of the shell stops only then."""
+    number = exit_code - 128
+    if number in STOPPING and sys.stderr.isatty() and os.name == "posix":
+        sys.stdout.flush()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 @contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
     """The first INT, TERM or HUP unwinds the program, so that temporary files go; a second one ends it at once."""
-    wanted = [
-        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-    ]
-    former = {number: signal.getsignal(number) for number in wanted}
+    former = {number: signal.getsignal(number) for number in STOPPING}
     # Under nohup, or in the background of a script, a signal is ignored on purpose.
-    caught = [number for number in wanted if former[number] is not signal.SIG_IGN]
+    caught = [number for number in STOPPING if former[number] is not signal.SIG_IGN]
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in caught:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from dreamvideo_cli.streams import drop_stderr
+
 LINE_CHARS = 80
+NARROWEST_COLUMN = 6
+# What a line on stderr may begin with, and how a terminal shows it.
+LABELS: Mapping[str, str] = {
+    "error": "1;31",
+    "warning": "1;33",
+    "hint": "36",
+    "next": "1;32",
+    "undo": "36",
+}
 
 if TYPE_CHECKING:
     from dreamvideo_cli.options import Shell
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Results, one a line."""
+    """Results, one a line.
+
+    Raises:
+        BrokenPipeError: nobody takes them.
+    """
     for line in lines:
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -23,6 +38,8 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_json(document: Any) -> None:
     """A result as JSON on one line, keys in the order in which they were put."""
+    import json
+
     print_lines([json.dumps(document, ensure_ascii=False)])
 
 
@@ -47,9 +64,29 @@ def say_more(shell: Shell, text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """One line on stderr, even where only errors are wanted."""
-    sys.stderr.write(f"{one_line(text)}\n")
-    sys.stderr.flush()
+    """One line on stderr, even where only errors are wanted; a stderr that is closed changes no result."""
+    try:
+        sys.stderr.write(f"{_painted(one_line(text))}\n")
+        sys.stderr.flush()
+    except OSError:
+        drop_stderr()
+
+
+def wants_colour() -> bool:
+    """Whether stderr takes colours: as the terminal and the user say."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _painted(line: str) -> str:
+    """The line with its first word in colour where that is one of `LABELS` and colours are wanted."""
+    label, colon, rest = line.partition(": ")
+    if not colon or label not in LABELS or not wants_colour():
+        return line
+    return f"\x1b[{LABELS[label]}m{label}:\x1b[0m {rest}"
 
 
 def one_line(text: str) -> str:
@@ -58,15 +95,37 @@ def one_line(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Left-aligned columns, two blanks apart, never cut; no lines where there are no rows."""
+    """Left-aligned columns, two blanks apart; no lines where there are no rows.
+
+    On a terminal the widest cells are cut until a row fits; a pipe gets all of every cell.
+    """
     if not rows:
         return []
     cells = [tuple(head), *(tuple(one_line(cell) for cell in row) for row in rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
+    widths = _fit([max(len(row[k]) for row in cells) for k in range(len(head))])
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            _cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in cells
     ]
+
+
+def _fit(widths: list[int]) -> list[int]:
+    """Widths of the columns, the widest made narrower until a row fits the terminal, if stdout is one."""
+    if not sys.stdout.isatty():
+        return widths
+    from shutil import get_terminal_size
+
+    over = sum(widths) + 2 * (len(widths) - 1) - get_terminal_size().columns
+    while over > 0 and max(widths) > NARROWEST_COLUMN:
+        widths[widths.index(max(widths))] -= 1
+        over -= 1
+    return widths
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 1]}…"
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.output import one_line, tell, time_text
+from dreamvideo_cli.streams import drop_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,8 +22,21 @@ if TYPE_CHECKING:
 
 
 def show_progress(shell: Shell) -> AbstractContextManager[Progress]:
-    """A listener for the engine's events, alive within the block."""
-    return RENDERERS[progress_mode(shell)](shell)
+    """A listener for the engine's events, alive within the block; a stderr that is closed stops no work."""
+    return _deaf_to_closing(RENDERERS[progress_mode(shell)](shell))
+
+
+@contextmanager
+def _deaf_to_closing(shown: AbstractContextManager[Progress]) -> Iterator[Progress]:
+    with shown as listen:
+
+        def hear(event: Event) -> None:
+            try:
+                listen(event)
+            except BrokenPipeError:
+                drop_stderr()
+
+        yield hear
 
 
 def progress_mode(shell: Shell) -> ProgressMode:
@@ -37,11 +51,9 @@ def progress_mode(shell: Shell) -> ProgressMode:
 @contextmanager
 def _bars(shell: Shell) -> Iterator[Progress]:
     """One line a stage, kept when it is done; between stages the terminal is free for results."""
-    from rich.console import Console
-
     from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
 
-    console = Console(stderr=True, highlight=False)
+    console = _console()
     bar: StageBar | None = None
 
     def listen(event: Event) -> None:
@@ -62,6 +74,18 @@ def _bars(shell: Shell) -> Iterator[Progress]:
     finally:
         if bar:
             bar.leave()
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    class Screen(Console):
+        """Where rich meets a closed pipe it would point stdout at nothing and exit 1."""
+
+        def on_broken_pipe(self) -> None:
+            drop_stderr()
+
+    return Screen(stderr=True, highlight=False)
 
 
 class StageBar:

@@ -118,12 +118,26 @@ ROOT = Branch(
             "Show and choose bases, the frozen models that adapters are learned on.", BASE, SEE
         ),
         "config": Branch("Show and change settings, and who says them.", CONFIG, SEE),
+        "help": Leaf(
+            "help_topics:show_topic",
+            "Explain what holds for all commands: exit codes, references, JSON, settings.",
+            section=SEE,
+            reads_files=False,
+        ),
     },
     options={
         "--install-completion [SHELL]": "Complete commands, names and tags in bash, zsh or fish.",
         "--show-completion [SHELL]": "Print what that would install.",
         "-V, --version": "Print the version.",
     },
+    epilog="""\
+Start with:
+  dv demo                      the whole way once, on samples
+  dv subject learn ./dog_pics --name corgi --class dog
+  dv motion learn ./clip.mp4 --name skate --caption "skating along"
+  dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
+
+dv COMMAND --help says more; dv help lists topics: references, exit-codes, …""",
 )
 
 

@@ -40,14 +40,15 @@ def heed_signals() -> None:
 
 def start(*arguments: object, script: str = "", **options) -> subprocess.Popen[str]:
     head = ["-c", script] if script else ["-m", "dreamvideo_cli"]
+    usual = {
+        "env": {**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "preexec_fn": heed_signals if os.name == "posix" else None,
+    }
     return subprocess.Popen(
-        [sys.executable, *head, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **{"preexec_fn": heed_signals if os.name == "posix" else None, **options},
+        [sys.executable, *head, *map(str, arguments)], text=True, **{**usual, **options}
     )
 
 
