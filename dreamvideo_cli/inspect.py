@@ -15,6 +15,7 @@ from dreamvideo_cli.bundles import show_adapters_in
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import facts, print_result, table
+from dreamvideo_cli.subjects import MaskOptions, read_subject
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -37,9 +38,9 @@ class Learning:
         Literal["auto", "photos", "clip"],
         typer.Option("--as", help="A folder of pictures is photos unless this says clip."),
     ] = "auto"
-    mask: Annotated[str, typer.Option(metavar="none|DIR", help="Masks by the photos' names.")] = (
-        "none"
-    )
+    class_word: Annotated[
+        str | None, typer.Option("--class", metavar="WORD", help="What --mask auto looks for.")
+    ] = None
     start: Annotated[
         float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
     ] = 0.0
@@ -67,6 +68,7 @@ def inspect(
         typer.Argument(metavar="PATH", help="Photo, clip, folder of them, dv's video, .dva."),
     ],
     learning: Learning,
+    masks: MaskOptions,
     shell: Shell,
 ) -> None:
     """Tell what photos, a clip or a file of adapters are, and what dv would do with them.
@@ -85,12 +87,14 @@ def inspect(
         show_recipe(place, shell)
         return
     _check_known(place)
-    sheet = _free_place(learning)
+    _check_sheet(learning)
     base = bases.locate(learning.base or settings.default_base())
     if _is_clip(place, learning):
-        _inspect_clip(place, learning, shell, base, sheet)
-    else:
-        _inspect_photos(place, learning, shell, base, sheet)
+        _inspect_clip(place, learning, shell, base)
+        return
+    word = learning.class_word or "object"
+    found = read_subject([place], masks, class_word=word, skip_bad=True)
+    _inspect_photos(place, found, learning, shell, base)
 
 
 def _check_known(place: Path) -> None:
@@ -107,21 +111,34 @@ def _check_known(place: Path) -> None:
         raise UsageError(f"{place} is text: nothing that inspect knows", hint=hint)
 
 
-def _free_place(learning: Learning) -> Path | None:
-    """Where the sheet goes, checked before anything is read.
+def _check_sheet(learning: Learning) -> None:
+    """See before anything is read that the sheet can be written.
 
     Raises:
+        UsageError: it would be no png.
         OutputExistsError, OutputError: it cannot be written there.
     """
-    if learning.sheet is None:
-        return None
     from engine.media.staging import refuse_existing
 
+    if learning.sheet is None:
+        return
+    if learning.sheet.suffix.lower() != ".png":
+        hint = f"-o {learning.sheet.stem}.png would do"
+        raise UsageError(f"{learning.sheet} is no png", hint=hint)
+    refuse_existing(learning.sheet.expanduser().absolute(), overwrite=learning.overwrite)
+
+
+def _draw(learning: Learning, base: BaseLocation, **inputs: Any) -> str | None:
+    """Write the sheet, if one is asked for; returns where it lies."""
+    from engine.media.contact import write_inputs
+
+    if learning.sheet is None:
+        return None
     place = learning.sheet.expanduser().absolute()
-    if place.suffix.lower() != ".png":
-        raise UsageError(f"{learning.sheet} is no png", hint=f"-o {place.stem}.png would do")
-    refuse_existing(place, overwrite=learning.overwrite)
-    return place
+    video = base.card.video
+    return str(
+        write_inputs(place, video.height_px, video.width_px, overwrite=learning.overwrite, **inputs)
+    )
 
 
 def _is_clip(place: Path, learning: Learning) -> bool:
@@ -133,7 +150,7 @@ def _is_clip(place: Path, learning: Learning) -> bool:
 
 
 def _inspect_photos(
-    place: Path, learning: Learning, shell: Shell, base: BaseLocation, sheet: Path | None
+    place: Path, found: PhotoSet, learning: Learning, shell: Shell, base: BaseLocation
 ) -> None:
     """Every photo, those included that would stop a `learn`.
 
@@ -141,14 +158,8 @@ def _inspect_photos(
         InputError: after the result is printed, if there are such photos.
     """
     from engine.errors import InputError
-    from engine.media.contact import write_inputs
-    from engine.media.photos import read_photos
 
-    masks = None if learning.mask == "none" else Path(learning.mask).expanduser()
-    found = read_photos([place], masks=masks, skip_bad=True)
     size = base.card.video.height_px, base.card.video.width_px
-    if sheet is not None:
-        write_inputs(sheet, *size, photos=found, overwrite=learning.overwrite)
     document = {
         "schema": SCHEMA,
         "what": "photos",
@@ -158,7 +169,7 @@ def _inspect_photos(
         "learned_px": [size[1], size[0]],
         "photos": [_photo_document(photo, found, *size) for photo in found.photos],
         "left_out": [{"path": str(item.path), "reason": item.reason} for item in found.skipped],
-        "sheet": str(sheet) if sheet else None,
+        "sheet": _draw(learning, base, photos=found),
     }
     print_result(shell, document, _photo_lines(document))
     if found.skipped:
@@ -225,9 +236,7 @@ def _box_text(item: dict[str, Any]) -> str:
     return f"{right - left}×{bottom - top} from {left},{top}"
 
 
-def _inspect_clip(
-    place: Path, learning: Learning, shell: Shell, base: BaseLocation, sheet: Path | None
-) -> None:
+def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocation) -> None:
     """What a clip is and what would be taken of it, or why nothing would.
 
     Raises:
@@ -235,7 +244,6 @@ def _inspect_clip(
     """
     from engine.errors import InputError
     from engine.media.clips import look_at_clip, read_clip
-    from engine.media.contact import write_inputs
 
     video = base.card.video
     fps = video.fps if learning.fps is None else learning.fps
@@ -246,14 +254,11 @@ def _inspect_clip(
         clip = read_clip(place, frames=frames, fps=fps, start_s=learning.start, end_s=learning.end)
     except InputError as error:
         refusal = error
-    size = video.height_px, video.width_px
-    if sheet is not None and clip is not None:
-        write_inputs(sheet, *size, clips=[clip], overwrite=learning.overwrite)
     document = {
         **_clip_document(place, looked, clip, refusal),
         "base": base.id,
-        "learned_px": [size[1], size[0]],
-        "sheet": str(sheet) if sheet and clip else None,
+        "learned_px": [video.width_px, video.height_px],
+        "sheet": _draw(learning, base, clips=[clip]) if clip else None,
     }
     print_result(shell, document, _clip_lines(document))
     if refusal is not None:

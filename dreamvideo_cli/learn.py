@@ -17,6 +17,7 @@ from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.silence import silent_libraries
+from dreamvideo_cli.subjects import MaskOptions, read_subject
 
 if TYPE_CHECKING:
     from engine.media.clips import Clip
@@ -32,28 +33,29 @@ def learn_subject(
         list[Path], typer.Argument(metavar="PHOTO|DIR...", help="A few photos of it.")
     ],
     name: Name,
+    masks: MaskOptions,
     options: LearnOptions,
     shell: Shell,
     class_word: Annotated[
         str | None, typer.Option("--class", metavar="WORD", help="What it is, such as dog.")
     ] = None,
-    mask: Annotated[
-        str, typer.Option(metavar="none|DIR", help="Masks by the photos' names, white where it is.")
-    ] = "none",
 ) -> None:
     """Learn a subject from a few photos.
 
     Example: dv subject learn ./dog_pics --name corgi --class dog
     """
-    from engine.media.photos import read_photos
-
     store = _open_store(shell, "subject", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
     if class_word is None:
         say(shell, 'no --class: taking "object"')
     recipe = subject_settings(base.card.subject, options, class_word)
-    masks = None if mask == "none" else Path(mask).expanduser()
-    found = read_photos(photos, masks=masks, skip_bad=options.skip_bad)
+    found = read_subject(
+        photos,
+        masks,
+        class_word=recipe.class_word,
+        device=options.device,
+        skip_bad=options.skip_bad,
+    )
     for note in found.notes:
         say(shell, note)
     lesson = Lesson("subject", name, base, recipe, photos=found, **_same_of(options))

@@ -131,6 +131,28 @@ def build_whole_clip(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def build_clipseg(folder: Path, *, seed: int = 0) -> Path:
+    """A CLIPSeg that draws, with its tokenizer and pixel statistics."""
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+
+    vision = _vision_sizes() | {"image_size": SIZE_PX}
+    with quiet_draws(seed):
+        config = CLIPSegConfig(
+            text_config=_text_sizes(),
+            vision_config=vision,
+            projection_dim=IMAGE_WIDTH,
+            extract_layers=[0, 1],
+            reduce_dim=16,
+            decoder_num_attention_heads=2,
+            decoder_intermediate_size=32,
+            conditional_layer=0,
+        )
+        wake(CLIPSegForImageSegmentation(config)).save_pretrained(folder)
+    build_tokenizer(folder)
+    _write_json(folder / "preprocessor_config.json", PIXELS)
+    return folder
+
+
 def build_tokenizer(folder: Path, *, old_layout: bool = False) -> Path:
     """A tokenizer that knows `WORDS` and every byte; like SD 2.1's it pads with ``!``."""
     vocabulary, merges = byte_pairs(WORDS)

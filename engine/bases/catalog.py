@@ -207,6 +207,30 @@ def _find(name: str) -> tuple[Path, KnownBase | None, str]:
     return folder, known, folder.name
 
 
+def locate_mask_model(name: str) -> Path:
+    """Folder of the segmentation model called ``name``: a path or a hub id; never touches the network.
+
+    Raises:
+        BaseNotFoundError: it is not here; the hint says how to fetch it.
+    """
+    if is_path(name):
+        folder = Path(name).expanduser().resolve()
+        if not (folder / "config.json").is_file():
+            raise BaseNotFoundError(
+                f"mask model {name}: no such folder, or no config.json in it",
+                code="mask_model.not_found",
+            )
+        return folder
+    try:
+        return _in_hub_cache(name)
+    except BaseNotFoundError as error:
+        raise BaseNotFoundError(
+            f"--mask auto needs the model {name}, which is not on this machine",
+            hint=f"hf download {name}; or name a folder of it: --mask-model ./clipseg",
+            code="mask_model.not_found",
+        ) from error
+
+
 def _bundled(name: str, version: str) -> Path:
     """The bundled base's folder, if it is the version asked for."""
     if not BUNDLED.is_dir():

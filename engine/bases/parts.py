@@ -47,19 +47,19 @@ def projection_width(tower: Path) -> int:
 def _load_unet(folder: Path, dtype: torch.dtype | None) -> Any:
     from diffusers import UNet3DConditionModel
 
-    return _complete(UNet3DConditionModel, folder, torch_dtype=dtype)
+    return load_complete(UNet3DConditionModel, folder, torch_dtype=dtype)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype | None) -> Any:
     from diffusers import AutoencoderKL
 
-    return _complete(AutoencoderKL, folder, torch_dtype=dtype)
+    return load_complete(AutoencoderKL, folder, torch_dtype=dtype)
 
 
 def _load_text(folder: Path, dtype: torch.dtype | None) -> Any:
     from transformers import CLIPTextModel
 
-    return _complete(CLIPTextModel, folder, dtype=dtype)
+    return load_complete(CLIPTextModel, folder, dtype=dtype)
 
 
 def _load_tokenizer(folder: Path, _dtype: torch.dtype | None) -> Any:
@@ -71,7 +71,7 @@ def _load_tokenizer(folder: Path, _dtype: torch.dtype | None) -> Any:
 def _load_image_tower(folder: Path, dtype: torch.dtype | None) -> Any:
     from transformers import CLIPVisionModelWithProjection
 
-    return _complete(CLIPVisionModelWithProjection, folder, dtype=dtype)
+    return load_complete(CLIPVisionModelWithProjection, folder, dtype=dtype)
 
 
 LOADERS: Mapping[str, Callable[[Path, torch.dtype | None], Any]] = {
@@ -83,7 +83,7 @@ LOADERS: Mapping[str, Callable[[Path, torch.dtype | None], Any]] = {
 }
 
 
-def _complete(model: Any, folder: Path, **settings: Any) -> Any:
+def load_complete(model: Any, folder: Path, **settings: Any) -> Any:
     """A model every weight of which came from the folder; the libraries would draw missing ones at random.
 
     Raises:

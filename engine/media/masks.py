@@ -95,3 +95,21 @@ def _under_alpha(grey: Pixels, alpha: Pixels) -> Pixels:
     share = alpha.astype(np.float64) / 255
     drawn = grey - 128.0 * (1 - share)
     return np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
+
+
+def spread_mask(sure: npt.NDArray[np.float32], size: tuple[int, ...]) -> Pixels:
+    """A model's probabilities as the mask of a photo of `size` (h, w).
+
+    What the model is surest of is the subject; under a third of that is none of it, over two thirds
+    all of it, and between them lies a soft edge.
+
+    Args:
+        sure: (a, b), probabilities, of which at least one is over 0.
+        size: of the photo.
+
+    Returns:
+        uint8 (h, w).
+    """
+    share = np.clip(sure / sure.max() * 3 - 1, 0, 1)
+    image = Image.fromarray(np.rint(share * 255).astype(np.uint8))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))

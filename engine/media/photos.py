@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,12 +16,13 @@ from engine.media.masks import find_mask, read_mask
 from engine.media.pictures import read_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.uint8]
+    Masker = Callable[["Photo"], Pixels]
 
 
 MaskSource = Literal["file", "alpha", "model"]
@@ -166,6 +167,7 @@ def read_photos(
     paths: Sequence[Path],
     *,
     masks: Path | None = None,
+    masker: Masker | None = None,
     skip_bad: bool = False,
     min_side_px: int = 32,
 ) -> PhotoSet:
@@ -174,6 +176,7 @@ def read_photos(
     Args:
         paths: photos and folders, as for `gather_photos`.
         masks: folder with a mask for every photo, matched by stem, any extension.
+        masker: makes the mask of a photo that has none, not even in its own transparency.
         skip_bad: leave out what cannot be used, and report it in `skipped`.
         min_side_px: photos with a shorter side cannot be used.
 
@@ -190,6 +193,9 @@ def read_photos(
             mask = find_mask(masks, path) if masks is not None else None
             photo = read_photo(path, mask=mask, min_side_px=min_side_px)
             _refuse_duplicate(photo, photos)
+            if masker is not None and photo.mask is None:
+                told = (*photo.notes, "its mask was found by a model")
+                photo = replace(photo, mask=masker(photo), mask_from="model", notes=told)
         except InputError as error:
             skipped.append(Skipped(path, error.message))
             hints.append(error.hint)

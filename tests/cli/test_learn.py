@@ -14,6 +14,7 @@ from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settin
 from engine.errors import DivergedError, RecipeError
 from engine.media.write import write_video
 from tests.cli.conftest import Dv, Learned
+from tests.tiny import build_clipseg
 
 
 def plan(dv: Dv, *arguments: object) -> dict:
@@ -64,6 +65,24 @@ def test_masks_are_inputs_too(dv: Dv, base: Path, photos: Path, home: Path) -> N
     arguments = ("subject", "learn", photos, "--name", "corgi", "--base", base, "--mask", masks)
     names = [item["name"] for item in plan(dv, *arguments)["inputs"]]
     assert names[:2] == ["0.png", "mask of 0.png"]
+
+
+def test_a_mask_model_that_is_not_here_is_said_before_anything_is_read(
+    dv: Dv, base: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    result = dv("subject", "learn", photos, "--name", "corgi", "--base", base, "--mask", "auto")
+    assert (result.code, result.out) == (7, "")
+    assert "hf download CIDAS/clipseg-rd64-refined" in result.err
+
+
+def test_masks_found_by_a_model_are_inputs_too(
+    dv: Dv, base: Path, photos: Path, home: Path
+) -> None:
+    model = build_clipseg(home / "clipseg")
+    arguments = ("subject", "learn", photos, "--name", "corgi", "--class", "dog", "--base", base)
+    found = plan(dv, *arguments, "--mask", "auto", "--mask-model", model)
+    assert [item["name"] for item in found["inputs"]][:2] == ["0.png", "mask of 0.png"]
 
 
 def test_bad_photos_stop_it_unless_they_may_be_left_out(
