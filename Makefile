@@ -41,10 +41,11 @@ coverage: install  ## The quick tests with branch coverage and its gates
 
 check: lint coverage  ## Everything that must hold before a change lands
 
-bench: install  ## Ratios of our loops to their network calls, in one run
+bench: install  ## Ratios of our loops, of the registry and of start-up to what they stand on
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.registry
+	$(BIN)/python -m tests.bench.startup
 
 stress: install  ## Processes killed at random over one registry for a minute, then 100,000 broken files
 	$(BIN)/python -m tests.stress
