@@ -72,6 +72,7 @@ EXIT_CODES: Mapping[type[Exception], int] = {
     registry.errors.StorageError: 7,
     registry.errors.BusyError: 8,
     engine.errors.InputError: 10,
+    engine.errors.StoppedError: 75,
 }
 # The system's refusals that no part has put into its own words.
 REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}

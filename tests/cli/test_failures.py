@@ -33,6 +33,7 @@ DOCUMENTED = {
     },
     8: {"BusyError"},
     10: {"InputError"},
+    75: {"StoppedError"},
 }
 
 

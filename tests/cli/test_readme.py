@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dreamvideo_cli.failures import MEANINGS
+from tests import command_table
 from tests.tiny import build_unet3d
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,6 +51,16 @@ def test_a_block_is_read_as_its_commands() -> None:
     text = "```console\n$ dv one \\\n  two\noutput\n$ dv three\n```\n<!-- not run -->\n```console\n$ no\n```\n"
     found = [block for skipped, block in BLOCK.findall(text) if not skipped]
     assert [commands(block) for block in found] == [["dv one    two", "dv three"]]
+
+
+def test_the_table_of_commands_is_that_of_the_tree() -> None:
+    assert command_table.in_readme() == command_table.table(), "python -m tests.command_table"
+
+
+def test_the_exit_codes_are_those_that_are_used() -> None:
+    """The README says them in a word, `dv help exit-codes` in a line."""
+    sentence = README.read_text("utf-8").partition("exit codes: ")[2].partition("\n\n")[0]
+    assert {int(number) for number in re.findall(r"\d+", sentence)} == set(MEANINGS)
 
 
 def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
