@@ -8,7 +8,7 @@ import typer
 from dreamvideo_cli.descriptions import adapter_document, label
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.options import Kind, Shell
-from dreamvideo_cli.output import print_json, print_lines, print_result, table
+from dreamvideo_cli.output import print_json, print_lines, print_result, say, table
 from dreamvideo_cli.settings import open_registry
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def show_log(
         lines = [f"{name}:{tag} -> {name}:v{version}" for tag, version in places.items()]
         document = {"schema": "dv.places/1", "kind": kind, "name": name, "at": when.isoformat()}
         print_result(shell, {**document, "tags": places}, lines)
+        if not places:
+            say(shell, f"{name} had no version then")
         return
     log = store.log(name, kind)
     if shell.json:

@@ -45,6 +45,8 @@ def show_info(shell: Shell) -> None:
 def verify(shell: Shell) -> None:
     """Hash everything again and follow every name; exit 5 where something is damaged.
 
+    What was found is the result and goes to stdout, with exit 5 as well; the error goes to stderr.
+
     Example: dv registry verify
     """
     found = open_registry(shell).verify()
@@ -98,6 +100,9 @@ def diagnose(
     ] = False,
 ) -> None:
     """Tell what is odd in the registry, and what would mend it.
+
+    What was found is the result and goes to stdout; exit 5 where damage is left. A repair never
+    deletes: what it replaces goes to the registry's folder `aside`.
 
     Example: dv registry doctor --fix
     """

@@ -12,7 +12,7 @@ from registry import disk, lines
 from registry.folder import Folder
 from registry.layout import JOURNAL, Layout
 from registry.manifest import Digest
-from registry.ref import Kind, Word
+from registry.ref import Kind, Number, Word
 
 Happening = Literal["publish", "remove", "restore", "rename"]
 
@@ -32,7 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
     at: str
     event: Happening
-    version: int = 0
+    version: Number = 0
     digest: Digest | None = None
     tags: list[Word] = []
     old: Word | None = None

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from registry import disk
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
-from registry.manifest import Draft, Input, read_draft
+from registry.manifest import MOST_MANIFEST_BYTES, Draft, Input, read_draft
 from registry.ref import Kind, check_name
 from registry.tensors import Header, read_header
 
@@ -92,6 +92,8 @@ def _read_facts(path: Path, metadata: Mapping[str, str]) -> _Facts:
     if METADATA_KEY not in metadata:
         raise _no_adapter(path, f"no {METADATA_KEY!r} in its metadata")
     text = metadata[METADATA_KEY]
+    if len(text) > MOST_MANIFEST_BYTES:  # its manifest would be refused, after a long time
+        raise _no_adapter(path, f"its metadata have {len(text)} characters")
     try:
         plain = msgspec.json.decode(text)
         if isinstance(plain, dict) and plain.get("schema", _SCHEMA) != _SCHEMA:

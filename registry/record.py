@@ -155,7 +155,7 @@ def read(path: Path) -> Record | None:
 def _schema(data: bytes) -> int:
     try:
         return msgspec.json.decode(data, type=_Versioned).schema
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 0
 
 

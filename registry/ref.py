@@ -32,6 +32,8 @@ _WORD = re.compile(_GRAMMAR)
 Word = Annotated[str, Meta(pattern=rf"\A{_GRAMMAR}\Z", max_length=_LONGEST_WORD)]
 # Nine digits are more versions than a disk holds, and what a foreign file can do to the next number.
 LAST_VERSION = 999_999_999
+# A version, or 0 for none, where it is read from a file.
+Number = Annotated[int, Meta(ge=0, le=LAST_VERSION)]
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 _VERSION_LIKE = re.compile(r"v[0-9]+")
 _HEX = re.compile(r"[0-9a-f]{8,64}")

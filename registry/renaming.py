@@ -29,7 +29,7 @@ from registry.folder import Folder, open_folder
 from registry.journal import Entry
 from registry.layout import Layout, make_writable
 from registry.record import Adapter, Record
-from registry.ref import Kind, Word, check_name
+from registry.ref import Kind, Number, Word, check_name
 
 
 class Forward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ class Forward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     at: str
     to: Word
-    last: int
+    last: Number
     state: Literal["begun", "done", "failed"]
 
 

@@ -19,7 +19,7 @@ from registry.errors import ConflictError, IntegrityError
 from registry.folder import Folder
 from registry.journal import now
 from registry.layout import TAGS, Layout
-from registry.ref import Kind
+from registry.ref import Kind, Number
 
 NOWHERE = 0
 
@@ -37,9 +37,9 @@ class Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 
     at: str
     id: str
-    version: int
+    version: Number
     digest: str = ""
-    expect: int | None = None
+    expect: Number | None = None
 
 
 _decoder = msgspec.json.Decoder(Move)

@@ -97,3 +97,9 @@ def test_a_diff_shows_what_differs(dv: Dv, put: Put) -> None:
     fields = {each["field"]: each["right"] for each in document["differences"]}
     assert fields["note"] == "second try"
     assert dv("subject", "diff", "corgi:v1", "corgi:v1").out == ""
+
+
+def test_before_the_first_version_there_is_nothing_to_tell_but_that(dv: Dv, put: Put) -> None:
+    put("corgi")
+    told = dv("subject", "log", "corgi", "--at", "2001-01-01")
+    assert (told.code, told.out, told.err) == (0, "", "corgi had no version then\n")

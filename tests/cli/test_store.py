@@ -45,6 +45,21 @@ def test_damage_is_told_and_is_exit_five(dv: Dv, put: Put) -> None:
     assert told.out.endswith("1 damaged\n")
 
 
+def test_what_is_found_is_the_result_and_the_error_comes_last(dv: Dv, put: Put, home: Path) -> None:
+    """As with `diff` and `git fsck`: stdout is not empty, though the exit code is not 0."""
+    put("corgi")
+    record = home / "registry" / "names" / "subject" / "corgi" / "v1"
+    damage(record)
+    record.write_bytes(b"{}\n")
+    for line, schema in (("verify", "dv.verified/1"), ("doctor", "dv.diagnosis/1")):
+        found = dv("registry", line, "--json")
+        assert (found.code, found.document["schema"]) == (5, schema)
+        assert (found.error["schema"], found.error["exit"]) == ("dv.error/1", 5)
+        assert "stdout" in dv("registry", line, "--help").out
+    assert dv("registry", "doctor", "--fix", "--json").document["found"] == []
+    assert dv("registry", "verify").code == 0
+
+
 def test_gc_shows_first_and_then_frees(dv: Dv, put: Put, home: Path) -> None:
     put("corgi")
     orphan = home / "registry" / "tmp" / "1-ab"

@@ -79,22 +79,26 @@ TESTED: dict[int, tuple[str, ...]] = {
 }
 
 
-def names_in(path: Path) -> set[str]:
+def definitions_in(path: Path) -> dict[str, str]:
+    """Names and docstrings of all functions and classes in a file."""
     tree = ast.parse(path.read_text("utf-8"))
     kinds = (ast.FunctionDef, ast.ClassDef)
-    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return {node.name: ast.get_docstring(node) or "" for node in nodes}
 
 
 def test_every_fault_has_a_test() -> None:
-    own = {int(name[11:13]) for name in names_in(Path(__file__)) if name.startswith("test_fault_")}
+    names = definitions_in(Path(__file__))
+    own = {int(name[11:13]) for name in names if name.startswith("test_fault_")}
     assert (own | TESTED.keys()) == set(range(1, LAST + 1)) - LATER
 
 
 @pytest.mark.parametrize("number", TESTED)
-def test_the_tests_named_here_are_there(number: int) -> None:
+def test_the_tests_named_here_are_there_and_say_the_number(number: int) -> None:
     for place in TESTED[number]:
         file, _, name = place.partition("::")
-        assert name in names_in(REPOSITORY / REGISTRY / file)
+        said = definitions_in(REPOSITORY / REGISTRY / file)[name].partition(".")[0]
+        assert str(number) in said.removeprefix("Fault ").split(" and ")
 
 
 def disturb(

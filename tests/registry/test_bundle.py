@@ -163,7 +163,7 @@ def test_a_bundle_of_another_tool_is_fine(parts, other: Registry, tmp_path: Path
 
 
 class TestHostile:
-    """Each is refused before anything is published, and leaves nothing behind."""
+    """Fault 20. Each is refused before anything is published, and leaves nothing behind."""
 
     def check(self, other: Registry, path: Path, why: str, code: str = "bundle.unsafe") -> None:
         error = refused(other, path)

@@ -206,6 +206,7 @@ def test_nothing_is_deleted_where_something_cannot_be_read(
 
 
 def test_foreign_files_do_not_stop_it(store: Registry, orphan: Path) -> None:
+    """Fault 15."""
     (store.layout.root / "names" / ".DS_Store").write_bytes(b"")
     (store.layout.root / "names" / "subject" / ".DS_Store").write_bytes(b"")
     (store.layout.root / "blobs" / "sha256" / "ee" / "notes").write_bytes(b"mine")

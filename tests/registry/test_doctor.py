@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from registry import Registry, StorageError, open_registry, record
+from registry import IntegrityError, Registry, StorageError, open_registry, record
 from registry.doctor import Diagnosis, diagnose, repair
 from registry.layout import HEADER
 from tests.registry.test_verify import overwrite
@@ -44,6 +44,7 @@ def test_a_healthy_registry_has_nothing(store: Registry, publish) -> None:
 def test_a_damaged_record_is_written_again_from_its_manifest(
     store: Registry, publish, damage: bytes
 ) -> None:
+    """Fault 12."""
     adapter = publish(tags=("best",))
     path = store.layout.record("subject", "corgi", 1)
     path.chmod(0o644)
@@ -99,6 +100,38 @@ def test_a_record_nobody_knows_enough_of_is_only_reported(
     assert mend(store) == ()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"at":"x","event":"publish","version":-1,"digest":"%s"}' % (b"a" * 64),
+        b'{"at":"x","event":"publish","version":1000000000,"digest":"%s"}' % (b"a" * 64),
+        b'{"at":"x","event":"rename","old":"../../../x","new":"corgi"}',
+    ],
+)
+def test_a_journal_leads_no_repair_to_a_place_that_is_not_ours(
+    store: Registry, publish, tmp_path: Path, line: bytes
+) -> None:
+    publish()
+    before = set(tmp_path.rglob("*"))
+    path = store.layout.journal("subject", "corgi")
+    path.write_bytes(path.read_bytes() + b"\n" + line + b"\n")
+    assert codes(store) == ["journal.damaged"]
+    assert mend(store) == ()
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_tombstone_with_a_tag_that_is_a_path_is_damaged(
+    store: Registry, publish, tmp_path: Path
+) -> None:
+    adapter = publish()
+    gone = record.Removal(at="2026-01-01T00:00:00Z", tags=["../../../../x"])
+    row = msgspec.structs.replace(adapter.record, removed=gone)
+    overwrite(store.layout.record("subject", "corgi", 1), record.encode(row))
+    with pytest.raises(IntegrityError):
+        store.restore("corgi:v1")
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_unfinished_record_is_told_and_left(store: Registry, publish) -> None:
     publish()
     store.layout.record("subject", "corgi", 2).write_bytes(b'{"schema"')
@@ -107,6 +140,7 @@ def test_an_unfinished_record_is_told_and_left(store: Registry, publish) -> None
 
 
 def test_missing_bytes_and_manifests_are_told_with_what_would_do(store: Registry, publish) -> None:
+    """Fault 14."""
     store.file(publish()).unlink()
     store.layout.manifest(publish().digest).unlink()
     found = diagnose(store.layout)
@@ -115,6 +149,7 @@ def test_missing_bytes_and_manifests_are_told_with_what_would_do(store: Registry
 
 
 def test_a_removal_cut_short_is_finished(store: Registry, publish) -> None:
+    """Fault 13."""
     adapter = publish(tags=("best",))
     gone = record.Removal(at="2026-01-01T00:00:00Z", tags=["best"])
     row = msgspec.structs.replace(adapter.record, removed=gone)
@@ -162,6 +197,7 @@ def test_a_lost_header_is_written_again(store: Registry, publish, damage: bytes 
 
 
 def test_foreign_things_are_told_and_left(store: Registry, publish) -> None:
+    """Fault 15."""
     publish()
     (store.layout.root / "thesis.doc").touch()
     (store.layout.root / "names" / "subject" / "My Corgi").mkdir()

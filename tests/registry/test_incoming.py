@@ -120,6 +120,12 @@ def test_deep_facts_do_not_crash(store: Registry, tmp_path: Path) -> None:
         store.import_file(path, tool=TOOL)
 
 
+def test_facts_without_end_are_refused_before_they_are_read(store: Registry, found) -> None:
+    with pytest.raises(IntegrityError, match="characters") as caught:
+        store.import_file(found(facts_of(recipe={"x": "y" * (1 << 20)})), tool=TOOL)
+    assert caught.value.code == "file.foreign"
+
+
 def test_what_is_neither_is_refused(store: Registry, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(IntegrityError):

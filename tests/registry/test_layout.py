@@ -71,6 +71,7 @@ def test_a_file_is_no_place_for_a_registry(weights: Path, draft) -> None:
 
 
 def test_a_newer_registry_is_refused(root: Path) -> None:
+    """Fault 21."""
     root.mkdir(parents=True)
     (root / "registry.toml").write_text("schema = 9\nmin_reader = 9\nmin_writer = 9\n")
     with pytest.raises(IncompatibleError, match="schema 9"):
@@ -78,6 +79,7 @@ def test_a_newer_registry_is_refused(root: Path) -> None:
 
 
 def test_a_newer_registry_that_older_ones_may_read_is_read(root: Path) -> None:
+    """Fault 21."""
     root.mkdir(parents=True)
     (root / "registry.toml").write_text("schema = 9\nmin_reader = 1\nmin_writer = 9\n")
     assert open_registry(root).list().rows == ()
@@ -124,6 +126,7 @@ def read_only(monkeypatch, store: Registry, publish) -> None:
 @pytest.mark.usefixtures("read_only")
 class TestReadOnly:
     def test_everything_can_be_read(self, store: Registry) -> None:
+        """Fault 4."""
         again = open_registry(store.layout.root)
         adapter = again.resolve("corgi:best")
         assert again.files(adapter)
@@ -133,6 +136,7 @@ class TestReadOnly:
     def test_every_write_says_that_it_is_read_only(
         self, store: Registry, draft, weights: Path
     ) -> None:
+        """Fault 4."""
         plan = store.plan_removal(["corgi:best"])
         for write in (
             lambda: store.check_publish("subject", "corgi"),

@@ -47,6 +47,7 @@ def test_latest_and_prev_are_computed_from_what_is_live(store: Registry, three) 
 
 
 def test_a_pinned_reference_means_the_same_for_good(store: Registry, three, publish) -> None:
+    """Fault 7."""
     pinned = store.resolve("corgi")
     publish()
     assert store.resolve(pinned.ref) == pinned

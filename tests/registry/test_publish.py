@@ -170,6 +170,8 @@ def test_publishing_heals_a_damaged_file_of_the_same_digest(
 def test_processes_at_once_get_contiguous_versions(
     root: Path, draft: Draft, weights: Path, in_child, exit_code
 ) -> None:
+    """Fault 5."""
+
     def publish_some() -> None:
         for _ in range(4):
             open_registry(root).publish("subject", "corgi", draft, {"weights": weights})
@@ -185,6 +187,7 @@ def test_processes_at_once_get_contiguous_versions(
 def test_a_kill_at_any_step_leaves_a_readable_registry(
     store: Registry, draft: Draft, weights: Path, *, monkeypatch, in_child, exit_code, links: bool
 ) -> None:
+    """Fault 1 and 17."""
     if not links:
         refuse(monkeypatch, "link", errno.EPERM)
     for step in count():
@@ -207,6 +210,7 @@ def test_a_kill_at_any_step_leaves_a_readable_registry(
 def test_without_hard_links_versions_are_published_all_the_same(
     store: Registry, publish, monkeypatch
 ) -> None:
+    """Fault 17."""
     refuse(monkeypatch, "link", errno.EOPNOTSUPP)
     assert [publish().version for _ in range(2)] == [1, 2]
     check_whole(store)
@@ -376,6 +380,8 @@ def remove_on_link(monkeypatch, remove: Callable[[], None]) -> None:
 def test_bytes_collected_meanwhile_are_put_again(
     store: Registry, draft: Draft, weights: Path, monkeypatch
 ) -> None:
+    """Fault 6."""
+
     def collect() -> None:
         for folder in ("blobs", "manifests"):
             for path in (store.layout.root / folder).rglob("*"):

@@ -201,6 +201,7 @@ def test_a_tag_somebody_takes_off_in_between_is_no_error(store: Registry) -> Non
 
 
 def test_the_registry_can_be_moved_while_idle(store: Registry, root, tmp_path, three) -> None:
+    """Fault 29."""
     remove(store, "corgi:v3")
     moved = root.rename(tmp_path / "elsewhere")
     again = open_registry(moved)

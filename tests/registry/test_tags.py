@@ -67,6 +67,7 @@ class TestTags:
     def test_of_many_moves_from_one_version_exactly_one_counts(
         self, store: Registry, in_child, exit_code
     ) -> None:
+        """Fault 8."""
         store.tag("corgi:v1", "best")
         targets = ["corgi:v2", "corgi:v3"] * 2
         children = [
@@ -93,6 +94,7 @@ class TestTags:
             store.untag(ref)
 
     def test_a_torn_last_line_is_ignored(self, store: Registry) -> None:
+        """Fault 22."""
         store.tag("corgi:v1", "best")
         store.tag("corgi:v2", "best", move=True)
         path = store.layout.tag("subject", "corgi", "best")
@@ -100,6 +102,7 @@ class TestTags:
         assert store.resolve("corgi:best").version == 1
 
     def test_a_line_after_a_torn_one_counts(self, store: Registry) -> None:
+        """Fault 22."""
         store.tag("corgi:v1", "best")
         path = store.layout.tag("subject", "corgi", "best")
         path.write_bytes(path.read_bytes() + b'\n{"at":"2026')
@@ -170,6 +173,7 @@ class TestTags:
             store.resolve("corgi:best")
 
     def test_a_tag_of_a_version_that_is_not_there_says_so(self, store: Registry) -> None:
+        """Fault 13."""
         store.tag("corgi:v2", "best")
         store.layout.record("subject", "corgi", 2).unlink()
         with pytest.raises(NotFoundError, match="corgi has no v2") as caught:

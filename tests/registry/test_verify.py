@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from registry import Registry, record
 from registry.verify import check_structure, verify
@@ -36,6 +37,7 @@ def test_an_empty_registry_is_whole(store: Registry) -> None:
 
 
 def test_a_flipped_bit_is_found_by_hashing_alone(store: Registry, publish) -> None:
+    """Fault 11."""
     path = store.file(publish())
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -62,6 +64,7 @@ def test_one_bad_file_is_named_for_each_version_that_needs_it(
 
 
 def test_a_damaged_or_missing_manifest_is_found(store: Registry, publish) -> None:
+    """Fault 10."""
     overwrite(store.layout.manifest(publish().digest), b"schema = 1")
     store.layout.manifest(publish().digest).unlink()
     assert findings(store) == [
@@ -85,6 +88,7 @@ def test_a_damaged_record_is_found_with_the_tags_on_it(store: Registry, publish)
 
 
 def test_tags_that_lead_nowhere_are_found(store: Registry, publish) -> None:
+    """Fault 13."""
     for number in range(4):
         publish(tags=(f"t{number}x",))
     layout = store.layout
@@ -129,7 +133,15 @@ def test_one_file_that_cannot_be_read_does_not_hide_the_rest(
     assert not found.is_whole
 
 
+@pytest.mark.parametrize("damage", [b'{"x":' * 100_000, b"[" * 100_000])
+def test_a_record_that_nests_without_end_is_damage(store: Registry, publish, damage: bytes) -> None:
+    publish()
+    overwrite(store.layout.record("subject", "corgi", 1), damage + b"\n")
+    assert [finding.code for finding in store.verify().findings] == ["record.damaged"]
+
+
 def test_foreign_files_are_passed_over(store: Registry, publish) -> None:
+    """Fault 15."""
     publish()
     for folder in ("blobs", "manifests"):
         (store.layout.root / folder / "sha256" / ".DS_Store").write_bytes(b"")

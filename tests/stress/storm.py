@@ -30,6 +30,7 @@ from registry import (
     record,
 )
 from registry.doctor import diagnose, repair
+from registry.renaming import successor
 from tests.registry.samples import safetensors
 
 NAMES = ("corgi", "poodle", "teabox")
@@ -56,7 +57,7 @@ class Outcome:
         published: acknowledged versions.
         kills: processes killed.
         lost: acknowledged versions that are nowhere.
-        doubled: digests that have two numbers.
+        doubled: digests that have two numbers, and numbers of a name that were given twice.
         corrupt: lines of the verification.
         ends: how often each thing was done or refused, by what or by the error's code.
     """
@@ -138,7 +139,7 @@ def _publish(store: Registry, notes: Path, random: Random, weights: Path, draft:
     note = msgspec.structs.replace(draft, note=str(random.getrandbits(100)))
     name = random.choice(NAMES)
     adapter = store.publish("subject", name, note, {"weights": weights}).adapter
-    _note(notes, Note("acknowledged", name, adapter.version, adapter.digest))
+    _note(notes, Note("acknowledged", adapter.name, adapter.version, adapter.digest))
 
 
 def _tag(store: Registry, notes: Path, random: Random, *_: object) -> None:
@@ -166,8 +167,9 @@ def _collect(store: Registry, notes: Path, random: Random, *_: object) -> None:
 
 
 def _rename(store: Registry, notes: Path, random: Random, *_: object) -> None:
-    new = f"{random.choice(NAMES)}-{random.getrandbits(40):x}x"
     name = _any(store, random).partition(":")[0]
+    ways_back = [old for old in NAMES if successor(store.layout, "subject", old) == name]
+    new = random.choice([*ways_back, f"{random.choice(NAMES)}-{random.getrandbits(40):x}x"])
     store.rename(name, new, "subject")
 
 
@@ -184,7 +186,7 @@ DEEDS: Mapping[Callable[..., None], float] = {
     _remove: 0.5,
     _restore: 0.2,
     _collect: 0.4,
-    _rename: 0.02,
+    _rename: 0.05,
     _read: 0.3,
 }
 
@@ -227,6 +229,7 @@ def _look(root: Path, folder: Path, kills: int) -> Outcome:
                 if row:
                     there[row.digest, version] += 1
     acknowledged = [note for note in notes if note.what == "acknowledged"]
+    given = Counter((note.name, note.version) for note in acknowledged)
     digests = Counter(digest for digest, _ in there.elements())
     return Outcome(
         published=len(acknowledged),
@@ -236,7 +239,10 @@ def _look(root: Path, folder: Path, kills: int) -> Outcome:
             for note in acknowledged
             if not there[note.digest, note.version]
         ),
-        doubled=tuple(digest for digest, times in digests.items() if times > 1),
+        doubled=(
+            *(digest for digest, times in digests.items() if times > 1),
+            *(f"{name}:v{version}" for (name, version), times in given.items() if times > 1),
+        ),
         corrupt=tuple(
             f"{finding.code} {finding.where}: {finding.message}"
             for finding in store.verify().findings
