@@ -65,6 +65,7 @@ EXIT_CODES: Mapping[type[Exception], int] = {
     registry.errors.IncompatibleError: 6,
     engine.errors.BaseNotFoundError: 7,
     engine.errors.BaseInvalidError: 7,
+    engine.errors.ScorerMissingError: 7,
     engine.errors.DeviceError: 7,
     engine.errors.MemoryExhaustedError: 7,
     engine.errors.OutputError: 7,

@@ -98,6 +98,11 @@ ROOT = Branch(
         "gen": Leaf(
             "gen:gen", "Make videos of learned subjects doing learned motions.", section=MAKE
         ),
+        "eval": Leaf(
+            "evaluate:evaluate",
+            "Score videos: how close to the prompt, the photos and the clip they are.",
+            section=MAKE,
+        ),
         "resolve": Leaf(
             "adapters:resolve", "Print what references stand for now, pinned.", section=KEEP
         ),

@@ -52,6 +52,12 @@ class BaseInvalidError(EngineError):
     code = "base.invalid"
 
 
+class ScorerMissingError(EngineError):
+    """What scores is not on this machine: a tower's files, or a library that only scores need."""
+
+    code = "scorer.not_found"
+
+
 class IncompatibleError(EngineError):
     """An adapter does not fit the base or the other adapters."""
 

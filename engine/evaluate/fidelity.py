@@ -29,10 +29,10 @@ SMALLEST, LARGEST = 0.5, 2.0
 
 def motion_fidelity(reference: Pixels, video: Pixels) -> float:
     """Fidelity of ``video`` to the motion of ``reference``, both uint8 (f, h, w, 3): in [0, 1]."""
-    return compare_paths(trace(reference), trace(video))
+    return compare_tracks(trace(reference), trace(video))
 
 
-def compare_paths(reference: Track, video: Track) -> float:
+def compare_tracks(reference: Track, video: Track) -> float:
     """The formula of this module's docstring."""
     count = min(len(reference.states), len(video.states))
     p, q = (_steps(path.states, count, reference.radius) for path in (reference, video))

@@ -52,7 +52,7 @@ def trace(frames: Pixels) -> Track:
     """Follow the moving region of ``frames``, uint8 (f, h, w, 3), f >= 2.
 
     Raises:
-        ToolMissingError: OpenCV is not installed.
+        ScorerMissingError: OpenCV is not installed.
     """
     large = rescale(frames)
     colours = plain_colours(large)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from engine.errors import EngineError
+from engine.errors import ScorerMissingError
 
 if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
@@ -27,12 +27,6 @@ PLAIN_SHARE, PLAIN_CONTRAST = 0.75, 0.12
 FAINT_LEVELS, CLEAR_LEVELS = 24.0, 48.0
 # Parts smaller than this share of the largest one are specks.
 SPECK_SHARE = 0.15
-
-
-class ToolMissingError(EngineError):
-    """A library that only evaluation needs is not installed."""
-
-    code = "tool.missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +50,12 @@ def open_cv() -> Any:
     """OpenCV's module.
 
     Raises:
-        ToolMissingError: it is not installed.
+        ScorerMissingError: it is not installed.
     """
     try:
         import cv2
     except ImportError as error:
-        raise ToolMissingError(
+        raise ScorerMissingError(
             "measuring motion needs OpenCV, which is not installed",
             hint="pip install 'dreamvideo-cli[eval]'",
         ) from error
@@ -79,6 +73,7 @@ def rescale(frames: Pixels) -> Pixels:
 
 def plain_colours(frames: Pixels) -> Floats | None:
     """Colour of each frame's background, (f, 3), or None where it is no plain one."""
+    frames = np.stack([_smooth(frame) for frame in frames])
     band = max(1, min(frames.shape[1:3]) // 20)
     edges = [frames[:, :band], frames[:, -band:]]
     sides = [frames[:, :, :band], frames[:, :, -band:]]
@@ -92,11 +87,15 @@ def plain_colours(frames: Pixels) -> Floats | None:
 
 def weigh_plain(frame: Pixels, colour: Floats) -> Floats:
     """How much each pixel of a frame stands out from its plain background: (h, w) in [0, 1]."""
-    cv2 = open_cv()
-    smooth = cv2.GaussianBlur(frame, (0, 0), SIDE_PX / 60).astype(np.float64)
-    levels = np.abs(smooth - colour).max(-1)
+    levels = np.abs(_smooth(frame).astype(np.float64) - colour).max(-1)
     weight = np.clip((levels - FAINT_LEVELS) / (CLEAR_LEVELS - FAINT_LEVELS), 0, 1)
     return keep_large(weight)
+
+
+def _smooth(frame: Pixels) -> Pixels:
+    """A frame without the grain that small bases leave."""
+    smooth: Pixels = open_cv().GaussianBlur(frame, (0, 0), SIDE_PX / 60)
+    return smooth
 
 
 def keep_large(weight: Floats) -> Floats:

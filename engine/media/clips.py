@@ -123,7 +123,7 @@ def read_clip(
         RecipeError: a setting that no clip could meet.
     """
     _check_settings(frames, fps, start_s, end_s)
-    source = SOURCES[_kind(path)]
+    source = SOURCES[kind_of(path)]
     window = Window(start_s, math.inf if end_s is None else end_s, start_s + frames / fps)
     scan = source.scan(path, window, fps)
     refuse_small(path, scan)
@@ -157,7 +157,7 @@ def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
         InputNotFoundError: nothing is there.
         InputError: it cannot be opened.
     """
-    scan = SOURCES[_kind(path)].scan(path, Window(start_s, math.inf, start_s), fps)
+    scan = SOURCES[kind_of(path)].scan(path, Window(start_s, math.inf, start_s), fps)
     return ClipFacts(scan.size_px, scan.fps, scan.total, scan.is_variable, scan.end_s)
 
 
@@ -212,10 +212,10 @@ def is_clip(path: Path) -> bool:
         head = file.read(12)
     if path.suffix.lower() in {".heic", ".heif"} or head.startswith(STILL_SIGNATURES):
         return False
-    return _kind(path) == "video" or count_frames(open_picture(path), path) > 1
+    return kind_of(path) == "video" or count_frames(open_picture(path), path) > 1
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """Which of `SOURCES` reads a path, told by content: names lie."""
     require_path(path)
     if path.is_dir():

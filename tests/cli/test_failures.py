@@ -25,6 +25,7 @@ DOCUMENTED = {
     7: {
         "BaseNotFoundError",
         "BaseInvalidError",
+        "ScorerMissingError",
         "DeviceError",
         "MemoryExhaustedError",
         "OutputError",

@@ -1,0 +1,128 @@
+"""What evaluation needs of mini's world: pairs of things never trained, with photos, clips and the truth.
+
+The only module of this package that knows the world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from engine.mini.captions import name_subject
+from engine.mini.split import HeldOut, read_held_out
+from engine.mini.world import HELD_OUT_MOTIONS, draw_background, draw_clip, draw_still, paint_scene
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+Half = Literal["development", "test"]
+PHOTOS = 5
+# Photos and clips to learn from are larger than the base sees, as people's are.
+LEARNED_PX = 128
+# Keys of the random numbers, so that photos, clips and truths of one name never agree by chance.
+PHOTO, CLIP, PAIR, TRUTH, ACTOR = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A subject and a motion, neither of them trained, on a background.
+
+    Attributes:
+        number: its place in the list of its half, from 0.
+        subject: the subject's name in the world.
+        class_word: what the base may call it.
+        motion: the motion's name, which is its caption too.
+        background: in words of the world.
+    """
+
+    number: int
+    subject: str
+    class_word: str
+    motion: str
+    background: str
+
+    def prompt(self, noun: str) -> str:
+        """What is asked for, the subject being called ``noun``."""
+        return f"{name_subject(noun)} {self.motion} on a {self.background} background"
+
+
+def list_pairs(half: Half, count: int) -> tuple[Pair, ...]:
+    """The first ``count`` pairs of a half: every subject and every motion as often as any other.
+
+    Raises:
+        ValueError: the half has fewer different pairs.
+    """
+    subjects, motions = halves_of(read_held_out(), half)
+    if count > len(subjects) * len(motions):
+        raise ValueError(f"{count} pairs; {half} has {len(subjects) * len(motions)}")
+    names = sorted(subjects)
+    np.random.default_rng([PAIR, half == "test"]).shuffle(names)
+    found = []
+    for number in range(count):
+        lap, place = divmod(number, len(names))
+        motion = motions[(place + lap) % len(motions)]
+        rng = np.random.default_rng([PAIR, number])
+        subject = names[place]
+        background = draw_background(rng, subject)
+        found.append(Pair(number, subject, subjects[subject], motion, background))
+    return tuple(found)
+
+
+def halves_of(held_out: HeldOut, half: Half) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Subjects with their class words, and motions, of one half."""
+    if half == "test":
+        return held_out.test, held_out.test_motions
+    return held_out.development, held_out.development_motions
+
+
+def paint_photos(subject: str, half: Half) -> tuple[Pixels, ...]:
+    """Photos to learn a subject from, each uint8 (h, w, 3)."""
+    place = _place_of(subject, half)
+    rng = np.random.default_rng([PHOTO, half == "test", place])
+    scenes = [draw_still(rng, subject=subject) for _ in range(PHOTOS)]
+    return tuple(paint_scene(scene, side_px=LEARNED_PX)[0] for scene in scenes)
+
+
+def paint_clip(motion: str, half: Half, *, frames: int) -> Pixels:
+    """The clip to learn a motion from, acted by a subject of the half that is nobody's: uint8 (f, h, w, 3)."""
+    subjects, motions = halves_of(read_held_out(), half)
+    place = motions.index(motion)
+    rng = np.random.default_rng([CLIP, half == "test", place])
+    actor = sorted(subjects)[(ACTOR + 3 * place) % len(subjects)]
+    scene = draw_clip(rng, subject=actor, motion=motion, frames=frames)
+    return paint_scene(scene, side_px=LEARNED_PX)
+
+
+def paint_truth(pair: Pair, *, frames: int, side_px: int) -> Pixels:
+    """The pair as the world itself shows it: uint8 (f, side, side, 3)."""
+    rng = np.random.default_rng([TRUTH, pair.number])
+    scene = draw_clip(
+        rng,
+        subject=pair.subject,
+        motion=pair.motion,
+        frames=frames,
+        background=pair.background,
+        style="flat",
+    )
+    return paint_scene(scene, side_px=side_px)
+
+
+def paint_held_out_motions(*, actor: int, frames: int, side_px: int) -> dict[str, Pixels]:
+    """Each held-out motion by a held-out subject, another one for another ``actor``."""
+    names = sorted(read_held_out().development)
+    clips = {}
+    for place, motion in enumerate(HELD_OUT_MOTIONS):
+        rng = np.random.default_rng([CLIP, actor, place])
+        subject = names[(place + 7 * actor) % len(names)]
+        scene = draw_clip(rng, subject=subject, motion=motion, frames=frames)
+        clips[motion] = paint_scene(scene, side_px=side_px)
+    return clips
+
+
+def _place_of(subject: str, half: Half) -> int:
+    subjects, _ = halves_of(read_held_out(), half)
+    return sorted(subjects).index(subject)

@@ -1,0 +1,203 @@
+"""Towers that score: CLIP and DINO from the hub's cache or a folder, and mini's own, each called by its true name.
+
+A tower is named after its own config, so that no small stand-in is ever reported as ViT-B/32. Features are
+L2-normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from engine.bases.catalog import BUNDLED, read_json
+from engine.bases.parts import load_part
+from engine.errors import BaseInvalidError
+from engine.evaluate.places import MINI, find_tower
+
+Pixels = npt.NDArray[np.uint8]
+
+WIDTHS: Mapping[int, str] = {192: "Ti", 384: "S", 768: "B", 1024: "L", 1280: "H"}
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+BICUBIC = 3
+# Pictures that a tower sees at once.
+SLICE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """One tower, ready to score.
+
+    Attributes:
+        family: ``clip``, ``dino`` or ``mini``.
+        name: what it is, for every output.
+        see: pictures uint8 (n, h, w, 3) to features (n, d), L2-normalised.
+        read: texts to features (n, d) of the same space; None where it reads none.
+    """
+
+    family: str
+    name: str
+    see: Callable[[Pixels], Tensor]
+    read: Callable[[Sequence[str]], Tensor] | None = None
+
+
+def open_tower(name: str) -> Tower:
+    """The tower called ``clip``, ``dino``, ``mini``, a path, or a hub id; never touches the network.
+
+    Raises:
+        ScorerMissingError: it is not on this machine.
+        BaseInvalidError: its folder cannot be loaded.
+    """
+    if name == MINI:
+        return _open_mini(BUNDLED)
+    folder = find_tower(name)
+    kind = str(read_json(folder / "config.json").get("model_type", ""))
+    if kind not in OPENERS:
+        raise BaseInvalidError(
+            f"{folder} holds a {kind or 'model without a type'}, which scores nothing here",
+            hint="model types that do: " + ", ".join(OPENERS),
+        )
+    return OPENERS[kind](folder)
+
+
+def _open_clip(folder: Path) -> Tower:
+    """Both towers of a CLIP in one space."""
+    from transformers import CLIPModel, CLIPTokenizer
+
+    model = _load(CLIPModel, folder)
+    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    see_pixels = _seer(folder, lambda x: model.visual_projection(model.vision_model(x)[1]))
+    limit = int(model.config.text_config.max_position_embeddings)
+
+    @torch.no_grad()
+    def read(texts: Sequence[str]) -> Tensor:
+        given = _tokens(tokenizer, texts, limit)
+        return normalize(model.text_projection(model.text_model(**given)[1]), dim=-1)
+
+    return Tower("clip", f"CLIP {_size_of(model.config.vision_config)}", see_pixels, read)
+
+
+def _open_vit(folder: Path) -> Tower:
+    """A vision transformer without words; its feature is the class token's."""
+    from transformers import AutoModel
+
+    model = _load(AutoModel, folder)
+    see_pixels = _seer(folder, lambda x: model(x).last_hidden_state[:, 0])
+    return Tower("dino", f"DINO {_size_of(model.config)}", see_pixels)
+
+
+def _open_mini(folder: Path) -> Tower:
+    """The bundled base's towers, whose text and image features share one space."""
+    cpu = torch.device("cpu")
+    image = load_part("image_encoder", folder / "image_encoder", device=cpu, dtype=torch.float32)
+    text = load_part("text_encoder", folder / "text_encoder", device=cpu, dtype=torch.float32)
+    tokenizer = load_part("tokenizer", folder / "tokenizer", device=cpu, dtype=None)
+    limit = int(text.config.max_position_embeddings)
+
+    @torch.no_grad()
+    def read(texts: Sequence[str]) -> Tensor:
+        return normalize(text(**_tokens(tokenizer, texts, limit)).pooler_output, dim=-1)
+
+    see_pixels = _seer(folder / "image_encoder", lambda x: image(x).image_embeds)
+    return Tower("mini", "mini image tower", see_pixels, read)
+
+
+OPENERS: Mapping[str, Callable[[Path], Tower]] = {
+    "clip": _open_clip,
+    "vit": _open_vit,
+    "dinov2": _open_vit,
+}
+
+
+def _load(model: Any, folder: Path) -> Any:
+    """A frozen model in fp32, every weight from its file.
+
+    Raises:
+        BaseInvalidError: it cannot be loaded whole.
+    """
+    try:
+        loaded, found = model.from_pretrained(
+            folder, output_loading_info=True, local_files_only=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseInvalidError(f"{folder} cannot be loaded: {reason}") from error
+    # A pooler is no part of the class token's feature, and DINO's folder has none.
+    missing = [key for key in found["missing_keys"] if not key.startswith("pooler.")]
+    if missing:
+        raise BaseInvalidError(f"{folder} lacks {len(missing)} weights, the first is {missing[0]}")
+    return loaded.requires_grad_(requires_grad=False).eval()
+
+
+def _size_of(config: Any) -> str:
+    """``ViT-B/32`` from a config; a width without a letter is told as a number."""
+    width = int(config.hidden_size)
+    return f"ViT-{WIDTHS.get(width, width)}/{config.patch_size}"
+
+
+def _tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Tensor]:
+    given = tokenizer(
+        list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
+    )
+    return {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
+
+
+def _seer(folder: Path, features: Callable[[Tensor], Tensor]) -> Callable[[Pixels], Tensor]:
+    """From pictures to normalised features, prepared as the folder's ``preprocessor_config.json`` says."""
+    facts = folder / "preprocessor_config.json"
+    settings = read_json(facts) if facts.is_file() else {}
+
+    @torch.no_grad()
+    def see(pixels: Pixels) -> Tensor:
+        prepared = prepare(pixels, settings)
+        seen = [features(part) for part in prepared.split(SLICE)]
+        return normalize(torch.cat(seen).float(), dim=-1)
+
+    return see
+
+
+def prepare(pixels: Pixels, settings: Mapping[str, Any]) -> Tensor:
+    """Pictures as an image processor's settings want them: uint8 (n, h, w, 3) to fp32 (n, 3, s, s)."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, 1).float() / 255
+    crops = bool(settings.get("do_center_crop", False))
+    mode = "bicubic" if settings.get("resample", BICUBIC) == BICUBIC else "bilinear"
+    images = interpolate(
+        images,
+        size=_target(settings.get("size", 224), images.shape[-2:], shortest=crops),
+        mode=mode,
+        antialias=True,
+        align_corners=False,
+    ).clamp(0, 1)
+    if crops:
+        height, width = _pair(settings.get("crop_size", 224))
+        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+        images = images[..., top : top + height, left : left + width]
+    mean, std = (
+        torch.tensor(settings.get(name, default))[:, None, None]
+        for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
+    )
+    return (images - mean) / std
+
+
+def _target(size: Any, shape: Sequence[int], *, shortest: bool) -> tuple[int, int]:
+    """Height and width to scale to; a single number is the short side where a crop follows."""
+    if isinstance(size, Mapping) and "shortest_edge" not in size:
+        return _pair(size)
+    side = int(size["shortest_edge"]) if isinstance(size, Mapping) else int(size)
+    if not shortest and not isinstance(size, Mapping):
+        return side, side
+    scale = side / min(shape)
+    return max(side, round(shape[0] * scale)), max(side, round(shape[1] * scale))
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, Mapping):
+        return int(size["height"]), int(size["width"])
+    return int(size), int(size)

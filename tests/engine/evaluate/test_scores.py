@@ -1,0 +1,89 @@
+"""The formulas against NumPy, and which scores come of which references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.evaluate.copying import copy_risk
+from engine.evaluate.definitions import DEFINITIONS
+from engine.evaluate.pairs import list_pairs, paint_photos, paint_truth
+from engine.evaluate.scores import (
+    References,
+    cosine_among,
+    mean_cosine,
+    neighbour_cosine,
+    score_video,
+)
+from engine.evaluate.subject import subject_score
+from engine.evaluate.towers import open_tower
+from tests.engine.evaluate.drawings import moving_square, noise_scene
+
+PAIRS = list_pairs("development", 4)
+
+
+def unit(rng, count):
+    rows = rng.normal(size=(count, 8))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_cosines_are_those_of_ten_lines_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    frames, photos = unit(rng, 5), unit(rng, 3)
+    pairs = [f @ p for f in frames for p in photos]
+    assert mean_cosine(torch.tensor(frames), torch.tensor(photos)) == pytest.approx(np.mean(pairs))
+    steps = [frames[k] @ frames[k + 1] for k in range(4)]
+    assert neighbour_cosine(torch.tensor(frames)) == pytest.approx(np.mean(steps))
+    among = [photos[i] @ photos[j] for i in range(3) for j in range(3) if i != j]
+    assert cosine_among(torch.tensor(photos)) == pytest.approx(np.mean(among))
+    assert cosine_among(torch.tensor(photos[:1])) is None
+
+
+def test_only_what_has_a_reference_is_scored() -> None:
+    frames, tower = moving_square([(4 * k, 0) for k in range(4)]), open_tower("mini")
+    assert [s.metric for s in score_video(frames, References(), [tower])] == ["consistency"]
+    assert [s.metric for s in score_video(frames, References(clip=frames), [])] == [
+        "motion fidelity",
+        "clip copy risk",
+    ]
+
+
+def test_every_score_is_defined_and_says_who_measured_it() -> None:
+    pair = PAIRS[0]
+    truth = paint_truth(pair, frames=4, side_px=32)
+    photos = paint_photos(pair.subject, "development")
+    references = References(photos, truth, pair.prompt(pair.class_word))
+    scores = score_video(truth, references, [open_tower("mini")])
+    assert {score.metric for score in scores} <= set(DEFINITIONS)
+    assert {s.by for s in scores if s.metric in {"text", "image", "consistency"}} == {
+        "mini image tower"
+    }
+    assert all(score.floor is None or score.floor < score.ceiling for score in scores)
+
+
+def test_a_subject_is_more_like_its_own_photos_than_any_strangers() -> None:
+    photos = {pair.subject: paint_photos(pair.subject, "development")[:2] for pair in PAIRS}
+    for pair in PAIRS:
+        frames = paint_truth(pair, frames=3, side_px=40)
+        scores = {name: subject_score(frames, own) for name, own in photos.items()}
+        assert max(scores, key=scores.__getitem__) == pair.subject
+
+
+def test_the_subject_score_is_silent_about_scenery() -> None:
+    scenery = noise_scene([(0, 0)])[0]
+    assert subject_score(moving_square([(0, 0)]), [scenery]) is None
+
+
+def test_a_frame_without_a_thing_is_like_nothing() -> None:
+    blank = np.full((2, 40, 40, 3), 120, np.uint8)
+    assert subject_score(blank, paint_photos(PAIRS[0].subject, "development")[:1]) == 0.0
+
+
+def test_a_copy_is_known_at_any_size_and_brightness() -> None:
+    picture = noise_scene([(0, 0)])
+    assert copy_risk(picture, picture) == pytest.approx(1.0)
+    half = (picture[:, ::2, ::2] // 2).astype(np.uint8)
+    assert copy_risk(half, picture) > 0.95
+    assert copy_risk(picture[:, ::-1], picture) < 0.6
+    assert copy_risk(np.zeros((1, 9, 9, 3), np.uint8), picture) == 0.0
