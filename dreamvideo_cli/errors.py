@@ -32,3 +32,9 @@ class ExistsError(ShellError):
     """What was to be made is there already, and the caller wanted to know."""
 
     code = "adapter.exists"
+
+
+class BatchError(ShellError):
+    """Of many pieces of work some failed; each was told when it did."""
+
+    code = "batch.partial"

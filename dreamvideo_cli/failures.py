@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 import engine.errors
 import registry.errors
 from dreamvideo_cli import __version__
-from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.errors import BatchError, ExistsError, UsageError
 from dreamvideo_cli.main import Stopped
 from dreamvideo_cli.output import one_line, tell
 from dreamvideo_cli.settings import state_folder, wants_traceback
@@ -72,6 +72,7 @@ EXIT_CODES: Mapping[type[Exception], int] = {
     engine.errors.DivergedError: 7,
     registry.errors.StorageError: 7,
     registry.errors.BusyError: 8,
+    BatchError: 9,
     engine.errors.InputError: 10,
     engine.errors.StoppedError: 75,
 }
@@ -95,19 +96,23 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if wants_traceback():
         traceback.print_exception(error)
     if as_json:
-        document = {
-            "schema": "dv.error/1",
-            "code": failure.code,
-            "exit": failure.exit_code,
-            "message": one_line(failure.message),
-            "hint": failure.hint and one_line(failure.hint),
-        }
-        tell(json.dumps(document, ensure_ascii=False))
+        tell(json.dumps(error_document(failure), ensure_ascii=False))
     else:
         tell(f"error: {failure.message}")
         if failure.hint:
             tell(f"hint: {failure.hint}")
     return failure.exit_code
+
+
+def error_document(failure: Failure) -> dict[str, Any]:
+    """A failure as JSON tells of it."""
+    return {
+        "schema": "dv.error/1",
+        "code": failure.code,
+        "exit": failure.exit_code,
+        "message": one_line(failure.message),
+        "hint": failure.hint and one_line(failure.hint),
+    }
 
 
 def describe(error: BaseException) -> Failure:

@@ -1,5 +1,6 @@
 """`dv gen`: a prompt, subjects and motions in; videos out."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -109,26 +110,49 @@ class VideoOptions(SamplingOptions):
         str | None,
         typer.Option("--again", metavar="VIDEO", help="Make a video again; other flags override."),
     ] = None
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            metavar="FILE|-",
+            help="A JSON object a line, with id and flags' names; flags hold for all.",
+        ),
+    ] = None
+    keep_going: Annotated[
+        bool,
+        typer.Option("--keep-going", help="Take jobs as they come; exit 9 where some failed."),
+    ] = False
 
 
 def gen(options: VideoOptions, shell: Shell) -> None:
     """Make videos of learned subjects doing learned motions.
 
-    Under `accelerate launch` the processes share the videos; any failure is exit 1 there.
+    Of --jobs all lines are checked before the first is made; --keep-going makes each as it comes. Under
+    `accelerate launch -m dreamvideo_cli gen …` the processes share the videos; any failure is exit 1 there.
 
     Example: dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
     """
-    share = read_share()
-    _refuse_two_results(options, shell)
-    plan = plan_videos(open_registry(shell), options)
+    share, store = read_share(), open_registry(shell)
+    _refuse_contradictions(options, shell)
+    if options.jobs is not None:
+        from dreamvideo_cli.jobs import run_jobs
+
+        run_jobs(store, options, shell, share)
+        return
+    plan = plan_videos(store, _as_seen_by(share, options))
     for note in plan.notes:
         say(shell, note)
     say_more(shell, f"base {plan.base.id} at {plan.base.folder}, {plan.base.fingerprint}")
-    if options.dry_run:
+    if not options.dry_run:
+        _make(plan, shell, share)
+    elif share.rank == 0:
         forecast = foresee([plan])
         print_result(shell, plan_document(plan, forecast), plan_lines(plan, forecast))
-        return
-    _make(plan, shell, share)
+
+
+def _as_seen_by(share: Share, options: VideoOptions) -> VideoOptions:
+    """One named file is made by the first process, which may have begun: it is no conflict for the others."""
+    return options if share.rank == 0 else dataclasses.replace(options, overwrite=True)
 
 
 def _make(plan: VideoPlan, shell: Shell, share: Share) -> None:
@@ -146,7 +170,9 @@ def _make(plan: VideoPlan, shell: Shell, share: Share) -> None:
                 print_lines([str(video.path)])
 
 
-def _refuse_two_results(options: SamplingOptions, shell: Shell) -> None:
-    """A video and JSON cannot both be on stdout."""
+def _refuse_contradictions(options: VideoOptions, shell: Shell) -> None:
+    """Flags that cannot both be meant."""
     if options.output == "-" and shell.json and not options.dry_run:
         raise UsageError("--json and -o - both want stdout", hint="leave one out")
+    if options.keep_going and options.jobs is None:
+        raise UsageError("--keep-going is for --jobs", hint="leave it out, or give --jobs FILE")

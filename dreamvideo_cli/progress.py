@@ -60,6 +60,8 @@ def _bars(shell: Shell) -> Iterator[Progress]:
         nonlocal bar
         match event:
             case StageStarted(stage, total):
+                if bar:  # the stage before it failed, and the batch goes on
+                    bar.leave()
                 bar = StageBar(console, stage, total)
             case StageAdvanced() if bar:
                 bar.advance(event)

@@ -1,0 +1,381 @@
+"""`dv gen --jobs`: many videos from one line of JSON each, the model kept loaded.
+
+Every line is checked before the first video is made. With `--keep-going` a line is checked and made as it comes, also
+from a pipe that stays open, and what fails is told and passed over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dreamvideo_cli.errors import BatchError, ShellError, UsageError
+from dreamvideo_cli.forecast import Forecast, foresee
+from dreamvideo_cli.output import (
+    facts,
+    print_json,
+    print_lines,
+    print_result,
+    say,
+    table,
+    tell,
+    time_text,
+)
+from dreamvideo_cli.plan import plan_videos
+from dreamvideo_cli.uses import Shelf, split_weight
+from dreamvideo_cli.videos import forecast_document, forecast_pairs, plan_document, video_document
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.gen import VideoOptions
+    from dreamvideo_cli.making import Maker, Video
+    from dreamvideo_cli.options import Shell
+    from dreamvideo_cli.plan import VideoPlan
+    from dreamvideo_cli.share import Share
+    from registry import Registry
+
+MOST_LINE_BYTES = 1 << 20
+MOST_JOBS = 100_000
+OTHER_NAMES = {"out": "output", "o": "output"}
+
+Label = str | int
+Weight = Annotated[float, Meta(ge=0.0, le=10.0)]
+
+
+class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line: the flags of `dv gen` by their names; what it leaves out is as on the command line.
+
+    ``id`` names the line in results and errors, by default it is the line's number; ``weights`` maps references, as
+    they are written here, to weights.
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=200)] | int | None = None
+    prompt: str | None = None
+    subject: str | list[str] | None = None
+    motion: str | list[str] | None = None
+    weights: dict[str, Weight] = {}
+    negative: str | None = None
+    frames: int | None = None
+    fps: float | None = None
+    size: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    identity_from: float | None = None
+    sampler: Literal["ddim", "dpm++"] | None = None
+    appearance: float | None = None
+    output: str | None = None
+    format: Literal["mp4", "gif", "webp", "png"] | None = None
+    overwrite: bool | None = None
+    precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None
+    device: str | None = None
+    base: str | None = None
+    image_tower: str | None = None
+    seed: int | str | None = None
+    count: int | None = None
+    again: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A line that can be done; ``number`` counts lines from 0."""
+
+    number: int
+    label: Label
+    plan: VideoPlan
+
+
+class Batch:
+    """The lines of one `--jobs`, and what became of them so far."""
+
+    def __init__(self, store: Registry, options: VideoOptions, shell: Shell, share: Share) -> None:
+        """Nothing is read yet."""
+        self.failed, self.seen = 0, 0
+        self._store, self._shelf = store, Shelf(store)
+        self._options, self._shell, self._share = options, shell, share
+        self._labels: set[Label] = set()
+        self._taken: set[Path] = set()
+        self._said: set[str] = set()
+
+    def plans(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[PlannedJob]:
+        """Every line that can be done, as soon as it is read.
+
+        Raises:
+            ShellError, EngineError, RegistryError: naming the line; with `--keep-going` it is told instead.
+        """
+        for number, line in lines:
+            self.seen += 1
+            planned = self._read(number, line)
+            if planned is not None:
+                yield planned
+
+    def make(self, job: PlannedJob, maker: Maker) -> None:
+        """Make the videos of one line and print each as soon as it is there.
+
+        Raises:
+            EngineError: naming the line; with `--keep-going` it is told instead.
+        """
+        try:
+            for video in maker.make(job.plan):
+                self._print(job, video)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's bug is no reason to lose the night's others
+            self._fail(error, job.label)
+
+    def _read(self, number: int, line: bytes) -> PlannedJob | None:
+        """The line as a job that can be done; None where it cannot and was told."""
+        label: Label = number + 1
+        try:
+            job = read_job(line)
+            label = label if job.id is None else job.id
+            return PlannedJob(number, label, self._plan(number, label, job))
+        except Exception as error:  # noqa: BLE001 - see above
+            self._fail(error, label)
+            return None
+
+    def _fail(self, error: Exception, label: Label) -> None:
+        """Name what failed and stop, or with `--keep-going` tell it and go on."""
+        if not self._options.keep_going:
+            raise _named(error, label) from error
+        self.failed += 1
+        self._tell(error, label)
+
+    def _plan(self, number: int, label: Label, job: Job) -> VideoPlan:
+        if label in self._labels:
+            raise UsageError(f"the id {label!r} is there twice", hint="leave ids out, or number")
+        self._labels.add(label)
+        options = options_of(job, self._options)
+        if not self._share.has(number):
+            # Another process makes it, and may have begun: only its settings are looked at.
+            options = dataclasses.replace(options, overwrite=True)
+        plan = plan_videos(self._store, options, shelf=self._shelf, taken=self._taken)
+        if plan.outputs.to_stdout:
+            raise UsageError("-o - is for one video alone", hint="leave it out, or name a folder")
+        self._taken.update(plan.outputs.paths)
+        for note in plan.notes:
+            if note not in self._said:
+                say(self._shell, note)
+        self._said.update(plan.notes)
+        return plan
+
+    def _print(self, job: PlannedJob, video: Video) -> None:
+        if not self._shell.json:
+            print_lines([str(video.path)])
+            return
+        plan = job.plan
+        found = video_document(plan, video.recipe, video.path, plan.outputs.format)
+        print_json({"schema": found["schema"], "id": job.label, **found})
+
+    def _tell(self, error: Exception, label: Label) -> None:
+        """A failure on one line of stderr, with the id."""
+        from dreamvideo_cli.failures import describe, error_document
+
+        failure = describe(error)
+        if self._shell.json:
+            document = error_document(failure)
+            told = {"schema": document["schema"], "id": label, **document}
+            tell(json.dumps(told, ensure_ascii=False))
+        else:
+            hint = f" ({failure.hint})" if failure.hint else ""
+            tell(f"error: job {label}: {failure.message}{hint}")
+
+
+def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share) -> None:
+    """Check and make all jobs; results are printed in the order of the lines.
+
+    Raises:
+        UsageError: the file cannot be read, or nothing is in it.
+        BatchError: with `--keep-going` some failed.
+        ShellError, EngineError, RegistryError: naming the line, before anything is made or while it is made.
+    """
+    batch = Batch(store, options, shell, share)
+    with _open_source(options.jobs or "-", share) as source:
+        lines = read_lines(source)
+        if options.dry_run:
+            _show(list(batch.plans(lines)), shell, share)
+        elif options.keep_going:
+            own = (line for line in lines if share.has(line[0]))
+            _make_all(batch, batch.plans(own), shell, share)
+        else:
+            checked = list(batch.plans(lines))
+            own_jobs = [job for job in checked if share.has(job.number)]
+            _make_all(batch, iter(own_jobs), shell, share)
+    if not batch.seen and share.of == 1:
+        raise UsageError(f"--jobs {options.jobs} has no lines", hint='one {"prompt": …} a line')
+    if batch.failed:
+        raise BatchError(f"{batch.failed} of {batch.seen} jobs failed", hint="each is told above")
+
+
+def read_lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Number, from 0, and text of each line that is not blank, as soon as it is there.
+
+    Raises:
+        UsageError: a line, or their number, is beyond any use.
+    """
+    number = 0
+    while line := source.readline(MOST_LINE_BYTES + 1):
+        if len(line) > MOST_LINE_BYTES:
+            hint = "one JSON object a line, ended by a line feed"
+            raise UsageError(f"line {number + 1} is over {MOST_LINE_BYTES} bytes", hint=hint)
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if text:
+            yield number, text
+            number += 1
+        if number > MOST_JOBS:
+            raise UsageError(f"more than {MOST_JOBS} jobs", hint="split the file")
+
+
+def read_job(line: bytes) -> Job:
+    """One line as a job.
+
+    Raises:
+        UsageError: it is no JSON object, or a field's name or value cannot be used.
+    """
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise UsageError(f"no JSON: {error}", hint='for example {"prompt": "a dog"}') from error
+    if not isinstance(found, dict):
+        raise UsageError("no JSON object", hint='for example {"prompt": "a dog", "seed": 3}')
+    fields: dict[str, Any] = {}
+    for written, value in found.items():
+        name = _field_name(written)
+        if name in fields:
+            raise UsageError(f"{written!r} is there twice, under two spellings")
+        fields[name] = value
+    try:
+        return msgspec.convert(fields, Job)
+    except msgspec.ValidationError as error:
+        raise UsageError(_reason(str(error), fields)) from error
+
+
+def options_of(job: Job, given: VideoOptions) -> VideoOptions:
+    """The job's fields over the flags of the command line.
+
+    Raises:
+        UsageError: a weight is given to what does not take part.
+    """
+    own = {
+        name: value
+        for name in Job.__struct_fields__
+        if name not in {"id", "weights"} and (value := getattr(job, name)) is not None
+    }
+    own["seed"] = given.seed if job.seed is None else str(job.seed)
+    for kind in ("subject", "motion"):
+        texts = own.get(kind, getattr(given, kind))
+        own[kind] = [texts] if isinstance(texts, str) else texts
+    refs = [*(own["subject"] or []), *(own["motion"] or [])]
+    for ref in job.weights:
+        if ref not in refs:
+            near = difflib.get_close_matches(ref, refs, n=1)
+            hint = f"did you mean {near[0]}?" if near else "write it as in subject or motion"
+            raise UsageError(f"weights names {ref!r}, which takes no part", hint=hint)
+    for kind in ("subject", "motion"):
+        own[kind] = own[kind] and [_weighted(text, job.weights) for text in own[kind]]
+    return dataclasses.replace(given, **own)
+
+
+def _weighted(text: str, weights: dict[str, float]) -> str:
+    return f"{split_weight(text)[0]}={weights[text]:g}" if text in weights else text
+
+
+def _open_source(name: str, share: Share) -> AbstractContextManager[BinaryIO]:
+    """The file of jobs, or stdin, which stays open.
+
+    Raises:
+        UsageError: a folder, a terminal, or a stdin that several processes would share.
+        InputNotFoundError, InputError: there is no such file.
+    """
+    from engine.media.files import require_path
+
+    if name != "-":
+        path = Path(name).expanduser().absolute()
+        require_path(path)
+        if path.is_dir():
+            raise UsageError(f"--jobs {name} is a folder", hint="a file, or - for a pipe")
+        return path.open("rb")
+    if share.of > 1:
+        raise UsageError("several processes cannot share stdin", hint="--jobs FILE")
+    if sys.stdin.isatty():
+        raise UsageError("no jobs come from a terminal", hint="name a file, or use a pipe")
+    return nullcontext(sys.stdin.buffer)
+
+
+def _make_all(batch: Batch, jobs: Iterator[PlannedJob], shell: Shell, share: Share) -> None:
+    """Make one job after the other; nothing heavy is imported before the first."""
+    from dreamvideo_cli.making import Maker
+    from dreamvideo_cli.progress import show_progress
+    from dreamvideo_cli.silence import silent_libraries
+
+    with show_progress(shell) as progress, silent_libraries():
+        maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
+        for job in jobs:
+            batch.make(job, maker)
+
+
+def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:
+    """The plan of all jobs, told by one of the processes."""
+    if share.rank or not jobs:
+        return
+    total = foresee([job.plan for job in jobs])
+    document = {
+        "schema": "dv.plan/1",
+        "command": "gen",
+        "jobs": [{"id": job.label, **plan_document(job.plan, foresee([job.plan]))} for job in jobs],
+        **forecast_document(jobs[0].plan.device, total),
+    }
+    print_result(shell, document, _plan_lines(jobs, total))
+
+
+def _plan_lines(jobs: Sequence[PlannedJob], total: Forecast) -> list[str]:
+    rows = []
+    for job in jobs:
+        seconds = foresee([job.plan]).seconds
+        wait = "" if seconds is None else time_text(seconds)
+        rows += [
+            (str(job.label), path.name, wait, job.plan.prompt.sent)
+            for path in job.plan.outputs.paths
+        ]
+    return [*facts(forecast_pairs(total)), "", *table(("JOB", "OUTPUT", "TIME", "PROMPT"), rows)]
+
+
+def _field_name(written: str) -> str:
+    """The field that is meant: a flag's name with ``-`` or ``_``.
+
+    Raises:
+        UsageError: there is none, naming the nearest.
+    """
+    name = written.replace("-", "_")
+    name = OTHER_NAMES.get(name, name)
+    if name not in Job.__struct_fields__:
+        near = difflib.get_close_matches(name, Job.__struct_fields__, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(Job.__struct_fields__)
+        raise UsageError(f"unknown field {written!r}", hint=hint)
+    return name
+
+
+def _reason(told: str, fields: dict[str, Any]) -> str:
+    """Msgspec's ``Expected `int`, got `str` - at `$.steps``` with the field and its value."""
+    reason, _, where = told.partition(" - at `$.")
+    name = where.rstrip("`").partition("[")[0]
+    value = json.dumps(fields.get(name), ensure_ascii=False)[:80]
+    return f"{name} is {value}: {reason[0].lower()}{reason[1:].replace('`', '')}"
+
+
+def _named(error: Exception, label: Label) -> Exception:
+    """The same error with the job in its message; what is no error of ours stays as it is."""
+    from engine.errors import EngineError
+    from registry.errors import RegistryError
+
+    if not isinstance(error, ShellError | EngineError | RegistryError):
+        return error
+    return type(error)(f"job {label}: {error.message}", hint=error.hint, code=error.code)
