@@ -33,6 +33,7 @@ DOCUMENTED = {
         "StorageError",
     },
     8: {"BusyError"},
+    9: {"BatchError"},
     10: {"InputError"},
     75: {"StoppedError"},
 }
