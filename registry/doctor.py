@@ -62,15 +62,9 @@ def diagnose(layout: Layout) -> tuple[Diagnosis, ...]:
     found += [_judge(layout, finding) for finding in check_structure(layout)]
     for kind in KINDS:
         for name in layout.names(kind):
-            entries, unreadable = journal.read(layout, kind, name)
-            if unreadable:
-                path = layout.journal(kind, name)
-                message = f"{unreadable} of its lines cannot be read; they are passed over"
-                found.append(_remark(layout, "journal.damaged", path, message))
-            found += _check_records(layout, kind, name, entries)
-            found += _check_renamings(layout, kind, name)
-            found += _check_tag_files(layout, kind, name)
-        found += _check_old_names(layout, kind)
+            found += _told(f"{kind}/{name}", _check_name(layout, kind, name))
+        for old in layout.old_names(kind):
+            found += _told(f"{kind}/{old}", _check_old_name(layout, kind, old))
     return tuple(found)
 
 
@@ -151,6 +145,25 @@ def _judge(layout: Layout, finding: Finding) -> Diagnosis:
     return Diagnosis(finding)
 
 
+def _told(where: str, diagnoses: Iterator[Diagnosis]) -> Iterator[Diagnosis]:
+    """What is found, and a file that cannot be read as one more finding: the rest goes on."""
+    try:
+        yield from diagnoses
+    except RegistryError as error:
+        yield Diagnosis(Finding(error.code, where, error.message, error.hint))
+
+
+def _check_name(layout: Layout, kind: Kind, name: str) -> Iterator[Diagnosis]:
+    entries, unreadable = journal.read(layout, kind, name)
+    if unreadable:
+        path = layout.journal(kind, name)
+        message = f"{unreadable} of its lines cannot be read; they are passed over"
+        yield _remark(layout, "journal.damaged", path, message)
+    yield from _check_records(layout, kind, name, entries)
+    yield from _check_renamings(layout, kind, name)
+    yield from _check_tag_files(layout, kind, name)
+
+
 def _check_records(
     layout: Layout, kind: Kind, name: str, entries: Sequence[Entry]
 ) -> Iterator[Diagnosis]:
@@ -210,17 +223,16 @@ def _check_renamings(layout: Layout, kind: Kind, name: str) -> Iterator[Diagnosi
         yield Diagnosis(finding, "note it", finish)
 
 
-def _check_old_names(layout: Layout, kind: Kind) -> Iterator[Diagnosis]:
-    """Old names of which nobody knows any more how many versions they had."""
-    for old in layout.old_names(kind):
-        path = layout.renamed(kind, old)
-        read = read_forwards(layout, kind, old)
-        if None in read:
-            message = f"a line of {path} is damaged, so nothing can be published under {old}"
-            finding = Finding("name.damaged", f"{kind}/{old}", message, is_damage=False)
-            data = b"".join(b"\n" + lines.encode(line) + b"\n" for line in read if line)
-            remedy = "keep what can be read and what journals tell; the damaged file goes aside"
-            yield Diagnosis(finding, remedy, partial(_rewrite_forwards, layout, kind, path, data))
+def _check_old_name(layout: Layout, kind: Kind, old: str) -> Iterator[Diagnosis]:
+    """An old name of which nobody knows any more how many versions it had."""
+    path = layout.renamed(kind, old)
+    read = read_forwards(layout, kind, old)
+    if None in read:
+        message = f"a line of {path} is damaged, so nothing can be published under {old}"
+        finding = Finding("name.damaged", f"{kind}/{old}", message, is_damage=False)
+        data = b"".join(b"\n" + lines.encode(line) + b"\n" for line in read if line)
+        remedy = "keep what can be read and what journals tell; the damaged file goes aside"
+        yield Diagnosis(finding, remedy, partial(_rewrite_forwards, layout, kind, path, data))
 
 
 def _check_tag_files(layout: Layout, kind: Kind, name: str) -> Iterator[Diagnosis]:

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Literal
 
 from registry import journal, record, tags
-from registry.errors import NotFoundError, RegistryError
+from registry.errors import RegistryError
 from registry.layout import Layout
 from registry.ref import COMPUTED_TAGS, Kind
+from registry.renaming import no_such_name
 
 Event = Literal["publish", "remove", "restore", "rename", "tag", "untag"]
 
@@ -53,7 +54,7 @@ def read_history(layout: Layout, kind: Kind, name: str) -> tuple[Happened, ...]:
     """
     found = [*_of_versions(layout, kind, name), *_of_tags(layout, kind, name)]
     if not found:
-        raise NotFoundError(f"there is no {kind} named {name!r}")
+        raise no_such_name(layout, kind, name)
     return tuple(sorted(found, key=lambda happened: happened.at))
 
 

@@ -103,7 +103,7 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
         raise InvalidError(f"{old!r} is its name already")
     make_writable(layout)
     if not layout.numbers(kind, old):
-        raise NotFoundError(f"there is no {kind} named {old!r}")
+        raise no_such_name(layout, kind, old)
     finish_renamings(layout, kind, old)
     _check_free(layout, kind, old, new)
     last = highest(layout, kind, old)
@@ -180,6 +180,13 @@ def name_of(folder: Folder) -> str | None:
         forwards = read_forwards(folder.layout, folder.kind, name)
         names += [line.to for line in forwards if line and line.to not in names]
     return None
+
+
+def no_such_name(layout: Layout, kind: Kind, name: str) -> NotFoundError:
+    """What to raise where nothing has a name, or not any more."""
+    new = successor(layout, kind, name)
+    hint = f"it was renamed: write {new}" if new else None
+    return NotFoundError(f"there is no {kind} named {name!r}", hint=hint)
 
 
 def has_been_renamed(layout: Layout, kind: Kind, name: str) -> ConflictError:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from registry import disk, lines
-from registry.errors import ConflictError, IntegrityError
+from registry.errors import ConflictError, IntegrityError, RegistryError
 from registry.folder import Folder
 from registry.journal import now
 from registry.layout import TAGS, Layout
@@ -79,14 +79,14 @@ def survey(layout: Layout, kind: Kind, name: str) -> tuple[dict[str, int], list[
     """Where each tag of a name is, and one line for each whose place nobody knows.
 
     Raises:
-        StorageError: a file cannot be read.
+        StorageError: the folder cannot be listed.
     """
     pointers = {}
     faults = []
     for tag in layout.tags(kind, name):
         try:
             move = read_pointer(layout, kind, name, tag)
-        except IntegrityError as error:
+        except RegistryError as error:
             faults.append(error.message)
             continue
         if move:

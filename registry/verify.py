@@ -149,7 +149,7 @@ def _check_tags(
         where = f"{kind}/{name}:{tag}"
         try:
             pointer = tags.read_pointer(layout, kind, name, tag)
-        except IntegrityError as error:
+        except RegistryError as error:
             yield _finding(where, error)
             continue
         if damaged := tags.damaged_lines(layout.tag(kind, name, tag)):

@@ -132,6 +132,27 @@ def test_a_tombstone_with_a_tag_that_is_a_path_is_damaged(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize("what", ["journal", "renamed", "tag"])
+def test_a_file_that_cannot_be_read_is_told_and_the_rest_is_looked_at(
+    store: Registry, publish, what: str
+) -> None:
+    publish()
+    store.rename("corgi", "rex", "subject")
+    publish("corgi", tags=("best",))
+    place = {
+        "journal": store.layout.journal("subject", "corgi"),
+        "renamed": store.layout.renamed("subject", "corgi"),
+        "tag": store.layout.tag("subject", "corgi", "best"),
+    }[what]
+    place.unlink()
+    place.mkdir()
+    store.layout.record("subject", "rex", 1).unlink()
+    found = diagnose(store.layout)
+    assert {"storage.failed", "record.missing"} <= {each.finding.code for each in found}
+    repair(store.layout, found)
+    assert store.resolve("rex").version == 1
+
+
 def test_an_unfinished_record_is_told_and_left(store: Registry, publish) -> None:
     publish()
     store.layout.record("subject", "corgi", 2).write_bytes(b'{"schema"')

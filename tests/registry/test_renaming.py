@@ -49,6 +49,18 @@ def test_the_old_name_says_where_its_versions_went(store: Registry, publish) -> 
         assert caught.value.hint == "it was renamed: write rex"
 
 
+def test_whoever_asks_for_what_an_old_name_did_is_sent_on(store: Registry, publish) -> None:
+    publish()
+    store.rename("corgi", "rex", "subject")
+    for ask in (
+        lambda: store.log("corgi", "subject"),
+        lambda: store.rename("corgi", "fido", "subject"),
+    ):
+        with pytest.raises(NotFoundError) as caught:
+            ask()
+        assert caught.value.hint == "it was renamed: write rex"
+
+
 def test_the_old_name_goes_on_counting(store: Registry, publish) -> None:
     publish()
     publish()

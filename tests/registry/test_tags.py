@@ -180,6 +180,14 @@ class TestTags:
             store.resolve("corgi:best")
         assert caught.value.hint == "its versions: v3, v1"
 
+    def test_a_tag_that_cannot_be_read_hides_nothing_else(self, store: Registry) -> None:
+        store.tag("corgi:v2", "best")
+        (store.layout.name("subject", "corgi") / "tags" / "good").mkdir()
+        listing = store.list()
+        assert [row.version for row in listing.rows] == [3]
+        assert "cannot read" in listing.problems[0]
+        assert [finding.code for finding in store.verify().findings] == ["storage.failed"]
+
     def test_foreign_files_beside_tags_are_passed_over(self, store: Registry) -> None:
         store.tag("corgi:v2", "best")
         (store.layout.name("subject", "corgi") / "tags" / ".DS_Store").write_bytes(b"\0")
