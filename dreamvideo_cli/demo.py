@@ -18,6 +18,7 @@ from dreamvideo_cli.output import print_result, say
 from dreamvideo_cli.plan import check_device, plan_videos
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
+from dreamvideo_cli.runner import Terms
 from dreamvideo_cli.silence import silent_libraries
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def _learn_once(shell: Shell, store: "Registry", lesson: Lesson) -> "Adapter":
         say(shell, f"{lesson.kind} {there.name}:v{there.version} is learned already")
         return there
     say(shell, f"learning the {lesson.kind} {lesson.name!r} from {lesson.inputs[0]['name']} …")
-    return learn(shell, store, lesson)
+    learned = learn(shell, store, lesson, Terms(leaves_others=True))
+    assert learned is not None  # it is one process
+    return learned
 
 
 def _make_all(

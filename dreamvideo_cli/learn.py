@@ -1,6 +1,7 @@
 """`dv subject learn` and `dv motion learn`."""
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,21 +10,24 @@ import typer
 
 from dreamvideo_cli import bases, settings
 from dreamvideo_cli.descriptions import adapter_document
+from dreamvideo_cli.durations import read_duration
 from dreamvideo_cli.errors import ExistsError
-from dreamvideo_cli.lesson import Lesson, carry_out, check_space, find_equal
+from dreamvideo_cli.inputs import read_inputs
+from dreamvideo_cli.lesson import Lesson, Sources, check_space, find_equal
 from dreamvideo_cli.options import Kind, Shell
 from dreamvideo_cli.output import facts, print_result, say
 from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
+from dreamvideo_cli.run_facts import run_document
+from dreamvideo_cli.runner import OutOfTimeError, Terms, carry_out
 from dreamvideo_cli.silence import silent_libraries
-from dreamvideo_cli.subjects import MaskOptions, read_subject
+from dreamvideo_cli.subjects import MaskOptions
 
 if TYPE_CHECKING:
-    from engine.media.clips import Clip
-    from engine.recipe import MotionRecipe
     from registry import Adapter, Registry
 
+STOPPED_IN_TIME = 75
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
 
 
@@ -44,22 +48,19 @@ def learn_subject(
 
     Example: dv subject learn ./dog_pics --name corgi --class dog
     """
+    terms = terms_of(options)
     store = _open_store(shell, "subject", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
     if class_word is None:
         say(shell, 'no --class: taking "object"')
     recipe = subject_settings(base.card.subject, options, class_word)
-    found = read_subject(
-        photos,
-        masks,
-        class_word=recipe.class_word,
-        device=options.device,
-        skip_bad=options.skip_bad,
-    )
+    sources = _sources_of(options, photos, masks)
+    found = read_inputs(sources, recipe, options.device)
     for note in found.notes:
         say(shell, note)
-    lesson = Lesson("subject", name, base, recipe, photos=found, **_same_of(options))
-    _finish(shell, store, lesson, options)
+    same = _same_of(options, sources)
+    lesson = Lesson("subject", name, base, recipe, photos=found.photos, **same)
+    _finish(shell, store, lesson, options, terms)
 
 
 def learn_motion(
@@ -88,6 +89,7 @@ def learn_motion(
     """
     from engine.bases import require_image_tower
 
+    terms = terms_of(options)
     store = _open_store(shell, "motion", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
     require_image_tower(base)
@@ -103,20 +105,48 @@ def learn_motion(
         "fps": video.fps if fps is None else fps,
     }
     recipe = motion_settings(base.card.motion, options, own, len(clips))
-    found, left_out = _read_clips(shell, clips, recipe, skip_bad=options.skip_bad)
-    if len(found) != len(clips):
-        recipe = motion_settings(base.card.motion, options, own, len(found))
-    lesson = Lesson(
-        "motion", name, base, recipe, clips=found, left_out=left_out, **_same_of(options)
-    )
-    _finish(shell, store, lesson, options)
+    sources = _sources_of(options, clips)
+    found = read_inputs(sources, recipe, options.device)
+    for note in found.notes:
+        say(shell, note)
+    if found.left_out:
+        recipe = motion_settings(base.card.motion, options, own, len(found.clips))
+    same = {"left_out": found.left_out, **_same_of(options, sources)}
+    lesson = Lesson("motion", name, base, recipe, clips=found.clips, **same)
+    _finish(shell, store, lesson, options, terms)
 
 
-def learn(shell: Shell, store: "Registry", lesson: Lesson) -> "Adapter":
-    """Learn with progress on stderr."""
+def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Adapter | None":
+    """Learn with progress on stderr; None where another process of a launcher publishes it.
+
+    Raises:
+        typer.Exit: the time was up; the run's id is on stdout.
+    """
     say(shell, f"loading {lesson.base.id} …")
-    with show_progress(shell) as progress, silent_libraries():
-        return carry_out(store, lesson, progress)
+    try:
+        with show_progress(shell) as progress, silent_libraries():
+            return carry_out(shell, store, lesson, progress, terms)
+    except OutOfTimeError as late:
+        print_result(shell, run_document(late.run), [late.run.id])
+        raise typer.Exit(STOPPED_IN_TIME) from None
+
+
+def terms_of(options: LearnOptions) -> Terms:
+    """On what terms the flags want a run.
+
+    Raises:
+        UsageError: `--max-time` is no duration.
+    """
+    return Terms(fresh=options.fresh, deadline=deadline_of(options.max_time))
+
+
+def deadline_of(max_time: str | None) -> float | None:
+    """When a duration that begins now is over, by `time.monotonic`.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    return None if max_time is None else time.monotonic() + read_duration(max_time)
 
 
 def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
@@ -168,7 +198,9 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
     return store
 
 
-def _finish(shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptions) -> None:
+def _finish(
+    shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptions, terms: Terms
+) -> None:
     """Show the plan, or find the same already there, or learn; one pinned reference on stdout."""
     check_space([store.layout.root, settings.state_folder()], lesson.base)
     if options.dry_run:
@@ -186,41 +218,52 @@ def _finish(shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptio
         for tag in options.tag or []:
             store.tag(str(equal), tag, kind=equal.kind)
             say(shell, f"{equal.name}:{tag} -> {equal.name}:v{equal.version}")
-    adapter = equal or learn(shell, store, lesson)
+    adapter = equal or learn(shell, store, lesson, terms)
+    if adapter is not None:
+        show_learned(shell, adapter, is_new=equal is None)
+
+
+def show_learned(shell: Shell, adapter: "Adapter", *, is_new: bool) -> None:
+    """One pinned reference on stdout, and what to do with it."""
     print_result(shell, adapter_document(adapter), [str(adapter)])
-    if equal is None:
+    if is_new:
         say(shell, f'next: dv gen "{adapter.name}" --{adapter.kind} {adapter.name}')
 
 
-def _read_clips(
-    shell: Shell, paths: Sequence[Path], recipe: "MotionRecipe", *, skip_bad: bool
-) -> tuple[tuple["Clip", ...], tuple[tuple[Path, str], ...]]:
-    """Every clip that can be used and the fault of those that cannot; what was taken goes to stderr."""
-    from engine.errors import InputError
-    from engine.media.clips import read_clip
-
-    clips: list[Clip] = []
-    left_out: list[tuple[Path, str]] = []
-    for path in paths:
-        try:
-            clip = read_clip(
-                path,
-                frames=recipe.frames,
-                fps=recipe.fps,
-                start_s=recipe.start_s,
-                end_s=recipe.end_s,
-            )
-        except InputError as error:
-            if not skip_bad or (not clips and path == paths[-1]):
-                raise
-            say(shell, f"left out: {error.message}")
-            left_out.append((path, error.message))
-            continue
-        for line in (clip.taken, *clip.notes):
-            say(shell, f"{path.name}: {line}")
-        clips.append(clip)
-    return tuple(clips), tuple(left_out)
+def _same_of(options: LearnOptions, sources: Sources) -> dict[str, Any]:
+    return {
+        "device": options.device,
+        "tags": tuple(options.tag or ()),
+        "note": options.note,
+        "told": sources,
+        "save_every": options.save_every,
+        "preview": options.preview,
+    }
 
 
-def _same_of(options: LearnOptions) -> dict[str, Any]:
-    return {"device": options.device, "tags": tuple(options.tag or ()), "note": options.note}
+def _sources_of(
+    options: LearnOptions, paths: Sequence[Path], masks: MaskOptions | None = None
+) -> Sources:
+    """The inputs by paths that mean the same from anywhere."""
+    base, tower = options.base or settings.default_base(), options.image_tower
+    chosen = masks or MaskOptions()
+    is_folder = chosen.mask not in {"none", "auto"}
+    return Sources(
+        base=_anywhere(base),
+        image_tower=_anywhere(tower) if tower else None,
+        paths=tuple(_absolute(path) for path in paths),
+        mask=_absolute(Path(chosen.mask)) if is_folder else chosen.mask,
+        mask_model=_anywhere(chosen.mask_model),
+        skip_bad=options.skip_bad,
+    )
+
+
+def _absolute(path: Path) -> str:
+    return str(path.expanduser().absolute())
+
+
+def _anywhere(name: str) -> str:
+    """A base's name as it is, a path made absolute."""
+    from engine.bases.catalog import is_path
+
+    return _absolute(Path(name)) if is_path(name) else name

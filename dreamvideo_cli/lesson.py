@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.output import one_line, size_text
-from dreamvideo_cli.settings import state_folder
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -21,9 +19,31 @@ if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
     from registry import Adapter, Draft, Kind, Registry
 
-# An adapter of the paper's sizes takes less than a tenth of its base; the file is written, then copied.
-SPACE_SHARE = 0.2
+# A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
+# three times its numbers each, and a few states.
+SPACE_SHARE = 0.6
 SPACE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a lesson's inputs lie, so that a run can read them again from anywhere.
+
+    Attributes:
+        base: as named, a path made absolute.
+        image_tower: the same, or None.
+        paths: of photos or clips, absolute.
+        mask: none, auto, or their folder, absolute.
+        mask_model: of auto, named like the base.
+        skip_bad: whether inputs that cannot be used are left out.
+    """
+
+    base: str
+    image_tower: str | None
+    paths: tuple[str, ...]
+    mask: str = "none"
+    mask_model: str = ""
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +61,9 @@ class Lesson:
         device: as asked for.
         tags: to be set on the new version.
         note: the user's own words.
+        told: how to read it all again: base, image tower, paths and masks as `reopen` takes them.
+        save_every: steps between saves, or None.
+        preview: steps between previews, or None.
     """
 
     kind: Kind
@@ -53,6 +76,9 @@ class Lesson:
     device: str = "auto"
     tags: tuple[str, ...] = ()
     note: str | None = None
+    told: Sources | None = None
+    save_every: int | None = None
+    preview: int | None = None
 
     @property
     def token(self) -> str | None:
@@ -99,6 +125,24 @@ def draw_inputs(lesson: Lesson, folder: Path, progress: Progress) -> None:
         progress(Note(f"no sheet of the inputs: {error}"))
 
 
+def key_of(lesson: Lesson, registry_root: Path) -> str:
+    """64 hex digits, equal where the same is learned from the same, in the same way, for the same registry."""
+    import hashlib
+    import json
+
+    import msgspec
+
+    facts = {
+        "kind": lesson.kind,
+        "name": lesson.name,
+        "registry": str(registry_root),
+        "base": [lesson.base.fingerprint, lesson.base.tower_fingerprint],
+        "recipe": msgspec.to_builtins(lesson.recipe),
+        "inputs": [item["digest"] for item in lesson.inputs],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
     """Fail now where the disk would be full after the wait.
 
@@ -135,21 +179,7 @@ def find_equal(store: Registry, lesson: Lesson) -> Adapter | None:
     return None
 
 
-def carry_out(store: Registry, lesson: Lesson, progress: Progress) -> Adapter:
-    """Learn in a folder of its own and publish what came of it; the folder goes in any case.
-
-    Raises:
-        EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
-    """
-    with _run_folder(lesson.name) as folder:
-        draw_inputs(lesson, folder, progress)
-        learned = _learn(lesson, folder, progress)
-        files = {"weights": learned.weights}
-        draft = draft_of(lesson, learned)
-        return store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
-
-
-def draft_of(lesson: Lesson, learned: Learned) -> Draft:
+def draft_of(lesson: Lesson, learned: Learned, run: str | None = None) -> Draft:
     """The manifest of a learned adapter, but for what the registry adds."""
     import msgspec
 
@@ -180,46 +210,10 @@ def draft_of(lesson: Lesson, learned: Learned) -> Draft:
                 "seconds": round(learned.seconds, 3),
                 "metrics": dict(learned.metrics),
             },
+            "lineage": {"run": run},
             "note": lesson.note,
         }
     )
-
-
-def _learn(lesson: Lesson, folder: Path, progress: Progress) -> Learned:
-    if lesson.photos is not None:
-        from engine.learn_subject import learn_subject
-        from engine.recipe import SubjectRecipe
-
-        assert isinstance(lesson.recipe, SubjectRecipe)
-        assert lesson.token is not None
-        return learn_subject(
-            lesson.recipe,
-            lesson.photos,
-            lesson.base,
-            folder,
-            token=lesson.token,
-            device=lesson.device,
-            progress=progress,
-        )
-    from engine.learn_motion import learn_motion
-    from engine.recipe import MotionRecipe
-
-    assert isinstance(lesson.recipe, MotionRecipe)
-    return learn_motion(
-        lesson.recipe, lesson.clips, lesson.base, folder, device=lesson.device, progress=progress
-    )
-
-
-@contextmanager
-def _run_folder(name: str) -> Iterator[Path]:
-    import tempfile
-
-    runs = state_folder() / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=runs, prefix=f"{name}-", ignore_cleanup_errors=True
-    ) as run:
-        yield Path(run)
 
 
 def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any]) -> bool:

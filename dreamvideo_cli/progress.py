@@ -51,7 +51,14 @@ def progress_mode(shell: Shell) -> ProgressMode:
 @contextmanager
 def _bars(shell: Shell) -> Iterator[Progress]:
     """One line a stage, kept when it is done; between stages the terminal is free for results."""
-    from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+    from engine.progress import (
+        Note,
+        RungTaken,
+        StageAdvanced,
+        StageEnded,
+        StageStarted,
+        StepSkipped,
+    )
 
     console = _console()
     bar: StageBar | None = None
@@ -59,16 +66,16 @@ def _bars(shell: Shell) -> Iterator[Progress]:
     def listen(event: Event) -> None:
         nonlocal bar
         match event:
-            case StageStarted(stage, total):
+            case StageStarted(stage, total, done):
                 if bar:  # the stage before it failed, and the batch goes on
                     bar.leave()
-                bar = StageBar(console, stage, total)
+                bar = StageBar(console, stage, total, done)
             case StageAdvanced() if bar:
                 bar.advance(event)
             case StageEnded(_, seconds) if bar:
                 bar.end(seconds)
                 bar = None
-            case Note(text) if not shell.quiet:
+            case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not shell.quiet:
                 console.print(one_line(text), markup=False, soft_wrap=True)
 
     try:
@@ -93,7 +100,7 @@ def _console() -> Console:
 class StageBar:
     """The line of one stage: its name, a bar, and what there is to tell."""
 
-    def __init__(self, console: Console, stage: str, total: int) -> None:
+    def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
 
@@ -105,13 +112,13 @@ class StageBar:
         # Redirected, a result printed to a pipe would land on the terminal instead.
         self._bars = Bars(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
         self._task = self._bars.add_task(stage, total=total or None, told="")
-        self._total = total or 1
+        self._total, self._done = total or 1, done
         self._started = time.monotonic()
         self._bars.start()
 
     def advance(self, event: StageAdvanced) -> None:
         """Show a step."""
-        told = _advance_text(event, time.monotonic() - self._started)
+        told = _advance_text(event, time.monotonic() - self._started, self._done)
         self._bars.update(self._task, completed=event.step, told=told)
 
     def end(self, seconds: float) -> None:
@@ -128,20 +135,28 @@ class StageBar:
 @contextmanager
 def _plain(shell: Shell) -> Iterator[Progress]:
     """A line at each tenth of a stage, for logs."""
-    from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+    from engine.progress import (
+        Note,
+        RungTaken,
+        StageAdvanced,
+        StageEnded,
+        StageStarted,
+        StepSkipped,
+    )
 
-    clock: dict[str, float] = {}
+    clock: dict[str, tuple[float, int]] = {}
 
     def listen(event: Event) -> None:
         match event:
-            case StageStarted(stage):
-                clock[stage] = time.monotonic()
+            case StageStarted(stage, _, done):
+                clock[stage] = time.monotonic(), done
             case StageAdvanced(stage, step, total):
                 if step < total and step * 10 // total > (step - 1) * 10 // total:
-                    tell(f"{stage}: {_advance_text(event, time.monotonic() - clock[stage])}")
+                    began, done = clock[stage]
+                    tell(f"{stage}: {_advance_text(event, time.monotonic() - began, done)}")
             case StageEnded(stage, seconds):
                 tell(f"{stage}: done in {time_text(seconds)}")
-            case Note(text) if not shell.quiet:
+            case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not shell.quiet:
                 tell(text)
 
     yield listen
@@ -150,13 +165,26 @@ def _plain(shell: Shell) -> Iterator[Progress]:
 @contextmanager
 def _json(_shell: Shell) -> Iterator[Progress]:
     """One object a line."""
-    from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+    from engine.progress import (
+        Note,
+        Previewed,
+        RungTaken,
+        Saved,
+        StageAdvanced,
+        StageEnded,
+        StageStarted,
+        StepSkipped,
+    )
 
     names = {
         StageStarted: "stage_started",
         StageAdvanced: "stage_advanced",
         StageEnded: "stage_ended",
         Note: "note",
+        Saved: "saved",
+        Previewed: "previewed",
+        StepSkipped: "step_skipped",
+        RungTaken: "rung_taken",
     }
 
     def listen(event: Event) -> None:
@@ -169,22 +197,22 @@ def _json(_shell: Shell) -> Iterator[Progress]:
 @contextmanager
 def _none(shell: Shell) -> Iterator[Progress]:
     """Only what a person has to know."""
-    from engine.progress import Note
+    from engine.progress import Note, RungTaken, StepSkipped
 
     def listen(event: Event) -> None:
-        if isinstance(event, Note) and not shell.quiet:
+        if isinstance(event, Note | StepSkipped | RungTaken) and not shell.quiet:
             tell(event.text)
 
     yield listen
 
 
-def _advance_text(event: StageAdvanced, seconds: float) -> str:
-    """``120/200  loss 0.1234  42 s left``."""
+def _advance_text(event: StageAdvanced, seconds: float, done: int = 0) -> str:
+    """``120/200  loss 0.1234  42 s left``; ``done`` steps took none of these seconds."""
     parts = [f"{event.step}/{event.total}"]
     if event.loss is not None:
         parts.append(f"loss {event.loss:.4f}")
     if event.step < event.total:
-        left = seconds / event.step * (event.total - event.step)
+        left = seconds / (event.step - done) * (event.total - event.step)
         parts.append(f"{time_text(left)} left")
     return "  ".join(parts)
 

@@ -56,6 +56,20 @@ class LearnOptions:
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any field of the recipe."),
     ] = None
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew where an unfinished run could go on.")
+    ] = False
+    max_time: Annotated[
+        str | None,
+        typer.Option("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+    ] = None
+    save_every: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Save every N steps, besides every two minutes."),
+    ] = None
+    preview: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Make a video every N steps.")
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")
     ] = False

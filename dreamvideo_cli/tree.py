@@ -85,6 +85,22 @@ CONFIG: Mapping[str, Leaf] = {
         ),
     )
 }
+RUNS: Mapping[str, Leaf] = {
+    "list": Leaf("runs:list_runs", "List the learning runs, the oldest first."),
+    "show": Leaf(
+        "runs:show_run", "Show a learning run: how far it is, what it saved, how it ended."
+    ),
+    "resume": Leaf(
+        "runs:resume_run",
+        "Go on with a stopped run from its last save; of a finished one print what it published.",
+    ),
+    "promote": Leaf(
+        "runs:promote_run", "Publish an adapter as it was at an earlier save of a run."
+    ),
+    "rm": Leaf(
+        "runs:remove_runs", "Delete runs with their saves, for good; what they published stays."
+    ),
+}
 ROOT = Branch(
     "Learn a subject from photos, a motion from a clip, and make videos of both.",
     {
@@ -116,6 +132,7 @@ ROOT = Branch(
             "Tell what photos, a clip or a file of adapters are, and what dv would do with them.",
             section=KEEP,
         ),
+        "runs": Branch("See, continue and promote learning runs.", RUNS, KEEP),
         "registry": Branch(
             "Check, clean and mend the registry, where adapters lie.", REGISTRY, KEEP
         ),

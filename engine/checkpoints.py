@@ -6,22 +6,25 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import torch
 from msgspec import Struct
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from engine.errors import OutputError
+from engine.errors import IncompatibleError, OutputError
 from engine.progress import Note, Progress
 
 KEPT = 2
 METADATA_KEY = "dreamvideo"
+# What AdamW keeps for each weight.
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.safetensors")
 
 
@@ -113,6 +116,47 @@ def refusal(what: str, error: Exception) -> OutputError:
         hint = "free some space and continue; the save before it is whole"
         return OutputError(f"{what}: the disk is full", hint=hint, code="output.no_space")
     return OutputError(f"{what} cannot be written: {error}")
+
+
+def tensors_of(
+    learned: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer, losses: Sequence[float]
+) -> dict[str, Tensor]:
+    """Weights, what the optimiser keeps for each, and the losses so far, (n,) in fp64."""
+    weights = {f"weight.{name}": weight for name, weight in learned.items()}
+    moments = {
+        f"{key}.{name}": value
+        for name, weight in learned.items()
+        for key, value in optimiser.state[weight].items()
+    }
+    return {**weights, **moments, "losses": torch.tensor(losses, dtype=torch.float64)}
+
+
+def load_tensors(
+    tensors: Mapping[str, Tensor],
+    learned: Mapping[str, nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+) -> list[float]:
+    """Put back what `tensors_of` took; returns the losses.
+
+    Raises:
+        IncompatibleError: names or shapes differ.
+    """
+    mine = {f"weight.{name}": weight.shape for name, weight in learned.items()}
+    theirs = {name: t.shape for name, t in tensors.items() if name.startswith("weight.")}
+    if mine != theirs:
+        raise IncompatibleError(
+            "the save is of other weights than these: another version of this tool made it",
+            hint="begin again with --fresh",
+        )
+    state = {}
+    for number, (name, weight) in enumerate(learned.items()):
+        weight.data.copy_(tensors[f"weight.{name}"])
+        found = {key: tensors.get(f"{key}.{name}") for key in MOMENTS}
+        if None not in found.values():
+            state[number] = found
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    losses: list[float] = tensors["losses"].tolist()
+    return losses
 
 
 def _read(path: Path) -> Snapshot | None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from engine.checkpoints import Snapshot, SnapshotFacts
+from engine.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
 from engine.device import explain_memory
 from engine.diffusion.objective import draw_order
-from engine.errors import DivergedError, IncompatibleError, MemoryExhaustedError
+from engine.errors import (
+    DivergedError,
+    EngineError,
+    MemoryExhaustedError,
+)
 from engine.keep import Keeper
 from engine.ladder import Ladder
 from engine.progress import (
@@ -30,8 +34,6 @@ from engine.workers import Workers
 
 # So many updates in a row may be left out because a number is not finite; the next one ends the run.
 SKIPS = 2
-# What AdamW keeps for each weight.
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +237,16 @@ class _Loop:
             self._optimiser.zero_grad(set_to_none=True)
             rung = self._ladder.climb(self._plan.batch, self._accumulate)
             if rung is None or self._workers.many:  # the others wait for this step's gradients
+                self._rescue()
                 raise self._ladder.exhausted(failure)
             text, self._accumulate = rung
             self._progress(RungTaken(self._plan.stage, self.step + 1, text))
+
+    def _rescue(self) -> None:
+        """Save what is done before the run ends in an error of its own."""
+        if self._keeper is not None and self.step > self._saved_step:
+            with suppress(EngineError):
+                self._keeper.save(self._snapshot(), is_last_chance=False)
 
     def _update(self) -> tuple[float, str | None]:
         """One optimiser update; the mean loss, and why the update was left out if it was."""
@@ -332,44 +341,3 @@ class _Loop:
         """Names of what the last update saw."""
         items = {draw.item for draw in draws_of(self._plan, self.step - 1)}
         return tuple(self._plan.names[item] for item in sorted(items)) if self._plan.names else ()
-
-
-def tensors_of(
-    learned: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer, losses: Sequence[float]
-) -> dict[str, Tensor]:
-    """Weights, what the optimiser keeps for each, and the losses so far, (n,) in fp64."""
-    weights = {f"weight.{name}": weight for name, weight in learned.items()}
-    moments = {
-        f"{key}.{name}": value
-        for name, weight in learned.items()
-        for key, value in optimiser.state[weight].items()
-    }
-    return {**weights, **moments, "losses": torch.tensor(losses, dtype=torch.float64)}
-
-
-def load_tensors(
-    tensors: Mapping[str, Tensor],
-    learned: Mapping[str, nn.Parameter],
-    optimiser: torch.optim.Optimizer,
-) -> list[float]:
-    """Put back what `tensors_of` took; returns the losses.
-
-    Raises:
-        IncompatibleError: names or shapes differ.
-    """
-    mine = {f"weight.{name}": weight.shape for name, weight in learned.items()}
-    theirs = {name: t.shape for name, t in tensors.items() if name.startswith("weight.")}
-    if mine != theirs:
-        raise IncompatibleError(
-            "the save is of other weights than these: another version of this tool made it",
-            hint="begin again with --fresh",
-        )
-    state = {}
-    for number, (name, weight) in enumerate(learned.items()):
-        weight.data.copy_(tensors[f"weight.{name}"])
-        found = {key: tensors.get(f"{key}.{name}") for key in MOMENTS}
-        if None not in found.values():
-            state[number] = found
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    losses: list[float] = tensors["losses"].tolist()
-    return losses

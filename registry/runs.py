@@ -22,7 +22,7 @@ Events, each with ``at`` (seconds since 1970)::
     {"event": "skip", "stage": …, "step": …, "text": …, "files": […]}
     {"event": "note", "text": …}
     {"event": "end", "owner": 1, "state": "finished", "ref": …}
-                                         or "stopped" and "failed" with "text", or "abandoned"
+         or "stopped" (it can go on) and "failed" (not as it is) with "text", or "abandoned"
 
 A run that went on from a save tells the steps after that save again; the later line counts.
 The folder's name is made of name, key and a number, and making it is what starts a run: of two
@@ -49,7 +49,6 @@ from registry.process import Process, is_alive, this_process
 from registry.ref import Kind, nearest
 
 State = Literal["running", "stopped", "failed", "finished", "abandoned"]
-UNFINISHED: tuple[State, ...] = ("stopped", "failed")
 # A process on another machine cannot be seen; its run is its own while it writes to it.
 SILENCE_SECONDS = 600
 _UNFINISHED_NAME = "tmp-"

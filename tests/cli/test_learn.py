@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreamvideo_cli import lesson
+from dreamvideo_cli import lesson, runner
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from engine.errors import DivergedError, RecipeError
 from engine.media.write import write_video
@@ -257,11 +257,11 @@ def test_the_same_again_is_recognised(
 def test_a_failure_while_learning_leaves_nothing(
     dv: Dv, base: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverge(_lesson: object, folder: Path, _progress: object) -> None:
+    def diverge(_lesson: object, folder: Path, *_: object) -> None:
         (folder / "half.part").write_text("half")
         raise DivergedError("the loss is nan", hint="a smaller --lr")
 
-    monkeypatch.setattr(lesson, "_learn", diverge)
+    monkeypatch.setattr(runner, "_learn", diverge)
     result = dv("subject", "learn", photos, "--name", "corgi", "--base", base, "--json")
     assert (result.code, result.out, result.error["code"]) == (7, "", "learn.diverged")
     assert list((home / "state" / "runs").iterdir()) == []

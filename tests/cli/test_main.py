@@ -91,13 +91,13 @@ def test_a_closed_stdout_is_no_traceback(home: Path, put: Put) -> None:
 SLOW = """
 import sys, time
 from pathlib import Path
-from dreamvideo_cli import lesson
+from dreamvideo_cli import runner
 from dreamvideo_cli.main import main
-def learn(_lesson, folder, _progress):
+def learn(_lesson, folder, *_):
     (folder / "half").write_text("half")
     sys.stderr.write("learning\\n")
     time.sleep(60)
-lesson._learn = learn
+runner._learn = learn
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -25,6 +25,7 @@ EXPECTED = {
     *((kind, verb) for kind in ("subject", "motion") for verb in
       ("learn", "list", "show", "tag", "untag", "rename", "log", "diff", "rm", "restore", "export",
        "path")),
+    *(("runs", verb) for verb in ("list", "show", "resume", "promote", "rm")),
     *(("registry", verb) for verb in ("info", "verify", "gc", "doctor")), ("import",), ("inspect",),
     *(("config", verb) for verb in ("list", "get", "set", "unset", "path")),
     ("base", "list"), ("base", "show"), ("base", "use"), ("gen",), ("resolve",), ("demo",), ("help",),

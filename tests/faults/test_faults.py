@@ -1,6 +1,6 @@
 """The faults that a registry must survive, by number; each is a test here or is named in TESTED.
 
-24 and 30, and the save that 23 could hit, belong to learning runs.
+24 and 30, and the save that 23 could hit, belong to learning runs: tests/cli/test_runs.py.
 """
 
 from __future__ import annotations

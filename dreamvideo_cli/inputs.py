@@ -1,0 +1,83 @@
+"""Photos and clips as `learn` reads them, the first time and when a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli.lesson import Sources
+from dreamvideo_cli.subjects import MaskOptions, read_subject
+
+if TYPE_CHECKING:
+    from engine.media.clips import Clip
+    from engine.media.photos import PhotoSet
+    from engine.recipe import MotionRecipe, SubjectRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was read.
+
+    Attributes:
+        photos: of a subject, else None.
+        clips: of a motion, else none.
+        left_out: clips that cannot be used, each with its fault.
+        notes: what a person should know.
+    """
+
+    photos: PhotoSet | None = None
+    clips: tuple[Clip, ...] = ()
+    left_out: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_inputs(sources: Sources, recipe: SubjectRecipe | MotionRecipe, device: str) -> Inputs:
+    """Photos of a subject or clips of a motion; ``device`` is where masks are found.
+
+    Raises:
+        BaseNotFoundError: the model of `--mask auto` is not here.
+        InputError, InputNotFoundError: see `read_photos` and `read_clip`.
+    """
+    from engine.recipe import SubjectRecipe
+
+    paths = [Path(path) for path in sources.paths]
+    if isinstance(recipe, SubjectRecipe):
+        photos = read_subject(
+            paths,
+            MaskOptions(sources.mask, sources.mask_model),
+            class_word=recipe.class_word,
+            device=device,
+            skip_bad=sources.skip_bad,
+        )
+        return Inputs(photos=photos, notes=photos.notes)
+    return _read_clips(paths, recipe, skip_bad=sources.skip_bad)
+
+
+def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) -> Inputs:
+    """Every clip that can be used, what was taken of it, and the fault of those that cannot."""
+    from engine.errors import InputError
+    from engine.media.clips import read_clip
+
+    clips: list[Clip] = []
+    left_out: list[tuple[Path, str]] = []
+    notes: list[str] = []
+    for path in paths:
+        try:
+            clip = read_clip(
+                path,
+                frames=recipe.frames,
+                fps=recipe.fps,
+                start_s=recipe.start_s,
+                end_s=recipe.end_s,
+            )
+        except InputError as error:
+            if not skip_bad or (not clips and path == paths[-1]):
+                raise
+            notes.append(f"left out: {error.message}")
+            left_out.append((path, error.message))
+            continue
+        notes += [f"{path.name}: {line}" for line in (clip.taken, *clip.notes)]
+        clips.append(clip)
+    return Inputs(clips=tuple(clips), left_out=tuple(left_out), notes=tuple(notes))

@@ -1,0 +1,101 @@
+"""A run as people and scripts are told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.output import facts, time_text
+
+if TYPE_CHECKING:
+    from registry.runs import Run
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """A run as JSON tells of it."""
+    from registry.runs import state_of
+
+    events = run.events()
+    stages: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "stage":
+            fresh = {"stage": event["stage"], "step": event.get("done", 0)}
+            stages.setdefault(event["stage"], fresh)["steps"] = event["steps"]
+        elif event["event"] == "step":
+            stages.setdefault(event["stage"], {"stage": event["stage"]}).update(
+                step=event["step"], loss=event["loss"]
+            )
+    return {
+        "schema": "dv.run/1",
+        "id": run.id,
+        "kind": run.facts.kind,
+        "name": run.facts.name,
+        "state": state_of(run),
+        "created": run.facts.created,
+        "stages": [stage for stage in stages.values() if "loss" in stage or stage["step"]],
+        "seconds": round(sum(e.get("seconds", 0.0) for e in events if e["event"] == "step"), 3),
+        "saved": _last(events, "save"),
+        "states": [int(path.stem) for path in state_files(run)],
+        "ended": _last(events, "end"),
+        "registry": run.facts.settings["registry"],
+        "command": run.facts.command,
+        "folder": str(run.folder),
+    }
+
+
+def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
+    """A run for people."""
+    ended = document["ended"] or {}
+    stages = [(stage["stage"], stage_text(stage)) for stage in document["stages"]]
+    return facts(
+        [
+            ("run", document["id"]),
+            ("learns", f"{document['kind']} {document['name']}"),
+            ("state", document["state"]),
+            ("", ""),
+            *stages,
+            ("took", time_text(document["seconds"])),
+            ("why", ended.get("text") or ""),
+            ("published", ended.get("ref") or ""),
+            ("promotable", " ".join(str(step) for step in document["states"])),
+            ("from", ", ".join(item.name for item in run.facts.inputs)),
+            ("recipe", ", ".join(f"{name} {value}" for name, value in run.recipe().items())),
+            ("created", document["created"]),
+            ("folder", document["folder"]),
+        ]
+    )
+
+
+def run_row(document: dict[str, Any]) -> tuple[str, ...]:
+    """RUN, STATE, STAGE, STEP, LOSS, CREATED."""
+    stage = document["stages"][-1] if document["stages"] else {}
+    loss = stage.get("loss")
+    return (
+        document["id"],
+        document["state"],
+        stage.get("stage", ""),
+        f"{stage['step']}/{stage.get('steps', '?')}" if stage else "",
+        "" if loss is None else f"{loss:.4f}",
+        document["created"].replace("T", " ").removesuffix("Z"),
+    )
+
+
+def stage_text(stage: dict[str, Any]) -> str:
+    """``120/200  loss 0.1234``."""
+    loss = stage.get("loss")
+    return f"{stage['step']}/{stage.get('steps', '?')}" + (
+        "" if loss is None else f"  loss {loss:.4f}"
+    )
+
+
+def state_files(run: Run) -> list[Path]:
+    """Adapters as they were at saves, by step."""
+    found = (run.folder / "states").glob("*.safetensors")
+    return sorted(path for path in found if path.stem.isdecimal())
+
+
+def _last(events: list[dict[str, Any]], word: str) -> dict[str, Any] | None:
+    found = next((event for event in reversed(events) if event["event"] == word), None)
+    return found and {
+        name: value for name, value in found.items() if name not in {"event", "owner", "at"}
+    }

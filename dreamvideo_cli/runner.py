@@ -1,0 +1,256 @@
+"""A lesson carried out as a run: begun or continued, written down, stopped with a save, published."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli import settings
+from dreamvideo_cli.claims import take_again, take_run
+from dreamvideo_cli.lesson import Lesson, draft_of, draw_inputs
+from dreamvideo_cli.main import Stopped
+from dreamvideo_cli.options import Shell
+from dreamvideo_cli.output import say
+from dreamvideo_cli.recorder import machine_facts, record
+from dreamvideo_cli.share import read_share
+
+if TYPE_CHECKING:
+    from engine.keep import Keeping, StopRequest
+    from engine.learned import Learned
+    from engine.progress import Progress
+    from engine.recipe import GenerateRecipe
+    from registry import Adapter, Registry
+    from registry.runs import EventLog, Run, State
+
+# Less than this of the base's prediction, and an adapter does next to nothing.
+LEAST_CHANGE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a run is made.
+
+    Attributes:
+        fresh: begin anew where an unfinished run could go on.
+        leaves_others: pass over unfinished runs of the name that were told otherwise.
+        run: go on with this one, or None.
+        deadline: time by `time.monotonic` by which to stop, or None.
+    """
+
+    fresh: bool = False
+    leaves_others: bool = False
+    run: Run | None = None
+    deadline: float | None = None
+
+
+class OutOfTimeError(Exception):
+    """The time is up and all is saved."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"the time is up: {run.id} is saved")
+        self.run = run
+
+
+def carry_out(
+    shell: Shell, store: Registry, lesson: Lesson, progress: Progress, terms: Terms
+) -> Adapter | None:
+    """Learn in a run's folder and publish what came of it; None in all but the first of several processes.
+
+    Raises:
+        OutOfTimeError: the time was up.
+        Stopped: a signal asked to stop.
+        ConflictError: the same is running now.
+        ExistsError: another run of this name is unfinished.
+        EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
+    """
+    from engine.keep import StopRequest
+
+    stop = StopRequest(terms.deadline)
+    if read_share().rank:
+        with tempfile.TemporaryDirectory() as folder, patient_signals(stop):
+            _learn(lesson, Path(folder), progress, _keeping(lesson, stop))
+        return None
+    run = (
+        take_again(terms.run)
+        if terms.run
+        else take_run(store, lesson, fresh=terms.fresh, leaves_others=terms.leaves_others)
+    )
+    say(shell, f"run {run.id}")
+    return _do(shell, store, run, lesson, progress=progress, stop=stop)
+
+
+@contextmanager
+def patient_signals(stop: StopRequest) -> Iterator[None]:
+    """The first signal waits for the step that is being done, if one is; the second ends the process at once."""
+    numbers = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    ]
+    former = {number: signal.getsignal(number) for number in numbers}
+    caught = [number for number in numbers if former[number] is not signal.SIG_IGN]
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
+        if not stop.is_heeded:
+            raise Stopped(number)
+        stop.reason = str(number)
+
+    for number in caught:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, former[number])
+
+
+def _do(
+    shell: Shell,
+    store: Registry,
+    run: Run,
+    lesson: Lesson,
+    *,
+    progress: Progress,
+    stop: StopRequest,
+) -> Adapter:
+    """Learn, publish, and say in the run how it ended."""
+    from engine.errors import StoppedError
+    from registry.runs import EventLog
+
+    log = EventLog(run.folder)
+    log.write("machine", facts=machine_facts(lesson.device))
+    try:
+        told = record(log, progress)
+        draw_inputs(lesson, run.folder, told)
+        with patient_signals(stop):
+            learned = _learn(lesson, run.folder, told, _keeping(lesson, stop))
+        log.flush()
+        adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)
+    except StoppedError as error:
+        _leave(shell, run, log, "stopped", error.message)
+        if stop.reason == "time":
+            raise OutOfTimeError(run) from None
+        raise Stopped(int(stop.reason or signal.SIGTERM)) from None
+    except BaseException as error:
+        _leave(shell, run, log, "failed" if _is_final(error) else "stopped", str(error))
+        raise
+    _finish(run, adapter)
+    return adapter
+
+
+def _learn(lesson: Lesson, folder: Path, progress: Progress, keeping: Keeping) -> Learned:
+    common: dict[str, Any] = {
+        "device": lesson.device,
+        "progress": progress,
+        "keeping": keeping,
+    }
+    if lesson.photos is not None:
+        from engine.learn_subject import learn_subject
+        from engine.recipe import SubjectRecipe
+
+        assert isinstance(lesson.recipe, SubjectRecipe)
+        token = lesson.token or ""
+        return learn_subject(
+            lesson.recipe, lesson.photos, lesson.base, folder, token=token, **common
+        )
+    from engine.learn_motion import learn_motion
+    from engine.recipe import MotionRecipe
+
+    assert isinstance(lesson.recipe, MotionRecipe)
+    return learn_motion(lesson.recipe, lesson.clips, lesson.base, folder, **common)
+
+
+def _keeping(lesson: Lesson, stop: StopRequest) -> Keeping:
+    from engine.keep import Keeping
+
+    return Keeping(
+        stop=stop,
+        save_every=lesson.save_every,
+        preview=_preview_recipe(lesson) if lesson.preview else None,
+        preview_every=lesson.preview,
+        cache=settings.cache_folder() / "encoded",
+    )
+
+
+def _preview_recipe(lesson: Lesson) -> GenerateRecipe:
+    """As `dv gen` would make it with the card's settings, the plainest prompt and seed 0."""
+    from dreamvideo_cli.plan import card_values
+    from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
+
+    recipe = lesson.recipe
+    prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {lesson.token}"
+    return build_recipe(GenerateRecipe, {**card_values(lesson.base), "prompt": prompt, "seed": 0})
+
+
+def _publish(shell: Shell, store: Registry, run: Run, lesson: Lesson, learned: Learned) -> Adapter:
+    """Publish, and see that the registry gives back what was learned."""
+    draft = draft_of(lesson, learned, run.id)
+    files = {"weights": learned.weights}
+    adapter = store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
+    if learned.probe is not None:
+        change = learned.probe(store.file(adapter, "weights"))
+        if change < LEAST_CHANGE:
+            say(
+                shell,
+                f"warning: {adapter.name}:v{adapter.version} changes the base's prediction by "
+                f"{change:.1e} of it, next to nothing: more --steps, or a higher --lr",
+            )
+    return adapter
+
+
+def _published_before(store: Registry, run: Run) -> Adapter | None:
+    """The version that this run published before it was killed on its way out."""
+    if len(list((run.folder / "owners").iterdir())) == 1:
+        return None
+    rows = store.list(run.facts.kind, run.facts.name, all_versions=True).rows
+    return next((row for row in rows if store.manifest(row).lineage.run == run.id), None)
+
+
+def _finish(run: Run, adapter: Adapter) -> None:
+    """All is safe in the registry: what was only for going on goes."""
+    import shutil
+
+    from registry.runs import end_run
+
+    end_run(run, "finished", ref=str(adapter))
+    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+    (run.folder / "adapter.safetensors").unlink(missing_ok=True)
+    _report(run)
+
+
+def _leave(shell: Shell, run: Run, log: EventLog, state: State, text: str) -> None:
+    """Say how to go on; a run with nothing saved leaves nothing."""
+    from registry.runs import end_run, remove_run
+
+    log.flush()
+    end_run(run, state, text=text)
+    if not run.has_saves():
+        remove_run(run)
+        return
+    _report(run)
+    if state == "stopped":
+        say(shell, f"what is saved is whole; to go on: dv runs resume {run.id}")
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether the run would come to the same end again."""
+    from engine import errors
+
+    final = errors.DivergedError, errors.InputError, errors.RecipeError, errors.IncompatibleError
+    return isinstance(error, (*final, errors.BaseInvalidError))
+
+
+def _report(run: Run) -> None:
+    """A report that cannot be written costs nobody a run."""
+    from dreamvideo_cli.report import write_report
+    from engine.errors import EngineError
+    from registry import RegistryError
+
+    with suppress(EngineError, RegistryError, OSError):
+        write_report(run)

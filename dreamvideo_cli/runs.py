@@ -1,0 +1,213 @@
+"""`dv runs`: learning that is going on, was stopped, or is done."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli import __version__
+from dreamvideo_cli.claims import reopen, runs_folder
+from dreamvideo_cli.descriptions import adapter_document
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.learn import deadline_of, learn, show_learned
+from dreamvideo_cli.options import Shell
+from dreamvideo_cli.output import print_json, print_lines, print_result, say, table
+from dreamvideo_cli.run_facts import run_document, run_lines, run_row, state_files
+from dreamvideo_cli.runner import Terms
+
+if TYPE_CHECKING:
+    from registry import Draft, Registry
+    from registry.runs import Run
+
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, or a beginning that no other has.")
+]
+
+
+def list_runs(shell: Shell) -> None:
+    """List the learning runs, the oldest first.
+
+    Example: dv runs list
+    """
+    from registry import runs
+
+    found = runs.list_runs(runs_folder())
+    if shell.quiet and not shell.json:
+        print_lines(run.id for run in found)
+        return
+    documents = [run_document(run) for run in found]
+    if shell.json:
+        print_json(documents)
+        return
+    head = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
+    print_lines(table(head, [run_row(document) for document in documents]))
+    if not found:
+        say(shell, "no run yet: dv subject learn --help")
+
+
+def show_run(
+    run: RunId,
+    shell: Shell,
+    *,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write its report anew and print where it lies.")
+    ] = False,
+) -> None:
+    """Show a learning run: how far it is, what it saved, how it ended.
+
+    Example: dv runs show corgi
+    """
+    found = _find(run)
+    document = run_document(found)
+    if not report:
+        print_result(shell, document, run_lines(found, document))
+        return
+    from dreamvideo_cli.report import write_report
+
+    path = str(write_report(found))
+    print_result(shell, {**document, "report": path}, [path])
+
+
+def resume_run(
+    run: RunId,
+    shell: Shell,
+    *,
+    max_time: Annotated[
+        str | None,
+        typer.Option("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+    ] = None,
+) -> None:
+    """Go on with a stopped run from its last save; of a finished one print what it published.
+
+    Example: dv runs resume corgi-3f9a2c1e-1
+    """
+    from registry import open_registry
+    from registry.runs import state_of
+
+    deadline = deadline_of(max_time)
+    found = _find(run)
+    store = open_registry(_registry_of(found))
+    if state_of(found) == "finished":
+        adapter = store.resolve(run_document(found)["ended"]["ref"], kind=found.facts.kind)
+        say(shell, f"{found.id} is finished: nothing to do")
+        show_learned(shell, adapter, is_new=False)
+        return
+    lesson = reopen(found)
+    adapter_or_none = learn(shell, store, lesson, Terms(run=found, deadline=deadline))
+    if adapter_or_none is not None:
+        show_learned(shell, adapter_or_none, is_new=True)
+
+
+def promote_run(
+    run: RunId,
+    shell: Shell,
+    *,
+    step: Annotated[
+        int, typer.Option("--step", metavar="N", help="The step whose save to publish.")
+    ],
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+    ] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
+        None
+    ),
+) -> None:
+    """Publish an adapter as it was at an earlier save of a run.
+
+    Example: dv runs promote corgi-3f9a2c1e-1 --step 400 --tag best
+    """
+    from registry import NotFoundError, open_registry
+
+    found = _find(run)
+    files = {int(path.stem): path for path in state_files(found)}
+    if step not in files:
+        raise NotFoundError(
+            f"{found.id} has no save of step {step} that can be published",
+            hint="there are: " + (" ".join(str(each) for each in sorted(files)) or "none"),
+            code="run.no_state",
+        )
+    store: Registry = open_registry(_registry_of(found))
+    kind, name = found.facts.kind, found.facts.name
+    store.check_publish(kind, name, tag or [])
+    draft = _draft(found, step, note)
+    adapter = store.publish(kind, name, draft, {"weights": files[step]}, tag or []).adapter
+    print_result(shell, adapter_document(adapter), [str(adapter)])
+
+
+def remove_runs(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs.")],
+    shell: Shell,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs with their saves, for good; what they published stays.
+
+    Example: dv runs rm corgi-3f9a2c1e-1
+    """
+    from registry.runs import remove_run, state_of
+
+    found = list({each.id: each for each in map(_find, runs)}.values())
+    if not dry_run:
+        unfinished = [each.id for each in found if state_of(each) == "stopped"]
+        if unfinished and not yes:
+            _ask(shell, unfinished)
+        for each in found:
+            remove_run(each)
+    ids = [each.id for each in found]
+    print_result(shell, {"schema": "dv.runs_removed/1", "dry_run": dry_run, "runs": ids}, ids)
+
+
+def _find(text: str) -> "Run":
+    from registry.runs import find_run
+
+    return find_run(runs_folder(), text)
+
+
+def _registry_of(run: "Run") -> Any:
+    from pathlib import Path
+
+    return Path(run.facts.settings["registry"])
+
+
+def _draft(run: "Run", step: int, note: str | None) -> "Draft":
+    """The manifest of a save: what its file says, and what the run wrote down up to there."""
+    import msgspec
+
+    from registry.loose import read_loose
+    from registry.manifest import Lineage
+
+    (path,) = (path for path in state_files(run) if int(path.stem) == step)
+    draft = read_loose(path, tool=f"dv {__version__}").draft
+    events = run.events()
+    machines = [event["facts"] for event in events if event["event"] == "machine"]
+    steps = [event for event in events if event["event"] == "step"]
+    last_stage = steps[-1]["stage"] if steps else ""
+    losses = [e["loss"] for e in steps if e["stage"] == last_stage and e["step"] <= step]
+    tail = losses[-max(1, len(losses) // 10) :]
+    training = msgspec.structs.replace(
+        draft.training,
+        device=machines[-1].get("device", "") if machines else "",
+        seconds=round(sum(event["seconds"] for event in steps), 3),
+        metrics={"adapter_loss": sum(tail) / len(tail), "step": step} if tail else {"step": step},
+    )
+    lineage = Lineage(run=run.id)
+    return msgspec.structs.replace(draft, training=training, lineage=lineage, note=note)
+
+
+def _ask(shell: Shell, ids: list[str]) -> None:
+    """Ask on a terminal; elsewhere somebody must have said yes already.
+
+    Raises:
+        UsageError: nobody can be asked.
+        typer.Abort: the answer is no.
+    """
+    named = ", ".join(ids)
+    if shell.no_input or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would delete what could go on: {named}",
+            hint="-y deletes without asking",
+            code="usage.consent",
+        )
+    typer.confirm(f"delete {named}, which could go on?", abort=True, err=True)
