@@ -11,6 +11,7 @@ import pytest
 
 from dreamvideo_cli.failures import EXIT_CODES, MEANINGS
 from dreamvideo_cli.options import Shell
+from registry.runs import end_run, start_run
 from tests.cli.conftest import Dv, Put, Result
 from tests.cli.test_main import HEAVY, start
 from tests.cli.test_tree import COMMANDS
@@ -47,6 +48,11 @@ LINES: dict[str, tuple[str, str, int]] = {
     "base list": ("", "--nonsense", 2),
     "base show": ("BASE", "./nosuch", 7),
     "base use": ("BASE", "./nosuch", 7),
+    "runs list": ("", "--nonsense", 2),
+    "runs show": ("RUN", "nosuch", 3),
+    "runs resume": ("RUN", "nosuch", 3),
+    "runs promote": ("RUN --step 1", "RUN --step 9", 3),
+    "runs rm": ("RUN -n", "nosuch", 3),
     "registry info": ("", "--registry FOREIGN", 2),
     "registry verify": ("", "--registry FOREIGN", 2),
     "registry gc": ("-n", "--registry FOREIGN", 2),
@@ -59,8 +65,8 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo makes what it shows; its way to the result is tested with its own tests.
-RUNS = [name for name in LINES if name != "demo"]
+# demo makes what it shows, promote wants a real save; their ways to the result are tested with their own tests.
+RUNS = [name for name in LINES if name not in {"demo", "runs promote"}]
 # Photos and clips are opened to be checked before anything is learned.
 OPEN_MEDIA = {"subject learn", "motion learn"}
 
@@ -76,6 +82,17 @@ def world(  # noqa: PLR0917 - fixtures
         put(name, kind)
         assert dv(kind, "rm", f"{name}:v3").code == 0
     assert dv("subject", "export", "corgi:v1", "-o", "taken.dva").code == 0
+    run = start_run(
+        home / "state" / "runs",
+        "subject",
+        "corgi",
+        "ab" * 32,
+        command=["dv"],
+        inputs=[],
+        settings={"registry": str(home / "registry")},
+        recipe={},
+    )
+    end_run(run, "finished", ref="corgi:v1")
     (home / "foreign").mkdir()
     (home / "foreign" / "letter.txt").touch()
     return {
@@ -83,6 +100,7 @@ def world(  # noqa: PLR0917 - fixtures
         "CLIP": str(clip),
         "BASE": str(base),
         "FOREIGN": str(home / "foreign"),
+        "RUN": run.id,
     }
 
 
