@@ -326,6 +326,12 @@ def show_recipe(path: Path, shell: Shell) -> None:
     Raises:
         EngineError: see `read_recipe`.
     """
+    from dreamvideo_cli.grid_recipe import find_grid, grid_document, grid_lines
+
+    grid = find_grid(path)
+    if grid is not None:
+        print_result(shell, printable(grid_document(path, grid)), grid_lines(grid))
+        return
     recipe = read_recipe(path)
     print_result(shell, carried_document(path, recipe), recipe_lines(recipe))
     say(shell, f"make it again: dv gen --again {shlex.quote(str(path))}")
@@ -338,16 +344,16 @@ def carried_document(path: Path, recipe: VideoRecipe) -> dict[str, Any]:
         "what": "video",
         "path": str(path),
         "format": format_of(path),
-        "recipe": _printable(msgspec.to_builtins(recipe)),
+        "recipe": printable(msgspec.to_builtins(recipe)),
     }
 
 
-def _printable(value: Any) -> Any:
+def printable(value: Any) -> Any:
     """A document of a stranger's with nothing in it that could move a cursor."""
     if isinstance(value, dict):
-        return {one_printable_line(key): _printable(inner) for key, inner in value.items()}
+        return {one_printable_line(key): printable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_printable(inner) for inner in value]
+        return [printable(inner) for inner in value]
     return one_printable_line(value) if isinstance(value, str) else value
 
 

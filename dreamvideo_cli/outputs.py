@@ -75,7 +75,7 @@ def plan_outputs(
         chosen: Format = format or "mp4"
         paths = _free_paths(folder, stem, seeds, SUFFIXES[chosen], taken)
     else:
-        chosen = _format_of(str(output), format)
+        chosen = format_of_file(str(output), format)
         paths = _one_path(str(output), seeds)
         if paths[0] in taken:
             hint = "leave -o out for automatic names, or name a folder"
@@ -135,7 +135,7 @@ def _one_path(output: str, seeds: Sequence[int]) -> tuple[Path, ...]:
     return (Path(output).expanduser().absolute(),)
 
 
-def _format_of(output: str, format: Format | None) -> Format:  # noqa: A002 - see above
+def format_of_file(output: str, format: Format | None) -> Format:  # noqa: A002 - see above
     """The format of an explicit file; its suffix and `--format` must not disagree."""
     suffix = Path(output).suffix.lower()
     of_suffix: Mapping[str, Format] = {".mp4": "mp4", ".gif": "gif", ".webp": "webp", ".png": "png"}

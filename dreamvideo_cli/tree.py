@@ -119,6 +119,11 @@ ROOT = Branch(
             "Score videos: how close to the prompt, the photos and the clip they are.",
             section=MAKE,
         ),
+        "grid": Leaf(
+            "grid:grid",
+            "Compare versions, weights and seeds in one labelled video and one picture.",
+            section=MAKE,
+        ),
         "resolve": Leaf(
             "adapters:resolve", "Print what references stand for now, pinned.", section=KEEP
         ),

@@ -131,14 +131,19 @@ def _open_file(path: Path, kind: Kind) -> Registry:
     return store
 
 
+def has_weight(text: str) -> bool:
+    """Whether a reference is written with a weight; a file's name may hold ``=`` itself."""
+    return "=" in text and not text.endswith(FILE_ENDS)
+
+
 def split_weight(text: str) -> tuple[str, float]:
     """``corgi:best=0.8`` to the reference and its weight, which is 1 where none is given.
 
     Raises:
         UsageError: the weight is not a number from 0 to 10.
     """
-    ref, equals, written = text.rpartition("=")
-    if not equals or text.endswith(FILE_ENDS):
+    ref, _, written = text.rpartition("=")
+    if not has_weight(text):
         ref, written = text, "1"
     try:
         weight = float(written)

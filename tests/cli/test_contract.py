@@ -42,6 +42,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "subject learn": ("PHOTOS --name new --base BASE -n", "nosuch --name new --base BASE", 3),
     "motion learn": ("CLIP --name new --base BASE -n", "CLIP --name new --base nosuch", 7),
     "gen": ("corgi --subject corgi --motion skate -n", "corgi --subject nosuch", 3),
+    "grid": ("corgi --subject corgi --motion skate -n", "corgi --subject nosuch", 3),
     "resolve": ("corgi:best motion/skate", "corgi:nosuch", 3),
     "import": ("taken.dva", "nosuch.dva", 3),
     "inspect": ("taken.dva", "nosuch.dva", 3),
