@@ -68,6 +68,7 @@ EXIT_CODES: Mapping[type[Exception], int] = {
     engine.errors.ScorerMissingError: 7,
     engine.errors.DeviceError: 7,
     engine.errors.MemoryExhaustedError: 7,
+    engine.errors.MissingPackageError: 7,
     engine.errors.OutputError: 7,
     engine.errors.DivergedError: 7,
     registry.errors.StorageError: 7,

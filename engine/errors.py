@@ -82,6 +82,12 @@ class MemoryExhaustedError(EngineError):
     code = "device.out_of_memory"
 
 
+class MissingPackageError(EngineError):
+    """A package that something asked for needs is not installed."""
+
+    code = "package.missing"
+
+
 class OutputExistsError(EngineError):
     """The output is already there and was not to be overwritten."""
 

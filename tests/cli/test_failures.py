@@ -28,6 +28,7 @@ DOCUMENTED = {
         "ScorerMissingError",
         "DeviceError",
         "MemoryExhaustedError",
+        "MissingPackageError",
         "OutputError",
         "DivergedError",
         "StorageError",

@@ -1,0 +1,107 @@
+"""A tracker hears every loss, and can neither end a run nor be silently left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate.tracking import GeneralTracker
+
+from engine import track
+from engine.errors import MissingPackageError
+from engine.progress import Event, Note, StageAdvanced, StageStarted
+from engine.track import PACKAGES, Tracking, open_tracker, require_tracker
+
+
+class Notebook(GeneralTracker):
+    """A tracker that keeps what it is told."""
+
+    name = "notebook"
+    requires_logging_directory = False
+
+    def __init__(self, *, fails_at: str = "") -> None:
+        super().__init__()
+        self.told: list[tuple[str, Any]] = []
+        self.fails_at = fails_at
+
+    @property
+    def tracker(self) -> None:
+        return None
+
+    def _write(self, word: str, value: Any = None) -> None:
+        if word == self.fails_at:
+            raise ConnectionError("no network")
+        self.told.append((word, value))
+
+    def start(self) -> None:
+        self._write("start")
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        self._write("settings", values)
+
+    def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
+        self._write("log", (step, values))
+
+    def finish(self) -> None:
+        self._write("finish")
+
+
+def run(tracker: Notebook) -> list[Event]:
+    heard: list[Event] = []
+    with Tracking(tracker, {"steps": 2, "end_s": None}, heard.append) as tell:
+        tell(StageStarted("word", 2))
+        tell(StageAdvanced("word", 1, 2, 0.5))
+        tell(StageAdvanced("word", 2, 2, None))
+        tell(StageStarted("look", 3))
+        tell(StageAdvanced("look", 1, 3, 0.25))
+    return heard
+
+
+def test_steps_of_all_stages_are_counted_on():
+    tracker = Notebook()
+    run(tracker)
+    assert tracker.told == [
+        ("start", None),
+        ("settings", {"steps": 2, "end_s": "None"}),
+        ("log", (1, {"loss/word": 0.5})),
+        ("log", (3, {"loss/look": 0.25})),
+        ("finish", None),
+    ]
+
+
+def test_progress_hears_all_that_it_would_hear_without_a_tracker():
+    assert len(run(Notebook())) == 5
+
+
+@pytest.mark.parametrize("moment", ["start", "settings", "log", "finish"])
+def test_a_tracker_that_fails_is_told_once_and_ends_nothing(moment: str):
+    heard = run(Notebook(fails_at=moment))
+    notes = [event.text for event in heard if isinstance(event, Note)]
+    assert notes == ["tracking ended: ConnectionError: no network"]
+
+
+def fail(tracker: Notebook) -> None:
+    with Tracking(tracker, {}, lambda _: None) as tell:
+        tell(StageStarted("word", 2))
+        raise ValueError
+
+
+def test_a_run_that_fails_closes_its_tracker():
+    tracker = Notebook()
+    with pytest.raises(ValueError):
+        fail(tracker)
+    assert tracker.told[-1] == ("finish", None)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_tracker_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(track, "find_spec", lambda _: None)
+    with pytest.raises(MissingPackageError) as error:
+        require_tracker(name)
+    assert error.value.hint.startswith(f"pip install {PACKAGES[name][0]}")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_tracker_on_offer_is_one_of_accelerates(name: str, tmp_path: Path):
+    assert open_tracker(name, "corgi-1", tmp_path).name == name
