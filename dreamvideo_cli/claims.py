@@ -102,6 +102,7 @@ def reopen(run: Run) -> Lesson:
         told=sources,
         save_every=found.get("save_every"),
         preview=found.get("preview"),
+        track=found.get("track"),
     )
     if key_of(lesson, Path(found["registry"])) != run.facts.key:
         raise _differing(run, lesson)
@@ -146,6 +147,7 @@ def settings_of(store: Registry, lesson: Lesson) -> dict[str, Any]:
         "note": lesson.note,
         "save_every": lesson.save_every,
         "preview": lesson.preview,
+        "track": lesson.track,
         "sources": asdict(lesson.told) if lesson.told else None,
     }
 

@@ -192,8 +192,12 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
 
 def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "Registry":
     """The registry, if the new version could be published there now."""
+    from engine.track import require_tracker
+
     store = settings.open_registry(shell)
     check_device(options.device)
+    if options.track is not None:
+        require_tracker(options.track)
     store.check_publish(kind, name, options.tag or [])
     return store
 
@@ -238,6 +242,7 @@ def _same_of(options: LearnOptions, sources: Sources) -> dict[str, Any]:
         "told": sources,
         "save_every": options.save_every,
         "preview": options.preview,
+        "track": options.track,
     }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
     from engine.recipe import MotionRecipe, SubjectRecipe
+    from engine.track import TrackerName
     from registry import Adapter, Draft, Kind, Registry
 
 # A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
@@ -64,6 +65,7 @@ class Lesson:
         told: how to read it all again: base, image tower, paths and masks as `reopen` takes them.
         save_every: steps between saves, or None.
         preview: steps between previews, or None.
+        track: the tracker that hears the losses too, or None.
     """
 
     kind: Kind
@@ -79,6 +81,7 @@ class Lesson:
     told: Sources | None = None
     save_every: int | None = None
     preview: int | None = None
+    track: TrackerName | None = None
 
     @property
     def token(self) -> str | None:

@@ -70,6 +70,10 @@ class LearnOptions:
     preview: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Make a video every N steps.")
     ] = None
+    track: Annotated[
+        Literal["tensorboard", "wandb", "trackio"] | None,
+        typer.Option(metavar="tensorboard|wandb|trackio", help="Tell a tracker the losses too."),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")
     ] = False

@@ -272,7 +272,7 @@ def _end_words(event: End) -> str:
 # How each kind of event is coloured, and what it says.
 WORDS: Mapping[type, tuple[str, Callable[[Any], str]]] = {
     Start: ("start", lambda _: "began"),
-    Resume: ("resume", lambda event: f"went on: {event.stage}, step {event.step}"),
+    Resume: ("resume", lambda event: f"went on {event.stage}".rstrip()),
     Save: ("save", lambda event: f"{event.stage}: saved at step {event.step}"),
     Skip: ("skip", _skip_words),
     Rung: ("rung", lambda e: f"{e.stage}, step {e.step}: memory ran out: {e.text}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -128,8 +128,8 @@ def _do(
     try:
         told = record(log, progress)
         draw_inputs(lesson, run.folder, told)
-        with patient_signals(stop):
-            learned = _learn(lesson, run.folder, told, _keeping(lesson, stop))
+        with patient_signals(stop), _heard(run, lesson, told) as heard:
+            learned = _learn(lesson, run.folder, heard, _keeping(lesson, stop))
         log.flush()
         adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)
     except StoppedError as error:
@@ -142,6 +142,18 @@ def _do(
         raise
     _finish(run, adapter)
     return adapter
+
+
+def _heard(run: Run, lesson: Lesson, progress: Progress) -> AbstractContextManager[Progress]:
+    """Progress that the tracker hears too, where one is asked for."""
+    if lesson.track is None:
+        return nullcontext(progress)
+    import msgspec
+
+    from engine.track import Tracking, open_tracker
+
+    tracker = open_tracker(lesson.track, run.id, run.folder / "track")
+    return Tracking(tracker, msgspec.to_builtins(lesson.recipe), progress)
 
 
 def _learn(lesson: Lesson, folder: Path, progress: Progress, keeping: Keeping) -> Learned:

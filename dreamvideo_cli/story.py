@@ -190,6 +190,8 @@ def _stages(known: Iterable[Event]) -> tuple[StageStory, ...]:
             losses.setdefault(event.stage, {})
         elif isinstance(event, Step):
             losses.setdefault(event.stage, {})[event.step] = event.loss
+        elif isinstance(event, Skip):
+            losses.setdefault(event.stage, {})[event.step] = None
     return tuple(
         StageStory(name, totals.get(name, 0), dict(sorted(found.items())))
         for name, found in losses.items()

@@ -147,6 +147,13 @@ def test_of_a_step_told_twice_the_later_telling_counts():
     assert story.stages[0].losses == {1: 0.6, 2: 0.7}
 
 
+def test_a_skipped_step_has_no_loss_until_it_is_told_again():
+    skip = {"event": "skip", "at": 1.0, "stage": "a", "step": 1, "text": "not finite"}
+    step = {"event": "step", "at": 2.0, "stage": "a", "step": 1, "loss": 0.5}
+    assert tell_story([skip]).stages[0].losses == {1: None}
+    assert tell_story([skip, step]).stages[0].losses == {1: 0.5}
+
+
 def test_events_that_cannot_be_understood_are_passed_over():
     odd = [{"event": "step", "at": "x"}, {"event": "else", "at": 1.0}, {"event": 3}]
     assert tell_story(odd).stages == ()
