@@ -124,6 +124,11 @@ ROOT = Branch(
             "Compare versions, weights and seeds in one labelled video and one picture.",
             section=MAKE,
         ),
+        "bench": Leaf(
+            "bench:bench",
+            "Measure every method on held-out subjects in held-out motions; a killed bench goes on.",
+            section=MAKE,
+        ),
         "resolve": Leaf(
             "adapters:resolve", "Print what references stand for now, pinned.", section=KEEP
         ),

@@ -29,7 +29,7 @@ EXPECTED = {
     *(("registry", verb) for verb in ("info", "verify", "gc", "doctor")), ("import",), ("inspect",),
     *(("config", verb) for verb in ("list", "get", "set", "unset", "path")),
     ("base", "list"), ("base", "show"), ("base", "use"), ("gen",), ("grid",), ("resolve",), ("demo",), ("help",),
-    ("eval",),
+    ("eval",), ("bench",),
 }  # fmt: skip
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
