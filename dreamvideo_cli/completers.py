@@ -108,6 +108,13 @@ def _topics(_spot: Spot) -> Iterable[Offer]:
     yield from (Offer(name, topic.summary) for name, topic in TOPICS.items())
 
 
+def _runs(_spot: Spot) -> Iterable[Offer]:
+    from dreamvideo_cli.claims import runs_folder
+    from registry.runs import list_runs, state_of
+
+    yield from (Offer(run.id, state_of(run)) for run in list_runs(runs_folder()))
+
+
 def _modes(_spot: Spot) -> Iterable[Offer]:
     from dreamvideo_cli.settings import KEYS
 
@@ -146,6 +153,7 @@ COMPLETERS: Mapping[str, Callable[[Spot], Iterable[Offer]]] = {
     "KEY": _keys,
     "VALUE": _setting_values,
     "MODE": _modes,
+    "RUN": _runs,
     "TOPIC": _topics,
 }
 TAKE_PATHS = {_references, _bases}

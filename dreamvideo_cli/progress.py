@@ -207,14 +207,21 @@ def _none(shell: Shell) -> Iterator[Progress]:
 
 
 def _advance_text(event: StageAdvanced, seconds: float, done: int = 0) -> str:
-    """``120/200  loss 0.1234  42 s left``; ``done`` steps took none of these seconds."""
+    """``120/200  loss 0.1234  2.9/s  28 s left``; ``done`` steps took none of these seconds."""
     parts = [f"{event.step}/{event.total}"]
     if event.loss is not None:
         parts.append(f"loss {event.loss:.4f}")
     if event.step < event.total:
         left = seconds / (event.step - done) * (event.total - event.step)
-        parts.append(f"{time_text(left)} left")
+        parts += [_rate_text(event.step - done, seconds), f"{time_text(left)} left"]
     return "  ".join(parts)
+
+
+def _rate_text(steps: int, seconds: float) -> str:
+    """``2.9/s``, or ``4.2 s each`` where a step takes longer than a second."""
+    if seconds > steps:
+        return f"{time_text(seconds / steps)} each"
+    return f"{steps / max(seconds, 1e-3):.3g}/s"
 
 
 RENDERERS: Mapping[ProgressMode, Callable[[Shell], AbstractContextManager[Progress]]] = {

@@ -189,3 +189,7 @@ def test_the_shell_is_the_users_own(dv: Dv, monkeypatch: pytest.MonkeyPatch) -> 
     assert dv("--show-completion").code == 2
     monkeypatch.delenv("SHELL")
     assert dv("--show-completion", "--json").code == 2
+
+
+def test_runs_are_offered_by_their_ids(home: Path) -> None:
+    assert offered("runs", "show", "") == []

@@ -54,6 +54,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "runs resume": ("RUN", "nosuch", 3),
     "runs promote": ("RUN --step 1", "RUN --step 9", 3),
     "runs rm": ("RUN -n", "nosuch", 3),
+    "eval": ("", "nosuch.mp4", 3),
     "registry info": ("", "--registry FOREIGN", 2),
     "registry verify": ("", "--registry FOREIGN", 2),
     "registry gc": ("-n", "--registry FOREIGN", 2),
@@ -66,8 +67,8 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo makes what it shows, promote wants a real save; their ways to the result are tested with their own tests.
-RUNS = [name for name in LINES if name not in {"demo", "runs promote"}]
+# demo makes what it shows, eval opens a video, promote wants a real save; their ways to the result are tested with their own tests.
+RUNS = [name for name in LINES if name not in {"demo", "eval", "runs promote"}]
 # Photos and clips are opened to be checked before anything is learned.
 OPEN_MEDIA = {"subject learn", "motion learn"}
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dreamvideo_cli.options import Shell
-from dreamvideo_cli.progress import progress_mode, show_progress
+from dreamvideo_cli.progress import _rate_text, progress_mode, show_progress
 from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
 
 EVENTS = [
@@ -33,6 +33,11 @@ def test_plain_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1].startswith("learn the word: 2/20  loss 0.5000  ")
     assert lines[-1] == "learn the word: done in 12 s"
     assert len(lines) == 11
+
+
+@pytest.mark.parametrize(("steps", "seconds", "text"), [(20, 10.0, "2/s"), (2, 8.4, "4.2 s each")])
+def test_a_rate_is_steps_a_second_or_seconds_a_step(steps: int, seconds: float, text: str) -> None:
+    assert _rate_text(steps, seconds) == text
 
 
 def test_json_is_an_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:
