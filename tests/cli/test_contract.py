@@ -67,7 +67,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo makes what it shows, eval opens a video, promote wants a real save; their ways to the result are tested with their own tests.
+# demo makes what it shows, eval opens a video, promote wants a real save: tested with their own tests.
 RUNS = [name for name in LINES if name not in {"demo", "eval", "runs promote"}]
 # Photos and clips are opened to be checked before anything is learned.
 OPEN_MEDIA = {"subject learn", "motion learn"}
