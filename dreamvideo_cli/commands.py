@@ -9,8 +9,25 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dreamvideo_cli.errors import UsageError
+
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
 COMMANDS, OPTIONS, EVERYWHERE = "Commands", "Options", "With every command"
+
+# What other tools call our commands.
+SYNONYMS: Mapping[str, str] = {
+    "generate": "gen",
+    "make": "gen",
+    "train": "learn",
+    "ls": "list",
+    "remove": "rm",
+    "delete": "rm",
+    "undo": "restore",
+    "mv": "rename",
+    "history": "log",
+    "settings": "config",
+    "evaluate": "eval",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +158,27 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """A group without a command tells what it has."""
         return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command of that name; a name that is not there is answered with what was meant."""
+        if args[0] in self.commands or args[0].startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        meant = self._meant_by(args[0], ctx.command_path)
+        hint = f"did you mean {' or '.join(meant)}?" if meant else f"{ctx.command_path} --help"
+        raise UsageError(f"there is no command {ctx.command_path} {args[0]}", hint=hint)
+
+    def _meant_by(self, typed: str, path: str) -> list[str]:
+        """Commands that are nearly called so, do that by another name, or are a step further down."""
+        from difflib import get_close_matches
+
+        name = SYNONYMS.get(typed, typed)
+        below = [
+            f"{path} {group} {name}"
+            for group, entry in self.branch.entries.items()
+            if isinstance(entry, Branch) and name in entry.entries
+        ]
+        near = [name] if name in self.commands else get_close_matches(typed, self.commands, n=1)
+        return [f"{path} {each}" for each in near] or below
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         """Name and summary of every command, in sections, none of them loaded."""

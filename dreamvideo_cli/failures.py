@@ -134,14 +134,34 @@ def describe(error: BaseException) -> Failure:
 
 
 def _describe_usage(error: typer.TyperException) -> Failure:
-    """Typer's complaint as one line in our form."""
+    """Typer's complaint as one line in our form, with what would do."""
     context: Any = getattr(error, "ctx", None)
-    option = getattr(error, "option_name", None)
+    message = error.format_message().rstrip(".")
     hint = f"{context.command_path} --help" if context else None
+    option = getattr(error, "option_name", None)
     if option in SHARED and context and isinstance(context.command, TyperGroup):
         hint = f"options stand behind the command: {context.command_path} COMMAND {option}"
-    message = error.format_message().rstrip(".")
+    elif option and context and getattr(error, "possibilities", None) is not None:
+        message = str(getattr(error, "message", message))
+        hint = _nearest_option(str(option), context) or hint
+    elif context and message.startswith("Missing "):
+        hint = _example_of(context.command) or hint
     return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", message, hint)
+
+
+def _nearest_option(typed: str, context: Any) -> str | None:
+    from difflib import get_close_matches
+
+    known = [name for param in context.command.get_params(context) for name in param.opts]
+    begun = [name for name in known if len(typed) > 3 and name.startswith(typed)]
+    near = begun or get_close_matches(typed, known, n=1)
+    return f"did you mean {' or '.join(near)}?" if near else None
+
+
+def _example_of(command: Any) -> str | None:
+    """The example in a command's help."""
+    _, found, example = (command.help or "").partition("Example: ")
+    return f"for example: {example.splitlines()[0]}" if found else None
 
 
 def _describe_bug(error: BaseException) -> Failure:

@@ -172,7 +172,7 @@ def test_the_registry_may_be_another(dv: Dv, world: dict[str, str], home: Path, 
     line = filled(name, LINES[name][0], world)
     result = dv(*line, "--registry", home / "other", "--no-input", "--progress", "none", "--json")
     group, _, verb = name.partition(" ")
-    needs_name = group in {"subject", "motion", "gen", "resolve"}
+    needs_name = group in {"subject", "motion", "gen", "grid", "resolve"}
     assert result.code == (3 if needs_name and verb not in {"learn", "list"} else 0)
 
 

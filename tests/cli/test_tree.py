@@ -93,3 +93,33 @@ def test_a_mistyped_option_names_the_nearest(dv: Dv) -> None:
     result = dv("gen", "a dog", "--stps", "3")
     assert result.code == 2
     assert "--steps" in result.err
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("subjet", "dv subject"),
+        ("learn", "dv subject learn or dv motion learn"),
+        ("generate", "dv gen"),
+        ("subject delete", "dv subject rm"),
+        ("train", "dv subject learn or dv motion learn"),
+    ],
+)
+def test_a_command_that_is_not_there_is_answered_with_what_was_meant(
+    dv: Dv, line: str, meant: str
+) -> None:
+    result = dv(*line.split(), "--json")
+    assert (result.code, result.error["hint"]) == (2, f"did you mean {meant}?")
+
+
+def test_a_command_like_no_other_is_answered_with_the_help(dv: Dv) -> None:
+    assert dv("qqq").err.endswith("hint: dv --help\n")
+
+
+def test_the_beginning_of_an_option_names_the_whole(dv: Dv) -> None:
+    assert dv("subject", "list", "--all").err.endswith("hint: did you mean --all-versions?\n")
+
+
+def test_what_is_missing_is_shown_by_an_example(dv: Dv) -> None:
+    result = dv("subject", "learn", "pics")
+    assert "hint: for example: dv subject learn ./dog_pics --name corgi" in result.err
