@@ -5,7 +5,7 @@ Paper: arXiv 2312.04433, section 4.1: CLIP-T, CLIP-I, DINO-I and T.Cons; the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.evaluate.copying import copy_risk
 from engine.evaluate.fidelity import motion_fidelity
-from engine.evaluate.subject import subject_score
+from engine.evaluate.subject import describe_photos, score_among, subject_score
 from engine.evaluate.towers import Tower
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def score_video(
         scores.append(Score("clip copy risk", PIXELS, risk, ceiling=1.0))
     if references.photos:
         risk = max(copy_risk(frames, photo[None]) for photo in references.photos)
-        floor = _among(references.photos, lambda a, b: copy_risk(a[None], b[None]))
+        floor = _copies_among(references.photos)
         scores.append(Score("photo copy risk", PIXELS, risk, floor=floor, ceiling=1.0))
     return tuple(scores)
 
@@ -126,23 +126,20 @@ def cosine_among(features: Tensor) -> float | None:
 
 
 def _score_subject(frames: Pixels, photos: Sequence[Pixels]) -> list[Score]:
-    """No line where the photos' thing does not stand on a plain background."""
-    value = subject_score(frames, photos)
-    if value is None:
+    """No line where no photo shows its thing on a plain background."""
+    learned = describe_photos(photos)
+    if not learned:
         return []
-    ceiling = _among(photos, lambda a, b: subject_score(a[None], [b]))
+    value, ceiling = subject_score(frames, learned), score_among(learned)
     return [Score("mini subject score", CUT, value, floor=0.0, ceiling=ceiling)]
 
 
-def _among(
-    photos: Sequence[Pixels], likeness: Callable[[Pixels, Pixels], float | None]
-) -> float | None:
-    """Mean likeness of different photos, which may differ in size; None where there is one only."""
+def _copies_among(photos: Sequence[Pixels]) -> float | None:
+    """Mean copy risk of different photos, which may differ in size; None where there is one only."""
     found = [
-        value
+        copy_risk(photo[None], other[None])
         for place, photo in enumerate(photos)
         for other in photos[:place]
-        if (value := likeness(photo, other)) is not None
     ]
     return float(np.mean(found)) if found else None
 

@@ -76,17 +76,25 @@ def compare_looks(one: Look, other: Look) -> float:
     return max(0.0, colours * outlines)
 
 
-def subject_score(frames: Pixels, photos: Sequence[Pixels]) -> float | None:
-    """Mean score over all pairs of frame and photo; a frame without a thing counts 0.
+def describe_photos(photos: Sequence[Pixels]) -> tuple[Look, ...]:
+    """The looks, in every turn, of the photos that show their thing on a plain background."""
+    return tuple(look for photo in photos if (look := describe_subject(photo, turned=True)))
 
-    None where no photo shows its thing on a plain background.
-    """
-    learned = [look for photo in photos if (look := describe_subject(photo, turned=True))]
-    if not learned:
-        return None
+
+def subject_score(frames: Pixels, learned: Sequence[Look]) -> float:
+    """Mean score over all pairs of frame and learned look; a frame without a thing counts 0."""
     seen = [describe_subject(frame) for frame in frames]
     pairs = [0.0 if look is None else compare_looks(look, own) for look in seen for own in learned]
     return float(np.mean(pairs))
+
+
+def score_among(learned: Sequence[Look]) -> float | None:
+    """Mean score of each look, upright, with those before it; None where there is one only."""
+    upright = [Look(look.colours, look.outlines[:1]) for look in learned]
+    pairs = [
+        compare_looks(one, other) for place, one in enumerate(upright) for other in learned[:place]
+    ]
+    return float(np.mean(pairs)) if pairs else None
 
 
 def _cut(picture: Pixels, region: Region, degrees: float) -> tuple[Floats, Floats]:

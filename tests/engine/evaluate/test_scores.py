@@ -16,7 +16,7 @@ from engine.evaluate.scores import (
     neighbour_cosine,
     score_video,
 )
-from engine.evaluate.subject import subject_score
+from engine.evaluate.subject import describe_photos, score_among, subject_score
 from engine.evaluate.towers import open_tower
 from tests.engine.evaluate.drawings import moving_square, noise_scene
 
@@ -63,7 +63,10 @@ def test_every_score_is_defined_and_says_who_measured_it() -> None:
 
 
 def test_a_subject_is_more_like_its_own_photos_than_any_strangers() -> None:
-    photos = {pair.subject: paint_photos(pair.subject, "development")[:2] for pair in PAIRS}
+    photos = {
+        pair.subject: describe_photos(paint_photos(pair.subject, "development")[:2])
+        for pair in PAIRS
+    }
     for pair in PAIRS:
         frames = paint_truth(pair, frames=3, side_px=40)
         scores = {name: subject_score(frames, own) for name, own in photos.items()}
@@ -72,12 +75,23 @@ def test_a_subject_is_more_like_its_own_photos_than_any_strangers() -> None:
 
 def test_the_subject_score_is_silent_about_scenery() -> None:
     scenery = noise_scene([(0, 0)])[0]
-    assert subject_score(moving_square([(0, 0)]), [scenery]) is None
+    assert describe_photos([scenery]) == ()
+    frames, tower = moving_square([(0, 0), (4, 0)]), open_tower("mini")
+    scores = score_video(frames, References((scenery,)), [tower])
+    assert "mini subject score" not in {score.metric for score in scores}
 
 
 def test_a_frame_without_a_thing_is_like_nothing() -> None:
     blank = np.full((2, 40, 40, 3), 120, np.uint8)
-    assert subject_score(blank, paint_photos(PAIRS[0].subject, "development")[:1]) == 0.0
+    learned = describe_photos(paint_photos(PAIRS[0].subject, "development")[:1])
+    assert subject_score(blank, learned) == 0.0
+
+
+def test_photos_of_one_subject_are_alike_whatever_their_turn() -> None:
+    photo = paint_photos(PAIRS[0].subject, "development")[0]
+    turned = describe_photos([photo, np.rot90(photo).copy()])
+    assert score_among(turned) > 0.9
+    assert score_among(turned[:1]) is None
 
 
 def test_a_copy_is_known_at_any_size_and_brightness() -> None:
