@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from engine.progress import Event, Progress
     from registry.runs import EventLog
 
+# Those whose versions can change a result.
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow")
+
 
 def record(log: EventLog, progress: Progress) -> Progress:
     """Write down what is told, and hand it on."""
@@ -64,5 +67,5 @@ def machine_facts(device: str) -> dict[str, str]:
         "system": platform.platform(),
         "dv": __version__,
         "python": platform.python_version(),
-        "torch": metadata.version("torch"),
+        **{name: metadata.version(name) for name in LIBRARIES},
     }

@@ -103,14 +103,13 @@ def _figures(story: Story, facts: RunFacts) -> str:
     """The figures to see first."""
     done = sum(stage.reached for stage in story.stages)
     total = sum(max(stage.total, stage.reached) for stage in story.stages)
-    speed = _seconds_a_step(story)
     figures = [
         ("began", facts.created.replace("T", " ").removesuffix("Z") + " UTC"),
         ("took", time_text(story.seconds)),
         ("steps", f"{done} of {total}" if total > done else str(done)),
-        ("a step", f"{speed:.3g} s" if speed else ""),
+        ("a step", f"{story.step_seconds:.3g} s" if story.step_seconds else ""),
         *((f"last loss, {stage.name}", _last_loss(stage)) for stage in story.stages),
-        ("device", story.machine.get("device", "")),
+        ("device", story.machine.get("device", "").replace("auto", "")),
     ]
     cells = "".join(
         f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
@@ -119,11 +118,6 @@ def _figures(story: Story, facts: RunFacts) -> str:
     )
     published = f"<p>published as <code>{_text(story.ref)}</code></p>" if story.ref else ""
     return f'{published}<dl class="figures">{cells}</dl>'
-
-
-def _seconds_a_step(story: Story) -> float:
-    steps = sum(len(stage.losses) for stage in story.stages)
-    return story.seconds / steps if steps else 0.0
 
 
 def _last_loss(stage: StageStory) -> str:

@@ -144,6 +144,7 @@ class Story:
         told: rungs, skips, notes, saves and what began, went on and ended, in order of time.
         machine: where it ran last; empty where that was not written down.
         seconds: time in which something was written, pauses between owners left out.
+        step_seconds: what an update took in the mean; 0 where there was none.
         ref: what was published, if anything was.
     """
 
@@ -153,6 +154,7 @@ class Story:
     told: tuple[Event, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    step_seconds: float = 0.0
     ref: str | None = None
 
 
@@ -161,6 +163,7 @@ def tell_story(events: Iterable[Mapping[str, Any]]) -> Story:
     known = [event for each in events if (event := _known(each)) is not None]
     ends = [event for event in known if isinstance(event, End) and event.ref]
     machines = [event for event in known if isinstance(event, Machine)]
+    steps = [event.seconds for event in known if isinstance(event, Step)]
     told = Start | Resume | Rung | Skip | Note | Save | End
     return Story(
         stages=_stages(known),
@@ -169,6 +172,7 @@ def tell_story(events: Iterable[Mapping[str, Any]]) -> Story:
         told=tuple(event for event in known if isinstance(event, told)),
         machine=machines[-1].facts if machines else {},
         seconds=_seconds(known),
+        step_seconds=sum(steps) / len(steps) if steps else 0.0,
         ref=ends[-1].ref if ends else None,
     )
 

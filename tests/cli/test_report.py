@@ -166,6 +166,14 @@ def test_a_pause_between_owners_is_no_time_of_the_run():
     assert tell_story(events).seconds == 3.0
 
 
+def test_an_update_takes_what_its_steps_took_in_the_mean():
+    events = [
+        {"event": "step", "at": 100.0 * k, "stage": "a", "step": k, "loss": 0.5, "seconds": k}
+        for k in (1, 2, 3)
+    ]
+    assert tell_story(events).step_seconds == 2.0
+
+
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=3000))
 def test_a_thinned_curve_keeps_its_peaks(values: list[float]):
     points = [(float(k), value) for k, value in enumerate(values)]
