@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.run_facts import run_document
 from dreamvideo_cli.runner import OutOfTimeError, Terms, carry_out
+from dreamvideo_cli.share import read_share
 from dreamvideo_cli.silence import silent_libraries
 from dreamvideo_cli.subjects import MaskOptions
 
@@ -122,6 +124,8 @@ def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Ada
     Raises:
         typer.Exit: the time was up; the run's id is on stdout.
     """
+    if read_share().rank:  # the first of several processes speaks for all
+        shell = replace(shell, quiet=True, progress="none")
     say(shell, f"loading {lesson.base.id} …")
     try:
         with show_progress(shell) as progress, silent_libraries():

@@ -69,11 +69,16 @@ def carry_out(
         ExistsError: another run of this name is unfinished.
         EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
     """
+    from engine.errors import StoppedError
     from engine.keep import StopRequest
 
     stop = StopRequest(terms.deadline)
     if read_share().rank:
-        with tempfile.TemporaryDirectory() as folder, patient_signals(stop):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            patient_signals(stop),
+            suppress(StoppedError),  # the first process saves and tells
+        ):
             _learn(lesson, Path(folder), progress, _keeping(lesson, stop))
         return None
     run = (

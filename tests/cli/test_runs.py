@@ -215,7 +215,9 @@ def test_a_diverged_run_is_not_in_the_way(learn: Learn, dv: Dv, monkeypatch) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="copies of a process")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.stress) for seed in range(3, 20))]
+)
 def test_a_killed_run_goes_on_to_the_same_weights_and_publishes_once(
     learn: Learn, dv: Dv, whole: bytes, home: Path, seed: int
 ) -> None:

@@ -1,0 +1,54 @@
+"""One learning in two processes: what one alone would learn, published once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Dv
+from tests.cli.test_main import REPOSITORY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["subject", "motion"])
+def test_two_processes_have_the_losses_of_one_and_publish_once(  # noqa: PLR0917 - fixtures
+    home: Path, photos: Path, clip: Path, tiny_folder: Path, dv: Dv, kind: str
+) -> None:
+    own = {
+        "subject": (photos, "--class", "dog", "--set", "word_steps=2", "--set", "adapter_steps=3"),
+        "motion": (clip, "--caption", "sweeping", "--steps", 3, "--frames", 4),
+    }
+    line = (kind, "learn", *own[kind], "--name", "thing", "--base", tiny_folder)
+    line += ("--batch", 2, "--lr", 0.01)
+    assert dv(*line, "-q").code == 0
+    # An address by number: looking up a name takes minutes on a machine without a network.
+    place = ("--master_addr", "127.0.0.1", "--master_port", str(20_000 + os.getpid() % 20_000))
+    launch = ("-m", "torch.distributed.run", "--nproc_per_node", "2", *place)
+    ran = subprocess.run(
+        [sys.executable, *launch, "-m", "dreamvideo_cli", *map(str, line)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    (printed,) = ran.stdout.splitlines()
+    assert printed.startswith("thing:v2@sha256:")
+    assert ran.stderr.count("loading") == 1
+    assert dv(kind, "list", "--all-versions", "-q").out == "thing:v1\nthing:v2\n"
+    alone, both = losses_of(home / "state" / "runs")
+    assert alone == pytest.approx(both, rel=1e-5)
+
+
+def losses_of(folder: Path) -> list[list[float]]:
+    """Of each run, the oldest first, the loss of every step."""
+    from registry.runs import list_runs
+
+    return [
+        [event["loss"] for event in run.events() if event["event"] == "step"]
+        for run in list_runs(folder)
+    ]
