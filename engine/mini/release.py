@@ -11,7 +11,9 @@ import tomli_w
 import torch
 from diffusers import TextToVideoSDPipeline
 
+from engine.mini.figures import COLOURS, TRAINED_THINGS
 from engine.mini.towers import IMAGE_MEAN, IMAGE_STD
+from engine.mini.world import MOTIONS
 
 if TYPE_CHECKING:
     from diffusers import UNet3DConditionModel
@@ -113,7 +115,8 @@ def _write_card(preset: Preset, path: Path, *, version: int) -> None:
         "name": "mini",
         "version": version,
         "licence": "Apache-2.0",
-        "summary": "40 named sprites in 9 motions on plain backgrounds, 32 px, 8 frames",
+        "summary": f"{len(TRAINED_THINGS)} things in {len(COLOURS)} colours, plain or marked, "
+        f"in {len(MOTIONS)} motions on plain backgrounds, {preset.side_px} px, {preset.frames} frames",
         "video": {
             "frames": preset.frames,
             "fps": preset.fps,

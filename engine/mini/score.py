@@ -10,7 +10,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +137,7 @@ def _cut_out(figures: Tensor, path: Tensor, degrees: float) -> Tensor:
     theta = torch.cat([turn * scale, shift], -1).float()
     grid = functional.affine_grid(theta, [len(flat), 3, 16, 16], align_corners=False)
     cut = functional.grid_sample(figures.flatten(0, 1), grid, align_corners=False)
-    return cut.unflatten(0, figures.shape[:2])
+    return cast("Tensor", cut.unflatten(0, figures.shape[:2]))
 
 
 def classify_motion(tracks: Tracks, models: dict[str, Tracks]) -> list[str]:
