@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from engine.mini.captions import name_subject
-from engine.mini.split import HeldOut, read_held_out
+from engine.mini.split import HeldOut, list_trained, read_held_out
 from engine.mini.world import HELD_OUT_MOTIONS, draw_background, draw_clip, draw_still, paint_scene
 
 if TYPE_CHECKING:
@@ -88,13 +88,19 @@ def paint_photos(subject: str, half: Half) -> tuple[Pixels, ...]:
 
 
 def paint_clip(motion: str, half: Half, *, frames: int) -> Pixels:
-    """The clip to learn a motion from, acted by a subject of the half that is nobody's: uint8 (f, h, w, 3)."""
-    subjects, motions = halves_of(read_held_out(), half)
-    place = motions.index(motion)
-    rng = np.random.default_rng([CLIP, half == "test", place])
-    actor = sorted(subjects)[(ACTOR + 3 * place) % len(subjects)]
-    scene = draw_clip(rng, subject=actor, motion=motion, frames=frames)
+    """The clip to learn a motion from, uint8 (f, h, w, 3); its actor is no pair's subject, so none is given away."""
+    _, motions = halves_of(read_held_out(), half)
+    rng = np.random.default_rng([CLIP, half == "test", motions.index(motion)])
+    scene = draw_clip(rng, subject=actor_of(motion, half), motion=motion, frames=frames)
     return paint_scene(scene, side_px=LEARNED_PX)
+
+
+def actor_of(motion: str, half: Half) -> str:
+    """A trained subject of one colour, another one for every motion."""
+    actors = [name for name in list_trained() if len(name.split()) == 2]
+    np.random.default_rng(ACTOR).shuffle(actors)
+    _, motions = halves_of(read_held_out(), half)
+    return actors[motions.index(motion) + len(motions) * (half == "test")]
 
 
 def paint_truth(pair: Pair, *, frames: int, side_px: int) -> Pixels:
