@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,28 @@ def test_an_existing_video_is_replaced_only_when_told(gen) -> None:
     assert gen("-o", "out.mp4").code == 4
     assert gen("-o", "out.mp4", "--overwrite").code == 0
     assert Path("out.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("form", ["mp4", "gif"])
+def test_a_video_goes_through_a_pipe(gen, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        assert gen("--format", form, "-o", "-").code == 0
+    pipe.seek(0)
+    path = Path(gen("-o", f"out.{form}").out.strip())
+    assert pipe.buffer.read() == path.read_bytes()
+    assert [each.name for each in Path.cwd().iterdir()] == [path.name]
+
+
+def test_a_video_is_not_for_a_terminal_nor_beside_json(
+    gen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gen("-o", "-", "--json").code == 2
+    assert gen("-o", "-", "--count", 2).code == 2
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    refused = gen("-o", "-")
+    assert (refused.code, "terminal" in refused.err) == (2, True)
 
 
 def test_a_failure_while_generating_leaves_nothing(gen) -> None:
