@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GridOptions(SamplingOptions):
     """What `dv grid` compares; the rest is as for `dv gen`."""
 
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
-    ] = ""
+    ]
     subject: Annotated[
         list[str] | None,
         typer.Option(

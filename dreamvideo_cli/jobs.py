@@ -29,7 +29,6 @@ from dreamvideo_cli.output import (
     say,
     table,
     tell,
-    time_text,
 )
 from dreamvideo_cli.plan import plan_videos
 from dreamvideo_cli.uses import Shelf, split_weight
@@ -337,15 +336,12 @@ def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:
 
 
 def _plan_lines(jobs: Sequence[PlannedJob], total: Forecast) -> list[str]:
-    rows = []
-    for job in jobs:
-        seconds = foresee([job.plan]).seconds
-        wait = "" if seconds is None else time_text(seconds)
-        rows += [
-            (str(job.label), path.name, wait, job.plan.prompt.sent)
-            for path in job.plan.outputs.paths
-        ]
-    return [*facts(forecast_pairs(total)), "", *table(("JOB", "OUTPUT", "TIME", "PROMPT"), rows)]
+    rows = [
+        (str(job.label), path.name, job.plan.prompt.sent)
+        for job in jobs
+        for path in job.plan.outputs.paths
+    ]
+    return [*facts(forecast_pairs(total)), "", *table(("JOB", "OUTPUT", "PROMPT"), rows)]
 
 
 def _field_name(written: str) -> str:
