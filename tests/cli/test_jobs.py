@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.jobs import Job, read_job, read_lines
+from dreamvideo_cli.job_lines import Job, read_job, read_lines
 from dreamvideo_cli.share import Share, read_share
 from tests.cli.conftest import Dv, Learned, Put
 from tests.cli.test_main import start
