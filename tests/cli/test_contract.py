@@ -55,6 +55,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "runs promote": ("RUN --step 1", "RUN --step 9", 3),
     "runs rm": ("RUN -n", "nosuch", 3),
     "eval": ("", "nosuch.mp4", 3),
+    "bench": ("", "--base nosuch", 7),
     "registry info": ("", "--registry FOREIGN", 2),
     "registry verify": ("", "--registry FOREIGN", 2),
     "registry gc": ("-n", "--registry FOREIGN", 2),
@@ -67,8 +68,8 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo makes what it shows, eval opens a video, promote wants a real save: tested with their own tests.
-RUNS = [name for name in LINES if name not in {"demo", "eval", "runs promote"}]
+# demo and bench make what they show, eval opens a video, promote wants a real save: tested with their own tests.
+RUNS = [name for name in LINES if name not in {"bench", "demo", "eval", "runs promote"}]
 # Photos and clips are opened to be checked before anything is learned.
 OPEN_MEDIA = {"subject learn", "motion learn"}
 
