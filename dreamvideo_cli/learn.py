@@ -14,9 +14,16 @@ from dreamvideo_cli.descriptions import adapter_document
 from dreamvideo_cli.durations import read_duration
 from dreamvideo_cli.errors import ExistsError
 from dreamvideo_cli.inputs import read_inputs
-from dreamvideo_cli.lesson import Lesson, Sources, check_space, find_equal
+from dreamvideo_cli.lesson import (
+    Lesson,
+    Sources,
+    check_space,
+    find_equal,
+    memory_needed,
+    space_needed,
+)
 from dreamvideo_cli.options import Kind, Shell
-from dreamvideo_cli.output import facts, print_result, say
+from dreamvideo_cli.output import facts, print_result, say, size_text
 from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
@@ -172,6 +179,8 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
         "taken": [clip.taken for clip in lesson.clips],
         "recipe": msgspec.to_builtins(lesson.recipe),
         "device": lesson.device,
+        "memory_bytes": memory_needed(lesson),
+        "disk_bytes": space_needed(lesson.base),
         "tags": list(lesson.tags),
         "registry": str(store.layout.root),
     }
@@ -189,6 +198,8 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         *(("taken", line) for line in document["taken"]),
         ("recipe", recipe),
         ("device", document["device"]),
+        ("memory", size_text(memory) if (memory := document["memory_bytes"]) else ""),
+        ("disk", f"at most {size_text(document['disk_bytes'])}"),
         ("registry", document["registry"]),
     ]
     return facts(pairs)
@@ -212,7 +223,8 @@ def _finish(
     """Show the plan, or find the same already there, or learn; one pinned reference on stdout."""
     check_space([store.layout.root, settings.state_folder()], lesson.base)
     if options.dry_run:
-        document = lesson_document(store, lesson)
+        with silent_libraries():
+            document = lesson_document(store, lesson)
         print_result(shell, document, lesson_lines(document))
         return
     equal = None if options.if_exists == "new" else find_equal(store, lesson)

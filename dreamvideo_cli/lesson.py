@@ -146,6 +146,20 @@ def key_of(lesson: Lesson, registry_root: Path) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def space_needed(base: BaseLocation) -> int:
+    """Bytes that a run may take on the disk at most."""
+    return SPACE_BYTES + int(base.size_bytes * SPACE_SHARE)
+
+
+def memory_needed(lesson: Lesson) -> int | None:
+    """Bytes on the device while it is learned; None of a base whose weights are not here."""
+    if not any((lesson.base.folder / "unet").glob("*.safetensors")):
+        return None
+    from engine.memory import estimate_recipe
+
+    return estimate_recipe(lesson.base, lesson.recipe, lesson.device).total
+
+
 def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
     """Fail now where the disk would be full after the wait.
 
@@ -156,7 +170,7 @@ def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
 
     from engine.errors import OutputError
 
-    needed = SPACE_BYTES + int(base.size_bytes * SPACE_SHARE)
+    needed = space_needed(base)
     for folder in folders:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free

@@ -1,13 +1,14 @@
 """The registry itself: what is in it, whether it is whole, what can go, what can be mended."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import facts, print_result, say, size_text
-from dreamvideo_cli.settings import open_registry, registry_root
+from dreamvideo_cli.settings import cache_folder, open_registry, registry_root, state_folder
 
 if TYPE_CHECKING:
     from registry.doctor import Diagnosis
@@ -33,9 +34,11 @@ def show_info(shell: Shell) -> None:
         "removed": len(store.list(removed=True).rows),
         "files": len(stored),
         "size_bytes": sum(stored),
+        "cache_bytes": _size_of(cache_folder()),
+        "runs_bytes": _size_of(state_folder() / "runs"),
     }
     pairs = [
-        (name.removesuffix("_bytes"), size_text(value) if name == "size_bytes" else str(value))
+        (name.removesuffix("_bytes"), size_text(value) if name.endswith("_bytes") else str(value))
         for name, value in document.items()
         if name != "schema"
     ]
@@ -124,6 +127,11 @@ def diagnose(
     if any(each.repair for each in left):
         say(shell, "dv registry doctor --fix mends what can be mended")
     _fail_on_damage([each.finding for each in left])
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; none where it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _verdict(findings: "Sequence[Finding]") -> str:

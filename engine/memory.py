@@ -14,10 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from engine.adapters.bank import Bank, Condition
 from engine.bases.catalog import BaseLocation
+from engine.bases.limits import latent_scale
 from engine.bases.protocol import Role
 from engine.bases.unet3d import blocks_of, sites_of
-from engine.device import DTYPES
-from engine.recipe import Precision
+from engine.device import DTYPES, resolve_device, resolve_precision
+from engine.recipe import MotionRecipe, Precision, SubjectRecipe
 
 # AdamW keeps two moments beside the weight and its gradient, all in fp32.
 BYTES_A_LEARNED_NUMBER = 16
@@ -87,6 +88,31 @@ def estimate_learning(
         width_ratio=width_ratio,
     )
     return MemoryNeed(need.base + towers, need.adapter, need.activations)
+
+
+def estimate_recipe(
+    location: BaseLocation, recipe: SubjectRecipe | MotionRecipe, device: str
+) -> MemoryNeed:
+    """What learning by ``recipe`` needs on ``device``, one part of a batch at a time.
+
+    Raises:
+        DeviceError: the device or the precision is not to be had.
+    """
+    video, scale = location.card.video, latent_scale(location.folder)
+    sizes = Sizes(
+        batch=recipe.batch // recipe.accumulate,
+        frames=recipe.frames if isinstance(recipe, MotionRecipe) else 1,
+        height=video.height_px // scale,
+        width=video.width_px // scale,
+    )
+    return estimate_learning(
+        location,
+        "motion" if isinstance(recipe, MotionRecipe) else "identity",
+        sizes,
+        precision=resolve_precision(recipe.precision, resolve_device(device)),
+        checkpointing=recipe.checkpointing,
+        width_ratio=recipe.width_ratio,
+    )
 
 
 def estimate_denoiser(

@@ -18,7 +18,7 @@ from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
 from engine.fit import open_accelerator
 from engine.keep import Keeping
 from engine.ladder import Ladder
-from engine.memory import Sizes, estimate_learning
+from engine.memory import estimate_recipe
 from engine.progress import Progress
 from engine.recipe import MotionRecipe, SubjectRecipe
 
@@ -82,33 +82,20 @@ def open_workbench(
         device=where,
         accelerator=open_accelerator(where, precision),
         ladder=Ladder(
-            base, checkpointing=recipe.checkpointing, need=partial(_need, recipe, base, location)
+            base, checkpointing=recipe.checkpointing, need=partial(_need, recipe, location)
         ),
         folder=folder,
         keeping=keeping,
     )
 
 
-def _need(recipe: SubjectRecipe | MotionRecipe, base: Base, location: BaseLocation) -> str:
+def _need(recipe: SubjectRecipe | MotionRecipe, location: BaseLocation) -> str:
     """What learning takes at the very least, for people; "" where it cannot be worked out."""
-    is_motion = isinstance(recipe, MotionRecipe)
-    geometry = base.geometry
-    side = geometry.latent_scale
-    sizes = Sizes(
-        batch=1,
-        frames=recipe.frames if isinstance(recipe, MotionRecipe) else 1,
-        height=geometry.height_px // side,
-        width=geometry.width_px // side,
+    least = msgspec.structs.replace(
+        recipe, batch=1, accumulate=1, checkpointing=True, precision="bf16"
     )
     try:
-        need = estimate_learning(
-            location,
-            "motion" if is_motion else "identity",
-            sizes,
-            precision="bf16",
-            checkpointing=True,
-            width_ratio=recipe.width_ratio,
-        )
+        need = estimate_recipe(location, least, "cpu")
     except (OSError, ValueError, RuntimeError, MemoryError):
         return ""
     return f"in bf16 it needs about {need.total / 2**30:.1f} GiB"

@@ -276,3 +276,12 @@ def test_a_failure_while_learning_leaves_nothing(
     assert (result.code, result.out, result.error["code"]) == (7, "", "learn.diverged")
     assert list((home / "state" / "runs").iterdir()) == []
     assert dv("subject", "list", "-q").out == ""
+
+
+def test_a_plan_tells_memory_and_disk(dv: Dv, base: Path, photos: Path, tiny_folder: Path) -> None:
+    line = ("subject", "learn", photos, "--name", "corgi", "--base")
+    found = plan(dv, *line, tiny_folder)
+    assert found["memory_bytes"] > 0
+    assert found["disk_bytes"] > 0
+    assert plan(dv, *line, base)["memory_bytes"] is None
+    assert "memory" in dv(*line, tiny_folder, "-n").out

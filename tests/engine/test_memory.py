@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from engine.bases import locate_base, open_base
-from engine.memory import Sizes, estimate_denoiser, estimate_learning
+from engine.memory import Sizes, estimate_denoiser, estimate_learning, estimate_recipe
+from engine.recipe import MotionRecipe, SubjectRecipe
 from tests.modelscope import TEXT_TOWER_BYTES, build_denoiser
 
 GIB = 2**30
@@ -53,3 +54,13 @@ def test_a_full_size_motion_fits_twelve_gigabytes(full_size) -> None:
     sizes = Sizes(batch=1, frames=16, height=32, width=32)
     need = estimate_denoiser(full_size, "motion", sizes, image_width=1024, checkpointing=True)
     assert need.total < 12 * GIB
+
+
+def test_a_recipe_needs_more_for_more_frames_and_samples(tiny_folder) -> None:
+    location = locate_base(str(tiny_folder))
+    few, many = MotionRecipe(frames=2), MotionRecipe(frames=8)
+    needs = [estimate_recipe(location, recipe, "cpu").total for recipe in (few, many)]
+    assert needs[0] < needs[1]
+    parts = SubjectRecipe(batch=4, accumulate=4)
+    needs = [estimate_recipe(location, each, "cpu").total for each in (parts, SubjectRecipe())]
+    assert needs[0] < needs[1]
