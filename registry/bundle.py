@@ -115,8 +115,8 @@ def write_bundle(layout: Layout, adapters: Sequence[Adapter], target: BinaryIO) 
     order = sorted({(each.kind, each.name, each.version, each.digest) for each in adapters})
     entries = dict.fromkeys((kind, name, digest) for kind, name, _, digest in order)
     manifests = {digest: read_manifest(layout, digest) for *_, digest in sorted(entries)}
-    if sum(map(len, manifests.values())) > _MOST_MANIFESTS_BYTES:
-        message = f"{len(manifests)} adapters are too many for one bundle"
+    if sum(len(manifests[digest]) for *_, digest in entries) > _MOST_MANIFESTS_BYTES:
+        message = f"{len(entries)} adapters are too many for one bundle"
         raise InvalidError(message, hint="write several", code="bundle.too_large")
     with zipfile.ZipFile(target, "w") as archive:
         _write_member(archive, _TABLE, _encode_table(entries))
@@ -179,7 +179,7 @@ def _read_bundle(stream: BinaryIO) -> Bundle:
     size_bytes = _check_directory(stream)
     archive = zipfile.ZipFile(stream)  # closing it is the caller's, who opened the stream
     _check_members(archive.infolist(), size_bytes)
-    bundle = Bundle(archive, tuple(_read_packed(archive, row) for row in _read_table(archive)))
+    bundle = Bundle(archive, tuple(_read_all_packed(archive)))
     _check_complete(bundle)
     return bundle
 
@@ -227,6 +227,9 @@ def _check_directory(stream: BinaryIO) -> int:
         raise _damaged("it does not end as a bundle does")
     directory_bytes = int.from_bytes(end[12:16], "little")
     if tail[-42:-38] == b"PK\6\7":
+        # Some readers follow the place that is written, others take the one that it should be.
+        if int.from_bytes(tail[-34:-26], "little") != size_bytes - 98:
+            raise _damaged("its end does not lie where it says")
         directory_bytes = int.from_bytes(tail[40:48], "little")
     if directory_bytes > _MOST_DIRECTORY_BYTES:
         raise _unsafe(f"its list of members has {directory_bytes} bytes")
@@ -253,8 +256,6 @@ def _check_members(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
         raise _unsafe("a member is in it twice")
     if sum(info.file_size for info in members) > size_bytes:
         raise _unsafe("its members overlap")
-    if sum(info.file_size for info in members if _is_manifest(info)) > _MOST_MANIFESTS_BYTES:
-        raise _unsafe("its manifests are too long")
     if min((info.header_offset for info in members), default=0):
         raise _unsafe("something stands before its first member")
 
@@ -275,6 +276,17 @@ def _read_table(archive: zipfile.ZipFile) -> list[_Entry]:
     if len(set(entries)) < len(entries):
         raise _unsafe("an adapter is in it twice")
     return entries
+
+
+def _read_all_packed(archive: zipfile.ZipFile) -> Iterator[Packed]:
+    """One manifest may have many names, and is read once for each of them."""
+    left = _MOST_MANIFESTS_BYTES
+    for row in _read_table(archive):
+        packed = _read_packed(archive, row)
+        left -= len(packed.data)
+        if left < 0:
+            raise _unsafe("its manifests are too long")
+        yield packed
 
 
 def _read_packed(archive: zipfile.ZipFile, entry: _Entry) -> Packed:
@@ -323,10 +335,6 @@ def _unpack_file(archive: zipfile.ZipFile, file: StoredFile, target: Path) -> No
             writer.write(chunk)
     if hasher.hexdigest() != file.digest:
         raise _damaged(f"the file {file.role!r} is not what its digest says")
-
-
-def _is_manifest(info: zipfile.ZipInfo) -> bool:
-    return info.orig_filename.startswith("manifests/")
 
 
 def _digest_of(file: StoredFile) -> str:

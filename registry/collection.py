@@ -9,6 +9,7 @@ gap.
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -162,16 +163,17 @@ def _is_old(path: Path, now: float) -> bool:
 
 
 def _size_of(path: Path) -> int:
-    inside = path.rglob("*") if path.is_dir() else [path]
+    inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
     size_bytes = 0
     for each in inside:
         with suppress(FileNotFoundError):  # its writer has finished
-            size_bytes += each.stat().st_size if each.is_file() else 0
+            facts = each.lstat()
+            size_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
     return size_bytes
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

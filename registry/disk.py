@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ _WRITABLE_BITS = 0o222
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_TEMPORARY = re.compile(r"[0-9]+-[0-9a-f]{16}")
 
 
 @contextmanager
@@ -92,6 +95,22 @@ def temporary(folder: Path) -> Path:
     return folder / f"{os.getpid()}-{os.urandom(8).hex()}"
 
 
+def is_temporary(entry: str) -> bool:
+    """Whether `temporary` gives such names."""
+    return _TEMPORARY.fullmatch(entry) is not None
+
+
+def refuse_link(path: Path, at: int | None = None) -> None:
+    """Pass what is no symbolic link: one could lead out of the registry.
+
+    Raises:
+        OSError: it is one.
+    """
+    with suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.stat(path, dir_fd=at, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, f"{path} is a link")
+
+
 def write_new(path: Path, data: bytes, at: int | None = None) -> None:
     """Write a file that must not exist yet; it is on the disk and read-only when this returns.
 
@@ -157,8 +176,10 @@ def append_line(path: Path, line: bytes, at: int | None = None) -> None:
     then stays a line of its own and cannot swallow this one. Readers skip empty lines.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or a link lies on the way.
     """
+    for place in (path.parent, path):
+        refuse_link(place, at)
     data = b"\n" + line + b"\n"
     with open(path, "ab", buffering=0, opener=_opener(at)) as file:
         is_fresh = not file.tell()
@@ -186,4 +207,7 @@ def _refusal(doing: str, error: OSError) -> StorageError:
     if error.errno in _REFUSED:
         hint = "make the folder readable and writable, or use another registry"
         return StorageError(message, hint=hint, code="storage.read_only")
+    if error.errno == errno.ELOOP:
+        hint = "nothing is written through links: put there what it leads to"
+        return StorageError(message, hint=hint)
     return StorageError(message)

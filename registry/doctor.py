@@ -19,7 +19,7 @@ from registry.collection import interrupted, put_back, unfinished
 from registry.errors import IntegrityError, RegistryError
 from registry.folder import open_folder
 from registry.journal import Entry
-from registry.layout import ENTRIES, HEADER, Layout, check_readable, make_writable
+from registry.layout import ENTRIES, HEADER, JOURNAL, TAGS, Layout, check_readable, make_writable
 from registry.reach import DAY_SECONDS, age_seconds, disk_time, foreign_places
 from registry.record import Removal
 from registry.ref import KINDS, Kind, parse_ref, version_number
@@ -75,6 +75,9 @@ def repair(layout: Layout, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis,
         StorageError: the disk refuses.
     """
     mended = [each for each in diagnoses if each.repair]
+    with disk.storage_errors(f"repair {layout.root}"):
+        for folder in layout.folders:
+            disk.refuse_link(folder)
     for each in mended:
         assert each.repair
         with disk.storage_errors(f"repair {each.finding.where}"):
@@ -105,9 +108,25 @@ def _check_folders(layout: Layout) -> Iterator[Diagnosis]:
     for entry in sorted(set(disk.list_folder(layout.root)) - ENTRIES):
         message = "it is not the registry's; nothing reads it"
         yield _remark(layout, "registry.foreign", layout.root / entry, message)
+    for path in filter(Path.is_symlink, _writable_places(layout)):
+        message = "it is a link, which could lead anywhere; nothing is written through it"
+        yield _remark(layout, "registry.linked", path, message, "put there what it leads to")
     if layout.tmp.is_dir() and layout.tmp.stat().st_dev != layout.root.stat().st_dev:
         message = "it is on another device, so nothing can be published"
         yield _remark(layout, "tmp.elsewhere", layout.tmp, message, "make it a plain folder")
+
+
+def _writable_places(layout: Layout) -> Iterator[Path]:
+    """Folders and growing files."""
+    yield from layout.folders
+    for kind in KINDS:
+        yield from (layout.renamed(kind, old) for old in layout.old_names(kind))
+        for name in layout.names(kind):
+            folder = layout.name(kind, name)
+            yield from (folder, folder / JOURNAL, folder / TAGS)
+            yield from (layout.tag(kind, name, tag) for tag in layout.tags(kind, name))
+    for top in (layout.root / "blobs/sha256", layout.root / "manifests/sha256"):
+        yield from (top / part for part in sorted(disk.list_folder(top)))
 
 
 def _check_unfinished(layout: Layout) -> Iterator[Diagnosis]:
@@ -169,6 +188,7 @@ def _check_records(
 ) -> Iterator[Diagnosis]:
     """Records that are not there or not finished, and versions that the journal does not know."""
     known = {entry.version for entry in entries if entry.digest}
+    published = {entry.version: entry.digest for entry in entries if entry.event == "publish"}
     for version in sorted({*layout.numbers(kind, name), *known}):
         path = layout.record(kind, name, version)
         where = f"{kind}/{name}:v{version}"
@@ -180,6 +200,9 @@ def _check_records(
             elif row is None:
                 message = "its writing was never finished; its number is skipped"
                 yield Diagnosis(Finding("record.unfinished", where, message, is_damage=False))
+            elif published.get(version, row.digest) != row.digest:
+                message = f"it is @{row.digest}; published was @{published[version]}"
+                yield _rebuilding(layout, Finding("record.disagrees", where, message), entries)
             elif version not in known:
                 message = "the journal does not tell of its publishing"
                 finding = Finding("journal.incomplete", where, message, is_damage=False)
@@ -281,6 +304,7 @@ def _put_back(layout: Layout) -> None:
 def _rewrite(layout: Layout, path: Path, data: bytes) -> None:
     """Put ``data`` at ``path``; what was there goes aside first."""
     disk.make_folder(layout.tmp)
+    disk.refuse_link(path.parent)
     former = disk.read_bytes(path)
     if former is not None:
         keep = layout.root / "aside" / path.relative_to(layout.root).parent

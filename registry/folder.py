@@ -112,8 +112,9 @@ def open_folder(layout: Layout, kind: Kind, name: str) -> Folder:
     """Open the folder that a name has now.
 
     Raises:
-        OSError: there is none, or it cannot be read.
+        OSError: there is none, it cannot be read, or it is a link.
     """
+    disk.refuse_link(layout.name(kind, name))
     try:
         descriptor = os.open(layout.name(kind, name), os.O_RDONLY)
     except PermissionError:

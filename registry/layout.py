@@ -21,11 +21,12 @@ from pathlib import Path
 
 from registry import disk, toml
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
-from registry.ref import Kind, check_name, check_tag, version_number
+from registry.ref import KINDS, Kind, check_name, check_tag, version_number
 
 SCHEMA = 1
 HEADER = b"schema = 1\nmin_reader = 1\nmin_writer = 1\n"
-ENTRIES = {"registry.toml", "blobs", "manifests", "names", "renamed", "tmp", "aside"}
+HEADER_NAME = "registry.toml"
+ENTRIES = {HEADER_NAME, "blobs", "manifests", "names", "renamed", "tmp", "aside"}
 # Inside a name's folder.
 JOURNAL = Path("log.ndjson")
 TAGS = Path("tags")
@@ -44,12 +45,19 @@ class Layout:
     @property
     def header(self) -> Path:
         """The file that says which versions may read and write."""
-        return self.root / "registry.toml"
+        return self.root / HEADER_NAME
 
     @property
     def tmp(self) -> Path:
         """Folder of unfinished files."""
         return self.root / "tmp"
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that every registry may have; none of them may be a link."""
+        inner = [f"{top}/sha256" for top in ("blobs", "manifests")]
+        inner += [f"{top}/{kind}" for top in ("names", "renamed") for kind in KINDS]
+        return [self.root / entry for entry in [*sorted(ENTRIES - {HEADER_NAME}), *inner]]
 
     def blob(self, digest: str) -> Path:
         """Path of a file's bytes, by their 64 hex digits."""
@@ -134,6 +142,8 @@ def make_writable(layout: Layout) -> None:
     """
     is_complete = _check_header(layout, "min_writer")
     with disk.storage_errors(f"write to the registry {layout.root}"):
+        for folder in layout.folders:
+            disk.refuse_link(folder)
         disk.make_folder(layout.tmp)
         if not is_complete:
             # Every process writes these same bytes, so it does not matter whose rename is last.
@@ -161,7 +171,11 @@ def _check_header(layout: Layout, least: str) -> bool:
 
 
 def _check_own(layout: Layout) -> None:
-    foreign = sorted(set(disk.list_folder(layout.root)) - ENTRIES)
+    found = set(disk.list_folder(layout.root))
+    foreign = sorted(found - ENTRIES)
+    if not found & {"blobs", "manifests", "names"}:  # so nothing was written here but a header
+        entries = sorted(disk.list_folder(layout.tmp))
+        foreign += [f"tmp/{entry}" for entry in entries if not disk.is_temporary(entry)]
     if foreign:
         message = f"{layout.root} is no registry: no registry.toml, and it holds {foreign[0]!r}"
         hint = "name an empty or a new folder"

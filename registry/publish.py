@@ -173,6 +173,7 @@ def store_file(layout: Layout, role: str, source: Path) -> StoredFile:
             disk.freeze(temp)
             target = layout.blob(digest)
             disk.make_folder(target.parent)
+            disk.refuse_link(target.parent)
             temp.replace(target)
         finally:
             temp.unlink(missing_ok=True)
@@ -183,6 +184,7 @@ def store_file(layout: Layout, role: str, source: Path) -> StoredFile:
 def _store_manifest(layout: Layout, digest: str, data: bytes) -> None:
     target = layout.manifest(digest)
     disk.make_folder(target.parent)
+    disk.refuse_link(target.parent)
     disk.replace(target, data, layout.tmp)
 
 

@@ -153,6 +153,8 @@ def stored_files(layout: Layout) -> Iterator[Path]:
     for folder, place in (("blobs", layout.blob), ("manifests", layout.manifest)):
         top = layout.root / folder / "sha256"
         for part in sorted(disk.list_folder(top)):
+            if (top / part).is_symlink():
+                continue
             for entry in sorted(disk.list_folder(top / part)):
                 digest = entry.removesuffix(".toml")
                 if is_digest(digest) and place(digest) == top / part / entry:

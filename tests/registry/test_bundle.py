@@ -300,6 +300,26 @@ class TestHostile:
         monkeypatch.setattr(bundle, "_MOST_MANIFESTS_BYTES", 10)
         self.check(other, repack(tmp_path / "x.dva", parts), "too long")
 
+    def test_one_manifest_under_names_without_end(
+        self, parts, other: Registry, tmp_path: Path, monkeypatch
+    ) -> None:
+        digest = next(name for name in parts if name.startswith("manifests/")).partition("/")[2]
+        names = ["a", "b", "c"]
+        rows = [{"kind": "subject", "name": name, "digest": digest} for name in names]
+        parts["dva.toml"] = table_of(parts, adapters=rows)
+        most = 2 * len(parts[f"manifests/{digest}"])
+        monkeypatch.setattr(bundle, "_MOST_MANIFESTS_BYTES", most)
+        self.check(other, repack(tmp_path / "x.dva", parts), "too long")
+
+    def test_a_zip64_end_elsewhere(self, parts, other: Registry, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1)
+        path = repack(tmp_path / "x.dva", parts)
+        monkeypatch.undo()
+        data = bytearray(path.read_bytes())
+        data[-34:-26] = bytes(8)
+        path.write_bytes(data)
+        assert refused(other, path).code == "bundle.damaged"
+
     @pytest.mark.parametrize("large", [False, True], ids=["plain", "zip64"])
     def test_a_huge_list_of_members(self, parts, other, tmp_path, monkeypatch, large) -> None:
         path = repack(tmp_path / "x.dva", parts)

@@ -288,3 +288,12 @@ def test_a_read_only_registry_is_diagnosed_and_not_mended(
     assert [each.finding.code for each in found] == ["record.missing"]
     with pytest.raises(StorageError):
         repair(store.layout, found)
+
+
+def test_a_record_in_place_of_another_is_put_right(store: Registry, publish) -> None:
+    first, second = publish(), publish()
+    overwrite(store.layout.record("subject", "corgi", 2), record.encode(first.record))
+    assert codes(store) == ["record.disagrees"]
+    mend(store)
+    assert store.resolve("corgi:v2") == second
+    assert codes(store) == []
