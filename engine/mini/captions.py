@@ -11,7 +11,8 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from engine.mini.figures import ANIMALS, COLOURS, MARKS, TRAINED_THINGS, read_figure
+from engine.mini.figures import COLOURS, MARKS, read_figure
+from engine.mini.things import ANIMALS, TRAINED_THINGS
 from engine.mini.world import BACKGROUNDS, Scene
 
 if TYPE_CHECKING:

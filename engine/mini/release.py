@@ -11,7 +11,8 @@ import tomli_w
 import torch
 from diffusers import TextToVideoSDPipeline
 
-from engine.mini.figures import COLOURS, TRAINED_THINGS
+from engine.mini.figures import COLOURS
+from engine.mini.things import TRAINED_THINGS
 from engine.mini.towers import IMAGE_MEAN, IMAGE_STD
 from engine.mini.world import MOTIONS
 

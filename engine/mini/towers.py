@@ -18,8 +18,9 @@ from transformers import (
 
 from engine.mini.autoencoder import to_tensor
 from engine.mini.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
-from engine.mini.figures import COLOURS, MARKS, TRAINED_THINGS, read_figure
+from engine.mini.figures import COLOURS, MARKS, read_figure
 from engine.mini.loop import train_stage
+from engine.mini.things import TRAINED_THINGS
 from engine.mini.world import BACKGROUNDS, MOTIONS, Scene
 
 if TYPE_CHECKING:

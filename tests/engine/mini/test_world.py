@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.mini.figures import (
-    HELD_OUT_THINGS,
-    STYLES,
-    THINGS,
-    TRAINED_STYLES,
-    draw_figure,
-    read_figure,
-)
+from engine.mini.figures import STYLES, TRAINED_STYLES, draw_figure, read_figure
 from engine.mini.split import list_trained, read_held_out
 from engine.mini.sprites import open_sprite
+from engine.mini.things import HELD_OUT_THINGS, THINGS
 from engine.mini.world import (
     BACKGROUNDS,
     COLOURS,
