@@ -1,6 +1,7 @@
 """`dv bench`: what every method makes of things never trained, in numbers and side by side."""
 
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,8 +17,11 @@ from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.silence import silent_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.bases import BaseLocation
     from engine.evaluate.results import Results
+    from engine.evaluate.workshop import Part
 
 QUICK_PAIRS, FULL_PAIRS = 3, 24
 
@@ -42,6 +46,15 @@ class BenchOptions:
     method: Annotated[
         list[str] | None,
         typer.Option("--method", metavar="METHOD", help="Only these rows; repeatable."),
+    ] = None
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PART.NAME=VALUE",
+            help="Try a value the base's card does not have: subject.adapter_lr=1e-3,"
+            " motion.steps=150, generate.guidance=4; repeatable.",
+        ),
     ] = None
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Results, and all that is kept.")
@@ -79,17 +92,44 @@ def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: 
     """
     from engine.evaluate.bench import plan_bench
     from engine.evaluate.methods import METHODS
-    from engine.evaluate.workshop import Workshop
+    from engine.evaluate.workshop import Workshop, with_settings
 
     for name in options.method or ():
         if name not in METHODS:
             raise UsageError(f"no method is called {name!r}", hint="known: " + ", ".join(METHODS))
     quality: Literal["draft", "standard"] = "draft" if options.quick else "standard"
-    workshop = Workshop(location, options.half, quality, folder, options.device)
+    tried = with_settings(location, quality, _read_settings(options.setting or ()))
+    workshop = Workshop(tried, options.half, quality, folder, options.device)
     try:
         return plan_bench(workshop, pairs, options.method)
     except ValueError as error:
         raise UsageError(str(error), hint="fewer --pairs") from error
+
+
+def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
+    """``subject.adapter_lr=1e-3`` as a value for a part of the card; values are TOML's, other text is text.
+
+    Raises:
+        UsageError: it has another shape, or names no part.
+    """
+    settings: dict[Part, dict[str, Any]] = {"subject": {}, "motion": {}, "generate": {}}
+    for each in given:
+        name, equals, text = each.partition("=")
+        part, dot, field = name.strip().partition(".")
+        if not (equals and dot and field) or part not in settings:
+            raise UsageError(
+                f"--set {each!r} is not PART.NAME=VALUE",
+                hint="PART is subject, motion or generate: --set motion.steps=150",
+            )
+        settings[part][field] = _read_value(text.strip())
+    return settings
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _made(out: Path) -> Path:
@@ -117,6 +157,7 @@ def _facts(options: BenchOptions, location: "BaseLocation", pairs: int) -> dict[
         "half": options.half,
         "pairs": pairs,
         "quality": "draft" if options.quick else "standard",
+        "set": list(options.setting or ()),
     }
 
 

@@ -129,10 +129,14 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def plan_bench(workshop: Workshop, pairs: int, methods: Sequence[str] | None = None) -> BenchPlan:
-    """A plan whose pairs exist.
+    """A plan whose pairs exist and whose recipes can be built.
 
     Raises:
         ValueError: the half has fewer.
+        RecipeError: a setting's name or value cannot be used.
     """
-    list_pairs(workshop.half, pairs)
+    first = list_pairs(workshop.half, pairs)[0]
+    workshop.subject_recipe(first, "both")
+    workshop.motion_recipe(first, "guided")
+    Studio(workshop).recipe(first, first.class_word)
     return BenchPlan(workshop, pairs, tuple(methods) if methods else tuple(METHODS))

@@ -53,6 +53,7 @@ METHODS: Mapping[str, Method] = {
     "subject": Method("word and identity adapter", look="both"),
     "unguided": Method("motion adapter without appearance guidance", move="unguided"),
     "motion": Method("motion adapter", move="guided"),
+    "plain": Method("subject and motion, no appearance guidance", look="both", move="unguided"),
     "full": Method("subject and motion, weights 1", look="both", move="guided"),
     "lora": Method(f"joint LoRA, rank {RANK}, equal steps", source="lora"),
     "oracle": Method("oracle: the world itself (ceiling)", source="world"),

@@ -116,7 +116,9 @@ def _row_document(results: Results, method: str, label: str) -> dict[str, Any]:
 def markdown_of(results: Results, facts: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     """The results as a page: what was measured, the table, and how to read it."""
     lines = ["# Bench", ""]
-    lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+    lines += [
+        f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in facts.items() if value
+    ]
     lines += ["", "| method | " + " | ".join(COLUMNS.values()) + " |"]
     lines += ["|---" * (len(COLUMNS) + 1) + "|"]
     for method in results.methods:
@@ -126,6 +128,10 @@ def markdown_of(results: Results, facts: Mapping[str, Any], labels: Mapping[str,
             label += f" ({results.missing[method]})"
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", READING, ""])
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 READING = """\

@@ -8,13 +8,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from engine.bases import BaseLocation
+from engine.bases import BaseCard, BaseLocation
 from engine.evaluate.pairs import Half, Pair, paint_clip, paint_photos
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Look = Literal["word", "adapter", "both"]
 Move = Literal["guided", "unguided"]
+Part = Literal["subject", "motion", "generate"]
 TOKEN = "<subject>"  # noqa: S105 - a word of prompts
 FACTS, WEIGHTS = "learned.json", "adapter.safetensors"
 # Raised when what is painted, learned or measured changes meaning: nothing kept before is found again.
@@ -149,6 +150,26 @@ class Workshop:
                 (folder / FACTS).write_text(json.dumps(facts), "utf-8")
         facts = json.loads((place / FACTS).read_text("utf-8"))
         return Kept(place / WEIGHTS, float(facts["seconds"]), digest)
+
+
+def with_settings(
+    location: BaseLocation, quality: Quality, settings: Mapping[Part, Mapping[str, Any]]
+) -> BaseLocation:
+    """The base as if its card advised ``settings``: how values for a card are tried before it has them."""
+    card = location.card
+    learned = {
+        part: {**getattr(card, part), quality: {**_advice(card, part, quality), **settings[part]}}
+        for part in ("subject", "motion")
+        if settings.get(part)
+    }
+    generate = {**card.generate, **settings.get("generate", {})}
+    return replace(location, card=msgspec.structs.replace(card, generate=generate, **learned))
+
+
+def _advice(card: BaseCard, part: Literal["subject", "motion"], quality: Quality) -> dict[str, Any]:
+    """What the card says of a quality; where it says nothing, nothing."""
+    by_quality: dict[str, dict[str, Any]] = getattr(card, part)
+    return by_quality.get(quality, {})
 
 
 def photo_set(subject: str, half: Half) -> PhotoSet:

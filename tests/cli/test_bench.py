@@ -115,6 +115,36 @@ def test_what_cannot_be_measured_is_a_usage_error(dv: Dv, tiny: Path, tmp_path: 
     assert dv("bench", "--base", tiny, "--out", tmp_path, *more).code == 2
 
 
+def test_a_tried_value_stands_in_place_of_the_cards(dv: Dv, tiny: Path, tmp_path: Path) -> None:
+    line = (
+        "bench",
+        "--base",
+        tiny,
+        "--pairs",
+        "1",
+        "--out",
+        tmp_path,
+        "--json",
+        "--method",
+        "motion",
+    )
+    plain = dv(*line).document
+    tried = dv(*line, "--set", "motion.steps=2", "--set", "generate.sampler=dpm++").document
+    assert (plain["set"], tried["set"]) == ([], ["motion.steps=2", "generate.sampler=dpm++"])
+    assert len(list((tmp_path / "learned").iterdir())) == 2
+    assert "- set: motion.steps=2, generate.sampler=dpm++" in (tmp_path / "bench.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "value", ["motion.steps", "steps=2", "word.steps=2", "motion.step=2", "generate.steps=none"]
+)
+def test_a_value_that_cannot_be_tried_is_a_usage_error(
+    dv: Dv, tiny: Path, tmp_path: Path, value: str
+) -> None:
+    assert dv("bench", "--base", tiny, "--out", tmp_path, "--set", value).code == 2
+    assert not (tmp_path / "bench.json").exists()
+
+
 def test_an_output_that_cannot_be_made_is_told(dv: Dv, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert dv("bench", "--base", tiny, "--out", tmp_path / "file" / "out").code == 7
