@@ -16,6 +16,8 @@ from pathlib import Path
 from registry.errors import StorageError
 
 READ_ONLY = 0o444
+# What file systems say that know no hard links.
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
 _WRITABLE_BITS = 0o222
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -101,13 +101,14 @@ def _import_bundle(
             raise InvalidError(message, hint="import it without --name, then rename")
         sources = unpack(bundle, folder)
         packed_ones = bundle.adapters
+    publish.store_files(layout, sources)  # this heals what was damaged there as well
     return tuple(_take(layout, packed, name or packed.name, sources) for packed in packed_ones)
 
 
 def _take(layout: Layout, packed: Packed, name: str, sources: Mapping[str, Path]) -> Imported:
     known = _find(layout, packed.kind, name, digest=packed.digest)
     if known:
-        publish.put_bytes(layout, packed.data, sources)  # heals what was damaged there
+        publish.store_manifest(layout, packed.data)
         return Imported(known, is_new=False)
     published = publish.publish_manifest(layout, name, packed.data, sources)
     return Imported(published.adapter, is_new=True)

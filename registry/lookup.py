@@ -32,7 +32,7 @@ def find(layout: Layout, ref: Ref) -> Adapter:
         version, row = _by_selector(layout, kind, ref)
     adapter = Adapter(kind, ref.name, version, row, tags_at(layout, kind, ref.name, version))
     if row.removed:
-        raise _gone(adapter)
+        raise record.has_been_removed(kind, ref.name, version)
     if ref.digest and not row.digest.startswith(ref.digest):
         message = f"{ref.name}:{ref.selector} is v{version}@sha256:{row.digest}, not @{ref.digest}"
         hint = "drop one of the two"
@@ -181,12 +181,6 @@ def _read_version(layout: Layout, kind: Kind, name: str, version: int) -> Record
         known = _named([f"v{number}" for number, _ in live(layout, kind, name)])
         raise NotFoundError(f"{name} has no v{version}", hint=f"its versions: {known}")
     return row
-
-
-def _gone(adapter: Adapter) -> NotFoundError:
-    label = f"{adapter.name}:v{adapter.version}"
-    hint = f"dv {adapter.kind} restore {label}"
-    return NotFoundError(f"{label} was removed", hint=hint, code="ref.removed")
 
 
 def _named(words: list[str]) -> str:

@@ -178,7 +178,7 @@ def read_draft(data: Mapping[str, Any]) -> Draft:
     """
     try:
         _check_levels(data)
-        return msgspec.convert(_without_none(dict(data)), Draft)
+        return msgspec.convert(toml.without_none(dict(data)), Draft)
     except ValueError as error:
         raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
 
@@ -199,8 +199,8 @@ def encode(manifest: Manifest) -> bytes:
     import tomli_w
 
     try:
-        # TOML knows no null, so None is left out. Names of files may hold bytes that are no text.
-        table = _without_none(msgspec.to_builtins(manifest))
+        table = toml.without_none(msgspec.to_builtins(manifest))
+        # Names of files may hold bytes that are no text.
         data = tomli_w.dumps(table).encode("utf-8", "replace")
         if len(data) > MOST_MANIFEST_BYTES:
             raise ValueError(f"it has {len(data)} bytes; at most {MOST_MANIFEST_BYTES}")
@@ -239,7 +239,7 @@ def learning_key(base_fingerprint: str, prompt: Prompt, training: Training) -> s
     facts = {
         "base": base_fingerprint,
         "prompt": msgspec.to_builtins(prompt),
-        "recipe": _without_none(msgspec.to_builtins(training.recipe)),
+        "recipe": toml.without_none(msgspec.to_builtins(training.recipe)),
         "seed": training.seed,
         "inputs": [entry.digest for entry in training.inputs],
     }
@@ -270,12 +270,3 @@ def _check_levels(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"its tables lie more than {_MOST_LEVELS} deep in each other")
-
-
-def _without_none(value: Any) -> Any:
-    """Plain data without the keys whose value is None, at any depth."""
-    if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_none(item) for item in value]
-    return value

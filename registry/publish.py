@@ -9,7 +9,6 @@ way.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -34,8 +33,6 @@ from registry.ref import LAST_VERSION, Kind, check_name, check_tag
 from registry.renaming import highest, name_of
 
 _MOST_TRIES = 10_000
-# What file systems say that know no hard links.
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +94,41 @@ def publish_manifest(
         layout: of the registry, which is made where it is missing.
         name: new or known.
         data: the manifest's bytes; they keep their digest.
-        sources: for each file's digest, where it lies now; it is copied.
+        sources: for each file's digest, where it lies now, `store_files` having copied it.
 
     Raises:
-        IncompatibleError, IntegrityError: the manifest cannot be read, or a file is not what it
-            says; nothing was published.
+        IncompatibleError, IntegrityError: the manifest cannot be read; nothing was published.
         StorageError: the disk refuses; the message says whether the version is published.
     """
     check_name(name)
     make_writable(layout)
-    return _publish_stored(layout, name, put_bytes(layout, data, sources), data, sources)
+    return _publish_stored(layout, name, manifest.decode(data), data, sources)
 
 
-def put_bytes(layout: Layout, data: bytes, sources: Mapping[str, Path]) -> Manifest:
-    """Put a manifest and its files where their digests say, in place of what lies there.
+def store_files(layout: Layout, sources: Mapping[str, Path]) -> None:
+    """Copy files to the places that their digests name, each once, under however many names.
 
     Raises:
-        IncompatibleError, IntegrityError: the manifest cannot be read, or a file is not what it
-            says.
+        IntegrityError: a file is not what its digest says.
+        StorageError: one cannot be read, or the disk refuses.
+    """
+    for digest, path in sources.items():
+        if _copy_in(layout, path)[0] != digest:
+            message = f"{path} is not the file that its digest says"
+            raise IntegrityError(message, code="blob.damaged")
+
+
+def store_manifest(layout: Layout, data: bytes) -> None:
+    """Put a manifest's bytes to the place that their digest names, in place of what lies there.
+
+    Raises:
         StorageError: the disk refuses.
     """
-    whole = manifest.decode(data)
-    for file in whole.files:
-        if store_file(layout, file.role, sources[file.digest]) != file:
-            message = f"{sources[file.digest]} is not the file {file.role!r} of the manifest"
-            raise IntegrityError(message, code="blob.damaged")
     with disk.storage_errors("store the manifest"):
-        _store_manifest(layout, hash_bytes(data), data)
-    return whole
+        target = layout.manifest(hash_bytes(data))
+        disk.make_folder(target.parent)
+        disk.refuse_link(target.parent)
+        disk.replace(target, data, layout.tmp)
 
 
 def _publish_stored(
@@ -138,8 +142,8 @@ def _publish_stored(
 ) -> Published:
     """Give a manifest whose files are stored the next number of a name."""
     row = record.describe(whole, hash_bytes(data))
-    with disk.storage_errors(f"store the manifest of {name}"):
-        _store_manifest(layout, row.digest, data)
+    store_manifest(layout, data)
+    with disk.storage_errors(f"publish {name}"):
         folder, version = _take_number(layout, whole.kind, name, record.encode(row))
     with folder:
         called = name_of(folder)
@@ -163,6 +167,12 @@ def store_file(layout: Layout, role: str, source: Path) -> StoredFile:
     Raises:
         StorageError: it cannot be read, or the disk refuses.
     """
+    digest, size_bytes = _copy_in(layout, source)
+    return StoredFile(role=role, digest=digest, size_bytes=size_bytes)
+
+
+def _copy_in(layout: Layout, source: Path) -> tuple[str, int]:
+    """Digest and size of a file that lies where the digest says now."""
     temp = disk.temporary(layout.tmp)
     with disk.storage_errors(f"store {source}"):
         try:
@@ -178,14 +188,7 @@ def store_file(layout: Layout, role: str, source: Path) -> StoredFile:
         finally:
             temp.unlink(missing_ok=True)
         disk.sync_folder(target.parent)
-    return StoredFile(role=role, digest=digest, size_bytes=size_bytes)
-
-
-def _store_manifest(layout: Layout, digest: str, data: bytes) -> None:
-    target = layout.manifest(digest)
-    disk.make_folder(target.parent)
-    disk.refuse_link(target.parent)
-    disk.replace(target, data, layout.tmp)
+    return digest, size_bytes
 
 
 def _take_number(layout: Layout, kind: Kind, name: str, data: bytes) -> tuple[Folder, int]:
@@ -238,7 +241,7 @@ def _link(folder: Folder, temp: Path, version: int, data: bytes) -> bool:
         # A network file system may lose its answer, try again, and meet its own first success.
         return temp.stat().st_nlink > 1
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in disk.NO_LINKS:
             raise
         return _write_in_place(folder, version, data)
     return True
@@ -267,8 +270,7 @@ def _put_again(layout: Layout, whole: Manifest, data: bytes, sources: Mapping[st
                 message = f"{sources[file.digest]} changed while it was published"
                 raise IntegrityError(message, hint="publish it again", code="blob.missing")
     if not layout.manifest(digest).exists():
-        with disk.storage_errors("store the manifest"):
-            _store_manifest(layout, digest, data)
+        store_manifest(layout, data)
 
 
 def _announce(folder: Folder, version: int, digest: str, wanted: Iterable[str]) -> None:

@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from registry import disk
-from registry.errors import IncompatibleError, IntegrityError
-from registry.layout import SCHEMA
+from registry.errors import IncompatibleError, IntegrityError, NotFoundError
+from registry.folder import Folder
+from registry.layout import SCHEMA, record_entry
 from registry.manifest import Digest, Manifest, content_key, learning_key
 from registry.ref import Kind, Ref, Word
 
@@ -136,8 +137,24 @@ def read(path: Path) -> Record | None:
         StorageError: it cannot be read.
     """
     data = disk.read_bytes(path)
-    if data is None:
-        return None
+    return None if data is None else _decode(data, path)
+
+
+def read_in(folder: Folder, version: int) -> Record | None:
+    """Read a record in an open folder, whatever its name is by now; see `read`."""
+    data = folder.read(record_entry(version))
+    path = folder.layout.record(folder.kind, folder.name, version)
+    return None if data is None else _decode(data, path)
+
+
+def has_been_removed(kind: Kind, name: str, version: int) -> NotFoundError:
+    """What to raise where a version is a tombstone."""
+    label = f"{name}:v{version}"
+    hint = f"dv {kind} restore {label}"
+    return NotFoundError(f"{label} was removed", hint=hint, code="ref.removed")
+
+
+def _decode(data: bytes, path: Path) -> Record | None:
     try:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -84,7 +84,7 @@ def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
 
     Raises:
         ConflictError: a version has a tag that the plan does not show, and nothing was changed; or
-            the name was renamed meanwhile.
+            it got one in this moment, or the name was renamed meanwhile, and it is not removed.
         StorageError: the disk refuses.
     """
     make_writable(layout)
@@ -151,6 +151,11 @@ def _bury(layout: Layout, adapter: Adapter) -> bool:
         if row.removed:
             return False
         _write_record(folder, adapter, row, Removal(at=journal.now(), tags=held))
+        try:
+            _check_unchanged(layout, adapter)
+        except ConflictError:
+            _write_record(folder, adapter, row, None)  # whoever set the tag was told that it is
+            raise
         for tag in held:
             with suppress(ConflictError):  # it was moved since, and is not ours to take off
                 tags.set_tag(folder, tag, tags.NOWHERE, expect=adapter.version)

@@ -105,6 +105,7 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
     if not layout.numbers(kind, old):
         raise no_such_name(layout, kind, old)
     finish_renamings(layout, kind, old)
+    before = _departures(layout, kind, new)
     _check_free(layout, kind, old, new)
     last = highest(layout, kind, old)
     begun = Forward(at=journal.now(), to=new, last=last, state="begun")
@@ -116,6 +117,9 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
             with suppress(OSError):
                 _add(layout, kind, old, msgspec.structs.replace(begun, state="failed"))
             raise
+        if _departures(layout, kind, new) != before:
+            _move_back(layout, kind, old, begun)
+            raise _taken(new)
         disk.sync_folder(layout.name(kind, new).parent)
         with suppress(OSError):  # readers need no more, and `finish_renamings` makes up for it
             _finish(layout, kind, old, begun)
@@ -212,6 +216,11 @@ def _check_free(layout: Layout, kind: Kind, old: str, new: str) -> None:
         raise _taken(new)
 
 
+def _departures(layout: Layout, kind: Kind, name: str) -> set[tuple[str, str]]:
+    """Every renaming of this name to another: when, and to which."""
+    return {(line.at, line.to) for line in read_forwards(layout, kind, name) if line}
+
+
 def _add(layout: Layout, kind: Kind, old: str, line: Forward) -> None:
     path = layout.renamed(kind, old)
     disk.make_folder(path.parent)
@@ -234,6 +243,29 @@ def _move(layout: Layout, kind: Kind, old: str, begun: Forward) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
             raise _taken(begun.to) from error
         raise
+
+
+def _move_back(layout: Layout, kind: Kind, old: str, begun: Forward) -> None:
+    """Undo a move: until it happened, others used the new name and left it, and gave its numbers away.
+
+    What was published under the new name since goes along, so its numbers stay taken there.
+
+    Raises:
+        ConflictError: the old name is used again, so the versions stay under the new one.
+    """
+    new = begun.to
+    last = max([*layout.numbers(kind, new), begun.last])
+    back = Forward(at=begun.at, to=old, last=last, state="begun")
+    _add(layout, kind, new, back)
+    try:
+        layout.name(kind, new).rename(layout.name(kind, old))
+    except OSError as error:
+        message = f"{old} is {new} now, whose numbers meant other versions until this moment"
+        hint = f"give them a name that was never used: dv {kind} rename {new} NAME"
+        raise ConflictError(message, hint=hint, code="name.exists") from error
+    last = max([*layout.numbers(kind, old), last])
+    _add(layout, kind, new, msgspec.structs.replace(back, last=last, state="failed"))
+    _add(layout, kind, old, msgspec.structs.replace(begun, state="failed"))
 
 
 def _finish(layout: Layout, kind: Kind, old: str, begun: Forward) -> None:

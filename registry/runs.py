@@ -42,7 +42,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from registry import disk
+from registry import disk, toml
 from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoundError
 from registry.manifest import Input
 from registry.process import Process, is_alive, this_process
@@ -191,11 +191,11 @@ def start_run(
             command=[_clean(word) for word in command],
             directory=_clean(str(Path.cwd())),
             inputs=list(inputs),
-            settings=_without_none(settings),
+            settings=toml.without_none(settings),
         )
         draft = root / f"{_UNFINISHED_NAME}{os.getpid()}-{os.urandom(4).hex()}"
-        _fill(draft, facts, recipe)
         try:
+            _fill(draft, facts, recipe)
             draft.rename(root / facts.id)
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -266,9 +266,9 @@ def _fill(folder: Path, facts: RunFacts, recipe: Mapping[str, Any]) -> None:
     disk.make_folder(folder)
     for part in ("owners", "checkpoints", "states", "previews"):
         (folder / part).mkdir()
-    table = _without_none(msgspec.to_builtins(facts))
+    table = toml.without_none(msgspec.to_builtins(facts))
     disk.write_new(folder / "run.toml", tomli_w.dumps(table).encode())
-    disk.write_new(folder / "recipe.toml", tomli_w.dumps(_without_none(recipe)).encode())
+    disk.write_new(folder / "recipe.toml", tomli_w.dumps(toml.without_none(recipe)).encode())
     _write_owner(folder, 1)
 
 
@@ -284,9 +284,9 @@ def _write_owner(folder: Path, number: int) -> None:
     disk.write_new(draft, data)
     try:
         os.link(draft, target)
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links here
+    except OSError as error:
+        if error.errno not in disk.NO_LINKS:
+            raise
         disk.write_new(target, data)
     finally:
         draft.unlink()
@@ -324,10 +324,8 @@ def _read_run(folder: Path) -> Run | None:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
-        return tomllib.loads((disk.read_bytes(path) or b"").decode())
+        return toml.read(disk.read_bytes(path) or b"")
     except ValueError as error:
         message = f"{path} cannot be understood: {error}"
         raise IntegrityError(message, code="run.damaged") from error
@@ -351,15 +349,6 @@ def _numbers(folder: Path, prefix: str) -> Iterator[int]:
 def _active(run_id: str) -> ConflictError:
     hint = f"wait for it, or stop it; dv runs show {run_id} tells how far it is"
     return ConflictError(f"the run {run_id} is running now", hint=hint, code="run.active")
-
-
-def _without_none(value: Any) -> Any:
-    """TOML knows no null, so None is left out."""
-    if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_none(item) for item in value]
-    return value
 
 
 def _clean(text: str) -> str:

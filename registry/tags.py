@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from registry import disk, lines
+from registry import disk, lines, record
 from registry.errors import ConflictError, IntegrityError, RegistryError
 from registry.folder import Folder
 from registry.journal import now
@@ -108,19 +108,33 @@ def set_tag(
 
     Raises:
         ConflictError: the tag is not where it was expected.
+        NotFoundError: the version was removed in this moment; the tag is where it was.
         IntegrityError: its file is damaged, so nobody knows where it was.
         StorageError: the disk refuses.
     """
-    entry = TAGS / tag
-    own = Move(at=now(), id=os.urandom(8).hex(), version=version, digest=digest, expect=expect)
-    with disk.storage_errors(f"set the tag {folder.name}:{tag}"):
-        folder.make(TAGS)
-        folder.append(entry, lines.encode(own))
-    path = folder.layout.tag(folder.kind, folder.name, tag)
-    moves = _replay(folder.read(entry) or b"", path)
+    own = _attempt(version, digest, expect)
+    moves = _append(folder, tag, own)
     if own not in moves:
         place = moves[-1].version if moves else NOWHERE
         raise _elsewhere(folder.name, tag, place)
+    # Whoever removes a version looks for its tags after its tombstone is there, so one of the two sees the other.
+    if version != NOWHERE and (row := record.read_in(folder, version)) and row.removed:
+        before = [_attempt(NOWHERE), *moves][moves.index(own)]
+        _append(folder, tag, _attempt(before.version, before.digest, expect=version))
+        raise record.has_been_removed(folder.kind, folder.name, version)
+
+
+def _attempt(version: int, digest: str = "", expect: int | None = None) -> Move:
+    return Move(at=now(), id=os.urandom(8).hex(), version=version, digest=digest, expect=expect)
+
+
+def _append(folder: Folder, tag: str, move: Move) -> list[Move]:
+    """Write an attempt, and read which counted."""
+    with disk.storage_errors(f"set the tag {folder.name}:{tag}"):
+        folder.make(TAGS)
+        folder.append(TAGS / tag, lines.encode(move))
+    path = folder.layout.tag(folder.kind, folder.name, tag)
+    return _replay(folder.read(TAGS / tag) or b"", path)
 
 
 def _elsewhere(name: str, tag: str, version: int) -> ConflictError:

@@ -7,6 +7,7 @@ second, a megabyte an hour.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 MOST_PARTS = 32  # of a key: what tables in tables need that lie as deep
@@ -39,3 +40,12 @@ def read(data: bytes) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("its values lie too deep in each other") from error
+
+
+def without_none(value: Any) -> Any:
+    """Plain data without the keys whose value is None, at any depth: TOML knows no null."""
+    if isinstance(value, Mapping):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [without_none(item) for item in value]
+    return value

@@ -20,6 +20,7 @@ from registry import (
     bundle,
     open_registry,
 )
+from registry import publish as publishing
 from registry.digest import hash_bytes
 from tests.registry.samples import PNG, safetensors
 
@@ -121,6 +122,27 @@ def test_a_shared_file_is_in_a_bundle_once(export, store: Registry, draft, weigh
         store.publish("subject", name, draft, {"weights": weights, "token": weights})
     blobs = [name for name in members(export("one", "two")) if name.startswith("blobs/")]
     assert len(blobs) == 1
+
+
+def test_a_shared_file_is_copied_once_when_imported(  # noqa: PLR0917 - fixtures
+    export, store: Registry, draft, weights: Path, other: Registry, monkeypatch
+) -> None:
+    weights.write_bytes(safetensors())
+    copied = []
+    copy_hashed = publishing.copy_hashed
+
+    def counted(reader, writer):
+        copied.append(reader.name)
+        return copy_hashed(reader, writer)
+
+    names = ("corgi", "rex", "fido")
+    for name in names:
+        store.publish("subject", name, draft, {"weights": weights})
+    monkeypatch.setattr(publishing, "copy_hashed", counted)
+    bundle = export(*names)
+    assert len(other.import_file(bundle, tool=TOOL)) == 3
+    assert len(copied) == 1
+    assert other.verify().is_whole
 
 
 def test_a_name_may_be_chosen_for_one_adapter_only(export, publish, other: Registry) -> None:

@@ -416,13 +416,12 @@ def test_a_registry_for_newer_writers_is_not_written_to(store: Registry, publish
     assert open_registry(store.layout.root).resolve("corgi").version == 1
 
 
-def test_a_file_that_is_not_the_manifests_is_not_published_with_it(
+def test_a_file_that_is_not_what_its_digest_says_takes_no_place_of_another(
     store: Registry, publish, weights: Path
 ) -> None:
     adapter = publish()
-    data = store.layout.manifest(adapter.digest).read_bytes()
     weights.write_bytes(b"something else")
     sources = {store.manifest(adapter).files[0].digest: weights}
-    with pytest.raises(IntegrityError, match="is not the file 'weights'"):
-        publishing.publish_manifest(store.layout, "rex", data, sources)
-    assert [row.name for row in store.list().rows] == ["corgi"]
+    with pytest.raises(IntegrityError, match="is not the file that its digest says"):
+        publishing.store_files(store.layout, sources)
+    assert store.verify().is_whole

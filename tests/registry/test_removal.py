@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from registry import (
     RegistryError,
     open_registry,
 )
-from registry.folder import open_folder
+from registry.folder import Folder, open_folder
 from registry.tags import NOWHERE, set_tag
 
 
@@ -144,6 +145,63 @@ def test_a_tag_set_after_the_plan_was_shown_stops_it(store: Registry) -> None:
         store.remove(plan)
     assert caught.value.code == "removal.changed"
     assert store.versions("subject", "corgi") == (1, 2, 3)
+
+
+@pytest.fixture
+def just_before(monkeypatch):
+    """Something happens just before the next line (`append`) or record (`replace`) is written."""
+
+    def arm(function: str, happening) -> None:
+        write = getattr(Folder, function)
+
+        def happen_and_write(folder, *args):
+            monkeypatch.undo()
+            happening()
+            write(folder, *args)
+
+        monkeypatch.setattr(Folder, function, happen_and_write)
+
+    return arm
+
+
+def test_a_tag_set_in_the_moment_of_a_removal_stops_it(store: Registry, just_before) -> None:
+    plan = store.plan_removal(["corgi:v2"])
+    just_before("replace", lambda: store.tag("corgi:v2", "best"))
+    with pytest.raises(ConflictError) as caught:
+        store.remove(plan)
+    assert caught.value.code == "removal.changed"
+    assert store.resolve("corgi:best").version == 2
+    assert store.verify().findings == ()
+
+
+@pytest.mark.parametrize("was", [None, 1])
+def test_a_version_removed_in_the_moment_of_a_tag_does_not_get_it(
+    store: Registry, just_before, was: int | None
+) -> None:
+    if was:
+        store.tag(f"corgi:v{was}", "best")
+    just_before("append", lambda: remove(store, "corgi:v2"))
+    with pytest.raises(NotFoundError, match="corgi:v2 was removed"):
+        store.tag("corgi:v2", "best", move=True)
+    assert store.tags("subject", "corgi").get("best") == was
+    assert store.verify().findings == ()
+
+
+def test_a_version_removed_while_it_is_published_says_so(
+    store: Registry, publish, monkeypatch
+) -> None:
+    write = Folder.append
+
+    def remove_and_write(folder: Folder, entry: Path, line: bytes) -> None:
+        if entry.parts[0] == "tags":
+            monkeypatch.undo()
+            remove(store, "corgi:v4")
+        write(folder, entry, line)
+
+    monkeypatch.setattr(Folder, "append", remove_and_write)
+    with pytest.raises(NotFoundError, match="corgi:v4 is published, but: corgi:v4 was removed"):
+        publish(tags=("best",))
+    assert store.tags("subject", "corgi") == {}
 
 
 def test_a_tag_moved_away_after_the_plan_was_shown_stays_moved(store: Registry) -> None:

@@ -282,6 +282,61 @@ def test_a_publisher_at_any_moment_of_a_way_back_doubles_no_number(
     assert publish("rex").version == 4
 
 
+@pytest.fixture
+def use_and_leave(store: Registry, publish):
+    """Somebody publishes under a name and renames it."""
+
+    def leave() -> None:
+        publish("rex")
+        store.rename("rex", "fido", "subject")
+
+    return leave
+
+
+def test_a_name_that_was_used_and_left_in_this_moment_is_not_taken_over(
+    store: Registry, publish, at_rename, use_and_leave
+) -> None:
+    adapter = publish()
+    at_rename(before=use_and_leave)
+    with pytest.raises(ConflictError) as caught:
+        store.rename("corgi", "rex", "subject")
+    assert caught.value.code == "name.exists"
+    assert store.resolve("corgi:v1") == adapter
+    with pytest.raises(NotFoundError) as gone:
+        store.resolve("rex:v1")
+    assert gone.value.hint == "it was renamed: write fido"
+    assert publish("rex").version == 2
+    assert diagnose(store.layout) == ()
+
+
+def test_what_is_published_until_a_renaming_is_undone_stays_counted(
+    store: Registry, publish, at_rename, use_and_leave
+) -> None:
+    publish()
+    at_rename(before=use_and_leave, after=lambda: publish("rex"))
+    with pytest.raises(ConflictError):
+        store.rename("corgi", "rex", "subject")
+    assert (numbers(store, "corgi"), numbers(store, "rex")) == ([1, 2], [])
+    assert publish("rex").version == 3
+    assert publish("corgi").version == 3
+    assert diagnose(store.layout) == ()
+
+
+def test_a_renaming_that_cannot_be_undone_says_where_the_versions_are(
+    store: Registry, publish, at_rename, use_and_leave
+) -> None:
+    publish()
+    at_rename(before=use_and_leave, after=publish)
+    with pytest.raises(ConflictError, match="corgi is rex now") as caught:
+        store.rename("corgi", "rex", "subject")
+    assert caught.value.hint == ("give them a name that was never used: dv subject rename rex NAME")
+    assert (numbers(store, "rex"), numbers(store, "corgi")) == ([1], [2])
+    store.rename("rex", "spot", "subject")
+    assert publish("rex").version == 3
+    assert publish("corgi").version == 3
+    assert diagnose(store.layout) == ()
+
+
 def test_of_two_renamings_at_once_the_numbers_follow_the_one_that_happened(
     store: Registry, publish, at_rename
 ) -> None:

@@ -107,17 +107,29 @@ def test_a_run_of_another_machine_is_its_own_while_it_writes(folder: Path) -> No
 def test_of_two_that_take_a_run_one_gets_it(folder: Path, monkeypatch) -> None:
     run = start(folder)
     leave(run)
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "state_of", lambda _run: "stopped")  # as the other saw it, before
-        runs._write_owner(run.folder, 2)
-        patch.setattr(runs, "_latest_owner", lambda _folder: 1)
-        with pytest.raises(ConflictError):
-            runs.claim(run)
+    look = runs.state_of
+
+    def look_and_be_overtaken(run: Run) -> runs.State:
+        monkeypatch.setattr(runs, "state_of", look)
+        state = look(run)
+        runs.claim(run)
+        return state
+
+    monkeypatch.setattr(runs, "state_of", look_and_be_overtaken)
+    with pytest.raises(ConflictError, match="is running now"):
+        runs.claim(run)
+    assert sorted(path.name for path in (run.folder / "owners").iterdir()) == ["1", "2"]
 
 
 def test_of_two_that_begin_the_same_one_gets_it(folder: Path, monkeypatch) -> None:
-    start(folder)
-    monkeypatch.setattr(runs, "_numbers", lambda *_: iter(()))
+    make = disk.make_folder
+
+    def be_overtaken(path: Path) -> None:
+        monkeypatch.setattr(disk, "make_folder", make)
+        start(folder)
+        make(path)
+
+    monkeypatch.setattr(disk, "make_folder", be_overtaken)
     with pytest.raises(ConflictError, match="corgi-abababab-1 is running now"):
         start(folder)
     assert [path.name for path in folder.iterdir()] == ["corgi-abababab-1"]
@@ -129,6 +141,16 @@ def test_without_hard_links_a_run_is_taken_all_the_same(folder: Path, monkeypatc
 
     monkeypatch.setattr(os, "link", refuse)
     assert runs.state_of(start(folder)) == "running"
+
+
+def test_a_disk_that_refuses_a_link_begins_no_run(folder: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StorageError, match="full"):
+        start(folder)
+    assert not any(folder.iterdir())
 
 
 def test_an_end_counts_for_the_owner_who_came_to_it(folder: Path) -> None:
