@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,6 +14,10 @@ from dreamvideo_cli.errors import UsageError
 
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
 COMMANDS, OPTIONS, EVERYWHERE = "Commands", "Options", "With every command"
+# Headings for what few people need, behind what everybody does.
+TRAINING, SAMPLING, RUNNING = "Training", "Sampling", "Stopping and going on"
+OUTPUT, MACHINE = "Output", "Memory and device"
+SECTIONS = ("Arguments", OPTIONS, SAMPLING, TRAINING, RUNNING, OUTPUT, MACHINE, EVERYWHERE)
 
 # What other tools call our commands.
 SYNONYMS: Mapping[str, str] = {
@@ -93,7 +98,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and options in sections; an option names its own by its help panel."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], OPTIONS: []}
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in SECTIONS}
         for param in self.get_params(ctx):
             row = param.get_help_record(ctx)
             if row is not None:
@@ -101,7 +106,7 @@ class Command(TyperCommand):
                 is_help = "--help" in param.opts
                 panel = EVERYWHERE if is_help else getattr(param, "rich_help_panel", None)
                 title = "Arguments" if is_argument else panel or OPTIONS
-                sections.setdefault(title, []).append(row)
+                sections[title].append(spoken(row))
         write_sections(formatter, sections)
 
 
@@ -230,6 +235,13 @@ class Entries(MutableMapping[str, Any]):
 def build(name: str, entry: Leaf | Branch) -> Any:
     """The group or the command as Typer runs it."""
     return Group(name, entry) if isinstance(entry, Branch) else _command(name, entry)
+
+
+def spoken(row: tuple[str, str]) -> tuple[str, str]:
+    """Typer's row of an option, ``<a|b>`` and ``[0<=x<=1]``, in the words that we write elsewhere."""
+    names, told = row
+    told = re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"from \1 to \2", told)
+    return re.sub(r"<([^<>]+)>", r"\1", names), re.sub(r"\bx>=([\d.]+)", r"at least \1", told)
 
 
 def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]) -> None:

@@ -1,15 +1,19 @@
 """`dv gen`: a prompt, subjects and motions in; videos out."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dreamvideo_cli.commands import MACHINE, OUTPUT, SAMPLING
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.forecast import foresee
 from dreamvideo_cli.making import Maker
-from dreamvideo_cli.options import Precision, Shell
+from dreamvideo_cli.mentions import find_mentions, mention_note
+from dreamvideo_cli.options import DryRun, Precision, Shell
 from dreamvideo_cli.output import print_json, print_lines, print_result, say, say_more
 from dreamvideo_cli.plan import VideoPlan, plan_videos
 from dreamvideo_cli.progress import show_progress
@@ -17,6 +21,13 @@ from dreamvideo_cli.settings import open_registry
 from dreamvideo_cli.share import Share, read_share
 from dreamvideo_cli.silence import silent_libraries
 from dreamvideo_cli.videos import plan_document, plan_lines, video_document
+
+if TYPE_CHECKING:
+    from registry import Registry
+
+_sampling = partial(typer.Option, rich_help_panel=SAMPLING)
+_output = partial(typer.Option, rich_help_panel=OUTPUT)
+_machine = partial(typer.Option, rich_help_panel=MACHINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +46,23 @@ class SamplingOptions:
             "--motion", metavar="REF[=WEIGHT]", help="A learned motion; repeat to compose."
         ),
     ] = None
-    negative: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None
-    frames: Annotated[int | None, typer.Option(metavar="N", help="Number of frames.")] = None
-    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second.")] = None
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, such as 256x256.")] = None
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps.")] = None
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE|DIR|-", help="Where the video goes."),
+    ] = None
+    negative: Annotated[str | None, _sampling(metavar="TEXT", help="What is not to be seen.")] = (
+        None
+    )
+    frames: Annotated[int | None, _sampling(metavar="N", help="Number of frames.")] = None
+    fps: Annotated[float | None, _sampling(metavar="N", help="Frames a second.")] = None
+    size: Annotated[str | None, _sampling(metavar="WxH", help="Pixels, such as 256x256.")] = None
+    steps: Annotated[int | None, _sampling(metavar="N", help="Denoising steps.")] = None
     guidance: Annotated[
-        float | None, typer.Option(metavar="F", help="How closely the prompt is followed.")
+        float | None, _sampling(metavar="F", help="How closely the prompt is followed.")
     ] = None
     identity_from: Annotated[
         float | None,
-        typer.Option(
+        _sampling(
             "--identity-from",
             metavar="F",
             min=0,
@@ -53,42 +70,33 @@ class SamplingOptions:
             help="Fraction of the steps after which the subject's look acts.",
         ),
     ] = None
-    sampler: Annotated[
-        Literal["ddim", "dpm++"] | None, typer.Option(help="How noise is removed.")
-    ] = None
+    sampler: Annotated[Literal["ddim", "dpm++"] | None, _sampling(help="How noise is removed.")] = (
+        None
+    )
     appearance: Annotated[
         float | None,
-        typer.Option(
-            metavar="F", min=0, max=10, help="Strength of the subject's look in the motion."
-        ),
-    ] = None
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE|DIR|-", help="Where the video goes."),
+        _sampling(metavar="F", min=0, max=10, help="Strength of the subject's look in the motion."),
     ] = None
     format: Annotated[
         Literal["mp4", "gif", "webp", "png"] | None,
-        typer.Option(help="By default the suffix of -o, or mp4."),
+        _output(help="By default the suffix of -o, or mp4."),
     ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
-    ] = False
+    overwrite: Annotated[bool, _output("--overwrite", help="Replace the file that -o names.")] = (
+        False
+    )
     precision: Annotated[
-        Precision | None, typer.Option(help="Numbers to compute with; by default auto.")
+        Precision | None, _machine(help="Numbers to compute with; by default auto.")
     ] = None
     device: Annotated[
         str,
-        typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
+        _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
     ] = "auto"
     base: Annotated[
-        str | None, typer.Option(metavar="BASE", help="By default the base of the adapters.")
+        str | None, _machine(metavar="BASE", help="By default the base of the adapters.")
     ] = None
     image_tower: Annotated[
-        str | None, typer.Option(metavar="DIR|ID", help="CLIP image tower of a base without one.")
+        str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
     ] = None
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")
-    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +123,22 @@ class VideoOptions(SamplingOptions):
         typer.Option(
             "--jobs",
             metavar="FILE|-",
-            help="A JSON object a line, with id and flags' names; flags hold for all.",
+            help="Videos by a JSON object a line, named as flags are; flags hold for all.",
         ),
     ] = None
     keep_going: Annotated[
         bool,
         typer.Option("--keep-going", help="Take jobs as they come; exit 9 where some failed."),
     ] = False
+    dry_run: DryRun = False
 
 
 def gen(options: VideoOptions, shell: Shell) -> None:
     """Make videos of learned subjects doing learned motions.
 
-    Of --jobs all lines are checked before the first is made; --keep-going makes each as it comes. Under
-    `accelerate launch -m dreamvideo_cli gen …` the processes share the videos; any failure is exit 1 there.
+    A line of --jobs is {"id": "a", "prompt": "a corgi skate", "subject": "corgi", "motion": "skate", "seed": 3}. All
+    are checked before the first is made; --keep-going makes each as it comes. Under `accelerate launch -m
+    dreamvideo_cli gen …` the processes share the videos; any failure is exit 1 there.
 
     Example: dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
     """
@@ -143,11 +153,20 @@ def gen(options: VideoOptions, shell: Shell) -> None:
     for note in plan.notes:
         say(shell, note)
     say_more(shell, f"base {plan.base.id} at {plan.base.folder}, {plan.base.fingerprint}")
+    if options.again is None and share.rank == 0:
+        _tell_mentions(store, plan, shell)
     if not options.dry_run:
         _make(plan, shell, share)
     elif share.rank == 0:
         forecast = foresee([plan])
         print_result(shell, plan_document(plan, forecast), plan_lines(plan, forecast))
+
+
+def _tell_mentions(store: "Registry", plan: VideoPlan, shell: Shell) -> None:
+    """Say which adapters the prompt names without their flag, before the wait for a video without them."""
+    mentions = find_mentions(store, plan.typed, plan.uses)
+    if mentions:
+        say(shell, mention_note(mentions, sys.argv[1:]))
 
 
 def _as_seen_by(share: Share, options: VideoOptions) -> VideoOptions:

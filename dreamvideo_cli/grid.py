@@ -13,7 +13,7 @@ from dreamvideo_cli.forecast import foresee
 from dreamvideo_cli.gen import SamplingOptions, VideoOptions
 from dreamvideo_cli.grid_recipe import grid_recipe
 from dreamvideo_cli.making import Maker
-from dreamvideo_cli.options import Shell
+from dreamvideo_cli.options import DryRun, Shell
 from dreamvideo_cli.output import facts, print_result, say
 from dreamvideo_cli.plan import Takes, output_stem, plan_takes
 from dreamvideo_cli.progress import show_progress
@@ -67,6 +67,7 @@ class GridOptions(SamplingOptions):
     seeds: Annotated[
         str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="One row a seed.")
     ] = "0"
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

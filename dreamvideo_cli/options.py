@@ -14,6 +14,8 @@ Kind = Literal["subject", "motion"]
 ProgressMode = Literal["auto", "bar", "plain", "json", "none"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")]
+
 
 def _everywhere(*names: str, help: str, **settings: Any) -> Any:  # noqa: A002 - Typer's word
     """An option that stands apart in every help; `dv help environment` lists the variables."""

@@ -3,41 +3,31 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dreamvideo_cli.commands import MACHINE, RUNNING, TRAINING
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.options import Precision
+from dreamvideo_cli.options import DryRun, Precision
 
 if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
+
+_training = partial(typer.Option, rich_help_panel=TRAINING)
+_running = partial(typer.Option, rich_help_panel=RUNNING)
+_machine = partial(typer.Option, rich_help_panel=MACHINE)
 
 
 @dataclass(frozen=True, slots=True)
 class LearnOptions:
     """What learning a subject and learning a motion have in common."""
 
-    base: Annotated[
-        str | None, typer.Option(metavar="BASE", help="A path, a known name or a hub id.")
-    ] = None
-    image_tower: Annotated[
-        str | None, typer.Option(metavar="DIR|ID", help="CLIP image tower of a base without one.")
-    ] = None
     quality: Annotated[
-        Literal["draft", "standard", "max"], typer.Option(help="How long to learn.")
+        Literal["draft", "standard", "max"],
+        typer.Option(help="How long to learn; draft is a first look."),
     ] = "standard"
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Updates, of all stages.")] = None
-    lr: Annotated[float | None, typer.Option(metavar="F", help="Learning rate of the adapter.")] = (
-        None
-    )
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Samples an update.")] = None
-    seed: Annotated[int, typer.Option(metavar="N", help="Key of every random number.")] = 0
-    precision: Annotated[Precision, typer.Option(help="Numbers to compute with.")] = "auto"
-    device: Annotated[
-        str,
-        typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
-    ] = "auto"
     tag: Annotated[
         list[str] | None,
         typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
@@ -52,31 +42,44 @@ class LearnOptions:
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say so.")
     ] = False
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any field of the recipe."),
-    ] = None
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew where an unfinished run could go on.")
-    ] = False
-    max_time: Annotated[
-        str | None,
-        typer.Option("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
-    ] = None
-    save_every: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Save every N steps, besides every two minutes."),
-    ] = None
     preview: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Make a video every N steps.")
     ] = None
+    dry_run: DryRun = False
+    steps: Annotated[int | None, _training(metavar="N", help="Updates, of all stages.")] = None
+    lr: Annotated[float | None, _training(metavar="F", help="Learning rate of the adapter.")] = None
+    batch: Annotated[int | None, _training(metavar="N", help="Samples an update.")] = None
+    seed: Annotated[int, _training(metavar="N", help="Key of every random number.")] = 0
+    setting: Annotated[
+        list[str] | None,
+        _training("--set", metavar="KEY=VALUE", help="Any field of the recipe; repeatable."),
+    ] = None
     track: Annotated[
         Literal["tensorboard", "wandb", "trackio"] | None,
-        typer.Option(metavar="tensorboard|wandb|trackio", help="Tell a tracker the losses too."),
+        _training(metavar="tensorboard|wandb|trackio", help="Tell a tracker the losses too."),
     ] = None
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")
+    max_time: Annotated[
+        str | None,
+        _running("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+    ] = None
+    save_every: Annotated[
+        int | None,
+        _running(metavar="N", min=1, help="Save every N steps, besides every two minutes."),
+    ] = None
+    fresh: Annotated[
+        bool, _running("--fresh", help="Begin anew where an unfinished run could go on.")
     ] = False
+    base: Annotated[
+        str | None, _machine(metavar="BASE", help="A path, a known name or a hub id.")
+    ] = None
+    image_tower: Annotated[
+        str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
+    ] = None
+    precision: Annotated[Precision, _machine(help="Numbers to compute with.")] = "auto"
+    device: Annotated[
+        str,
+        _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
+    ] = "auto"
 
 
 def subject_settings(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamvideo_cli.commands import MACHINE
 from dreamvideo_cli.silence import silent_libraries
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ class MaskOptions:
         ),
     ] = "none"
     mask_model: Annotated[
-        str, typer.Option(metavar="DIR|ID", help="The CLIPSeg model of --mask auto.")
+        str,
+        typer.Option(
+            metavar="DIR|ID", help="The CLIPSeg model of --mask auto.", rich_help_panel=MACHINE
+        ),
     ] = MASK_MODEL
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from dreamvideo_cli.commands import EVERYWHERE, SECTIONS
 from dreamvideo_cli.tree import ROOT, app
 from tests.cli.conftest import Dv
 
@@ -45,6 +47,16 @@ def test_every_command_explains_itself_with_an_example(dv: Dv, path: tuple[str, 
     assert f"Example: dv {' '.join(path)}" in result.out
     assert all(option in result.out for option in COMMON)
     assert not any(word in result.out for word in ("KIND", "MISSING", "dataclass"))
+    assert re.search(r"<|INTEGER|FLOAT|x>=|<=", result.out) is None
+
+
+@each_command
+def test_help_begins_with_what_everybody_uses_and_ends_with_what_every_command_takes(
+    dv: Dv, path: tuple[str, ...]
+) -> None:
+    headings = re.findall(r"^(\S.*):$", dv(*path, "--help").out, re.MULTILINE)
+    assert headings == [heading for heading in SECTIONS if heading in headings]
+    assert headings[-1] == EVERYWHERE
 
 
 @each_command
