@@ -83,6 +83,14 @@ def learn_motion(
     caption: Annotated[
         str | None, typer.Option(metavar="TEXT", help='What moves how, such as "skating away".')
     ] = None,
+    actor: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help='Who moves in the clip, and where, such as "a man on a street": what words say of'
+            " the look, the motion need not hold.",
+        ),
+    ] = "",
     start: Annotated[
         float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
     ] = 0.0,
@@ -107,6 +115,7 @@ def learn_motion(
         say(shell, f'no --caption: taking "{caption}"')
     video = base.card.video
     own = {
+        "actor": actor,
         "caption": caption,
         "start_s": start,
         "end_s": end,

@@ -56,7 +56,7 @@ def learn_motion(
     Raises:
         DeviceError: the device or the precision is not to be had.
         BaseInvalidError: the base cannot be loaded or has no image tower.
-        RecipeError: the caption is empty or too long, or the batch cannot be used.
+        RecipeError: the caption is empty, it is too long with the actor, or the batch cannot be used.
         DivergedError: numbers are not finite.
         MemoryExhaustedError: the device is too small.
         OutputError: a save or the adapter cannot be written.
@@ -89,7 +89,8 @@ def learn_bank(draft: Draft, seen: Sequence[EncodedClip], progress: Progress) ->
     """Learn the motion adapter; returns the loss of every update."""
     bench: Workbench[MotionRecipe] = draft.bench
     base, recipe = bench.base, bench.recipe
-    text = base.encode_text(["", recipe.caption], {}).detach()
+    told = f"{recipe.actor} {recipe.caption}".strip()
+    text = base.encode_text(["", told], {}).detach()
     base.release_towers()
     objective = MotionObjective(
         base,

@@ -58,6 +58,8 @@ class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a motion is learned: the motion adapter, with appearance guidance.
 
+    ``actor`` says in the base's words who moves, and where: "a man on a street". It is said before ``caption`` while
+    learning and never when a video is made, so that the base draws what it has words for and the adapter need not.
     ``text_drop`` and ``image_drop`` are the probabilities with which a sample's caption becomes the empty prompt and
     its appearance vector zeros. ``appearance_cond`` and ``appearance_uncond`` are the strengths that `generate` uses
     by default in the two halves of guidance. ``start_s`` and ``end_s`` say which part of each clip is taken.
@@ -65,6 +67,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
     """
 
+    actor: str = ""
     caption: str = ""
     steps: PositiveInt = 1500
     lr: Rate = 1e-5

@@ -12,7 +12,14 @@ import numpy as np
 
 from engine.mini.captions import name_subject
 from engine.mini.split import HeldOut, list_trained, read_held_out
-from engine.mini.world import HELD_OUT_MOTIONS, draw_background, draw_clip, draw_still, paint_scene
+from engine.mini.world import (
+    HELD_OUT_MOTIONS,
+    Scene,
+    draw_background,
+    draw_clip,
+    draw_still,
+    paint_scene,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -89,10 +96,19 @@ def paint_photos(subject: str, half: Half) -> tuple[Pixels, ...]:
 
 def paint_clip(motion: str, half: Half, *, frames: int) -> Pixels:
     """The clip to learn a motion from, uint8 (f, h, w, 3); its actor is no pair's subject, so none is given away."""
+    return paint_scene(_plan_clip(motion, half, frames), side_px=LEARNED_PX)
+
+
+def describe_actor(motion: str, half: Half) -> str:
+    """Who moves in that clip, and where, as someone who looks at it would say: "a red cat on a snow background"."""
+    scene = _plan_clip(motion, half, frames=1)
+    return f"{name_subject(scene.subject)} on a {scene.background} background"
+
+
+def _plan_clip(motion: str, half: Half, frames: int) -> Scene:
     _, motions = halves_of(read_held_out(), half)
     rng = np.random.default_rng([CLIP, half == "test", motions.index(motion)])
-    scene = draw_clip(rng, subject=actor_of(motion, half), motion=motion, frames=frames)
-    return paint_scene(scene, side_px=LEARNED_PX)
+    return draw_clip(rng, subject=actor_of(motion, half), motion=motion, frames=frames)
 
 
 def actor_of(motion: str, half: Half) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engine.bases import BaseCard, BaseLocation
-from engine.evaluate.pairs import Half, Pair, paint_clip, paint_photos
+from engine.evaluate.pairs import Half, Pair, describe_actor, paint_clip, paint_photos
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.learned import Learned
@@ -116,7 +116,12 @@ class Workshop:
     def motion_recipe(self, pair: Pair, move: Move) -> MotionRecipe:
         """The card's recipe at the base's own length and rate."""
         video = self.location.card.video
-        own = {"caption": pair.motion, "frames": video.frames, "fps": video.fps}
+        own = {
+            "actor": describe_actor(pair.motion, self.half),
+            "caption": pair.motion,
+            "frames": video.frames,
+            "fps": video.fps,
+        }
         return motion_recipe(
             self.quality, self.location.card.motion, {**own, **MOVES[move]}, clips=1
         )

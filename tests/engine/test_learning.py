@@ -145,6 +145,21 @@ def test_the_same_motion_recipe_gives_the_same_file(tmp_path: Path, location: Ba
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_an_actor_is_told_while_learning_and_no_part_of_the_caption(
+    tmp_path: Path, location: BaseLocation
+) -> None:
+    """Learned as "a ball sweeping", used as "sweeping"."""
+    told = msgspec.structs.replace(MOTION, actor="a ball")
+    written = msgspec.structs.replace(MOTION, caption="a ball sweeping")
+    folders = [tmp_path / "told", tmp_path / "written"]
+    for folder, recipe in zip(folders, (told, written), strict=True):
+        folder.mkdir()
+        learn_motion(recipe, [clip()], location, folder)
+    one, other = (load_adapter(folder / "adapter.safetensors") for folder in folders)
+    assert one.facts.phrase == "sweeping"
+    assert all(torch.equal(a, other.tensors[name]) for name, a in one.tensors.items())
+
+
 def test_a_motion_wants_a_caption(tmp_path: Path, location: BaseLocation) -> None:
     with pytest.raises(RecipeError, match="caption is empty"):
         learn_motion(msgspec.structs.replace(MOTION, caption=" "), [clip()], location, tmp_path)
