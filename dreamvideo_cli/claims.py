@@ -148,6 +148,7 @@ def settings_of(store: Registry, lesson: Lesson) -> dict[str, Any]:
         "save_every": lesson.save_every,
         "preview": lesson.preview,
         "track": lesson.track,
+        "held_out": lesson.held_out,
         "sources": asdict(lesson.told) if lesson.told else None,
     }
 
@@ -168,9 +169,19 @@ def differences(run: Run, lesson: Lesson) -> list[str]:
         word = "gone" if name not in new else "new" if name not in old else "changed"
         if old.get(name) != new.get(name):
             found.append(f"{name} {word}")
+    found += _differing_holdout(run, lesson)
     if run.facts.settings.get("base_fingerprint") != lesson.base.fingerprint:
         found.append(f"base {run.facts.settings.get('base_id')} -> {lesson.base.id}")
     return found or ["the order of its inputs, or the image tower"]
+
+
+def _differing_holdout(run: Run, lesson: Lesson) -> list[str]:
+    """Another photo is held out, one that was not, or none where one was."""
+    was, now = run.facts.settings.get("held_out") or [], lesson.held_out
+    if [item["digest"] for item in was] == [item["digest"] for item in now]:
+        return []
+    before, after = (items[0]["name"] if items else "none" for items in (was, now))
+    return [f"held out {before} -> {after}"]
 
 
 def _unfinished(store: Registry, lesson: Lesson) -> list[Run]:
@@ -228,4 +239,5 @@ def sources_of(settings_: Mapping[str, Any]) -> Sources | None:
         mask=found["mask"],
         mask_model=found["mask_model"],
         skip_bad=found.get("skip_bad", False),
+        holdout=found.get("holdout"),
     )

@@ -38,8 +38,9 @@ def read_inputs(sources: Sources, recipe: SubjectRecipe | MotionRecipe, device: 
 
     Raises:
         BaseNotFoundError: the model of `--mask auto` is not here.
-        InputError, InputNotFoundError: see `read_photos` and `read_clip`.
+        InputError, InputNotFoundError: see `read_photos`, `hold_out` and `read_clip`.
     """
+    from engine.media.holdout import hold_out
     from engine.recipe import SubjectRecipe
 
     paths = [Path(path) for path in sources.paths]
@@ -51,6 +52,8 @@ def read_inputs(sources: Sources, recipe: SubjectRecipe | MotionRecipe, device: 
             device=device,
             skip_bad=sources.skip_bad,
         )
+        if sources.holdout is not None:
+            photos = hold_out(photos, sources.holdout)
         return Inputs(photos=photos, notes=photos.notes)
     return _read_clips(paths, recipe, skip_bad=sources.skip_bad)
 

@@ -52,6 +52,10 @@ def learn_subject(
     class_word: Annotated[
         str | None, typer.Option("--class", metavar="WORD", help="What it is, such as dog.")
     ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(metavar="PHOTO", help="Keep one out to score against: its name or number."),
+    ] = None,
 ) -> None:
     """Learn a subject from a few photos.
 
@@ -63,7 +67,7 @@ def learn_subject(
     if class_word is None:
         say(shell, 'no --class: taking "object"')
     recipe = subject_settings(base.card.subject, options, class_word)
-    sources = _sources_of(options, photos, masks)
+    sources = replace(_sources_of(options, photos, masks), holdout=holdout)
     found = read_inputs(sources, recipe, options.device)
     for note in found.notes:
         say(shell, note)
@@ -185,6 +189,7 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
         "base": {"id": lesson.base.id, "fingerprint": lesson.base.fingerprint},
         "inputs": lesson.inputs,
         "left_out": lesson.omissions,
+        "held_out": lesson.held_out,
         "taken": [clip.taken for clip in lesson.clips],
         "recipe": msgspec.to_builtins(lesson.recipe),
         "device": lesson.device,
@@ -204,6 +209,7 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         ("base", document["base"]["id"]),
         ("from", ", ".join(item["name"] for item in document["inputs"])),
         ("left out", ", ".join(item["name"] for item in document["left_out"])),
+        ("held out", ", ".join(item["name"] for item in document["held_out"])),
         *(("taken", line) for line in document["taken"]),
         ("recipe", recipe),
         ("device", document["device"]),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
     from engine.track import TrackerName
     from registry import Adapter, Draft, Kind, Registry
+    from registry.manifest import Training
+    from registry.runs import Run
 
 # A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
 # three times its numbers each, and a few states.
@@ -37,6 +39,7 @@ class Sources:
         mask: none, auto, or their folder, absolute.
         mask_model: of auto, named like the base.
         skip_bad: whether inputs that cannot be used are left out.
+        holdout: the photo that is kept out to score against, as it was called, or None.
     """
 
     base: str
@@ -45,6 +48,7 @@ class Sources:
     mask: str = "none"
     mask_model: str = ""
     skip_bad: bool = False
+    holdout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,12 @@ class Lesson:
         return found
 
     @property
+    def held_out(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of the photo that is kept out to score against, if one is."""
+        photo = self.photos.held_out if self.photos else None
+        return [{"name": photo.path.name, "digest": photo.digest}] if photo else []
+
+    @property
     def omissions(self) -> list[dict[str, str]]:
         """Name of each photo and clip that is left out, and why; like inputs without their folders."""
         photos = self.photos.skipped if self.photos else ()
@@ -142,6 +152,7 @@ def key_of(lesson: Lesson, registry_root: Path) -> str:
         "base": [lesson.base.fingerprint, lesson.base.tower_fingerprint],
         "recipe": msgspec.to_builtins(lesson.recipe),
         "inputs": [item["digest"] for item in lesson.inputs],
+        **({"held_out": lesson.held_out[0]["digest"]} if lesson.held_out else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -185,20 +196,31 @@ def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
 def find_equal(store: Registry, lesson: Lesson) -> Adapter | None:
     """The highest live version that was learned from the same inputs, with the same recipe, on the same base."""
     rows = store.list(lesson.kind, lesson.name, all_versions=True).rows
-    digests = [item["digest"] for item in lesson.inputs]
     for row in reversed(rows):
         if row.record.base_fingerprint != lesson.base.fingerprint:
             continue
         training = store.manifest(row).training
-        found = [item.digest for item in training.inputs]
-        if found == digests and _is_same_recipe(lesson.recipe, training.recipe):
+        if _is_same_training(lesson, training) and _is_same_recipe(lesson.recipe, training.recipe):
             return row
     return None
 
 
-def draft_of(lesson: Lesson, learned: Learned, run: str | None = None) -> Draft:
-    """The manifest of a learned adapter, but for what the registry adds."""
+def _is_same_training(lesson: Lesson, training: Training) -> bool:
+    """From the same inputs, and to its end: what `dv runs promote` published of a run is an earlier state."""
+    learned = [item.digest for item in training.inputs]
+    kept_out = [item.digest for item in training.held_out]
+    return (
+        learned == [item["digest"] for item in lesson.inputs]
+        and kept_out == [item["digest"] for item in lesson.held_out]
+        and "step" not in training.metrics
+    )
+
+
+def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
+    """The manifest of an adapter that ``run`` learned, but for what the registry adds."""
     import msgspec
+
+    from dreamvideo_cli.run_facts import rungs_of
 
     from registry import read_draft
 
@@ -223,11 +245,13 @@ def draft_of(lesson: Lesson, learned: Learned, run: str | None = None) -> Draft:
                 "seed": recipe["seed"],
                 "inputs": lesson.inputs,
                 "left_out": lesson.omissions,
+                "held_out": lesson.held_out,
+                "rungs": rungs_of(run),
                 "device": learned.device,
                 "seconds": round(learned.seconds, 3),
                 "metrics": dict(learned.metrics),
             },
-            "lineage": {"run": run},
+            "lineage": {"run": run.id},
             "note": lesson.note,
         }
     )

@@ -214,6 +214,9 @@ def _inputs(facts: RunFacts, folder: Path) -> str:
         else ""
     )
     rows = [[item.name, item.digest[:16]] for item in facts.inputs]
+    held_out = [str(item.get("name", "")) for item in facts.settings.get("held_out") or []]
+    if held_out:
+        drawn += f"<p>held out, and scored against: {_text(', '.join(held_out))}</p>"
     table = f"<details><summary>{len(rows)} inputs and their SHA-256</summary>"
     table += f"{_table(['name', 'begins with'], rows)}</details>"
     return f"<section><h2>Learned from</h2>{drawn}{table}</section>"

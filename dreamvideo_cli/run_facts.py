@@ -35,6 +35,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "stages": [stage for stage in stages.values() if "loss" in stage or stage["step"]],
         "seconds": round(sum(e.get("seconds", 0.0) for e in events if e["event"] == "step"), 3),
         "saved": _last(events, "save"),
+        "rungs": rungs_of(run),
         "states": [int(path.stem) for path in state_files(run)],
         "ended": _last(events, "end"),
         "registry": run.facts.settings["registry"],
@@ -55,6 +56,7 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
             ("", ""),
             *stages,
             ("took", time_text(document["seconds"])),
+            *(("less memory", _rung_text(rung)) for rung in document["rungs"]),
             ("why", ended.get("text") or ""),
             ("published", ended.get("ref") or ""),
             ("promotable", " ".join(str(step) for step in document["states"])),
@@ -92,6 +94,22 @@ def state_files(run: Run) -> list[Path]:
     """Adapters as they were at saves, by step."""
     found = (run.folder / "states").glob("*.safetensors")
     return sorted(path for path in found if path.stem.isdecimal())
+
+
+def rungs_of(run: Run) -> list[dict[str, Any]]:
+    """What was done when memory ran out: stage, step and text of each, the latest telling of each counting."""
+    found = {
+        (event["stage"], event["step"], event["text"]): {
+            name: event[name] for name in ("stage", "step", "text")
+        }
+        for event in run.events()
+        if event["event"] == "rung"
+    }
+    return list(found.values())
+
+
+def _rung_text(rung: dict[str, Any]) -> str:
+    return f"{rung['stage']}, step {rung['step']}: {rung['text']}"
 
 
 def _last(events: list[dict[str, Any]], word: str) -> dict[str, Any] | None:

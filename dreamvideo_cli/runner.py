@@ -207,7 +207,7 @@ def _preview_recipe(lesson: Lesson) -> GenerateRecipe:
 
 def _publish(shell: Shell, store: Registry, run: Run, lesson: Lesson, learned: Learned) -> Adapter:
     """Publish, and see that the registry gives back what was learned."""
-    draft = draft_of(lesson, learned, run.id)
+    draft = draft_of(lesson, learned, run)
     files = {"weights": learned.weights}
     adapter = store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
     if learned.probe is not None:

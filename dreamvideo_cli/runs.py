@@ -12,7 +12,7 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.learn import deadline_of, learn, show_learned
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_json, print_lines, print_result, say, table
-from dreamvideo_cli.run_facts import run_document, run_lines, run_row, state_files
+from dreamvideo_cli.run_facts import run_document, run_lines, run_row, rungs_of, state_files
 from dreamvideo_cli.runner import Terms
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _draft(run: "Run", step: int, note: str | None) -> "Draft":
     import msgspec
 
     from registry.loose import read_loose
-    from registry.manifest import Lineage
+    from registry.manifest import Input, Lineage, Rung
 
     (path,) = (path for path in state_files(run) if int(path.stem) == step)
     draft = read_loose(path, tool=f"dv {__version__}").draft
@@ -191,6 +191,8 @@ def _draft(run: "Run", step: int, note: str | None) -> "Draft":
         device=machines[-1].get("device", "") if machines else "",
         seconds=round(sum(event["seconds"] for event in steps), 3),
         metrics={"adapter_loss": sum(tail) / len(tail), "step": step} if tail else {"step": step},
+        held_out=msgspec.convert(run.facts.settings.get("held_out") or [], list[Input]),
+        rungs=msgspec.convert(rungs_of(run), list[Rung]),
     )
     lineage = Lineage(run=run.id)
     return msgspec.structs.replace(draft, training=training, lineage=lineage, note=note)

@@ -101,6 +101,14 @@ class LeftOut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: str
 
 
+class Rung(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory ran out at a step of a stage, and ``text`` was done about it."""
+
+    stage: str
+    step: Count
+    text: str
+
+
 class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything needed to do it again, and how it went.
 
@@ -112,12 +120,16 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         metrics: final values by name.
         inputs: in the order they were used.
         left_out: what could not be used, where going on without it was asked for.
+        held_out: kept out of learning, to score against.
+        rungs: what was done when memory ran out, in the order of steps.
     """
 
     recipe: dict[str, Any]
     seed: int
     inputs: list[Input]
     left_out: list[LeftOut] = []
+    held_out: list[Input] = []
+    rungs: list[Rung] = []
     device: str = ""
     seconds: Annotated[float, Meta(ge=0)] = 0.0
     metrics: dict[str, Any] = {}

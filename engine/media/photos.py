@@ -69,12 +69,14 @@ class PhotoSet:
         skipped: those left out.
         notes: one line for each thing to know, doubts included.
         doubts: what a person should look at; nothing was done about it.
+        held_out: the one that is kept to score against, or None.
     """
 
     photos: tuple[Photo, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    held_out: Photo | None = None
 
     @property
     def inputs(self) -> tuple[tuple[str, str], ...]:
