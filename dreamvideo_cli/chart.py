@@ -57,6 +57,24 @@ def draw_losses(title: str, losses: Mapping[int, float | None], total: int) -> s
     return "".join(parts)
 
 
+def draw_curve(title: str, values: Mapping[int, float]) -> str:
+    """Values by step as an SVG element, a dot each; ``title`` is for those who cannot see it."""
+    points = [(float(step), value) for step, value in sorted(values.items()) if _is_number(value)]
+    if not points:
+        return ""
+    heights = [value for _, value in points]
+    margin = 0.08 * (max(heights) - min(heights)) or abs(heights[0]) * 0.1 or 1.0
+    frame = Frame((0.0, points[-1][0]), (min(heights) - margin, max(heights) + margin))
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        *_axes(frame),
+        *([_line("curve", frame, thin(points))] if len(points) > 1 else []),
+        *(_line("curve", frame, [point]) for point in thin(points)),
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
 def smooth(points: Sequence[Point]) -> list[Point]:
     """A running mean over a twentieth of the points, over what there is of them at the ends."""
     half = max(1, len(points) // 40)

@@ -103,6 +103,8 @@ def reopen(run: Run) -> Lesson:
         save_every=found.get("save_every"),
         preview=found.get("preview"),
         track=found.get("track"),
+        scored_by=tuple(found["scored_by"]) if "scored_by" in found else None,
+        patience=found.get("patience"),
     )
     if key_of(lesson, Path(found["registry"])) != run.facts.key:
         raise _differing(run, lesson)
@@ -149,6 +151,8 @@ def settings_of(store: Registry, lesson: Lesson) -> dict[str, Any]:
         "preview": lesson.preview,
         "track": lesson.track,
         "held_out": lesson.held_out,
+        "scored_by": None if lesson.scored_by is None else list(lesson.scored_by),
+        "patience": lesson.patience,
         "sources": asdict(lesson.told) if lesson.told else None,
     }
 
@@ -170,6 +174,9 @@ def differences(run: Run, lesson: Lesson) -> list[str]:
         if old.get(name) != new.get(name):
             found.append(f"{name} {word}")
     found += _differing_holdout(run, lesson)
+    patience = run.facts.settings.get("patience")
+    if patience != lesson.patience:
+        found.append(f"patience {patience} -> {lesson.patience}")
     if run.facts.settings.get("base_fingerprint") != lesson.base.fingerprint:
         found.append(f"base {run.facts.settings.get('base_id')} -> {lesson.base.id}")
     return found or ["the order of its inputs, or the image tower"]

@@ -74,7 +74,10 @@ def facts_of(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
         ("from", ", ".join(item.name for item in training.inputs)),
         ("left out", ", ".join(item.name for item in training.left_out)),
         ("held out", ", ".join(item.name for item in training.held_out)),
-        ("less memory", "; ".join(f"from step {rung.step}: {rung.text}" for rung in training.rungs)),
+        (
+            "less memory",
+            "; ".join(f"from step {rung.step}: {rung.text}" for rung in training.rungs),
+        ),
         ("recipe", _pairs_text(training.recipe)),
         ("metrics", _pairs_text(training.metrics)),
     ]

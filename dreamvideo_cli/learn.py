@@ -29,11 +29,13 @@ from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.run_facts import run_document
 from dreamvideo_cli.runner import OutOfTimeError, Terms, carry_out
+from dreamvideo_cli.scores import ScoreOptions, anywhere, choose_scorers, score_steps
 from dreamvideo_cli.share import read_share
 from dreamvideo_cli.silence import silent_libraries
 from dreamvideo_cli.subjects import MaskOptions
 
 if TYPE_CHECKING:
+    from engine.bases import BaseLocation
     from registry import Adapter, Registry
 
 STOPPED_IN_TIME = 75
@@ -48,6 +50,7 @@ def learn_subject(
     name: Name,
     masks: MaskOptions,
     options: LearnOptions,
+    scores: ScoreOptions,
     shell: Shell,
     class_word: Annotated[
         str | None, typer.Option("--class", metavar="WORD", help="What it is, such as dog.")
@@ -71,7 +74,7 @@ def learn_subject(
     found = read_inputs(sources, recipe, options.device)
     for note in found.notes:
         say(shell, note)
-    same = _same_of(options, sources)
+    same = {**_same_of(options, sources), **_scores_of(shell, scores, "subject", base)}
     lesson = Lesson("subject", name, base, recipe, photos=found.photos, **same)
     _finish(shell, store, lesson, options, terms)
 
@@ -83,6 +86,7 @@ def learn_motion(
     ],
     name: Name,
     options: LearnOptions,
+    scores: ScoreOptions,
     shell: Shell,
     caption: Annotated[
         str | None, typer.Option(metavar="TEXT", help='What moves how, such as "skating away".')
@@ -133,7 +137,11 @@ def learn_motion(
         say(shell, note)
     if found.left_out:
         recipe = motion_settings(base.card.motion, options, own, len(found.clips))
-    same = {"left_out": found.left_out, **_same_of(options, sources)}
+    same = {
+        "left_out": found.left_out,
+        **_same_of(options, sources),
+        **_scores_of(shell, scores, "motion", base),
+    }
     lesson = Lesson("motion", name, base, recipe, clips=found.clips, **same)
     _finish(shell, store, lesson, options, terms)
 
@@ -194,7 +202,9 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
         "recipe": msgspec.to_builtins(lesson.recipe),
         "device": lesson.device,
         "memory_bytes": memory_needed(lesson),
-        "disk_bytes": space_needed(lesson.base),
+        "disk_bytes": space_needed(lesson.base, is_scored=lesson.scored_by is not None),
+        "scored_by": None if lesson.scored_by is None else list(lesson.scored_by),
+        "score_every": None if lesson.scored_by is None else score_steps(lesson),
         "tags": list(lesson.tags),
         "registry": str(store.layout.root),
     }
@@ -215,9 +225,17 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         ("device", document["device"]),
         ("memory", size_text(memory) if (memory := document["memory_bytes"]) else ""),
         ("disk", f"at most {size_text(document['disk_bytes'])}"),
+        ("scores", _scores_text(document)),
         ("registry", document["registry"]),
     ]
     return facts(pairs)
+
+
+def _scores_text(document: dict[str, Any]) -> str:
+    if document["scored_by"] is None:
+        return ""
+    by = " and ".join(document["scored_by"]) or "tracking alone"
+    return f"a video every {document['score_every']} steps and at the end, by {by}"
 
 
 def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "Registry":
@@ -236,7 +254,8 @@ def _finish(
     shell: Shell, store: "Registry", lesson: Lesson, options: LearnOptions, terms: Terms
 ) -> None:
     """Show the plan, or find the same already there, or learn; one pinned reference on stdout."""
-    check_space([store.layout.root, settings.state_folder()], lesson.base)
+    folders = [store.layout.root, settings.state_folder()]
+    check_space(folders, lesson.base, is_scored=lesson.scored_by is not None)
     if options.dry_run:
         with silent_libraries():
             document = lesson_document(store, lesson)
@@ -277,6 +296,17 @@ def _same_of(options: LearnOptions, sources: Sources) -> dict[str, Any]:
     }
 
 
+def _scores_of(
+    shell: Shell, options: ScoreOptions, kind: Kind, base: "BaseLocation"
+) -> dict[str, Any]:
+    """What a lesson says of scores; that is settled before the wait."""
+    chosen = choose_scorers(shell, options, kind, base)
+    return {
+        "scored_by": None if chosen is None else tuple(map(anywhere, chosen)),
+        "patience": options.patience,
+    }
+
+
 def _sources_of(
     options: LearnOptions, paths: Sequence[Path], masks: MaskOptions | None = None
 ) -> Sources:
@@ -285,21 +315,14 @@ def _sources_of(
     chosen = masks or MaskOptions()
     is_folder = chosen.mask not in {"none", "auto"}
     return Sources(
-        base=_anywhere(base),
-        image_tower=_anywhere(tower) if tower else None,
+        base=anywhere(base),
+        image_tower=anywhere(tower) if tower else None,
         paths=tuple(_absolute(path) for path in paths),
         mask=_absolute(Path(chosen.mask)) if is_folder else chosen.mask,
-        mask_model=_anywhere(chosen.mask_model),
+        mask_model=anywhere(chosen.mask_model),
         skip_bad=options.skip_bad,
     )
 
 
 def _absolute(path: Path) -> str:
     return str(path.expanduser().absolute())
-
-
-def _anywhere(name: str) -> str:
-    """A base's name as it is, a path made absolute."""
-    from engine.bases.catalog import is_path
-
-    return _absolute(Path(name)) if is_path(name) else name

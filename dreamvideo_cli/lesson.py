@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
 # three times its numbers each, and a few states.
-SPACE_SHARE = 0.6
+SPACE_SHARE, SPACE_SHARE_OF_SCORED = 0.6, 0.25
 SPACE_BYTES = 32 << 20
 
 
@@ -70,6 +70,8 @@ class Lesson:
         save_every: steps between saves, or None.
         preview: steps between previews, or None.
         track: the tracker that hears the losses too, or None.
+        scored_by: the towers that score it on the way, maybe none; None: nothing is scored.
+        patience: scores without a better one after which it ends and the best step is published, or None.
     """
 
     kind: Kind
@@ -86,6 +88,8 @@ class Lesson:
     save_every: int | None = None
     preview: int | None = None
     track: TrackerName | None = None
+    scored_by: tuple[str, ...] | None = None
+    patience: int | None = None
 
     @property
     def token(self) -> str | None:
@@ -153,13 +157,15 @@ def key_of(lesson: Lesson, registry_root: Path) -> str:
         "recipe": msgspec.to_builtins(lesson.recipe),
         "inputs": [item["digest"] for item in lesson.inputs],
         **({"held_out": lesson.held_out[0]["digest"]} if lesson.held_out else {}),
+        **({"patience": lesson.patience} if lesson.patience else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def space_needed(base: BaseLocation) -> int:
-    """Bytes that a run may take on the disk at most."""
-    return SPACE_BYTES + int(base.size_bytes * SPACE_SHARE)
+def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
+    """Bytes that a run may take on the disk at most; one that is scored keeps twice as many states."""
+    share = SPACE_SHARE + (SPACE_SHARE_OF_SCORED if is_scored else 0.0)
+    return SPACE_BYTES + int(base.size_bytes * share)
 
 
 def memory_needed(lesson: Lesson) -> int | None:
@@ -171,7 +177,7 @@ def memory_needed(lesson: Lesson) -> int | None:
     return estimate_recipe(lesson.base, lesson.recipe, lesson.device).total
 
 
-def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
+def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool = False) -> None:
     """Fail now where the disk would be full after the wait.
 
     Raises:
@@ -181,7 +187,7 @@ def check_space(folders: Sequence[Path], base: BaseLocation) -> None:
 
     from engine.errors import OutputError
 
-    needed = space_needed(base)
+    needed = space_needed(base, is_scored=is_scored)
     for folder in folders:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
@@ -212,7 +218,8 @@ def _is_same_training(lesson: Lesson, training: Training) -> bool:
     return (
         learned == [item["digest"] for item in lesson.inputs]
         and kept_out == [item["digest"] for item in lesson.held_out]
-        and "step" not in training.metrics
+        and training.metrics.get("patience") == lesson.patience
+        and ("step" in training.metrics) == (lesson.patience is not None)
     )
 
 
@@ -221,12 +228,15 @@ def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
     import msgspec
 
     from dreamvideo_cli.run_facts import rungs_of
-
+    from dreamvideo_cli.scores import finite_values, scores_of
     from registry import read_draft
 
     is_subject = lesson.kind == "subject"
     recipe = msgspec.to_builtins(learned.recipe)
     base = dict(learned.base)
+    scores = scores_of(run)
+    last = recipe["adapter_steps"] if is_subject else recipe["steps"]
+    published = int(learned.metrics.get("step", last))
     return read_draft(
         {
             "tool": f"dv {__version__}",
@@ -249,7 +259,7 @@ def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
                 "rungs": rungs_of(run),
                 "device": learned.device,
                 "seconds": round(learned.seconds, 3),
-                "metrics": dict(learned.metrics),
+                "metrics": {**learned.metrics, **finite_values(scores.get(published))},
             },
             "lineage": {"run": run.id},
             "note": lesson.note,

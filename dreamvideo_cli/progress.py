@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dreamvideo_cli.options import ProgressMode, Shell
-    from engine.progress import Event, Progress, StageAdvanced
+    from engine.progress import Event, Progress, Scored, StageAdvanced
 
 
 def show_progress(shell: Shell) -> AbstractContextManager[Progress]:
@@ -54,6 +54,7 @@ def _bars(shell: Shell) -> Iterator[Progress]:
     from engine.progress import (
         Note,
         RungTaken,
+        Scored,
         StageAdvanced,
         StageEnded,
         StageStarted,
@@ -77,6 +78,8 @@ def _bars(shell: Shell) -> Iterator[Progress]:
                 bar = None
             case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not shell.quiet:
                 console.print(one_line(text), markup=False, soft_wrap=True)
+            case Scored() if not shell.quiet:
+                console.print(one_line(_score_text(event)), markup=False, soft_wrap=True)
 
     try:
         yield listen
@@ -138,6 +141,7 @@ def _plain(shell: Shell) -> Iterator[Progress]:
     from engine.progress import (
         Note,
         RungTaken,
+        Scored,
         StageAdvanced,
         StageEnded,
         StageStarted,
@@ -158,6 +162,8 @@ def _plain(shell: Shell) -> Iterator[Progress]:
                 tell(f"{stage}: done in {time_text(seconds)}")
             case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not shell.quiet:
                 tell(text)
+            case Scored() if not shell.quiet:
+                tell(_score_text(event))
 
     yield listen
 
@@ -185,6 +191,7 @@ def _json(_shell: Shell) -> Iterator[Progress]:
         Previewed: "previewed",
         StepSkipped: "step_skipped",
         RungTaken: "rung_taken",
+        Scored: "scored",
     }
 
     def listen(event: Event) -> None:
@@ -215,6 +222,13 @@ def _advance_text(event: StageAdvanced, seconds: float, done: int = 0) -> str:
         left = seconds / (event.step - done) * (event.total - event.step)
         parts += [_rate_text(event.step - done, seconds), f"{time_text(left)} left"]
     return "  ".join(parts)
+
+
+def _score_text(event: Scored) -> str:
+    """``step 40: image 0.812, text 0.291 (scored in 2.1 s)``."""
+    whose = f"step {event.step}" if event.step else "the base alone"
+    values = ", ".join(f"{metric} {value:.3f}" for metric, value in event.values.items())
+    return f"{whose}: {values} (scored in {event.seconds:.1f} s)"
 
 
 def _rate_text(steps: int, seconds: float) -> str:

@@ -44,13 +44,22 @@ def record(log: EventLog, progress: Progress) -> Progress:
 
 def _writers() -> Mapping[type, tuple[str, Mapping[str, str]]]:
     """How each of the engine's events is written down: its word, and the names of its fields."""
-    from engine.progress import Note, Previewed, RungTaken, Saved, StageStarted, StepSkipped
+    from engine.progress import (
+        Note,
+        Previewed,
+        RungTaken,
+        Saved,
+        Scored,
+        StageStarted,
+        StepSkipped,
+    )
 
     place = {"stage": "stage", "step": "step"}
     return {
         StageStarted: ("stage", {"stage": "stage", "total": "steps", "done": "done"}),
         Saved: ("save", {**place, "state": "state"}),
         Previewed: ("preview", {**place, "path": "path"}),
+        Scored: ("score", {**place, "values": "values", "seconds": "seconds"}),
         RungTaken: ("rung", {**place, "text": "text"}),
         StepSkipped: ("skip", {**place, "text": "text", "files": "files"}),
         Note: ("note", {"text": "text"}),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.chart import draw_losses
+from dreamvideo_cli.chart import draw_curve, draw_losses
 from dreamvideo_cli.output import one_line, time_text
 from dreamvideo_cli.story import (
     End,
@@ -196,13 +196,34 @@ def _data(path: Path) -> str:
 
 
 def _scores(scores: Sequence[Score]) -> str:
+    """Every score by step, and a curve of each; no one of them is the truth."""
     if not scores:
         return ""
     names = list(dict.fromkeys(name for score in scores for name in score.values))
     rows = [
-        [str(score.step), *(_number(score.values.get(name)) for name in names)] for score in scores
+        [
+            str(score.step) if score.step else "base",
+            *(_number(score.values.get(name)) for name in names),
+            f"{score.seconds:.1f}",
+        ]
+        for score in scores
     ]
-    return f"<section><h2>Scores</h2>{_table(['step', *names], rows, numbers=True)}</section>"
+    head = ["step", *names, "seconds"]
+    curves = "".join(_score_curve(name, scores) for name in names)
+    about = (
+        '<p class="faint">one video a step, always of one seed: small differences say nothing</p>'
+    )
+    shown = f'{about}{_table(head, rows, numbers=True)}<div class="two">{curves}</div>'
+    return f"<section><h2>Scores</h2>{shown}</section>"
+
+
+def _score_curve(name: str, scores: Sequence[Score]) -> str:
+    """A score by step, from the base alone at 0."""
+    values = {score.step: score.values[name] for score in scores if name in score.values}
+    if len(values) < 2:
+        return ""
+    chart = draw_curve(_plain(f"{name} by step"), values)
+    return f"<div><h3>{_text(name)}</h3>{chart}</div>"
 
 
 def _inputs(facts: RunFacts, folder: Path) -> str:

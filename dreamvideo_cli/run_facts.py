@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.output import facts, time_text
+from dreamvideo_cli.scores import best_of, score_documents, score_lines, scores_of
 
 if TYPE_CHECKING:
     from registry.runs import Run
@@ -15,7 +17,7 @@ def run_document(run: Run) -> dict[str, Any]:
     """A run as JSON tells of it."""
     from registry.runs import state_of
 
-    events = run.events()
+    events, states = run.events(), [int(path.stem) for path in state_files(run)]
     stages: dict[str, dict[str, Any]] = {}
     for event in events:
         if event["event"] == "stage":
@@ -36,7 +38,9 @@ def run_document(run: Run) -> dict[str, Any]:
         "seconds": round(sum(e.get("seconds", 0.0) for e in events if e["event"] == "step"), 3),
         "saved": _last(events, "save"),
         "rungs": rungs_of(run),
-        "states": [int(path.stem) for path in state_files(run)],
+        "states": states,
+        "scores": score_documents(run, states),
+        "best": (best := best_of(run, scores_of(run))) and asdict(best),
         "ended": _last(events, "end"),
         "registry": run.facts.settings["registry"],
         "command": run.facts.command,
@@ -48,7 +52,7 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
     """A run for people."""
     ended = document["ended"] or {}
     stages = [(stage["stage"], stage_text(stage)) for stage in document["stages"]]
-    return facts(
+    lines = facts(
         [
             ("run", document["id"]),
             ("learns", f"{document['kind']} {document['name']}"),
@@ -61,11 +65,14 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
             ("published", ended.get("ref") or ""),
             ("promotable", " ".join(str(step) for step in document["states"])),
             ("from", ", ".join(item.name for item in run.facts.inputs)),
+            ("held out", ", ".join(i["name"] for i in run.facts.settings.get("held_out") or [])),
             ("recipe", ", ".join(f"{name} {value}" for name, value in run.recipe().items())),
             ("created", document["created"]),
             ("folder", document["folder"]),
         ]
     )
+    scores = score_lines(document)
+    return [*lines, "", *scores] if scores else lines
 
 
 def run_row(document: dict[str, Any]) -> tuple[str, ...]:

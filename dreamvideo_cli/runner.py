@@ -18,6 +18,7 @@ from dreamvideo_cli.main import Stopped
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import say
 from dreamvideo_cli.recorder import machine_facts, record
+from dreamvideo_cli.scores import say_best, scoring_of
 from dreamvideo_cli.share import read_share
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def carry_out(
             patient_signals(stop),
             suppress(StoppedError),  # the first process saves and tells
         ):
-            _learn(lesson, Path(folder), progress, _keeping(lesson, stop))
+            _learn(lesson, Path(folder), progress, _keeping(lesson, stop, progress))
         return None
     run = (
         take_again(terms.run)
@@ -134,7 +135,7 @@ def _do(
         told = record(log, progress)
         draw_inputs(lesson, run.folder, told)
         with patient_signals(stop), _heard(run, lesson, told) as heard:
-            learned = _learn(lesson, run.folder, heard, _keeping(lesson, stop))
+            learned = _learn(lesson, run.folder, heard, _keeping(lesson, stop, heard))
         log.flush()
         adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)
     except StoppedError as error:
@@ -146,6 +147,7 @@ def _do(
         _leave(shell, run, log, "failed" if _is_final(error) else "stopped", str(error))
         raise
     _finish(run, adapter)
+    say_best(shell, run, patience=lesson.patience)
     return adapter
 
 
@@ -183,14 +185,16 @@ def _learn(lesson: Lesson, folder: Path, progress: Progress, keeping: Keeping) -
     return learn_motion(lesson.recipe, lesson.clips, lesson.base, folder, **common)
 
 
-def _keeping(lesson: Lesson, stop: StopRequest) -> Keeping:
+def _keeping(lesson: Lesson, stop: StopRequest, progress: Progress) -> Keeping:
     from engine.keep import Keeping
 
+    scoring = scoring_of(lesson, progress)
     return Keeping(
         stop=stop,
         save_every=lesson.save_every,
-        preview=_preview_recipe(lesson) if lesson.preview else None,
+        preview=_preview_recipe(lesson) if lesson.preview or scoring else None,
         preview_every=lesson.preview,
+        scoring=scoring,
         cache=settings.cache_folder() / "encoded",
     )
 

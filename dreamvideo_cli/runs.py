@@ -14,6 +14,7 @@ from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_json, print_lines, print_result, say, table
 from dreamvideo_cli.run_facts import run_document, run_lines, run_row, rungs_of, state_files
 from dreamvideo_cli.runner import Terms
+from dreamvideo_cli.scores import finite_values, scores_of
 
 if TYPE_CHECKING:
     from registry import Draft, Registry
@@ -186,11 +187,12 @@ def _draft(run: "Run", step: int, note: str | None) -> "Draft":
     last_stage = steps[-1]["stage"] if steps else ""
     losses = [e["loss"] for e in steps if e["stage"] == last_stage and e["step"] <= step]
     tail = losses[-max(1, len(losses) // 10) :]
+    loss = {"adapter_loss": sum(tail) / len(tail)} if tail else {}
     training = msgspec.structs.replace(
         draft.training,
         device=machines[-1].get("device", "") if machines else "",
         seconds=round(sum(event["seconds"] for event in steps), 3),
-        metrics={"adapter_loss": sum(tail) / len(tail), "step": step} if tail else {"step": step},
+        metrics={**loss, "step": step, **finite_values(scores_of(run).get(step))},
         held_out=msgspec.convert(run.facts.settings.get("held_out") or [], list[Input]),
         rungs=msgspec.convert(rungs_of(run), list[Rung]),
     )

@@ -80,12 +80,13 @@ class Resume(Struct, frozen=True, tag_field="event", tag="resume"):
 
 
 class Score(Struct, frozen=True, tag_field="event", tag="score"):
-    """Figures of an adapter as it was at a step."""
+    """Figures of an adapter as it was at a step, 0 being the base alone."""
 
     at: float
     stage: str
     step: int
     values: dict[str, float]
+    seconds: float = 0.0
 
 
 class Machine(Struct, frozen=True, tag_field="event", tag="machine"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -18,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engine.errors import IncompatibleError, OutputError
+from engine.disk import refusal
+from engine.errors import IncompatibleError
 from engine.progress import Note, Progress
 
 KEPT = 2
@@ -104,18 +104,6 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def refusal(what: str, error: Exception) -> OutputError:
-    """What the disk refuses, with what would do."""
-    # safetensors tells the system's number only in its text.
-    is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or any(
-        words in str(error) for words in ("No space left", f"os error {errno.ENOSPC}")
-    )
-    if is_full:
-        hint = "free some space and continue; the save before it is whole"
-        return OutputError(f"{what}: the disk is full", hint=hint, code="output.no_space")
-    return OutputError(f"{what} cannot be written: {error}")
 
 
 def tensors_of(

@@ -123,7 +123,8 @@ def fit(
     started = time.monotonic()
     progress(StageStarted(plan.stage, plan.steps, loop.step))
     with keeper.stop.heeded() if keeper else nullcontext():
-        while loop.step < plan.steps:
+        loop.catch_up()
+        while not loop.is_over:
             loop.advance()
     loop.finish()
     progress(StageEnded(plan.stage, time.monotonic() - started))
@@ -174,6 +175,7 @@ class _Loop:
         )
         self._accumulate = plan.accumulate
         self._skipped = 0
+        self._is_enough = False
         self._saved_step = 0
         self._first_problem = ""
 
@@ -194,6 +196,16 @@ class _Loop:
         if facts.scaler is not None and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(facts.scaler)
         self.losses = load_tensors(snapshot.tensors, self._learned, self._optimiser.optimizer)
+
+    def catch_up(self) -> None:
+        """Look at a step that was saved and, before it could be looked at, stopped."""
+        if self._keeper is not None and self.step:
+            self._look(self._keeper)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or as many as are worth their time."""
+        return self._is_enough or self.step >= self._plan.steps
 
     def advance(self) -> None:
         """One update, and what belongs after it.
@@ -297,7 +309,7 @@ class _Loop:
         )
 
     def _look_after(self, keeper: Keeper, step_seconds: float) -> None:
-        """Saves, the caller's wish to stop, previews: in this order, so that a stop is quick.
+        """Saves, the caller's wish to stop, previews and scores: in this order, so that a stop is quick.
 
         Raises:
             StoppedError: the caller asked to stop.
@@ -310,7 +322,12 @@ class _Loop:
                 self._saved_step = self.step
         if is_to_stop:
             raise keeper.stopped(self.step)
-        keeper.preview(self.step)
+        self._look(keeper)
+
+    def _look(self, keeper: Keeper) -> None:
+        keeper.onlooker.look(self.step)
+        if keeper.may_end_early:
+            self._is_enough = self._workers.any(keeper.onlooker.is_enough(self.step))
 
     def _snapshot(self) -> Snapshot:
         scaler = self._accelerator.scaler

@@ -81,8 +81,13 @@ class Generator:
         self._attached, self._appearance, self._progress = attached, appearance, progress
 
     @torch.no_grad()
-    def sample(self, recipe: GenerateRecipe) -> NDArray[np.uint8]:
+    def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
         """The video of ``recipe``: uint8 (f, h, w, 3). The same recipe gives the same bytes.
+
+        Args:
+            recipe: of the video.
+            sliced: compute the halves of guidance one after the other and decode single frames: less memory, more
+                time, and numbers that may differ in their last bits.
 
         Raises:
             RecipeError: a size or number of steps that the base cannot make, or a prompt too long.
@@ -92,7 +97,7 @@ class Generator:
         check_video(self._location, recipe)
         use_threads(recipe.threads)
         with explain_memory("generating"):
-            return self._sample(recipe)
+            return self._sample(recipe, sliced=sliced)
 
     def settled(self, recipe: GenerateRecipe) -> GenerateRecipe:
         """``recipe`` with the precision and the threads that are used, nothing left "auto"."""
@@ -100,14 +105,15 @@ class Generator:
             recipe, precision=self._precision, threads=use_threads(recipe.threads)
         )
 
-    def _sample(self, recipe: GenerateRecipe) -> NDArray[np.uint8]:
+    def _sample(self, recipe: GenerateRecipe, *, sliced: bool) -> NDArray[np.uint8]:
         noise = draw_start(self._latent_shape(recipe), recipe.seed).to(self._device)
         text = self._encode_prompts(recipe)
         self._set_appearance(recipe)
         started = time.monotonic()
         self._progress(StageStarted("generate", recipe.steps))
+        denoise = self._denoise_halves if sliced else self._base.denoise
         steps = sample(
-            lambda latents, timesteps: self._base.denoise(latents, timesteps, text),
+            lambda latents, timesteps: denoise(latents, timesteps, text),
             self._base.scheduler_config,
             noise,
             sampler=recipe.sampler,
@@ -120,9 +126,29 @@ class Generator:
                 f"the video of seed {recipe.seed} is not finite",
                 hint="--precision fp32 or bf16, or smaller weights",
             )
-        pixels = to_pixels(self._base.decode_video(latents)[0])
+        video = self._decode_frames(latents) if sliced else self._base.decode_video(latents)
+        pixels = to_pixels(video[0])
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
+
+    def _denoise_halves(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        """`Base.denoise` of one sample after the other, each with its own part of every condition."""
+        banks = [held.bank for held in self._attached]
+        whole = [bank.condition for bank in banks]
+        parts = []
+        for k in range(len(latents)):
+            for bank, condition in zip(banks, whole, strict=True):
+                bank.condition = condition and condition.part(k)
+            one = slice(k, k + 1)
+            parts.append(self._base.denoise(latents[one], timesteps[one], text[one]))
+        for bank, condition in zip(banks, whole, strict=True):
+            bank.condition = condition
+        return torch.cat(parts)
+
+    def _decode_frames(self, latents: Tensor) -> Tensor:
+        """`Base.decode_video` of one frame after the other, each kept on the CPU."""
+        frames = [self._base.decode_video(frame).cpu() for frame in latents.split(1, dim=2)]
+        return torch.cat(frames, dim=2)
 
     def _watch(self, steps: Iterator[Tensor], recipe: GenerateRecipe) -> Iterator[Tensor]:
         """Tell of every step, and set what the next one is made with before it is asked for."""

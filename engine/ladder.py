@@ -39,7 +39,7 @@ class Ladder:
 
         None where there is none left.
         """
-        _collect()
+        collect()
         if not self.checkpointing:
             self.recompute()
             return "blocks are computed again in the backward pass instead of kept", accumulate
@@ -68,7 +68,7 @@ class Ladder:
         self.checkpointing = True
 
 
-def _collect() -> None:
+def collect() -> None:
     """Give back what a failed step has left."""
     gc.collect()
     if torch.cuda.is_available():

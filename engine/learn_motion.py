@@ -20,7 +20,7 @@ from engine.encode import EncodedClip, encode_clips
 from engine.errors import RecipeError
 from engine.fit import FitPlan, final_losses, fit
 from engine.keep import Keeping
-from engine.learned import Draft, Learned, write_learned
+from engine.learned import Draft, Learned, best_of, write_learned
 from engine.media.clips import Clip
 from engine.preview import keeper_of
 from engine.progress import Progress, ignore
@@ -71,9 +71,9 @@ def learn_motion(
     inputs = tuple(InputFact(clip.path.name, clip.digest) for clip in clips)
     draft = draft_motion(bench, inputs)
     losses = learn_bank(draft, seen, progress)
-    return write_learned(
-        draft, seconds=time.monotonic() - started, metrics=final_losses(adapter_loss=losses)
-    )
+    best, chosen = best_of(draft)
+    metrics = {**final_losses(adapter_loss=losses), **chosen}
+    return write_learned(best, seconds=time.monotonic() - started, metrics=metrics)
 
 
 def draft_motion(bench: Workbench[MotionRecipe], inputs: tuple[InputFact, ...]) -> Draft:

@@ -19,7 +19,7 @@ from engine.diffusion.learning import IdentityObjective, WordObjective, prompt_o
 from engine.encode import EncodedPhotos, encode_photos
 from engine.fit import FitPlan, final_losses, fit
 from engine.keep import Keeping
-from engine.learned import Draft, Learned, write_learned
+from engine.learned import Draft, Learned, best_of, write_learned
 from engine.media.photos import PhotoSet
 from engine.preview import keeper_of
 from engine.progress import Note, Progress, ignore
@@ -73,11 +73,9 @@ def learn_subject(
     inputs = tuple(InputFact(name, digest) for name, digest in photos.inputs)
     draft = draft_subject(bench, seen, word, inputs)
     bank_losses = learn_identity(draft, seen, word, progress)
-    return write_learned(
-        draft,
-        seconds=time.monotonic() - started,
-        metrics=final_losses(word_loss=word_losses, adapter_loss=bank_losses),
-    )
+    best, chosen = best_of(draft)
+    losses = final_losses(word_loss=word_losses, adapter_loss=bank_losses)
+    return write_learned(best, seconds=time.monotonic() - started, metrics={**losses, **chosen})
 
 
 def learn_word(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ from engine.adapters.files import (
 from engine.device import DTYPES
 from engine.diffusion.objective import draw_noise
 from engine.errors import DivergedError, IntegrityError
+from engine.keep import STATES, state_name
 from engine.recipe import MotionRecipe, SubjectRecipe
+from engine.scoring import ScoreBook
 from engine.workbench import Workbench
 
 WEIGHTS = "adapter.safetensors"
@@ -127,6 +130,22 @@ class Draft:
                     f"{name} is not finite: nothing is written", hint="a lower --lr"
                 )
         return save_adapter(path, self.facts(), self.tensors)
+
+
+def best_of(draft: Draft) -> tuple[Draft, dict[str, float]]:
+    """Where the caller had patience for scores: the draft as it was at the step that scored best, and that step.
+
+    Without patience, without a score, and in all but the first of several processes: the draft as it is.
+    """
+    keeping, folder = draft.bench.keeping, draft.bench.folder
+    if keeping is None or keeping.scoring is None or keeping.scoring.patience is None:
+        return draft, {}
+    step = ScoreBook(folder, draft.kind).best(sys.maxsize)
+    if step is None:
+        return draft, {}
+    adapter = load_adapter(folder / STATES / state_name(step))
+    bank = fit_bank(adapter, draft.bench.base).to(draft.bench.device)
+    return replace(draft, bank=bank), {"step": step, "patience": keeping.scoring.patience}
 
 
 def write_learned(draft: Draft, *, seconds: float, metrics: Mapping[str, float]) -> Learned:

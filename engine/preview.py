@@ -1,20 +1,25 @@
-"""Videos made on the way, by the very function that makes them later; none of them can end a run."""
+"""What is looked at on the way: previews beside the base's own, and their scores."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from engine.adapters.files import Adapter
-from engine.errors import MemoryExhaustedError
-from engine.generate import AdapterUse, LoadedBase
+from engine.camera import Camera
 from engine.keep import PREVIEWS, Keeper, Keeping
-from engine.learned import WEIGHTS, Draft
+from engine.learned import Draft
 from engine.media.write import write_video
-from engine.progress import Event, Note, Previewed, Progress, RungTaken
+from engine.progress import Note, Previewed, Progress
 from engine.recipe import GenerateRecipe
+from engine.scoring import ScoreBook, Scores
 from engine.workbench import Workbench
 from engine.workers import Workers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
 
 
 def keeper_of(
@@ -24,7 +29,7 @@ def keeper_of(
     progress: Progress,
     draft: Draft | None = None,
 ) -> Keeper | None:
-    """What keeps a stage of so many ``steps``; with a ``draft`` its states and previews are kept too."""
+    """What keeps a stage of so many ``steps``; with a ``draft`` its states, previews and scores are kept too."""
     if bench.keeping is None:
         return None
     is_first = Workers(bench.accelerator).is_first
@@ -36,81 +41,82 @@ def keeper_of(
         stage,
         progress,
         write_state=draft.save,
-        preview=Previews(draft, bench.keeping, stage, steps, progress=progress),
+        onlooker=Previews(draft, bench.keeping, stage, steps, progress=progress),
         is_first=is_first,
     )
 
 
 class Previews:
-    """A preview every so many steps and at the end, and one of the base alone."""
+    """A preview every so many steps, of every step that is scored, at the end, and one of the base alone."""
 
     def __init__(
         self, draft: Draft, keeping: Keeping, stage: str, steps: int, *, progress: Progress
     ) -> None:
         """Show ``draft`` while ``stage`` of so many ``steps`` runs."""
-        self._draft, self._keeping, self._progress = draft, keeping, progress
+        self._keeping, self._progress = keeping, progress
         self._stage, self._steps = stage, steps
-        self._recipe = keeping.preview
-        self._lives = 2
+        self._folder = draft.bench.folder / PREVIEWS
+        self._camera = Camera(draft, keeping.stop, stage, progress)
+        self._scores = None
+        if keeping.scoring is not None:
+            book = ScoreBook(draft.bench.folder, draft.kind)
+            self._scores = Scores(keeping.scoring, book, stage, steps, progress=progress)
+        self._shown: set[int] = set()
 
-    def __call__(self, step: int) -> None:
-        """Make the previews that are due after ``step``."""
-        every = self._keeping.preview_every
-        if self._recipe is None or not every or (step % every and step != self._steps):
+    def look(self, step: int) -> None:
+        """Make what is due after ``step`` and is not there yet."""
+        recipe = self._keeping.preview
+        if recipe is None or not self._is_due(step):
             return
-        if not (self._folder / _file_of(0)).exists():
-            self._try(0, 0.0, self._recipe)
-        self._try(step, 1.0, self._recipe)
+        self._show(0, 0.0, recipe)
+        self._show(step, 1.0, recipe)
 
-    def _try(self, step: int, weight: float, recipe: GenerateRecipe) -> None:
-        """One preview; where memory runs out it is tried once more, and then no more are made."""
-        while self._lives:
-            try:
-                self._make(step, weight, recipe)
-            except MemoryExhaustedError:
-                self._lives -= 1
-            except _AbandonedError:
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
-                self._progress(Note(f"no preview of step {step}: {error}"))
-                return
-            else:
-                return
-            finally:
-                self._draft.bench.base.release_towers()
-            text = "towers give their memory back" if self._lives else "no previews any more"
-            self._progress(RungTaken(self._stage, step, f"previews: {text}"))
+    def is_scored(self, step: int) -> bool:
+        """Whether the state of ``step`` has a score, or is to have one."""
+        return self._scores is not None and self._scores.is_due(step)
 
-    def _make(self, step: int, weight: float, recipe: GenerateRecipe) -> None:
-        bench = self._draft.bench
-        adapter: Adapter = self._draft.as_read()
-        use = AdapterUse(bench.folder / WEIGHTS, self._draft.kind, weight)
-        loaded = LoadedBase(
-            bench.location,
-            precision=bench.recipe.precision,
-            device=str(bench.device),
-            base=bench.base,
-            progress=self._watch,
-        )
-        with self._draft.bank.muted(), loaded.equipped([(use, adapter)]) as generator:
-            frames = generator.sample(recipe)
+    def worth(self, step: int) -> int:
+        """See `Scores.worth`."""
+        return self._scores.worth(step) if self._scores else 0
+
+    def is_enough(self, step: int) -> bool:
+        """See `Scores.is_enough`."""
+        return self._scores is not None and self._scores.is_enough(step)
+
+    def _is_due(self, step: int) -> bool:
+        every = self._keeping.preview_every
+        is_shown = every is not None and (step % every == 0 or step == self._steps)
+        return is_shown or self.is_scored(step)
+
+    def _show(self, step: int, weight: float, recipe: GenerateRecipe) -> None:
+        """One video, written and scored; one that is there already, from before a stop, is only told of."""
+        if step in self._shown:
+            return
+        is_scored = self._scores is not None and self._scores.is_wanted(step)
+        if (self._folder / _file_of(step)).exists() and not is_scored:
+            self._tell(step)
+            return
+        started = time.monotonic()
+        frames = self._camera.film(step, weight, recipe)
+        if frames is None:
+            return
+        self._write(step, frames, recipe.fps)
+        if self._scores is not None and is_scored:
+            self._scores.take(step, frames, time.monotonic() - started)
+
+    def _write(self, step: int, frames: Pixels, fps: float) -> None:
         path = self._folder / _file_of(step)
-        path.parent.mkdir(exist_ok=True)
-        write_video(frames, path, fps=recipe.fps, format="webp", overwrite=True)
-        self._progress(Previewed(self._stage, step, f"{PREVIEWS}/{path.name}"))
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_video(frames, path, fps=fps, format="webp", overwrite=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+            self._progress(Note(f"no preview of step {step}: {error}"))
+        else:
+            self._tell(step)
 
-    def _watch(self, _event: Event) -> None:
-        """A stop that is asked for does not wait for a picture."""
-        if self._keeping.stop.is_due(0.0):
-            raise _AbandonedError
-
-    @property
-    def _folder(self) -> Path:
-        return self._draft.bench.folder / PREVIEWS
-
-
-class _AbandonedError(Exception):
-    """The caller asked to stop while a preview was made."""
+    def _tell(self, step: int) -> None:
+        self._shown.add(step)
+        self._progress(Previewed(self._stage, step, f"{PREVIEWS}/{_file_of(step)}"))
 
 
 def _file_of(step: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -83,8 +83,26 @@ class Previewed:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The adapter of ``step`` was scored: ``values`` by metric, in ``seconds``; step 0 is the base alone."""
+
+    stage: str
+    step: int
+    values: Mapping[str, float]
+    seconds: float
+
+
 Event = (
-    StageStarted | StageAdvanced | StageEnded | Note | Saved | StepSkipped | RungTaken | Previewed
+    StageStarted
+    | StageAdvanced
+    | StageEnded
+    | Note
+    | Saved
+    | StepSkipped
+    | RungTaken
+    | Previewed
+    | Scored
 )
 Progress = Callable[[Event], None]
 

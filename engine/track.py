@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from engine.errors import MissingPackageError
-from engine.progress import Event, Note, Progress, StageAdvanced, StageStarted
+from engine.progress import Event, Note, Progress, Scored, StageAdvanced, StageStarted
 
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
 # What each can be written with; the first is the one to install.
@@ -85,6 +85,9 @@ class Tracking:
         elif isinstance(event, StageAdvanced) and event.loss is not None:
             values = {f"loss/{event.stage}": event.loss}
             self._try("log", values, step=self._before + event.step)
+        elif isinstance(event, Scored) and event.step:
+            scores = {f"score/{metric}": value for metric, value in event.values.items()}
+            self._try("log", scores, step=self._before + event.step)
 
     def _begin(self, event: StageStarted) -> None:
         self._before, self._total = self._before + self._total, event.total

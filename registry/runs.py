@@ -18,6 +18,7 @@ Events, each with ``at`` (seconds since 1970)::
     {"event": "step", "stage": …, "step": …, "loss": …, "seconds": …}    loss null: skipped
     {"event": "save", "stage": …, "step": …, "state": "states/…" or null}
     {"event": "preview", "stage": …, "step": …, "path": "previews/…"}    step 0: the base alone
+    {"event": "score", "stage": …, "step": …, "values": {metric: …}, "seconds": …}
     {"event": "rung", "stage": …, "step": …, "text": …}
     {"event": "skip", "stage": …, "step": …, "text": …, "files": […]}
     {"event": "note", "text": …}

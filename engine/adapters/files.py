@@ -18,7 +18,8 @@ from torch import Tensor
 
 from engine.adapters.bank import Bank
 from engine.bases.protocol import Base, Site
-from engine.errors import IncompatibleError, IntegrityError, OutputError
+from engine.disk import refusal
+from engine.errors import IncompatibleError, IntegrityError
 
 Kind = Literal["subject", "motion"]
 METADATA_KEY = "dreamvideo"
@@ -102,7 +103,7 @@ def save_adapter(path: Path, facts: AdapterFacts, tensors: Mapping[str, Tensor])
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}") from error
+        raise refusal(str(path), error) from error
     return path
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 DEFINITIONS: Mapping[str, str] = {
     "CLIP-T": "mean over frames of the cosine of frame and prompt, by CLIP",
@@ -19,3 +21,39 @@ DEFINITIONS: Mapping[str, str] = {
     "photo copy risk": "highest correlation of a whole frame with a learned photo; 1 is the same picture",
     "clip copy risk": "highest correlation of a whole frame with a frame of the reference clip",
 }
+
+# So many scores of a run, and so many states kept for them, unless the caller wants scores more often.
+MOST_SCORES = 10
+# What says which step of a run is best: the first of these that was measured.
+RANKED_BY: Mapping[str, tuple[str, ...]] = {
+    "subject": ("DINO-I", "CLIP-I", "image"),
+    "motion": ("motion fidelity", "CLIP-T", "text"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The step that scored best, by which metric, and how."""
+
+    step: int
+    metric: str
+    value: float
+
+
+def best_step(kind: str, scores: Mapping[int, Mapping[str, float]]) -> Best | None:
+    """The best of ``scores``, values by metric by step, for a subject or a motion; of equal ones the earliest."""
+    for metric in RANKED_BY[kind]:
+        found = {
+            step: values[metric]
+            for step, values in sorted(scores.items())
+            if math.isfinite(values.get(metric, math.nan))
+        }
+        if found:
+            step = max(found, key=lambda each: found[each])
+            return Best(step, metric, found[step])
+    return None
+
+
+def score_interval(steps: int) -> int:
+    """Steps between the scores of a stage of ``steps`` where nobody says, so that each scored state is kept."""
+    return max(1, -(-steps // MOST_SCORES))

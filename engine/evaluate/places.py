@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from engine.bases.catalog import is_path
@@ -14,6 +15,11 @@ USUAL: Mapping[str, str] = {
     "dino": "facebook/dino-vits16",
 }
 MINI = "mini"
+
+
+def has_open_cv() -> bool:
+    """Whether what tracks and cuts is installed; imports nothing."""
+    return find_spec("cv2") is not None
 
 
 def find_tower(name: str) -> Path:

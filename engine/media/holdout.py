@@ -35,8 +35,9 @@ def hold_out(photos: PhotoSet, which: str) -> PhotoSet:
 
 def _find(photos: tuple[Photo, ...], which: str) -> Photo:
     """By the file's name, else by its name without an ending, else by number."""
-    for called in (lambda photo: photo.path.name, lambda photo: photo.path.stem):
-        found = [photo for photo in photos if called(photo) == which]
+    by_name = [photo for photo in photos if photo.path.name == which]
+    by_stem = [photo for photo in photos if photo.path.stem == which]
+    for found in (by_name, by_stem):
         if len(found) > 1:
             raise InputError(
                 f"--holdout {which}: {len(found)} photos are called so",

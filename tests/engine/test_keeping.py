@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from engine import checkpoints, keep
+from engine.adapters import files
 from engine.adapters.files import load_adapter
 from engine.bases import BaseLocation, locate_base
 from engine.checkpoints import Snapshot, SnapshotFacts, read_latest, write_snapshot
@@ -148,8 +149,9 @@ class Slope(Constant):
 
 
 def keeper(folder: Path, told: list[Event] | None = None, **named) -> Keeper:
+    """A keeper for which time that it waits is over at once."""
     progress = ignore if told is None else told.append
-    return Keeper(Keeping(**named), folder, "stage", progress)
+    return Keeper(Keeping(**{"wait": lambda _: None, **named}), folder, "stage", progress)
 
 
 def weight_after(folder: Path, steps: int, **named) -> torch.Tensor:
@@ -228,6 +230,88 @@ def test_a_full_disk_stops_with_the_save_before_it_whole(
     assert torch.equal(again, weight_after(tmp_path / "b", 4))
 
 
+class FullDisk:
+    """A disk that is full for so many seconds of waiting."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.left, self.waits = seconds, list[float]()
+        self._sync = checkpoints.sync
+        patch.setattr(checkpoints, "sync", self._try)
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.left -= seconds
+
+    def _try(self, path: Path) -> None:
+        if self.left > 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._sync(path)
+
+
+def test_a_run_waits_for_space_on_a_full_disk_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch, 100.0)
+    told: list[Event] = []
+    held = keeper(tmp_path / "a", told, save_every=1, wait=disk.wait)
+    again = weight_after(tmp_path / "a", 4, keeper=held)
+    assert torch.equal(again, weight_after(tmp_path / "b", 4))
+    (note,) = [event.text for event in told if isinstance(event, Note)]
+    assert "the disk is full: paused for 10 minutes at most" in note
+    assert 100 <= sum(disk.waits) < 100 + keep.LONGEST_WAIT
+    assert [event.step for event in told if isinstance(event, Saved)] == [1, 2, 3, 4]
+
+
+def test_a_disk_that_stays_full_ends_the_run_after_ten_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch, 1e9)
+    with pytest.raises(OutputError, match="the disk is full") as caught:
+        weight_after(tmp_path, 4, keeper=keeper(tmp_path, save_every=1, wait=disk.wait))
+    assert caught.value.code == "output.no_space"
+    assert keep.PAUSE_SECONDS <= sum(disk.waits) <= keep.PAUSE_SECONDS + keep.LONGEST_WAIT
+
+
+def test_a_stop_does_not_wait_for_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, stop = FullDisk(monkeypatch, 1e9), StopRequest()
+
+    def wait(seconds: float) -> None:
+        disk.wait(seconds)
+        if len(disk.waits) == 3:
+            stop.reason = "test"
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        weight_after(tmp_path, 4, keeper=keeper(tmp_path, save_every=1, wait=wait, stop=stop))
+    assert len(disk.waits) == 3
+
+
+def test_a_full_disk_does_not_make_saves_rare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch, 60.0)
+    held = keeper(tmp_path, save_every=1, wait=disk.wait)
+    weight_after(tmp_path, 1, keeper=held)
+    assert held._cost < 10.0
+
+
+def test_a_state_that_finds_no_space_pauses_the_run_too(
+    tmp_path: Path, location: BaseLocation, monkeypatch: pytest.MonkeyPatch, whole: dict[str, bytes]
+) -> None:
+    original, failures = files.save_file, [OSError(errno.ENOSPC, "No space left on device")]
+
+    def full(*arguments: object, **named: object) -> None:
+        if failures:
+            raise failures.pop()
+        original(*arguments, **named)
+
+    monkeypatch.setattr(files, "save_file", full)
+    told: list[Event] = []
+    keeping = Keeping(save_every=1, wait=lambda _: None)
+    learned = subject(tmp_path / "run", location, keeping=keeping, progress=told.append)
+    assert any("paused" in event.text for event in told if isinstance(event, Note))
+    assert learned.weights.read_bytes() == whole["subject"]
+
+
 def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
@@ -243,6 +327,13 @@ def test_states_are_few_and_spread_over_the_run(tmp_path: Path) -> None:
     assert steps[-1] == 40
     gaps = [later - earlier for earlier, later in zip([0, *steps], steps, strict=False)]
     assert max(gaps[:-1]) <= 4 * min(gaps[:-1])
+
+
+def test_states_that_are_worth_more_stay_longer(tmp_path: Path) -> None:
+    for step in range(1, 41):
+        (tmp_path / f"{step:08d}.safetensors").touch()
+        thin(tmp_path, 4, lambda each: 2 if each == 3 else int(each % 10 == 0))
+    assert sorted(int(path.stem) for path in tmp_path.iterdir()) == [3, 20, 30, 40]
 
 
 class Hiccup(Slope):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
-from engine import preview
+from engine import camera, preview
 from engine.adapters.files import load_adapter
 from engine.bases import BaseLocation, locate_base, open_base
 from engine.bases.unet3d import UNet3DBase
+from engine.camera import ways_of
 from engine.errors import MemoryExhaustedError
 from engine.fit import Draw, fit, open_accelerator
 from engine.generate import AdapterUse, Generator, open_generator
@@ -180,7 +182,7 @@ def test_a_motions_last_preview_is_what_is_generated_later(
 def test_a_preview_can_never_end_a_run(  # noqa: PLR0917 - fixtures and cases
     tmp_path: Path, location, monkeypatch, error, notes, steps_down
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(Generator, "_sample", fail)
@@ -206,14 +208,50 @@ def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path, location: BaseLocati
     keeping = Keeping(preview=PREVIEW, preview_every=1)
     told: list[Event] = []
 
-    original = preview.LoadedBase
+    original = camera.LoadedBase
 
     def ask(*arguments: object, **named: object):
         keeping.stop.reason = "test"
         return original(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preview, "LoadedBase", ask)
+        patch.setattr(camera, "LoadedBase", ask)
         with pytest.raises(Exception, match="'learn the look' is saved at step 2"):
             subject(tmp_path / "a", location, keeping=keeping, progress=told.append)
     assert not any(isinstance(event, Previewed) for event in told)
+
+
+def test_a_video_made_in_slices_is_the_same_video(tmp_path: Path, location: BaseLocation) -> None:
+    learned = learn_motion(MOTION, [clip()], location, tmp_path)
+    recipe = msgspec.structs.replace(PREVIEW, prompt="a dog sweeping", frames=4)
+    with open_generator(location, [AdapterUse(learned.weights, "motion")]) as generator:
+        whole, sliced = generator.sample(recipe), generator.sample(recipe, sliced=True)
+        again = generator.sample(recipe)
+    assert np.abs(whole.astype(int) - sliced.astype(int)).max() <= 1
+    assert np.array_equal(whole, again)
+
+
+def test_previews_go_on_with_less_memory_at_every_rung(
+    tmp_path: Path, location: BaseLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine with one device the base that is apart stands in for the one on the CPU."""
+    here = torch.device("cpu")
+    apart = camera.Way("cpu", is_apart=True, is_sliced=True, told="made on the CPU")
+    monkeypatch.setattr(camera, "ways_of", lambda device: (*ways_of(device), apart))
+    original, learning = Generator._sample, []
+
+    def hungry(self: Generator, recipe: GenerateRecipe, *, sliced: bool):
+        learning.append(self._base)
+        if self._base is learning[0]:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(self, recipe, sliced=sliced)
+
+    monkeypatch.setattr(Generator, "_sample", hungry)
+    told: list[Event] = []
+    keeping = Keeping(preview=PREVIEW, preview_every=100)
+    learned = subject(tmp_path / "a", location, keeping=keeping, progress=told.append)
+    assert rungs(told) == ["previews: made in slices", "previews: made on the CPU"]
+    assert [event.step for event in told if isinstance(event, Previewed)] == [0, 3]
+    assert learned.weights.read_bytes() == subject(tmp_path / "b", location).weights.read_bytes()
+    assert [way.device for way in ways_of(here)] == ["cpu", "cpu"]
+    assert [way.is_apart for way in ways_of(torch.device("cuda:1"))] == [False, False, True]

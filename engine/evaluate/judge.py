@@ -1,0 +1,79 @@
+"""Who scores what is learned while it is learned: the measures of `dv eval`, the towers opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from engine.errors import ScorerMissingError
+from engine.evaluate.scores import References, Score, score_by_tower, score_video
+from engine.evaluate.towers import Tower, open_tower
+from engine.progress import Note, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from engine.media.clips import Clip
+    from engine.media.photos import PhotoSet
+
+    Pixels = npt.NDArray[np.uint8]
+
+
+def references_of_photos(photos: PhotoSet, class_word: str) -> tuple[References, ...]:
+    """A subject is measured against the photo that was held out, or where none was against all of them."""
+    shown = (photos.held_out,) if photos.held_out else photos.photos
+    return (References(tuple(photo.pixels for photo in shown), prompt=f"a {class_word}"),)
+
+
+def references_of_clips(clips: Sequence[Clip], caption: str) -> tuple[References, ...]:
+    """A motion is measured against every clip it is learned from."""
+    first, *others = clips
+    return (
+        References(clip=first.frames, prompt=caption),
+        *(References(clip=clip.frames) for clip in others),
+    )
+
+
+class Judge:
+    """Scores one video after the other.
+
+    Without OpenCV the scores that need it are left out, which is told once.
+    """
+
+    def __init__(
+        self, references: Sequence[References], scorers: Sequence[str], progress: Progress
+    ) -> None:
+        """Measure against ``references``, the first of them by the towers called ``scorers`` too."""
+        self._references, self._scorers = references, scorers
+        self._progress = progress
+        self._has_all = True
+
+    def __call__(self, frames: Pixels) -> dict[str, float]:
+        """The mean of every score of ``frames``, uint8 (f, h, w, 3), over the references that it is measured against.
+
+        Raises:
+            ScorerMissingError, BaseInvalidError: see `open_tower`.
+        """
+        found: dict[str, list[float]] = {}
+        for place, references in enumerate(self._references):
+            for score in self._score(frames, references, () if place else self._towers):
+                found.setdefault(score.metric, []).append(score.value)
+        return {metric: fmean(values) for metric, values in found.items()}
+
+    @cached_property
+    def _towers(self) -> tuple[Tower, ...]:
+        return tuple(open_tower(name) for name in self._scorers)
+
+    def _score(
+        self, frames: Pixels, references: References, towers: Sequence[Tower]
+    ) -> Sequence[Score]:
+        if self._has_all:
+            try:
+                return score_video(frames, references, towers)
+            except ScorerMissingError as error:
+                self._has_all = False
+                self._progress(Note(f"some scores are left out: {error.message}; {error.hint}"))
+        return [score for tower in towers for score in score_by_tower(frames, references, tower)]
