@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreamvideo_cli.timings import Task, expect_seconds, read_timings
+from dreamvideo_cli.lesson import preview_recipe
+from dreamvideo_cli.scores import score_steps
+from dreamvideo_cli.timings import Task, Timing, expect_seconds, read_timings, remember
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.lesson import Lesson
     from dreamvideo_cli.plan import Takes
     from engine.recipe import GenerateRecipe
+    from registry.runs import Run
 
 # Parts of a base that generating loads.
 PARTS = ("unet", "transformer", "vae", "text_encoder")
@@ -39,7 +43,7 @@ class Forecast:
 def foresee(takes: Sequence[Takes]) -> Forecast:
     """What making all of these one after the other will take; a base is loaded when it changes."""
     first = takes[0]
-    device = _likely_device(first)
+    device = likely_device(first.device, first.base.fingerprint)
     seconds = 0.0
     loaded = ""
     for each in takes:
@@ -69,11 +73,68 @@ def _seconds(task: Task, takes: Takes, work: float) -> float:
     return math.nan if found is None else found
 
 
-def _likely_device(takes: Takes) -> str:
-    if takes.device != "auto":
-        return takes.device
-    seen = [each.device for each in read_timings() if each.base == takes.base.fingerprint]
+def likely_device(device: str, base: str) -> str:
+    """The device asked for; in place of ``auto`` the one that the base of this fingerprint was used on last."""
+    if device != "auto":
+        return device
+    seen = [each.device for each in read_timings() if each.base == base]
     return seen[-1] if seen else "auto"
+
+
+def foresee_lesson(lesson: Lesson) -> float | None:
+    """Seconds that a lesson will take, its videos on the way included; None where its like was never learned here."""
+    base = lesson.base.fingerprint
+    parts = [
+        expect_seconds(task, base, lesson.device, steps * _work_of_step(lesson))
+        for task, steps in _stages(lesson).items()
+        if steps
+    ]
+    if videos := videos_of(lesson):
+        work = videos * work_of(preview_recipe(lesson))
+        parts.append(expect_seconds("generate", base, lesson.device, work))
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def videos_of(lesson: Lesson) -> int:
+    """How many videos a lesson makes on the way at most, the base's own among them."""
+    steps = list(_stages(lesson).values())[-1]
+    shown = set(range(0, steps, lesson.preview)) if lesson.preview else set()
+    scored = set(range(0, steps, score_steps(lesson))) if lesson.scored_by is not None else set()
+    return len(shown | scored) + 1 if shown or scored else 0
+
+
+def remember_lesson(run: Run, lesson: Lesson, device: str) -> None:
+    """Keep what each stage of a run took on ``device``, since it was last begun or continued."""
+    events = run.events()
+    begun = max((k for k, each in enumerate(events) if each["event"] == "machine"), default=0)
+    for task in _stages(lesson):
+        took = [
+            event["seconds"]
+            for event in events[begun:]
+            if event["event"] == "step" and event["stage"] == task
+        ]
+        if sum(took) > 0:
+            work = len(took) * _work_of_step(lesson)
+            base = lesson.base.fingerprint
+            remember(Timing(task=task, base=base, device=device, work=work, seconds=sum(took)))
+
+
+def _stages(lesson: Lesson) -> dict[Task, int]:
+    """Steps of each stage of a lesson, in their order."""
+    from engine.recipe import SubjectRecipe
+
+    recipe = lesson.recipe
+    if isinstance(recipe, SubjectRecipe):
+        return {"learn the word": recipe.word_steps, "learn the look": recipe.adapter_steps}
+    return {"learn the motion": recipe.steps}
+
+
+def _work_of_step(lesson: Lesson) -> float:
+    """Megapixels of an update."""
+    video = lesson.base.card.video
+    frames = getattr(lesson.recipe, "frames", 1)
+    return lesson.recipe.batch * frames * video.height_px * video.width_px / 1e6
 
 
 def _weights_bytes(takes: Takes, device: str) -> int:

@@ -13,6 +13,7 @@ from dreamvideo_cli import bases, settings
 from dreamvideo_cli.descriptions import adapter_document
 from dreamvideo_cli.durations import read_duration
 from dreamvideo_cli.errors import ExistsError
+from dreamvideo_cli.forecast import foresee_lesson, likely_device
 from dreamvideo_cli.inputs import read_inputs
 from dreamvideo_cli.lesson import (
     Lesson,
@@ -23,7 +24,7 @@ from dreamvideo_cli.lesson import (
     space_needed,
 )
 from dreamvideo_cli.options import Kind, Shell
-from dreamvideo_cli.output import facts, print_result, say, size_text
+from dreamvideo_cli.output import facts, print_result, say, size_text, time_text
 from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
@@ -187,6 +188,7 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
 
     from registry.renaming import highest
 
+    seconds = foresee_lesson(lesson)
     return {
         "schema": "dv.plan/1",
         "command": "learn",
@@ -201,6 +203,8 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
         "taken": [clip.taken for clip in lesson.clips],
         "recipe": msgspec.to_builtins(lesson.recipe),
         "device": lesson.device,
+        "device_expected": likely_device(lesson.device, lesson.base.fingerprint),
+        "expected_seconds": None if seconds is None else round(seconds, 1),
         "memory_bytes": memory_needed(lesson),
         "disk_bytes": space_needed(lesson.base, is_scored=lesson.scored_by is not None),
         "scored_by": None if lesson.scored_by is None else list(lesson.scored_by),
@@ -222,13 +226,20 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         ("held out", ", ".join(item["name"] for item in document["held_out"])),
         *(("taken", line) for line in document["taken"]),
         ("recipe", recipe),
-        ("device", document["device"]),
+        ("device", document["device_expected"]),
+        ("time", _time_text(document["expected_seconds"])),
         ("memory", size_text(memory) if (memory := document["memory_bytes"]) else ""),
         ("disk", f"at most {size_text(document['disk_bytes'])}"),
         ("scores", _scores_text(document)),
         ("registry", document["registry"]),
     ]
     return facts(pairs)
+
+
+def _time_text(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known: this base has learned nothing like it here yet"
+    return f"about {time_text(seconds)}, going by earlier learning here"
 
 
 def _scores_text(document: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.media.clips import Clip
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
-    from engine.recipe import MotionRecipe, SubjectRecipe
+    from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
     from engine.track import TrackerName
     from registry import Adapter, Draft, Kind, Registry
     from registry.manifest import Training
@@ -160,6 +160,16 @@ def key_of(lesson: Lesson, registry_root: Path) -> str:
         **({"patience": lesson.patience} if lesson.patience else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def preview_recipe(lesson: Lesson) -> GenerateRecipe:
+    """What is filmed on the way: as `dv gen` would make it with the card's settings, the plainest prompt and seed 0."""
+    from dreamvideo_cli.plan import card_values
+    from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
+
+    recipe = lesson.recipe
+    prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {lesson.token}"
+    return build_recipe(GenerateRecipe, {**card_values(lesson.base), "prompt": prompt, "seed": 0})
 
 
 def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli import __version__
+from dreamvideo_cli.share import read_share
 
 if TYPE_CHECKING:
     from engine.progress import Event, Progress
@@ -67,11 +68,20 @@ def _writers() -> Mapping[type, tuple[str, Mapping[str, str]]]:
 
 
 def machine_facts(device: str) -> dict[str, str]:
-    """Where it runs, and with what."""
+    """Where it runs, and with what; ``device`` is as asked for, and what it comes to is told.
+
+    Raises:
+        DeviceError: it is not here.
+    """
     from importlib import metadata
 
+    from engine.device import maker_name, resolve_device
+
+    found = resolve_device(device, rank=read_share().local_rank)
+    name = maker_name(found)
     return {
-        "device": device,
+        "device": str(found),
+        **({"gpu": name} if name else {}),
         "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores",
         "system": platform.platform(),
         "dv": __version__,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import settings
 from dreamvideo_cli.claims import take_again, take_run
-from dreamvideo_cli.lesson import Lesson, draft_of, draw_inputs
+from dreamvideo_cli.forecast import remember_lesson
+from dreamvideo_cli.lesson import Lesson, draft_of, draw_inputs, preview_recipe
 from dreamvideo_cli.main import Stopped
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import say
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from engine.keep import Keeping, StopRequest
     from engine.learned import Learned
     from engine.progress import Progress
-    from engine.recipe import GenerateRecipe
     from registry import Adapter, Registry
     from registry.runs import EventLog, Run, State
 
@@ -130,8 +130,8 @@ def _do(
     from registry.runs import EventLog
 
     log = EventLog(run.folder)
-    log.write("machine", facts=machine_facts(lesson.device))
     try:
+        log.write("machine", facts=machine_facts(lesson.device))
         told = record(log, progress)
         draw_inputs(lesson, run.folder, told)
         with patient_signals(stop), _heard(run, lesson, told) as heard:
@@ -147,6 +147,7 @@ def _do(
         _leave(shell, run, log, "failed" if _is_final(error) else "stopped", str(error))
         raise
     _finish(run, adapter)
+    remember_lesson(run, lesson, learned.device)
     say_best(shell, run, patience=lesson.patience)
     return adapter
 
@@ -192,21 +193,11 @@ def _keeping(lesson: Lesson, stop: StopRequest, progress: Progress) -> Keeping:
     return Keeping(
         stop=stop,
         save_every=lesson.save_every,
-        preview=_preview_recipe(lesson) if lesson.preview or scoring else None,
+        preview=preview_recipe(lesson) if lesson.preview or scoring else None,
         preview_every=lesson.preview,
         scoring=scoring,
         cache=settings.cache_folder() / "encoded",
     )
-
-
-def _preview_recipe(lesson: Lesson) -> GenerateRecipe:
-    """As `dv gen` would make it with the card's settings, the plainest prompt and seed 0."""
-    from dreamvideo_cli.plan import card_values
-    from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
-
-    recipe = lesson.recipe
-    prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {lesson.token}"
-    return build_recipe(GenerateRecipe, {**card_values(lesson.base), "prompt": prompt, "seed": 0})
 
 
 def _publish(shell: Shell, store: Registry, run: Run, lesson: Lesson, learned: Learned) -> Adapter:

@@ -17,7 +17,8 @@ from msgspec import Meta
 
 from dreamvideo_cli.settings import state_folder
 
-Task = Literal["load", "generate", "learn"]
+# Learning is told by its stages, which differ in what a step takes.
+Task = Literal["load", "generate", "learn the word", "learn the look", "learn the motion"]
 Positive = Annotated[float, Meta(gt=0.0, lt=1e18)]
 
 MOST_BYTES = 256 << 10

@@ -52,6 +52,11 @@ def resolve_device(name: str, *, rank: int = 0) -> torch.device:
     return device
 
 
+def maker_name(device: torch.device) -> str:
+    """What its maker calls a CUDA device; "" of any other."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """``auto`` becomes bf16 where the device computes it natively, else fp32.
 

@@ -39,7 +39,7 @@ def test_what_was_done_before_says_how_long_the_next_takes(home: Path) -> None:
 
 def test_other_bases_tasks_and_devices_say_nothing(home: Path) -> None:
     put(20.0, base="cd" * 32)
-    put(20.0, task="learn")
+    put(20.0, task="learn the look")
     put(20.0, device="cuda:0")
     assert expect_seconds("generate", BASE, "cpu", 10.0) is None
     assert expect_seconds("generate", BASE, "cuda", 10.0) == 20.0
