@@ -249,7 +249,8 @@ class Keeper:
 
     @property
     def _states_kept(self) -> int:
-        return STATES_KEPT if self._keeping.scoring is None else MOST_SCORES
+        """Those that are scored, and the last one."""
+        return STATES_KEPT if self._keeping.scoring is None else MOST_SCORES + 1
 
     @property
     def _checkpoints(self) -> Path:
