@@ -176,6 +176,7 @@ def _json(_shell: Shell) -> Iterator[Progress]:
         Previewed,
         RungTaken,
         Saved,
+        Scored,
         StageAdvanced,
         StageEnded,
         StageStarted,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamvideo_cli.commands import RUNNING, TRAINING
 from dreamvideo_cli.options import Kind, Shell
 from dreamvideo_cli.output import say, table, time_text
 from dreamvideo_cli.story import Score, tell_story
@@ -29,7 +30,11 @@ class ScoreOptions:
 
     score: Annotated[
         bool,
-        typer.Option("--score", help="Score a video at each --save-every, or ten times in all."),
+        typer.Option(
+            "--score",
+            help="Score a video at each --save-every, or ten times in all; each waits for a video.",
+            rich_help_panel=TRAINING,
+        ),
     ] = False
     scorer: Annotated[
         list[str] | None,
@@ -37,6 +42,7 @@ class ScoreOptions:
             "--scorer",
             metavar="clip|dino|mini|DIR|ID",
             help="Who scores; repeatable. By default mini on mini, else what is here.",
+            rich_help_panel=TRAINING,
         ),
     ] = None
     patience: Annotated[
@@ -44,7 +50,9 @@ class ScoreOptions:
         typer.Option(
             metavar="N",
             min=1,
-            help="Stop after N scores without a better one, and publish the best step, not the last.",
+            help="Stop after N scores without a better DINO-I, CLIP-I or image of a subject, motion fidelity of a"
+            " motion, and publish the best step; without it the last is published.",
+            rich_help_panel=RUNNING,
         ),
     ] = None
 

@@ -8,7 +8,7 @@ import pytest
 
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.progress import _rate_text, progress_mode, show_progress
-from engine.progress import Note, StageAdvanced, StageEnded, StageStarted
+from engine.progress import Note, Scored, StageAdvanced, StageEnded, StageStarted
 
 EVENTS = [
     Note("a note"),
@@ -92,3 +92,15 @@ def test_what_auto_means_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress_mode(Shell()) == "bar"
     monkeypatch.setenv("TERM", "dumb")
     assert progress_mode(Shell()) == "plain"
+
+
+@pytest.mark.parametrize("form", ["plain", "json", "bar"])
+def test_a_score_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], form) -> None:
+    events = [Scored("look", 40, {"image": 0.8125}, 2.125), Scored("look", 0, {"text": 0.25}, 1.0)]
+    lines = told(capsys, events, progress=form)
+    if form == "json":
+        assert json.loads(lines[0])["values"] == {"image": 0.8125}
+        assert json.loads(lines[0])["event"] == "scored"
+    else:
+        assert lines[0] == "step 40: image 0.812 (scored in 2.1 s)"
+        assert lines[1].startswith("the base alone: text 0.250")
