@@ -10,6 +10,7 @@ import typer
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.descriptions import adapter_document, draft_document, draft_facts, label
+from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.options import Kind, Shell
 from dreamvideo_cli.output import facts, print_json, print_lines, print_result, say
@@ -123,15 +124,10 @@ def _export_to(store: "Registry", adapters: "list[Adapter]", path: Path) -> None
     """Write the file whole or not at all."""
     import os
 
-    part = path.with_name(f".{path.name}-{os.getpid()}.part")
-    try:
-        with part.open("xb") as target:
-            store.export(adapters, target)
-            target.flush()
-            os.fsync(target.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with drafted(path) as draft, draft.open("xb") as target:
+        store.export(adapters, target)
+        target.flush()
+        os.fsync(target.fileno())
 
 
 def _export_to_stdout(store: "Registry", adapters: "list[Adapter]", shell: Shell) -> None:

@@ -20,7 +20,7 @@ import engine.errors
 import registry.errors
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import BatchError, ExistsError, UsageError
-from dreamvideo_cli.main import Stopped
+from dreamvideo_cli.interrupts import Stopped
 from dreamvideo_cli.output import one_line, tell
 from dreamvideo_cli.settings import state_folder, wants_traceback
 

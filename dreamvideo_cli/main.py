@@ -8,17 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 from dreamvideo_cli import __version__
+from dreamvideo_cli.interrupts import STOPPING, catching, unwind
 from dreamvideo_cli.streams import drop_stdout, open_missing_streams
 
 STDOUT_CLOSED = 141
-STOPPING = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
 # Read by the libraries when they are imported, so they must stand before any command runs.
 LIBRARY_SETTINGS = {
     "OMP_WAIT_POLICY": "passive",
@@ -29,14 +25,6 @@ LIBRARY_SETTINGS = {
     "DIFFUSERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
-
-
-class Stopped(BaseException):
-    """A signal asked the process to end; like KeyboardInterrupt, no `except Exception` may hold it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
     open_missing_streams()
-    with _signals_as_exceptions():
+    with catching(unwind):
         exit_code = _guarded(arguments)
     _die_of_signal(exit_code)
     return exit_code
@@ -126,24 +114,3 @@ def _die_of_signal(exit_code: int) -> None:
         sys.stdout.flush()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-
-
-@contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """The first INT, TERM or HUP unwinds the program, so that temporary files go; a second one ends it at once."""
-    former = {number: signal.getsignal(number) for number in STOPPING}
-    # Under nohup, or in the background of a script, a signal is ignored on purpose.
-    caught = [number for number in STOPPING if former[number] is not signal.SIG_IGN]
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in caught:
-            signal.signal(each, signal.SIG_DFL)
-        raise Stopped(number)
-
-    for number in caught:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, former[number])

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import settings
 from dreamvideo_cli.claims import take_again, take_run
 from dreamvideo_cli.forecast import remember_lesson
+from dreamvideo_cli.interrupts import Stopped, catching
 from dreamvideo_cli.lesson import Lesson, draft_of, draw_inputs, preview_recipe
-from dreamvideo_cli.main import Stopped
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import say
 from dreamvideo_cli.recorder import machine_facts, record
@@ -77,7 +76,7 @@ def carry_out(
     if read_share().rank:
         with (
             tempfile.TemporaryDirectory() as folder,
-            patient_signals(stop),
+            catching(_patiently(stop)),
             suppress(StoppedError),  # the first process saves and tells
         ):
             _learn(lesson, Path(folder), progress, _keeping(lesson, stop, progress))
@@ -91,29 +90,15 @@ def carry_out(
     return _do(shell, store, run, lesson, progress=progress, stop=stop)
 
 
-@contextmanager
-def patient_signals(stop: StopRequest) -> Iterator[None]:
-    """The first signal waits for the step that is being done, if one is; the second ends the process at once."""
-    numbers = [
-        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-    ]
-    former = {number: signal.getsignal(number) for number in numbers}
-    caught = [number for number in numbers if former[number] is not signal.SIG_IGN]
+def _patiently(stop: StopRequest) -> Callable[[int], None]:
+    """What a signal does: it waits for the step that is being done, if one is."""
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        for each in caught:
-            signal.signal(each, signal.SIG_DFL)
+    def ask(number: int) -> None:
         if not stop.is_heeded:
             raise Stopped(number)
         stop.reason = str(number)
 
-    for number in caught:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, former[number])
+    return ask
 
 
 def _do(
@@ -134,7 +119,7 @@ def _do(
         log.write("machine", facts=machine_facts(lesson.device))
         told = record(log, progress)
         draw_inputs(lesson, run.folder, told)
-        with patient_signals(stop), _heard(run, lesson, told) as heard:
+        with catching(_patiently(stop)), _heard(run, lesson, told) as heard:
             learned = _learn(lesson, run.folder, heard, _keeping(lesson, stop, heard))
         log.flush()
         adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings import FALSE_WORDS, KEYS, TRUE_WORDS
 
@@ -137,13 +138,8 @@ def _write(path: Path, name: str, line: str, wanted: Mapping[str, Any]) -> None:
         message = f"{path}: the line of {name} cannot be changed by itself"
         raise UsageError(message, hint="change it in an editor", code=INVALID)
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.resolve()  # a link to a file of dotfiles stays a link
-    draft = target.with_name(f".{target.name}-{os.getpid()}.part")
-    try:
+    with drafted(path.resolve()) as draft:  # a link to a file of dotfiles stays a link
         draft.write_text(text, "utf-8")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _parse(path: Path) -> dict[str, Any]:

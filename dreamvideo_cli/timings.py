@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.settings import state_folder
 
 # Learning is told by its stages, which differ in what a step takes.
@@ -111,9 +112,5 @@ def _halve(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(-MOST_BYTES // 2, os.SEEK_END)
         kept = file.read().partition(b"\n")[2]
-    draft = path.with_name(f".{path.name}-{os.getpid()}.part")
-    try:
+    with drafted(path) as draft:
         draft.write_bytes(kept)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -242,6 +242,24 @@ def open_tiny(
     return open_base(location, device=torch.device("cpu"), dtype=dtype or torch.float32)
 
 
+def note_encodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The list in which each encoding of a video or of images will be noted, by its function's name."""
+    from engine.bases.unet3d import UNet3DBase
+
+    calls: list[str] = []
+    for name in ("encode_video", "encode_image"):
+        original = getattr(UNet3DBase, name)
+
+        def noted(
+            self: UNet3DBase, batch: torch.Tensor, name: str = name, original: Any = original
+        ) -> Any:
+            calls.append(name)
+            return original(self, batch)
+
+        monkeypatch.setattr(UNet3DBase, name, noted)
+    return calls
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny base; read it only."""

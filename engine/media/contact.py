@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from engine.media.clips import Clip, frame_box, frame_clip
+from engine.media.drawing import fitted
 from engine.media.photos import Photo, PhotoSet, frame_photo, place_photo
 from engine.media.staging import staged
 
@@ -115,7 +116,7 @@ def _photo_section(photos: PhotoSet, height_px: int, width_px: int) -> Section:
 
 def _photo_tile(photo: Photo, photos: PhotoSet, height_px: int, width_px: int) -> Tile:
     pixels, mask, note = frame_photo(photo, height_px, width_px)
-    learned = _fit(Image.fromarray(pixels), LARGE_PX)
+    learned = fitted(Image.fromarray(pixels), LARGE_PX)
     if mask is not None:
         learned = _outlined(learned, mask)
     height, width = photo.pixels.shape[:2]
@@ -123,7 +124,7 @@ def _photo_tile(photo: Photo, photos: PhotoSet, height_px: int, width_px: int) -
     lines += [Line(text) for text in (*photo.notes, note) if text]
     lines += [Line(d.text, ALARM) for d in photos.doubts if d.path == photo.path]
     whole = _with_window(photo.pixels, photo_box(photo, height_px, width_px))
-    return Tile((_fit(whole, SMALL_PX), learned), tuple(lines))
+    return Tile((fitted(whole, SMALL_PX), learned), tuple(lines))
 
 
 def photo_box(photo: Photo, height_px: int, width_px: int) -> Box:
@@ -139,9 +140,9 @@ def _clip_section(clip: Clip, height_px: int, width_px: int) -> Section:
     frames = frame_clip(clip, height_px, width_px)
     height, width = clip.frames.shape[1:3]
     whole = _with_window(clip.frames[0], frame_box(width, height, width_px, height_px))
-    first = Tile((_fit(whole, FRAME_PX),), (Line("the whole frame"),))
+    first = Tile((fitted(whole, FRAME_PX),), (Line("the whole frame"),))
     tiles = [
-        Tile((_fit(Image.fromarray(frame), FRAME_PX),), (Line(f"{time_s:.3f} s"),))
+        Tile((fitted(Image.fromarray(frame), FRAME_PX),), (Line(f"{time_s:.3f} s"),))
         for frame, time_s in zip(frames[:MOST_TILES], clip.times_s, strict=False)
     ]
     notes = [Line(note, ALARM if note.startswith("warning") else FAINT) for note in clip.notes]
@@ -243,17 +244,6 @@ def wrap(text: str, fits: Callable[[str], bool]) -> list[str]:
             rest = rest[cut:]
         line = rest
     return [*lines, line] if line else lines
-
-
-def _fit(image: Image.Image, side_px: int) -> Image.Image:
-    """Scaled into a square; small pictures in whole steps, so that what is seen is what is learned."""
-    longest = max(image.size)
-    if longest <= side_px:
-        step = side_px // longest
-        return image.resize((image.width * step, image.height * step), Image.Resampling.NEAREST)
-    scale = side_px / longest
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _with_window(pixels: Pixels, box: Box) -> Image.Image:

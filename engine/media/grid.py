@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.media.comments import png_comment
+from engine.media.drawing import shortened
 from engine.media.staging import staged
 
 if TYPE_CHECKING:
@@ -177,11 +177,11 @@ def _draw_headings(
         left, right = lefts[places[0]], lefts[places[-1]] + width
         start = top + (lines - len(heading)) * LINE_PX
         for k, line in enumerate(heading):
-            text = _shortened(line, font, right - left)
+            text = shortened(line, font, right - left)
             draw.text(((left + right) / 2, start + k * LINE_PX), text, INK, font, anchor="ma")
         draw.line([(left, below + 1), (right - 1, below + 1)], RULE)
     for column, left in zip(columns, lefts, strict=True):
-        text = _shortened(column.label, font, width)
+        text = shortened(column.label, font, width)
         draw.text((left + width / 2, below + GAP_PX), text, FAINT, font, anchor="ma")
 
 
@@ -214,14 +214,4 @@ def _wrapped(
             lines[-1] = longer
         else:
             lines.append(word)
-    return [_shortened(line, font, width) for line in lines]
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text on one line, its end replaced by an ellipsis where it is too long."""
-    if font.getlength(text) <= width:
-        return text
-    fits = bisect_left(
-        range(1, len(text)), True, key=lambda n: font.getlength(text[:n] + "…") > width
-    )
-    return text[:fits] + "…"
+    return [shortened(line, font, width) for line in lines]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.media.drawing import fitted, shortened
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,30 +46,10 @@ def sheet(rows: Sequence[tuple[str, Pixels]], *, cell_px: int = 128) -> Pixels:
     draw = ImageDraw.Draw(paper)
     font = ImageFont.load_default(12)
     for r, (label, frames) in enumerate(rows):
-        draw.text((3, r * row_px + 1), _fitting(draw, label, paper.width - 6), fill=INK, font=font)
+        line = shortened(" ".join(label.split()), font, paper.width - 6)
+        draw.text((3, r * row_px + 1), line, fill=INK, font=font)
         for k, frame in enumerate(frames):
-            cell = _fit(Image.fromarray(frame), cell_px)
+            cell = fitted(Image.fromarray(frame), cell_px)
             left = k * (cell_px + GAP_PX) + (cell_px - cell.width) // 2
             paper.paste(cell, (left, r * row_px + LABEL_PX + (cell_px - cell.height) // 2))
     return np.asarray(paper).copy()
-
-
-def _fit(image: Image.Image, cell_px: int) -> Image.Image:
-    longest = max(image.size)
-    if longest <= cell_px:
-        step = cell_px // longest
-        return image.resize((image.width * step, image.height * step), Image.Resampling.NEAREST)
-    scale = cell_px / longest
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _fitting(draw: ImageDraw.ImageDraw, label: str, width_px: int) -> str:
-    """The label on one line, its end replaced by an ellipsis where it is too long."""
-    line = " ".join(label.split())
-    font = ImageFont.load_default(12)
-    if draw.textlength(line, font=font) <= width_px:
-        return line
-    while line and draw.textlength(line + "…", font=font) > width_px:
-        line = line[:-1]
-    return line + "…"

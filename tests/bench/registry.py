@@ -16,8 +16,9 @@ from statistics import median
 
 import msgspec
 
-from registry import Draft, Registry, open_registry, read_draft, record
+from registry import Registry, open_registry, record
 from tests.bench.timing import Ratio, timed
+from tests.registry.samples import small_draft
 
 LIST_GOAL_MS = 500.0
 RESOLVE_GOAL = 1.5  # against a registry a hundredth the size: independent of the total
@@ -76,7 +77,7 @@ def _report_large(folder: Path, options: argparse.Namespace) -> None:
     source = folder / "weights"
     store = open_registry(folder / "publish")
     block = os.urandom(CHUNK_BYTES)
-    draft = _draft()
+    draft = small_draft()
 
     def change() -> None:
         with source.open("wb") as file:
@@ -110,7 +111,7 @@ def fill(root: Path, *, names: int, versions: int) -> Registry:
     store = open_registry(root)
     weights = root.parent / "small weights"
     weights.write_bytes(b"weights")
-    store.publish("subject", "name0", _draft(), {"weights": weights}, ["best"])
+    store.publish("subject", "name0", small_draft(), {"weights": weights}, ["best"])
     row = store.resolve("name0").record
     for k in range(names):
         folder = store.layout.name("subject", f"name{k}")
@@ -154,18 +155,6 @@ def _repeat(act: Callable[[], object]) -> None:
 
 def _digest(*numbers: int) -> str:
     return hashlib.sha256(repr(numbers).encode()).hexdigest()
-
-
-def _draft() -> Draft:
-    return read_draft(
-        {
-            "tool": "bench",
-            "base": {"id": "mini@1", "fingerprint": "ab" * 32},
-            "adapter": {"method": "dreamvideo", "dtype": "float32", "params": 4},
-            "prompt": {"token": "<corgi>", "class_word": "dog"},
-            "training": {"recipe": {}, "seed": 0, "inputs": []},
-        }
-    )
 
 
 if __name__ == "__main__":

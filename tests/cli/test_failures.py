@@ -13,7 +13,7 @@ import engine.errors
 import registry.errors
 from dreamvideo_cli import errors, failures
 from dreamvideo_cli.failures import EXIT_CODES, describe, report
-from dreamvideo_cli.main import Stopped
+from dreamvideo_cli.interrupts import Stopped
 
 # The documented table: a code is never given a second meaning.
 DOCUMENTED = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli import __version__, main
+from dreamvideo_cli.interrupts import catching, unwind
 from tests.cli.conftest import Dv, Put
 
 HEAVY = (
@@ -90,14 +91,13 @@ def test_a_closed_stdout_is_no_traceback(home: Path, put: Put) -> None:
 
 SLOW = """
 import sys, time
-from pathlib import Path
-from dreamvideo_cli import runner
+from types import SimpleNamespace
 from dreamvideo_cli.main import main
-def learn(_lesson, folder, *_):
+def learn(_recipe, _photos, _base, folder, **_):
     (folder / "half").write_text("half")
     sys.stderr.write("learning\\n")
     time.sleep(60)
-runner._learn = learn
+sys.modules["engine.learn_subject"] = SimpleNamespace(learn_subject=learn)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -124,15 +124,15 @@ def test_a_signal_leaves_nothing_half_written(
 def test_a_second_signal_ends_it_at_once(home: Path) -> None:
     script = """
 import signal, sys, time
-from dreamvideo_cli import main
-def stubborn(arguments):
+from dreamvideo_cli import interrupts, main, tree
+def stubborn(*_, **__):
     try:
         sys.stderr.write("ready\\n")
         time.sleep(60)
-    except main.Stopped:
+    except interrupts.Stopped:
         sys.stderr.write("cleaning\\n")
         time.sleep(60)
-main._guarded = stubborn
+tree.app = lambda: stubborn
 main.main([])
 """
     process = start(script=script)
@@ -147,7 +147,7 @@ main.main([])
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with main._signals_as_exceptions():
+        with catching(unwind):
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, former)

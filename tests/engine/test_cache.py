@@ -12,7 +12,6 @@ import torch
 
 from engine import cache as cache_module
 from engine.bases import BaseLocation, locate_base
-from engine.bases.unet3d import UNet3DBase
 from engine.cache import Cache
 from engine.keep import Keeping
 from engine.learn_motion import learn_motion
@@ -20,6 +19,7 @@ from engine.learn_subject import learn_subject
 from engine.progress import Event, Note, ignore
 from tests.engine.samples import clip, photo, photos
 from tests.engine.test_learning import MOTION, SUBJECT
+from tests.tiny import note_encodings
 
 CPU = torch.device("cpu")
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -33,16 +33,7 @@ def location(tiny_folder: Path) -> BaseLocation:
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the base was asked to encode."""
-    calls: list[str] = []
-    for name in ("encode_video", "encode_image"):
-        original = getattr(UNet3DBase, name)
-
-        def counted(self, batch, name=name, original=original):
-            calls.append(name)
-            return original(self, batch)
-
-        monkeypatch.setattr(UNet3DBase, name, counted)
-    return calls
+    return note_encodings(monkeypatch)
 
 
 def learn(folder: Path, location: BaseLocation, cache: Path | None, seen=None) -> bytes:
@@ -132,8 +123,10 @@ def test_a_disk_that_refuses_costs_time_and_nothing_else(tmp_path: Path, monkeyp
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     held = cache(tmp_path, limit_bytes=10**9)
-    values(held, "a", "b", "c")
-    paths = {name: held._path(name, PIXELS) for name in "abc"}
+    paths: dict[str, Path] = {}
+    for name in "abc":
+        values(held, name)
+        (paths[name],) = set(tmp_path.glob("??/*")) - set(paths.values())
     for age, name in enumerate("cab"):
         os.utime(paths[name], (1000 - age, 1000 - age))
     values(held, "a")

@@ -21,6 +21,7 @@ from engine.media.photos import PhotoSet
 from engine.progress import Event, Note, StageAdvanced, StageStarted
 from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
 from tests.engine.samples import clip, photos
+from tests.tiny import note_encodings
 
 SUBJECT = SubjectRecipe(
     class_word="dog", word_steps=2, word_lr=1e-2, adapter_steps=3, adapter_lr=1e-2, batch=2
@@ -101,17 +102,7 @@ def test_every_step_of_every_stage_is_told(tmp_path: Path, location: BaseLocatio
 def test_photos_and_clips_are_encoded_once_a_run(
     tmp_path: Path, location: BaseLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.bases.unet3d import UNet3DBase
-
-    calls: list[str] = []
-    for name in ("encode_video", "encode_image"):
-        original = getattr(UNet3DBase, name)
-
-        def counted(self, batch, name=name, original=original):
-            calls.append(name)
-            return original(self, batch)
-
-        monkeypatch.setattr(UNet3DBase, name, counted)
+    calls = note_encodings(monkeypatch)
     subject(tmp_path / "a", location)
     learn_motion(MOTION, [clip()], location, tmp_path)
     assert calls == ["encode_video", "encode_image"] * (len(photos().photos) + 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from registry import Draft, read_draft
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
 
@@ -30,6 +32,19 @@ def facts_of(kind: str = "subject", **changes: Any) -> dict[str, Any]:
         "inputs": [{"name": "one.jpg", "digest": "0f" * 32}],
         **changes,
     }
+
+
+def small_draft() -> Draft:
+    """The least that a subject's manifest says."""
+    return read_draft(
+        {
+            "tool": "dv 0.1.0",
+            "base": {"id": "mini@1", "fingerprint": "ab" * 32},
+            "adapter": {"method": "dreamvideo", "dtype": "float32", "params": 4},
+            "prompt": {"token": "<corgi>", "class_word": "dog"},
+            "training": {"recipe": {}, "seed": 0, "inputs": []},
+        }
+    )
 
 
 def safetensors(

@@ -26,12 +26,11 @@ from registry import (
     collection,
     open_registry,
     reach,
-    read_draft,
     record,
 )
 from registry.doctor import diagnose, repair
 from registry.renaming import successor
-from tests.registry.samples import safetensors
+from tests.registry.samples import safetensors, small_draft
 
 NAMES = ("corgi", "poodle", "teabox")
 TAGS = ("best", "good", "draft")
@@ -113,7 +112,7 @@ def _work(store: Registry, notes: Path, random: Random) -> None:
     reach.YOUNG_TOMBSTONE_SECONDS = YOUNG_SECONDS
     collection.YOUNG_ORPHAN_SECONDS = YOUNG_SECONDS
     weights = notes.with_suffix(".weights")
-    draft = _draft()
+    draft = small_draft()
     while True:
         do, weight = random.choice(list(DEEDS.items()))
         if random.random() > weight:
@@ -197,18 +196,6 @@ def _any(store: Registry, random: Random) -> str:
     ]
     name = random.choice(names or ["nobody"])
     return f"{name}:v{random.choice(store.layout.numbers('subject', name) or [1])}"
-
-
-def _draft() -> Draft:
-    return read_draft(
-        {
-            "tool": "storm",
-            "base": {"id": "mini@1", "fingerprint": "ab" * 32},
-            "adapter": {"method": "dreamvideo", "dtype": "float32", "params": 4},
-            "prompt": {"token": "<corgi>", "class_word": "dog"},
-            "training": {"recipe": {}, "seed": 0, "inputs": []},
-        }
-    )
 
 
 def _look(root: Path, folder: Path, kills: int) -> Outcome:

@@ -1,0 +1,50 @@
+"""Signals that ask the process to end: one is heard, the next one is obeyed at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end; like KeyboardInterrupt, no `except Exception` may hold it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def unwind(number: int) -> None:
+    """Leave by an exception, so that temporary files go.
+
+    Raises:
+        Stopped: always.
+    """
+    raise Stopped(number)
+
+
+@contextmanager
+def catching(act: Callable[[int], None]) -> Iterator[None]:
+    """Hand the first INT, TERM or HUP of the block to ``act``; a second one ends the process at once."""
+    former = {number: signal.getsignal(number) for number in STOPPING}
+    # Under nohup, or in the background of a script, a signal is ignored on purpose.
+    caught = [number for number in STOPPING if former[number] is not signal.SIG_IGN]
+
+    def hear(number: int, _frame: FrameType | None) -> None:
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
+        act(number)
+
+    for number in caught:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, former[number])
