@@ -88,12 +88,6 @@ def read_latest(folder: Path, progress: Progress) -> Snapshot | None:
     return None
 
 
-def last_step(folder: Path) -> int | None:
-    """The step of the latest snapshot, by its name alone."""
-    found = _snapshots(folder)
-    return int(found[-1].name[:8]) if found else None
-
-
 def sync(path: Path) -> None:
     """Put a file's bytes, or a folder's entries, on the disk, where the system lets them be opened."""
     try:
