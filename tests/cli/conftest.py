@@ -67,28 +67,28 @@ def dv(home: Path, capsys: pytest.CaptureFixture[str]) -> Dv:
     return run
 
 
+def write_base(folder: Path) -> Path:
+    """A base that can be located and not opened; its folder's name is in its fingerprint."""
+    for part in ("unet", "vae", "scheduler", "image_encoder"):
+        (folder / part).mkdir(parents=True)
+    (folder / "vae" / "config.json").write_text('{"block_out_channels": [4, 4]}')
+    (folder / "image_encoder" / "config.json").write_text("{}")
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    index = {"unet": ["diffusers", "UNet3DConditionModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "unet" / "config.json").write_text(json.dumps({"name": folder.name}))
+    (folder / "base.toml").write_text(
+        f'name = "{folder.name}"\nlicence = "Apache-2.0"\nsummary = "no weights"\n'
+        "[video]\nframes = 8\nfps = 8\nheight_px = 32\nwidth_px = 32\n"
+        '[generate]\nsteps = 12\nsampler = "ddim"\n'
+    )
+    return folder
+
+
 @pytest.fixture
 def make_base(home: Path) -> Callable[[str], Path]:
-    """Make a base that can be located and not opened; its name is in its fingerprint."""
-
-    def make(name: str = "plain") -> Path:
-        folder = home / "bases" / name
-        for part in ("unet", "vae", "scheduler", "image_encoder"):
-            (folder / part).mkdir(parents=True)
-        (folder / "vae" / "config.json").write_text('{"block_out_channels": [4, 4]}')
-        (folder / "image_encoder" / "config.json").write_text("{}")
-        (folder / "scheduler" / "scheduler_config.json").write_text("{}")
-        index = {"unet": ["diffusers", "UNet3DConditionModel"]}
-        (folder / "model_index.json").write_text(json.dumps(index))
-        (folder / "unet" / "config.json").write_text(json.dumps({"name": name}))
-        (folder / "base.toml").write_text(
-            f'name = "{name}"\nlicence = "Apache-2.0"\nsummary = "no weights"\n'
-            "[video]\nframes = 8\nfps = 8\nheight_px = 32\nwidth_px = 32\n"
-            '[generate]\nsteps = 12\nsampler = "ddim"\n'
-        )
-        return folder
-
-    return make
+    """Make a base by its name, see `write_base`."""
+    return lambda name: write_base(home / "bases" / name)
 
 
 @pytest.fixture
@@ -96,9 +96,8 @@ def base(make_base: Callable[[str], Path]) -> Path:
     return make_base("plain")
 
 
-@pytest.fixture
-def put(home: Path, base: Path) -> Put:
-    """Publish an adapter of some bytes, as if it had been learned on ``base``."""
+def publisher(home: Path, base: Path) -> Put:
+    """What publishes an adapter of some bytes in a home's registry, as if it had been learned on ``base``."""
     count = iter(range(1000))
 
     def publish(name: str, kind: str = "subject", on: Path = base, **changes: Any) -> Adapter:
@@ -131,6 +130,12 @@ def put(home: Path, base: Path) -> Put:
         return store.publish(kind, name, read_draft(facts), files, **changes).adapter
 
     return publish
+
+
+@pytest.fixture
+def put(home: Path, base: Path) -> Put:
+    """Publish an adapter, see `publisher`."""
+    return publisher(home, base)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 
 from dreamvideo_cli.failures import EXIT_CODES, MEANINGS
 from dreamvideo_cli.options import Shell
-from registry.runs import end_run, start_run
-from tests.cli.conftest import Dv, Put, Result
+from registry import open_registry
+from registry.runs import end_run, list_runs, start_run
+from tests.cli.conftest import Dv, Put, Result, publisher, write_base
 from tests.cli.test_main import HEAVY, start
 from tests.cli.test_tree import COMMANDS
 from tests.registry.samples import safetensors
@@ -74,17 +76,23 @@ RUNS = [name for name in LINES if name not in {"bench", "demo", "eval", "runs pr
 OPEN_MEDIA = {"subject learn", "motion learn"}
 
 
-@pytest.fixture
-def world(  # noqa: PLR0917 - fixtures
-    home: Path, put: Put, dv: Dv, photos: Path, clip: Path, base: Path
-) -> dict[str, str]:
-    """Both kinds with two live versions, tagged, and a removed one; a bundle; and what fills in the lines."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both kinds with two live versions, tagged, and a removed one; a bundle; a finished run.
+
+    Made once and copied for each test: publishing waits for the disk.
+    """
+    home = tmp_path_factory.mktemp("made")
+    put = publisher(home, write_base(home / "bases" / "plain"))
+    store = open_registry(home / "registry")
     for name, kind in (("corgi", "subject"), ("skate", "motion")):
         put(name, kind, data=safetensors())
         put(name, kind, tags=["best"])
         put(name, kind)
-        assert dv(kind, "rm", f"{name}:v3").code == 0
-    assert dv("subject", "export", "corgi:v1", "-o", "taken.dva").code == 0
+        store.remove(store.plan_removal([f"{name}:v3"]))
+    (home / "here").mkdir()
+    with (home / "here" / "taken.dva").open("xb") as target:
+        store.export([store.resolve("corgi:v1")], target)
     run = start_run(
         home / "state" / "runs",
         "subject",
@@ -98,10 +106,18 @@ def world(  # noqa: PLR0917 - fixtures
     end_run(run, "finished", ref="corgi:v1")
     (home / "foreign").mkdir()
     (home / "foreign" / "letter.txt").touch()
+    return home
+
+
+@pytest.fixture
+def world(home: Path, made: Path, photos: Path, clip: Path) -> dict[str, str]:
+    """A home in which all that is `made` lies, and what fills in the lines."""
+    shutil.copytree(made, home, dirs_exist_ok=True)
+    (run,) = list_runs(home / "state" / "runs")
     return {
         "PHOTOS": str(photos),
         "CLIP": str(clip),
-        "BASE": str(base),
+        "BASE": str(made / "bases" / "plain"),
         "FOREIGN": str(home / "foreign"),
         "RUN": run.id,
     }
