@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# A test file stays with one worker, which makes its fixtures once.
+SHARED := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help install demo test test-slow lint coverage check bench stress mini wheel clean
 
@@ -22,7 +24,7 @@ demo: install  ## Learn a subject and a motion, compose them, say where to look
 	$(BIN)/dv demo
 
 test: install  ## The quick tests
-	$(PYTEST)
+	$(PYTEST) $(SHARED)
 
 test-slow: install  ## The slow tests
 	$(PYTEST) -m slow
@@ -34,7 +36,7 @@ lint: install  ## Style, types and the direction of imports
 	$(BIN)/lint-imports
 
 coverage: install  ## The quick tests with branch coverage and its gates
-	$(PYTEST) --cov --cov-branch --cov-report=
+	$(PYTEST) $(SHARED) --cov --cov-branch --cov-report=
 	$(BIN)/coverage report --include='registry/*' --fail-under=100
 	$(BIN)/coverage report --include='dreamvideo_cli/*' --fail-under=95
 	$(BIN)/coverage report --include='engine/*' --fail-under=90
