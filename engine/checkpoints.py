@@ -43,7 +43,7 @@ class SnapshotFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     skipped: int
     accumulate: int
     checkpointing: bool
-    scaler: dict[str, float] | None = None
+    scaler: dict[str, int | float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

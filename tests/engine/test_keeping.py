@@ -336,6 +336,24 @@ def test_states_that_are_worth_more_stay_longer(tmp_path: Path) -> None:
     assert sorted(int(path.stem) for path in tmp_path.iterdir()) == [3, 10, 20, 30, 40]
 
 
+def scaling(folder: Path, steps: int) -> tuple[torch.Tensor, dict[str, float]]:
+    """Learn with the loss scaled as in fp16; the scaler doubles after every three good steps."""
+    accelerator = open_accelerator(CPU, "fp32")
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
+    objective = Slope(0.0)
+    fit(objective, plan(steps=steps), accelerator, ignore, keeper=keeper(folder))
+    return objective.weight.detach(), accelerator.scaler.state_dict()
+
+
+def test_the_scaler_of_fp16_goes_on_where_it_stood(tmp_path: Path) -> None:
+    whole, scaler = scaling(tmp_path / "a", 7)
+    for steps in (2, 4, 7):
+        again, resumed = scaling(tmp_path / "b", steps)
+    assert resumed == scaler
+    assert (scaler["scale"], scaler["_growth_tracker"]) == (32.0, 1)
+    assert torch.equal(again, whole)
+
+
 class Hiccup(Slope):
     """Losses that are not finite at some steps."""
 

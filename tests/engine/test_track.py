@@ -10,7 +10,7 @@ from accelerate.tracking import GeneralTracker
 
 from engine import track
 from engine.errors import MissingPackageError
-from engine.progress import Event, Note, StageAdvanced, StageStarted
+from engine.progress import Event, Note, Scored, StageAdvanced, StageStarted
 from engine.track import PACKAGES, Tracking, open_tracker, require_tracker
 
 
@@ -105,3 +105,30 @@ def test_a_tracker_that_is_not_installed_is_named(name: str, monkeypatch: pytest
 @pytest.mark.parametrize("name", PACKAGES)
 def test_every_tracker_on_offer_is_one_of_accelerates(name: str, tmp_path: Path):
     assert open_tracker(name, "corgi-1", tmp_path).name == name
+
+
+def test_scores_are_tracked_under_the_step_of_all_stages():
+    tracker = Notebook()
+    with Tracking(tracker, {}, lambda _: None) as tell:
+        tell(StageStarted("word", 2))
+        tell(StageStarted("look", 3))
+        tell(Scored("look", 0, {"image": 0.1}, 1.0))
+        tell(Scored("look", 3, {"image": 0.5, "text": 0.25}, 1.0))
+    assert tracker.told[2:-1] == [("log", (5, {"score/image": 0.5, "score/text": 0.25}))]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_reads_back_what_it_was_told(tmp_path: Path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with Tracking(open_tracker("tensorboard", "corgi-1", tmp_path), {}, lambda _: None) as tell:
+        tell(StageStarted("look", 2))
+        tell(StageAdvanced("look", 1, 2, 0.5))
+        tell(StageAdvanced("look", 2, 2, 0.25))
+        tell(Scored("look", 2, {"image": 0.75}, 1.0))
+    events = reader.EventAccumulator(str(tmp_path / "corgi-1"))
+    events.Reload()
+    assert [(each.step, each.value) for each in events.Scalars("loss/look")] == [
+        (1, 0.5),
+        (2, 0.25),
+    ]
+    assert [(each.step, each.value) for each in events.Scalars("score/image")] == [(2, 0.75)]
