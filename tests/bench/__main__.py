@@ -52,12 +52,12 @@ def _locations(folder: Path, wanted: str) -> list[BaseLocation]:
 
 
 def _report(location: BaseLocation, options: argparse.Namespace) -> None:
-    from tests.bench import generation, learning
+    from tests.bench import generation, steps
 
     video = location.card.video
     print(f"\n{location.card.name}: {video.frames} frames of {video.width_px}×{video.height_px}")
     for role in ("identity", "motion"):
-        for ratio in learning.compare(location, role, steps=options.steps, rounds=options.rounds):
+        for ratio in steps.compare(location, role, steps=options.steps, rounds=options.rounds):
             print(ratio)
     for ratio in generation.compare(location, rounds=options.rounds):
         print(ratio)

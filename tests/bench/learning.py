@@ -1,157 +1,263 @@
-"""Our learning step, the network alone, and a plain loop that encodes at every step."""
+"""How long our schedule learns until it scores what the paper's comes to: ``python -m tests.bench.learning``.
+
+Both learn the same subject and the same motion of the development half with the same code; the steps, rates and batch
+are what differs. A few states of each, spread over its run, are scored alike, each by the same videos.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from engine.adapters.bank import Bank, Condition, fresh_bank
-from engine.bases import open_base
-from engine.diffusion.learning import IdentityObjective, MotionObjective
-from engine.diffusion.objective import NoiseSchedule
-from engine.encode import EncodedClip, EncodedPhotos
-from engine.fit import FitPlan, fit, open_accelerator
-from engine.progress import StageAdvanced
-from tests.bench.timing import Ratio, take_turns, timed
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from engine.adapters.files import Kind
     from engine.bases import BaseLocation
-    from engine.bases.protocol import Base, Role
+    from engine.evaluate.pairs import Pair
+    from engine.evaluate.workshop import Workshop
+    from engine.progress import Event
+    from engine.recipe import MotionRecipe, SubjectRecipe
 
-CPU = torch.device("cpu")
-BATCH: dict[Role, int] = {"identity": 4, "motion": 1}
-PROMPT = "a dog sweeping from side to side"
-ITEMS = 4
+GOAL = 10.0
+# A score within this of the paper's counts as reached: videos of other seeds differ by more.
+MARGIN = 0.02
+METRIC: Mapping[Kind, str] = {"subject": "mini subject score", "motion": "motion fidelity"}
+# Paper: arXiv 2312.04433, implementation details; adapter steps in the middle of 500 to 1000.
+PAPER: Mapping[Kind, Mapping[str, Any]] = {
+    "subject": {
+        "word_steps": 3000,
+        "word_lr": 1e-4,
+        "adapter_steps": 800,
+        "adapter_lr": 1e-5,
+        "batch": 4,
+    },
+    "motion": {"steps": 1000, "lr": 1e-5, "batch": 1},
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A bank on its base with pixels to learn from, (n, 3, f, h, w) in [-1, 1]."""
+class Point:
+    """A state of a run: after so many updates of all stages, so many seconds of learning, with this score."""
 
-    base: Base
-    bank: Bank
-    pixels: Tensor
-    batch: int
-
-
-def compare(location: BaseLocation, role: Role, *, steps: int, rounds: int) -> list[Ratio]:
-    """Our step over the network's own, and over the plain loop's; ``steps`` of each a round."""
-    scene = _draw_scene(open_base(location, device=CPU, dtype=torch.float32), role)
-    with scene.bank.attached(scene.base.denoiser):
-        took = take_turns(
-            {
-                "ours": lambda: _our_steps(scene, role, steps),
-                "network": lambda: _network_steps(scene, steps),
-                "plain": lambda: _plain_steps(scene, steps),
-            },
-            rounds,
-        )
-    ms = {name: 1000 * seconds for name, seconds in took.items()}
-    return [
-        Ratio(f"{role}: step / forward and backward", ms["ours"], ms["network"], goal=1.1),
-        Ratio(f"{role}: step / plain loop that encodes", ms["ours"], ms["plain"]),
-    ]
+    step: int
+    seconds: float
+    score: float
 
 
-def _draw_scene(base: Base, role: Role) -> Scene:
-    geometry, batch = base.geometry, BATCH[role]
-    frames = 1 if role == "identity" else geometry.frames
-    generator = torch.Generator().manual_seed(0)
-    shape = (ITEMS, 3, frames, geometry.height_px, geometry.width_px)
-    condition = geometry.image_width if role == "motion" else None
-    bank = fresh_bank(base.sites(role), 0.5, condition, seed=0)
-    return Scene(base, bank, torch.rand(shape, generator=generator) * 2 - 1, batch)
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two schedules that learned the same."""
+
+    kind: Kind
+    ours: Sequence[Point]
+    paper: Sequence[Point]
+
+    @property
+    def reached(self) -> Point | None:
+        """Our first state that scores as the paper's last, if any does."""
+        target = self.paper[-1].score - MARGIN
+        return next((point for point in self.ours if point.score >= target), None)
+
+    @property
+    def ratio(self) -> float | None:
+        """The paper's whole time over ours until the score is reached."""
+        reached = self.reached
+        return self.paper[-1].seconds / reached.seconds if reached else None
+
+    def __str__(self) -> str:
+        rows = [
+            f"{name:<6} {point.step:6d} steps {point.seconds:9.1f} s   {METRIC[self.kind]} {point.score:.3f}"
+            for name, points in (("ours", self.ours), ("paper", self.paper))
+            for point in points
+        ]
+        told = "ours does not reach the paper's last score"
+        if self.ratio is not None:
+            met = "met" if self.ratio >= GOAL else "missed"
+            told = f"the paper's score in 1/{self.ratio:.1f} of its time   goal ≥ {GOAL:g}: {met}"
+        return "\n".join([f"{self.kind}:", *rows, told])
 
 
-def _our_steps(scene: Scene, role: Role, steps: int) -> list[float]:
-    """Seconds of each step of `fit`, from one report of progress to the next."""
-    ticks: list[float] = []
+class Clock:
+    """Seconds and updates of learning alone, heard from progress; what is encoded or loaded is not counted.
 
-    def listen(event: object) -> None:
-        if isinstance(event, StageAdvanced):
-            ticks.append(time.perf_counter())
+    A run lets go of most of its states: each is linked under another name as it comes.
+    """
 
-    plan = FitPlan(
-        stage="bench",
-        steps=steps + 1,
-        items=ITEMS,
-        batch=scene.batch,
-        accumulate=1,
-        lr=1e-5,
-        weight_decay=0.01,
-        clip_norm=1.0,
-        seed=0,
+    def __init__(self, place: Path) -> None:
+        self.saved: list[tuple[Path, int, float]] = []
+        self._place = place
+        self._steps, self._seconds, self._last = 0, 0.0, 0.0
+
+    def hear(self, event: Event) -> None:
+        """Count an event."""
+        from engine.progress import Saved, StageAdvanced, StageStarted
+
+        now = time.monotonic()
+        if isinstance(event, StageAdvanced) and event.loss is not None:
+            self._steps += 1
+            self._seconds += now - self._last
+        elif isinstance(event, Saved) and event.state:
+            kept = self._place / f"point-{len(self.saved)}.safetensors"
+            kept.hardlink_to(self._place / event.state)
+            self.saved.append((kept, self._steps, self._seconds))
+        if isinstance(event, StageAdvanced | StageStarted | Saved):
+            self._last = time.monotonic()
+
+
+def compare(
+    workshop: Workshop,
+    pair: Pair,
+    kind: Kind,
+    *,
+    divisor: int = 1,
+    points: int = 10,
+    videos: int = 4,
+) -> Comparison:
+    """Learn one thing of ``pair`` at both schedules, their steps divided by ``divisor``, and score both."""
+    plans = {
+        "ours": recipe_of(workshop, pair, kind, {}),
+        "paper": recipe_of(workshop, pair, kind, PAPER[kind]),
+    }
+    score = _scorer(workshop, pair, kind, videos)
+    found = {}
+    for name, recipe in plans.items():
+        place = workshop.folder / f"{kind}-{name}"
+        saved = _learn(workshop, pair, shortened(recipe, divisor), place, points=points)
+        found[name] = [Point(steps, seconds, score(file)) for file, steps, seconds in saved]
+    return Comparison(kind, found["ours"], found["paper"])
+
+
+def recipe_of(
+    workshop: Workshop, pair: Pair, kind: Kind, changes: Mapping[str, Any]
+) -> SubjectRecipe | MotionRecipe:
+    """The recipe by which `dv bench` learns, with ``changes``."""
+    import msgspec
+
+    if kind == "subject":
+        return msgspec.structs.replace(workshop.subject_recipe(pair, "both"), **changes)
+    return msgspec.structs.replace(workshop.motion_recipe(pair, "guided"), **changes)
+
+
+def shortened(recipe: SubjectRecipe | MotionRecipe, divisor: int) -> SubjectRecipe | MotionRecipe:
+    """``recipe`` with every number of steps divided, each at least 1."""
+    import msgspec
+
+    names = [name for name in recipe.__struct_fields__ if name.endswith("steps")]
+    fewer = {name: max(1, getattr(recipe, name) // divisor) for name in names}
+    return msgspec.structs.replace(recipe, **fewer)
+
+
+def _learn(
+    workshop: Workshop,
+    pair: Pair,
+    recipe: SubjectRecipe | MotionRecipe,
+    place: Path,
+    *,
+    points: int,
+) -> list[tuple[Path, int, float]]:
+    """Learn in ``place``; the states on the way, each after so many updates and seconds."""
+    from engine.evaluate.workshop import TOKEN, photo_set
+    from engine.keep import Keeping
+    from engine.learn_motion import learn_motion
+    from engine.learn_subject import learn_subject
+    from engine.recipe import SubjectRecipe
+
+    place.mkdir(parents=True)
+    clock, base = Clock(place), workshop.location
+    steps = recipe.adapter_steps if isinstance(recipe, SubjectRecipe) else recipe.steps
+    keeping = Keeping(save_every=max(1, -(-steps // points)), save_seconds=1e9)
+    common: dict[str, Any] = {"progress": clock.hear, "keeping": keeping}
+    if isinstance(recipe, SubjectRecipe):
+        photos = photo_set(pair.subject, workshop.half)
+        learn_subject(recipe, photos, base, place, token=TOKEN, device=workshop.device, **common)
+    else:
+        clips = [workshop.clip(pair)]
+        learn_motion(recipe, clips, base, place, device=workshop.device, **common)
+    return clock.saved
+
+
+def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable[[Path], float]:
+    """Scores an adapter's file by so many videos of it, their seeds counted up from 0."""
+    import msgspec
+
+    from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
+    from engine.evaluate.methods import Studio
+    from engine.evaluate.workshop import TOKEN, photo_set
+    from engine.generate import AdapterUse, LoadedBase, load_adapters
+    from engine.progress import ignore
+
+    photos = photo_set(pair.subject, workshop.half)
+    references = (
+        references_of_photos(photos, pair.class_word)
+        if kind == "subject"
+        else references_of_clips([workshop.clip(pair)], pair.motion)
     )
-    fit(_objective(scene, role), plan, open_accelerator(CPU, "fp32"), listen)
-    return [later - earlier for earlier, later in pairwise(ticks)]
+    judge = Judge(references, ["mini"], ignore)
+    recipe = Studio(workshop).recipe(pair, TOKEN if kind == "subject" else pair.class_word)
+    loaded = LoadedBase(workshop.location, device=workshop.device)
+
+    def score(file: Path) -> float:
+        uses = [AdapterUse(file, kind)]
+        with loaded.equipped(load_adapters(uses, workshop.location)) as generator:
+            made = [
+                generator.sample(msgspec.structs.replace(recipe, seed=seed))
+                for seed in range(videos)
+            ]
+        return fmean(judge(frames)[METRIC[kind]] for frames in made)
+
+    return score
 
 
-def _objective(scene: Scene, role: Role) -> nn.Module:
-    base = scene.base
-    latents = base.encode_video(scene.pixels)
-    if role == "identity":
-        photos = EncodedPhotos(latents, None, None)
-        return IdentityObjective(base, scene.bank, base.encode_text([PROMPT], {}), photos, 0)
-    clips = [
-        EncodedClip(each, base.encode_image(pixels.transpose(0, 1)))
-        for each, pixels in zip(latents, scene.pixels, strict=True)
-    ]
-    text = base.encode_text(["", PROMPT], {})
-    return MotionObjective(base, scene.bank, text, clips, 0, text_drop=0.5, image_drop=0.5)
+def main() -> None:
+    """Compare a subject and a motion of the development half on mini."""
+    options = _parse()
+    import torch
+
+    from engine.bases import locate_base
+    from engine.evaluate.pairs import list_pairs
+    from engine.evaluate.workshop import Workshop
+
+    torch.set_num_threads(options.threads)
+    location: BaseLocation = locate_base(options.base)
+    pair = list_pairs("development", options.pair + 1)[-1]
+    print(f"{location.id}, {pair.subject}, {pair.motion}; {options.videos} videos a score")
+    kinds: tuple[Kind, ...] = ("subject", "motion")
+    with tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(location, "development", "standard", Path(folder), options.device)
+        for kind in kinds:
+            print(
+                compare(
+                    workshop,
+                    pair,
+                    kind,
+                    divisor=options.steps_divided_by,
+                    points=options.points,
+                    videos=options.videos,
+                ),
+                flush=True,
+            )
 
 
-def _network_steps(scene: Scene, steps: int) -> list[float]:
-    """Seconds of the denoiser with its bottlenecks, forward and backward and nothing else."""
-    base, batch = scene.base, scene.batch
-    latents = base.encode_video(scene.pixels[:batch])
-    timesteps = torch.full((batch,), 500)
-    text = base.encode_text([PROMPT] * batch, {})
-    scene.bank.condition = _condition(scene, scene.pixels[:batch])
-
-    def step() -> None:
-        base.denoise(latents, timesteps, text).square().mean().backward()
-        scene.bank.zero_grad()
-
-    return [timed(step) for _ in range(steps)]
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.learning", description=__doc__)
+    parser.add_argument("--base", default="mini")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--pair", type=int, default=0, help="number in the development half")
+    parser.add_argument("--points", type=int, default=10, help="states of a run that are scored")
+    parser.add_argument("--videos", type=int, default=4, help="videos a score")
+    parser.add_argument("--steps-divided-by", type=int, default=1, help="a smoke test, not a score")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    return parser.parse_args()
 
 
-def _plain_steps(scene: Scene, steps: int) -> list[float]:
-    """Seconds of a loop as it is first written: pixels, prompt and photo are encoded anew each step."""
-    optimiser = torch.optim.AdamW(scene.bank.parameters(), lr=1e-5)
-    schedule = NoiseSchedule(scene.base.scheduler_config)
-
-    def step() -> None:
-        pixels = scene.pixels[torch.randint(ITEMS, (scene.batch,))]
-        loss = _plain_loss(scene, schedule, pixels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(scene.bank.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        loss.item()
-
-    return [timed(step) for _ in range(steps)]
-
-
-def _plain_loss(scene: Scene, schedule: NoiseSchedule, pixels: Tensor) -> Any:
-    base, batch = scene.base, scene.batch
-    latents = base.encode_video(pixels)
-    text = base.encode_text([PROMPT] * batch, {})
-    scene.bank.condition = _condition(scene, pixels)
-    noise, timesteps = torch.randn_like(latents), torch.randint(schedule.timesteps, (batch,))
-    noisy = schedule.add_noise(latents, noise, timesteps)
-    wanted = schedule.target(latents, noise, timesteps)
-    return (base.denoise(noisy, timesteps, text) - wanted).square().mean()
-
-
-def _condition(scene: Scene, pixels: Tensor) -> Condition | None:
-    """The appearance of each clip's first frame, for a bank that takes one."""
-    if pixels.shape[2] == 1:
-        return None
-    return Condition(scene.base.encode_image(pixels[:, :, 0]))
+if __name__ == "__main__":
+    main()

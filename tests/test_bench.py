@@ -1,0 +1,28 @@
+"""What the benchmarks reckon with."""
+
+from __future__ import annotations
+
+from engine.recipe import SubjectRecipe
+from tests.bench.learning import Comparison, Point, shortened
+
+PAPER = [Point(100, 40.0, 0.1), Point(200, 80.0, 0.5)]
+
+
+def test_time_to_a_score_is_that_of_the_first_state_that_has_it() -> None:
+    ours = [Point(10, 2.0, 0.2), Point(20, 4.0, 0.49), Point(30, 6.0, 0.9)]
+    found = Comparison("subject", ours, PAPER)
+    assert found.reached == ours[1]
+    assert found.ratio == 20.0
+    assert "1/20.0 of its time" in str(found)
+    assert "met" in str(found)
+
+
+def test_a_score_that_is_not_reached_has_no_time() -> None:
+    found = Comparison("motion", [Point(10, 2.0, 0.2)], PAPER)
+    assert found.ratio is None
+    assert "does not reach" in str(found)
+
+
+def test_a_smoke_test_divides_every_number_of_steps() -> None:
+    short = shortened(SubjectRecipe(word_steps=300, adapter_steps=80), 100)
+    assert (short.word_steps, short.adapter_steps, short.batch) == (3, 1, SubjectRecipe().batch)
