@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -146,6 +147,8 @@ def _describe_usage(error: typer.TyperException) -> Failure:
         hint = _nearest_option(str(option), context) or hint
     elif context and message.startswith("Missing "):
         hint = _example_of(context.command) or hint
+    elif context and message.startswith("Got unexpected extra argument"):
+        hint = _quoted_prompt(context, message) or hint
     return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", message, hint)
 
 
@@ -156,6 +159,14 @@ def _nearest_option(typed: str, context: Any) -> str | None:
     begun = [name for name in known if len(typed) > 3 and name.startswith(typed)]
     near = begun or get_close_matches(typed, known, n=1)
     return f"did you mean {' or '.join(near)}?" if near else None
+
+
+def _quoted_prompt(context: Any, message: str) -> str | None:
+    """A sentence without quotes comes as a prompt, and words that nobody takes stand in the message."""
+    if not context.params.get("prompt"):
+        return None
+    sentence = f"{context.params['prompt']} {message.partition('(s) (')[2].removesuffix(')')}"
+    return f"a prompt of several words is quoted: {context.command_path} {shlex.quote(sentence)}"
 
 
 def _example_of(command: Any) -> str | None:

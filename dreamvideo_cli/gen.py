@@ -74,8 +74,11 @@ class SamplingOptions:
         None
     )
     appearance: Annotated[
-        float | None,
-        _sampling(metavar="F", min=0, max=10, help="Strength of the subject's look in the motion."),
+        str | None,
+        _sampling(
+            metavar="F|PHOTO[=F]",
+            help="How strongly, 0 to 10, the motion is told of the subject's look, or of a photo's.",
+        ),
     ] = None
     format: Annotated[
         Literal["mp4", "gif", "webp", "png"] | None,

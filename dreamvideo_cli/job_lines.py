@@ -44,7 +44,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     guidance: float | None = None
     identity_from: float | None = None
     sampler: Literal["ddim", "dpm++"] | None = None
-    appearance: float | None = None
+    appearance: float | str | None = None
     output: str | None = None
     format: Literal["mp4", "gif", "webp", "png"] | None = None
     overwrite: bool | None = None
@@ -112,6 +112,7 @@ def options_of(job: Job, given: VideoOptions) -> VideoOptions:
         if name not in {"id", "weights"} and (value := getattr(job, name)) is not None
     }
     own["seed"] = given.seed if job.seed is None else str(job.seed)
+    own["appearance"] = given.appearance if job.appearance is None else str(job.appearance)
     for kind in ("subject", "motion"):
         texts = own.get(kind, getattr(given, kind))
         own[kind] = [texts] if isinstance(texts, str) else texts

@@ -68,11 +68,11 @@ def learn_subject(
     terms = terms_of(options)
     store = _open_store(shell, "subject", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
-    if class_word is None:
-        say(shell, 'no --class: taking "object"')
     recipe = subject_settings(base.card.subject, options, class_word)
     sources = replace(_sources_of(options, photos, masks), holdout=holdout)
     found = read_inputs(sources, recipe, options.device)
+    if class_word is None:
+        say(shell, f'no --class: taking "{recipe.class_word}"')
     for note in found.notes:
         say(shell, note)
     same = {**_same_of(options, sources), **_scores_of(shell, scores, "subject", base)}
@@ -119,13 +119,10 @@ def learn_motion(
     store = _open_store(shell, "motion", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
     require_image_tower(base)
-    if caption is None:
-        caption = re.sub(r"[._-]", " ", name)
-        say(shell, f'no --caption: taking "{caption}"')
     video = base.card.video
     own = {
         "actor": actor,
-        "caption": caption,
+        "caption": re.sub(r"[._-]", " ", name) if caption is None else caption,
         "start_s": start,
         "end_s": end,
         "frames": video.frames if frames is None else frames,
@@ -134,6 +131,8 @@ def learn_motion(
     recipe = motion_settings(base.card.motion, options, own, len(clips))
     sources = _sources_of(options, clips)
     found = read_inputs(sources, recipe, options.device)
+    if caption is None:
+        say(shell, f'no --caption: taking "{recipe.caption}"')
     for note in found.notes:
         say(shell, note)
     if found.left_out:

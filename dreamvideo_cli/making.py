@@ -69,12 +69,14 @@ class Maker:
 
         Raises:
             EngineError: see `engine.generate`.
+            InputError, InputNotFoundError: the photo of `--appearance` cannot be used after all.
         """
         from engine.generate import AdapterUse, load_adapters
 
         uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in takes.uses]
+        photo = takes.look.open()
         loaded = self._load(takes)
-        with loaded.equipped(load_adapters(uses, takes.base)) as generator:
+        with loaded.equipped(load_adapters(uses, takes.base), photo) as generator:
             for recipe in (takes.recipes[number] for number in numbers):
                 started = time.monotonic()
                 frames = generator.sample(recipe)

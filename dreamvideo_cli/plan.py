@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.looks import Look, read_look, settle_look
 from dreamvideo_cli.outputs import Outputs, plan_outputs
 from dreamvideo_cli.prompt import Prompt, Word, compose_prompt
 from dreamvideo_cli.uses import Shelf, Use, find_base, find_uses, refuse_clashing_words
@@ -62,6 +63,7 @@ class Takes:
         base: the base they were learned on.
         recipes: one a video, differing in the seed.
         device: as asked for.
+        look: what the motions are told of.
         format: where neither `--format` nor a file's name says one.
         notes: what was resolved, put into the prompt, drawn.
     """
@@ -72,6 +74,7 @@ class Takes:
     base: BaseLocation
     recipes: tuple[GenerateRecipe, ...]
     device: str
+    look: Look
     format: Format
     notes: tuple[str, ...]
 
@@ -127,15 +130,17 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
 
     Raises:
         UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError: see `plan_videos`.
+        InputNotFoundError, InputError, BaseInvalidError: see `read_look` and `settle_look`.
     """
     from dreamvideo_cli.again import start_again
 
     check_device(options.device)
+    look = read_look(options.appearance)
     start = start_again(shelf, options) if options.again else start_afresh(shelf, options)
     seed = str(start.seed) if options.seed is None else options.seed
     seeds, seed_notes = read_seeds(seed, options.count)
-    strengths = appearance_factor(start.uses, options.appearance)
-    settled = {**strengths, "prompt": start.prompt.sent}
+    appearance, look_notes = settle_look(look, start.uses, start.base, start.values)
+    settled = {**appearance, "prompt": start.prompt.sent}
     recipes = [
         video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
     ]
@@ -146,8 +151,15 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
         base=start.base,
         recipes=tuple(recipes),
         device=options.device,
+        look=look,
         format=start.format,
-        notes=(*start.notes, *_resolved_notes(start.uses), *start.prompt.notes, *seed_notes),
+        notes=(
+            *start.notes,
+            *_resolved_notes(start.uses),
+            *start.prompt.notes,
+            *look_notes,
+            *seed_notes,
+        ),
     )
 
 
@@ -197,19 +209,6 @@ def check_device(name: str) -> None:
     """
     if not DEVICE.fullmatch(name):
         raise UsageError(f"no device is called {name!r}", hint="auto, cpu, cuda, cuda:N or mps")
-
-
-def appearance_factor(uses: Sequence[Use], factor: float | None) -> dict[str, float]:
-    """What multiplies the strengths of the look that each motion was learned for.
-
-    Raises:
-        UsageError: there is no motion that could be told a look.
-    """
-    if factor is None:
-        return {}
-    if not any(use.adapter.kind == "motion" for use in uses):
-        raise UsageError("--appearance tells a motion the subject's look, and there is no --motion")
-    return {"appearance": factor}
 
 
 def video_recipe(

@@ -155,7 +155,15 @@ def recipe_pairs(recipe: GenerateRecipe) -> list[tuple[str, str]]:
         ("negative", recipe.negative),
         ("video", f"{recipe.frames} frames at {recipe.fps:g} fps, {size}"),
         ("sampling", f"{recipe.sampler}, {recipe.steps} steps, guidance {recipe.guidance:g}{late}"),
+        ("look", _look_text(recipe)),
     ]
+
+
+def _look_text(recipe: GenerateRecipe) -> str:
+    """Of which photo and how strongly the motions are told; nothing where it is the subject's own, as learned."""
+    whose = f"photo sha256:{recipe.appearance_photo[:12]}" if recipe.appearance_photo else ""
+    strength = "" if recipe.appearance == 1 else f"strength {recipe.appearance:g}"
+    return ", ".join(part for part in (whose, strength) if part)
 
 
 def forecast_pairs(forecast: Forecast) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
 from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, fit_bank, load_adapter
-from engine.bases import BaseLocation, open_base
+from engine.bases import BaseLocation, open_base, require_image_tower
 from engine.bases.limits import check_video
 from engine.bases.protocol import Base
 from engine.device import (
@@ -31,8 +31,9 @@ from engine.device import (
     use_threads,
 )
 from engine.diffusion.sampling import draw_start, halves_of, sample
-from engine.encode import to_pixels
-from engine.errors import DivergedError, IncompatibleError
+from engine.encode import to_pixels, to_unit
+from engine.errors import DivergedError, IncompatibleError, RecipeError
+from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 from engine.recipe import GenerateRecipe, Precision
 
@@ -72,13 +73,15 @@ class Generator:
         plain: Mapping[str, str],
         attached: Sequence[_Attached],
         appearance: Tensor | None,
+        photo: str | None,
         progress: Progress,
     ) -> None:
         """Use `open_generator`."""
         self._location = location
         self._base, self._device, self._precision = base, device, precision
         self._words, self._plain = words, plain
-        self._attached, self._appearance, self._progress = attached, appearance, progress
+        self._attached, self._progress = attached, progress
+        self._appearance, self._photo = appearance, photo
 
     @torch.no_grad()
     def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
@@ -90,11 +93,13 @@ class Generator:
                 time, and numbers that may differ in their last bits.
 
         Raises:
-            RecipeError: a size or number of steps that the base cannot make, or a prompt too long.
+            RecipeError: a size or number of steps that the base cannot make, a prompt too long, or the look of
+                another photo than the one that was given.
             MemoryExhaustedError: the device is too small.
             DivergedError: the latents are not finite.
         """
         check_video(self._location, recipe)
+        self._check_photo(recipe)
         use_threads(recipe.threads)
         with explain_memory("generating"):
             return self._sample(recipe, sliced=sliced)
@@ -104,6 +109,14 @@ class Generator:
         return msgspec.structs.replace(
             recipe, precision=self._precision, threads=use_threads(recipe.threads)
         )
+
+    def _check_photo(self, recipe: GenerateRecipe) -> None:
+        if recipe.appearance_photo != self._photo:
+            wanted, given = (
+                f"the photo {digest[:12]}" if digest else "none"
+                for digest in (recipe.appearance_photo, self._photo)
+            )
+            raise RecipeError(f"appearance_photo is {wanted}, and {given} was given")
 
     def _sample(self, recipe: GenerateRecipe, *, sliced: bool) -> NDArray[np.uint8]:
         noise = draw_start(self._latent_shape(recipe), recipe.seed).to(self._device)
@@ -246,13 +259,21 @@ class LoadedBase:
             )
 
     @contextmanager
-    def equipped(self, adapters: Sequence[tuple[AdapterUse, Adapter]]) -> Iterator[Generator]:
+    def equipped(
+        self, adapters: Sequence[tuple[AdapterUse, Adapter]], photo: Photo | None = None
+    ) -> Iterator[Generator]:
         """Attach checked adapters; on leaving they are taken off again.
 
+        Args:
+            adapters: from `load_adapters`.
+            photo: its look is told to the motions in place of the subjects' own.
+
         Raises:
-            IncompatibleError: an adapter's sites are not this base's.
+            IncompatibleError: an adapter's sites are not this base's, or its image tower is not what sees the photo.
+            BaseInvalidError: there is a photo, and no image tower to see it.
             MemoryExhaustedError: the device is too small.
         """
+        look = _look(adapters, self.device) if photo is None else self._see(photo, adapters)
         with ExitStack() as stack:
             attached = []
             for use, adapter in adapters:
@@ -269,9 +290,26 @@ class LoadedBase:
                 words={token: word.to(self.device) for token, word in _words(adapters).items()},
                 plain=_plain(adapters),
                 attached=attached,
-                appearance=_look(adapters, self.device),
+                appearance=look,
+                photo=photo.digest if photo else None,
                 progress=self._progress,
             )
+
+    @torch.no_grad()
+    def _see(self, photo: Photo, adapters: Sequence[tuple[AdapterUse, Adapter]]) -> Tensor:
+        """The appearance vector (d,) of a photo, framed as the photos of a subject are."""
+        require_image_tower(self.location)
+        towers = {adapter.facts.image_tower for _, adapter in adapters} - {""}
+        if towers - {self.location.tower_fingerprint}:
+            raise IncompatibleError(
+                f"{photo.path} would be seen by the image tower {self.location.tower_fingerprint[:12]}, and the"
+                f" adapters were learned with {', '.join(sorted(tower[:12] for tower in towers))}",
+                hint="--image-tower names the tower they were learned with",
+            )
+        geometry = self._base.geometry
+        pixels, _, _ = frame_photo(photo, geometry.height_px, geometry.width_px)
+        with explain_memory("looking at a photo"):
+            return self._base.encode_image(to_unit(pixels)[None])[0].to(self.device)
 
     def _bank_of(self, use: AdapterUse, adapter: Adapter) -> Bank:
         """The adapter's bank on this device; the one that was wanted longest ago gives way."""
@@ -290,6 +328,7 @@ def open_generator(
     location: BaseLocation,
     uses: Sequence[AdapterUse],
     *,
+    photo: Photo | None = None,
     precision: Precision = "auto",
     device: str = "auto",
     progress: Progress = ignore,
@@ -299,10 +338,11 @@ def open_generator(
     Raises:
         IntegrityError, IncompatibleError: see `load_adapters`.
         DeviceError, BaseInvalidError, MemoryExhaustedError: see `LoadedBase`.
+        IncompatibleError, BaseInvalidError: see `LoadedBase.equipped`.
     """
     adapters = load_adapters(uses, location)
     loaded = LoadedBase(location, precision=precision, device=device, progress=progress)
-    with loaded.equipped(adapters) as generator:
+    with loaded.equipped(adapters, photo) as generator:
         yield generator
 
 

@@ -26,6 +26,7 @@ Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Strength = Annotated[float, Meta(ge=0.0, le=10.0)]
 SEEDS = 2**32
 Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
 
 
@@ -95,7 +96,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). ``appearance`` multiplies
     the strengths that each motion was learned for; 0 leaves the look out. ``appearance_cond`` and
-    ``appearance_uncond``, where they are not None, stand in place of the learned ones. ``identity_from`` is the
+    ``appearance_uncond``, where they are not None, stand in place of the learned ones. ``appearance_photo`` is the
+    SHA-256 of a photo whose look the motions are told; None tells them the subjects' own. ``identity_from`` is the
     fraction of the steps after which the identity adapters act: the first steps lay out the motion, the last ones the
     look.
 
@@ -116,6 +118,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     appearance: Strength = 1.0
     appearance_cond: Strength | None = None
     appearance_uncond: Strength | None = None
+    appearance_photo: Digest | None = None
     identity_from: Probability = 0.0
     precision: Precision = "auto"
     seed: Seed = 0

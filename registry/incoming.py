@@ -27,6 +27,7 @@ from registry.stored import read_manifest
 
 _CHUNK_BYTES = 1 << 20
 _ZIP = b"PK"
+_HEAD = 9  # the length of a header, and the brace that begins it
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +153,17 @@ def _find(
 
 def _is_bundle(path: Path) -> bool:
     if not path.exists():
-        raise NotFoundError(f"there is no file {path}", code="file.not_found")
+        message = f"there is no file {path}"
+        raise NotFoundError(
+            message, hint=f"ls {path.parent} shows what is there", code="file.not_found"
+        )
     with disk.storage_errors(f"read {path}"), path.open("rb") as stream:
-        return stream.read(len(_ZIP)) == _ZIP
+        start = stream.read(_HEAD)
+    # Either magic number, or the length of a header and the brace that begins it.
+    if not start.startswith(_ZIP) and start[8:] != b"{":
+        message = "it is neither a bundle (.dva) nor an adapter's file (.safetensors)"
+        raise IntegrityError(message, hint="name another, or get it again", code="tensors.unsafe")
+    return start.startswith(_ZIP)
 
 
 @contextmanager

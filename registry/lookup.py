@@ -104,9 +104,10 @@ def _near_name(layout: Layout, ref: Ref, kinds: list[Kind]) -> str:
             return f"it was renamed: write {new}"
     known = [name for kind in wanted for name in layout.names(kind)]
     near = nearest(ref.name, known)
-    return (
-        f"did you mean {near}?" if near else f"dv {ref.kind or 'subject'} list shows what there is"
-    )
+    if near:
+        return f"did you mean {near}?"
+    kind = ref.kind or KINDS[0]
+    return f"dv {kind} list shows what there is" if known else f"none yet: dv {kind} learn --help"
 
 
 def _by_selector(layout: Layout, kind: Kind, ref: Ref) -> tuple[int, Record]:

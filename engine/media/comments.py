@@ -73,7 +73,7 @@ def _read_picture(path: Path) -> str | None:
             found = image.info.get("Comment", image.info.get("comment"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{shown(path)} is no mp4, gif, webp or png", hint="no comment can be read from it"
+            f"{shown(path)} is no mp4, gif, webp or png", hint="name a video that dv made"
         ) from error
     if isinstance(found, bytes):
         found = found.decode(errors="replace")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
+import shlex
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from engine.errors import InputError, InputNotFoundError
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
 )
+
+CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
+MOST_NAMES = 10_000  # of a folder, to find one like a name that is not there
 
 
 def shown(path: Path) -> str:
@@ -63,9 +69,14 @@ def require_file(path: Path) -> None:
     require_path(path)
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "no regular file"
-        raise InputError(f"{shown(path)} is {kind}, where a file was expected")
+        raise InputError(
+            f"{shown(path)} is {kind}, where a file was expected",
+            hint=f"name one file in it: ls {quoted(path)}" if path.is_dir() else "name a file",
+        )
     if not os.access(path, os.R_OK):
-        raise InputError(f"{shown(path)} cannot be read: permission denied")
+        raise InputError(
+            f"{shown(path)} cannot be read: permission denied", hint=f"chmod u+r {quoted(path)}"
+        )
     if path.stat().st_size == 0:
         raise InputError(f"{shown(path)} is empty (0 bytes)", hint="copy or download it again")
 
@@ -80,9 +91,34 @@ def require_path(path: Path) -> None:
         path.stat()
     except FileNotFoundError as error:
         dangling = " (a link to nothing)" if path.is_symlink() else ""
-        raise InputNotFoundError(f"{shown(path)} is not there{dangling}") from error
+        raise InputNotFoundError(
+            f"{shown(path)} is not there{dangling}", hint=_nearest_to(path)
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{shown(path)} cannot be read: {error}") from error
+
+
+def _nearest_to(path: Path) -> str:
+    """What is there instead: the folder above that is missing too, a name like it, or how to look."""
+    folder = path.parent
+    if not folder.is_dir():
+        there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+        return f"there is no folder {shown(folder)}; ls {quoted(there)} shows what is there"
+    try:
+        names = {
+            entry.name.casefold(): entry.name for entry in islice(folder.iterdir(), MOST_NAMES)
+        }
+    except OSError:
+        return f"the folder {shown(folder)} cannot be listed"
+    near = difflib.get_close_matches(path.name.casefold(), names, n=1)
+    if near:
+        return f"did you mean {shown(folder / names[near[0]])}?"
+    return f"ls {quoted(folder)} shows what is there"
+
+
+def quoted(path: Path) -> str:
+    """The path as a word of a shell's line."""
+    return shlex.quote(shown(path))
 
 
 def digest_file(path: Path) -> str:

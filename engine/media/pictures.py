@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from engine.errors import InputError
-from engine.media.files import is_text, require_file, shown
+from engine.media.files import CLIP_SUFFIXES, is_text, require_file, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,10 +92,12 @@ def open_picture(path: Path) -> Image.Image:
         what = f"{int(counted[0]) / 1e6:.0f} megapixels" if counted else "a decompression bomb"
         raise _too_large(path, what) from error
     except UnidentifiedImageError as error:
-        kind = "text, not a picture" if is_text(path) else "no picture that can be read"
-        raise InputError(
-            f"{shown(path)} is {kind}", hint="use jpg, png, webp, gif, bmp or tiff"
-        ) from error
+        kind, hint = "no picture that can be read", "use jpg, png, webp, gif, bmp or tiff"
+        if is_text(path):
+            kind = "text, not a picture"
+        elif path.suffix.lower() in CLIP_SUFFIXES:
+            kind, hint = "a video, not a picture", "a motion is learned from it, or use photos"
+        raise InputError(f"{shown(path)} is {kind}", hint=hint) from error
     except DAMAGE as error:
         raise _damaged(path, error) from error
 

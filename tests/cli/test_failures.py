@@ -14,6 +14,7 @@ import registry.errors
 from dreamvideo_cli import errors, failures
 from dreamvideo_cli.failures import EXIT_CODES, describe, report
 from dreamvideo_cli.interrupts import Stopped
+from tests.cli.conftest import Dv
 
 # The documented table: a code is never given a second meaning.
 DOCUMENTED = {
@@ -122,3 +123,44 @@ def test_a_traceback_appears_only_where_it_is_asked_for(
     monkeypatch.setenv("DV_DEBUG", "0")
     report(errors.UsageError("no"), as_json=False)
     assert capsys.readouterr().err == "error: no\n"
+
+
+def test_a_path_that_is_not_there_is_answered_with_the_nearest(dv: Dv, home: Path) -> None:
+    Path("dog_pics").mkdir()
+    near = dv("subject", "learn", "./Dog_pic", "--name", "corgi")
+    assert near.err.splitlines()[-1] == f"hint: did you mean {home / 'here' / 'dog_pics'}?"
+    lost = dv("subject", "learn", "./nowhere/pics", "--name", "corgi")
+    assert f"hint: there is no folder {home / 'here' / 'nowhere'}" in lost.err
+    assert "ls " in dv("subject", "learn", "./qqq", "--name", "corgi").err
+
+
+def test_nothing_is_assumed_aloud_before_the_inputs_are_there(dv: Dv) -> None:
+    for kind in ("subject", "motion"):
+        assert "taking" not in dv(kind, "learn", "./nowhere", "--name", "corgi").err
+
+
+def test_a_clip_among_photos_is_called_one(dv: Dv, clip: Path) -> None:
+    result = dv("subject", "learn", clip, "--name", "corgi", "--json")
+    assert result.code == 10
+    assert "is a video, not a picture" in result.error["message"]
+
+
+def test_a_prompt_without_quotes_is_shown_with_them(dv: Dv) -> None:
+    result = dv("gen", "a", "corgi", "skate", "--json")
+    assert result.code == 2
+    assert result.error["hint"].endswith("dv gen 'a corgi skate'")
+
+
+def test_a_file_that_is_no_adapters_is_said_so(dv: Dv) -> None:
+    Path("notes.txt").write_text("dear diary")
+    result = dv("import", "notes.txt", "--json")
+    assert (result.code, result.error["code"]) == (5, "tensors.unsafe")
+    assert "neither a bundle" in result.error["message"]
+
+
+def test_every_path_that_is_not_there_comes_with_what_would_do(dv: Dv) -> None:
+    lines = ["import x.dva", "inspect x", "eval x.mp4", "gen --again x.mp4", "gen --jobs x",
+             "gen a --subject ./x.dva", "motion learn x --name a", "subject show a"]  # fmt: skip
+    results = [dv(*line.split(), "--json") for line in lines]
+    assert [result.code for result in results] == [3] * len(lines)
+    assert all(result.error["hint"] for result in results)

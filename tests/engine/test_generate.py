@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from engine.errors import DivergedError, IncompatibleError, IntegrityError, Reci
 from engine.generate import AdapterUse, LoadedBase, load_adapters, open_generator
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
+from engine.media.photos import Photo
 from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
 from tests.engine.samples import clip, photos
 from tests.tiny import build_image_tower, build_unet3d
@@ -43,15 +45,21 @@ def world(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def video(
-    world: World, *, subject: float | None = None, motion: float | None = None, **changes
+    world: World,
+    *,
+    subject: float | None = None,
+    motion: float | None = None,
+    photo: Photo | None = None,
+    **changes,
 ) -> np.ndarray:
     uses = []
     if subject is not None:
         uses.append(AdapterUse(world.subject, "subject", subject))
     if motion is not None:
         uses.append(AdapterUse(world.motion, "motion", motion))
-    with open_generator(world.location, uses) as generator:
-        return generator.sample(msgspec.structs.replace(RECIPE, **changes))
+    told = {} if photo is None else {"appearance_photo": photo.digest}
+    with open_generator(world.location, uses, photo=photo) as generator:
+        return generator.sample(msgspec.structs.replace(RECIPE, **told, **changes))
 
 
 def test_a_video_has_the_size_asked_for(world: World) -> None:
@@ -106,6 +114,43 @@ def test_the_factor_multiplies_what_was_learned(world: World) -> None:
     factor = video(world, subject=1, motion=1, appearance=0.5)
     named = video(world, subject=1, motion=1, appearance_cond=0.5, appearance_uncond=0.5)
     assert np.array_equal(factor, named)
+
+
+def test_a_photo_tells_a_motion_another_look(world: World) -> None:
+    first, second = photos().photos[:2]
+    own, one, other = (video(world, motion=1, photo=photo) for photo in (None, first, second))
+    assert not np.array_equal(own, one)
+    assert not np.array_equal(one, other)
+    assert np.array_equal(video(world, motion=1, photo=first), one)
+
+
+def test_a_photo_stands_in_place_of_the_subjects_look(world: World) -> None:
+    """Strength 0 leaves either out; otherwise they differ."""
+    photo = photos().photos[0]
+    own = video(world, subject=1, motion=1)
+    assert not np.array_equal(video(world, subject=1, motion=1, photo=photo), own)
+    silent = [video(world, subject=1, motion=1, photo=each, appearance=0) for each in (None, photo)]
+    assert np.array_equal(*silent)
+
+
+def test_a_photo_changes_nothing_where_no_motion_is_told(world: World) -> None:
+    photo = photos().photos[0]
+    assert np.array_equal(video(world, subject=1, photo=photo), video(world, subject=1))
+
+
+def test_another_photo_than_the_recipes_is_refused(world: World) -> None:
+    with pytest.raises(RecipeError, match=r"appearance_photo is the photo abababababab, and none"):
+        video(world, motion=1, appearance_photo="ab" * 32)
+
+
+def test_a_photo_is_seen_through_the_tower_that_the_motion_was_learned_with(world: World) -> None:
+    loaded = LoadedBase(replace(world.location, tower_fingerprint="ab" * 32))
+    adapters = load_adapters([AdapterUse(world.motion, "motion")], world.location)
+    with (
+        pytest.raises(IncompatibleError, match="image tower abababababab"),
+        loaded.equipped(adapters, photos().photos[0]),
+    ):
+        pass
 
 
 def test_identity_from_the_start_is_the_plain_video(world: World) -> None:
