@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from engine.recipe import GenerateRecipe
     from registry import Adapter, Kind
 
-VIDEO_SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+SIDECAR_SUFFIX = ".json"
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webp", ".png", SIDECAR_SUFFIX)
 GRID_SCHEMA = "dv.grid_recipe/1"
 # Names that say where a base is without being a path: bundled, or a hub id.
 BASE_NAME = re.compile(r"mini(@\d{1,6})?|\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
@@ -182,8 +183,11 @@ def start_again(shelf: Shelf, options: VideoOptions) -> Start:
 
 
 def format_of(path: Path) -> Format:
-    """The format of a video by its name; a folder is one of png frames."""
+    """The format of a video by its name, or by its sidecar's; a folder is one of png frames."""
     named: dict[str, Format] = {".gif": "gif", ".webp": "webp", ".png": "png"}
+    if path.suffix.lower() == SIDECAR_SUFFIX:
+        path = path.with_suffix("")
+        return named.get(path.suffix.lower(), "mp4" if path.suffix else "png")
     return "png" if path.is_dir() else named.get(path.suffix.lower(), "mp4")
 
 

@@ -41,21 +41,21 @@ class Forecast:
 
 
 def foresee(takes: Sequence[Takes]) -> Forecast:
-    """What making all of these one after the other will take; a base is loaded when it changes."""
+    """What making all of these one after the other will take, where memory holds every base that they want."""
     first = takes[0]
     device = likely_device(first.device, first.base.fingerprint)
     seconds = 0.0
-    loaded = ""
+    loaded: set[str] = set()
     for each in takes:
         base = each.base.fingerprint
         parts = [_seconds("generate", each, work_of(recipe)) for recipe in each.recipes]
-        if base != loaded:
+        if base not in loaded:
             parts.append(_seconds("load", each, 1.0))
         seconds += sum(parts)
-        loaded = base
+        loaded.add(base)
     return Forecast(
         device=device,
-        weights_bytes=max(_weights_bytes(each, device) for each in takes),
+        weights_bytes=max(weights_bytes(each, device) for each in takes),
         seconds=None if math.isnan(seconds) else seconds,
     )
 
@@ -137,7 +137,8 @@ def _work_of_step(lesson: Lesson) -> float:
     return lesson.recipe.batch * frames * video.height_px * video.width_px / 1e6
 
 
-def _weights_bytes(takes: Takes, device: str) -> int:
+def weights_bytes(takes: Takes, device: str) -> int:
+    """What base and adapters take of a device's memory, in the precision that will be used."""
     precision = takes.recipes[0].precision
     if precision == "auto":
         precision = "bf16" if device.startswith("cuda") else "fp32"

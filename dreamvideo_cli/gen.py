@@ -133,6 +133,9 @@ class VideoOptions(SamplingOptions):
         bool,
         typer.Option("--keep-going", help="Take jobs as they come; exit 9 where some failed."),
     ] = False
+    sidecar: Annotated[
+        bool, _output("--sidecar", help="Write the recipe beside each video too: out.mp4.json.")
+    ] = False
     dry_run: DryRun = False
 
 
@@ -186,8 +189,7 @@ def _make(plan: VideoPlan, shell: Shell, share: Share) -> None:
         maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
         for video in maker.make(plan, numbers):
             if shell.json:
-                form = plan.outputs.format
-                print_json(video_document(plan, video.recipe, video.path, form))
+                print_json(video_document(plan, video.recipe, video.path))
             elif not plan.outputs.to_stdout:
                 print_lines([str(video.path)])
 

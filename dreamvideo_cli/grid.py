@@ -1,13 +1,15 @@
 """`dv grid`: one labelled video and picture over versions, weights and seeds: look before you tag."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamvideo_cli.cells import Cell, Cells
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.forecast import foresee
 from dreamvideo_cli.gen import SamplingOptions, VideoOptions
@@ -205,24 +207,58 @@ def read_weights(text: str | None) -> list[float]:
 def make_grid(plan: GridPlan, shell: Shell) -> dict[str, Any]:
     """Make every cell, then write the video and the picture; returns what JSON tells of them.
 
+    Whatever stops it, the finished cells are kept for the same line.
+
     Raises:
         EngineError: see `engine.generate`, `engine.media.write` and `engine.media.grid`.
     """
     import msgspec
 
-    videos: list[list[Any]] = []
-    with show_progress(shell) as progress, silent_libraries():
-        maker = Maker(progress, announce=lambda text: say(shell, text))
-        for k, column in enumerate(plan.columns, 1):
-            say(shell, f"column {k} of {len(plan.columns)}: {column.name}")
-            made = list(maker.sample(column.takes, range(len(plan.seeds))))
-            videos.append([frames for _, frames in made])
-    settled = made[0][0]
+    store = Cells()
+    store.prune()
+    columns = _make_columns(plan, shell, store)
+    settled = columns[-1][0].recipe
     takes = [column.takes for column in plan.columns]
     names = [column.name for column in plan.columns]
     recipe = grid_recipe(names, takes, plan.seeds, msgspec.to_builtins(settled))
+    videos = [[cell.frames for cell in column] for column in columns]
     _write(plan, list(zip(*videos, strict=True)), settled.fps, canonical(recipe))
+    store.drop(takes)
     return grid_document(plan)
+
+
+def _make_columns(plan: GridPlan, shell: Shell, store: Cells) -> list[list[Cell]]:
+    """All cells, column by column; what an earlier try of the same line made is taken."""
+    columns: list[list[Cell]] = []
+    kept = 0
+    try:
+        with show_progress(shell) as progress, silent_libraries():
+            maker = Maker(progress, announce=lambda text: say(shell, text))
+            for k, column in enumerate(plan.columns, 1):
+                say(shell, f"column {k} of {len(plan.columns)}: {column.name}")
+                columns.append([])
+                for cell, is_kept in _make_cells(maker, column.takes, store):
+                    columns[-1].append(cell)
+                    kept += is_kept
+    except BaseException:
+        if kept:
+            cells = len(plan.columns) * len(plan.seeds)
+            say(shell, f"{kept} of {cells} cells are kept: the same line goes on from them")
+        raise
+    return columns
+
+
+def _make_cells(maker: Maker, takes: Takes, store: Cells) -> Iterator[tuple[Cell, bool]]:
+    """The cells of a column, each with whether it will be there next time."""
+    known = [store.read(takes, number) for number in range(len(takes.recipes))]
+    missing = [number for number, cell in enumerate(known) if cell is None]
+    with closing(maker.sample(takes, missing)) as made:
+        for number, cell in enumerate(known):
+            if cell is not None:
+                yield cell, True
+                continue
+            fresh = Cell(*next(made))
+            yield fresh, store.keep(takes, number, fresh)
 
 
 def grid_document(plan: GridPlan) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: str | None = None
     format: Literal["mp4", "gif", "webp", "png"] | None = None
     overwrite: bool | None = None
+    sidecar: bool | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None
     device: str | None = None
     base: str | None = None

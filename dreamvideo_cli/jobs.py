@@ -131,7 +131,7 @@ class Batch:
             print_lines([str(video.path)])
             return
         plan = job.plan
-        found = video_document(plan, video.recipe, video.path, plan.outputs.format)
+        found = video_document(plan, video.recipe, video.path)
         print_json({"schema": found["schema"], "id": job.label, **found})
 
     def _tell(self, error: Exception, label: Label) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.forecast import work_of
-from dreamvideo_cli.outputs import next_free
+from dreamvideo_cli.forecast import weights_bytes, work_of
+from dreamvideo_cli.outputs import next_free, sidecar_of
 from dreamvideo_cli.timings import Task, Timing, remember
 from dreamvideo_cli.videos import canonical, recipe_document
 
 if TYPE_CHECKING:
     from dreamvideo_cli.plan import Takes, VideoPlan
+    from engine.generate import Generator as LoadedGenerator
     from engine.generate import LoadedBase
     from engine.progress import Progress
     from engine.recipe import GenerateRecipe
+
+MOST_LOADED = 4
+ROOM = 2  # times its weights: what a base needs to be loaded and to compute beside others
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Video:
 
 
 class Maker:
-    """Makes one plan after another; the base stays loaded until another is wanted."""
+    """Makes one plan after another; bases stay loaded as long as memory allows, the one used last in any case."""
 
     def __init__(
         self,
@@ -50,8 +55,7 @@ class Maker:
             rank: of this process among those that share the machine.
         """
         self._progress, self._announce, self._rank = progress, announce, rank
-        self._loaded: LoadedBase | None = None
-        self._wanted: tuple[str, ...] = ()
+        self._loaded: dict[tuple[str, ...], LoadedBase] = {}  # the one used last at the end
 
     def make(self, plan: VideoPlan, numbers: Sequence[int] | None = None) -> Iterator[Video]:
         """The plan's videos, or those of some numbers, one after the other.
@@ -64,7 +68,9 @@ class Maker:
         for number, (settled, frames) in zip(chosen, takes, strict=True):
             yield Video(settled, _write(plan, number, settled, frames), frames)
 
-    def sample(self, takes: Takes, numbers: Sequence[int]) -> Iterator[tuple[GenerateRecipe, Any]]:
+    def sample(
+        self, takes: Takes, numbers: Sequence[int]
+    ) -> Generator[tuple[GenerateRecipe, Any], None, None]:
         """Settled recipe and frames, uint8 (f, h, w, 3), of each take.
 
         Raises:
@@ -79,7 +85,7 @@ class Maker:
         with loaded.equipped(load_adapters(uses, takes.base), photo) as generator:
             for recipe in (takes.recipes[number] for number in numbers):
                 started = time.monotonic()
-                frames = generator.sample(recipe)
+                frames = self._sample_with_room(generator, recipe)
                 _remember("generate", loaded, work_of(recipe), started)
                 yield generator.settled(recipe), frames
 
@@ -87,24 +93,53 @@ class Maker:
         """The base that these takes want, loaded unless it is there already."""
         precision = takes.recipes[0].precision
         wanted = (str(takes.base.folder), takes.base.fingerprint, takes.device, precision)
-        if self._loaded is not None and wanted == self._wanted:
-            return self._loaded
-        # The former base goes first: the device may not hold two.
-        self._loaded = None
-        self._announce(f"loading {takes.base.id} …")
+        loaded = self._loaded.pop(wanted, None)
+        if loaded is None:
+            self._make_room(takes)
+            self._announce(f"loading {takes.base.id} …")
+            loaded = self._open(takes)
+        self._loaded[wanted] = loaded
+        return loaded
+
+    def _open(self, takes: Takes) -> LoadedBase:
         started = time.monotonic()
         from engine.generate import LoadedBase
 
-        self._loaded = LoadedBase(
+        loaded = LoadedBase(
             takes.base,
-            precision=precision,
+            precision=takes.recipes[0].precision,
             device=takes.device,
             rank=self._rank,
             progress=self._progress,
         )
-        self._wanted = wanted
-        _remember("load", self._loaded, 1.0, started)
-        return self._loaded
+        _remember("load", loaded, 1.0, started)
+        return loaded
+
+    def _make_room(self, takes: Takes) -> None:
+        """Let those go that were used longest ago, until another base and what it computes fit beside the rest."""
+        if not self._loaded:
+            return
+        from engine.device import free_bytes, resolve_device
+
+        device = resolve_device(takes.device, rank=self._rank)
+        needed = ROOM * weights_bytes(takes, str(device))
+        while self._loaded and (
+            len(self._loaded) >= MOST_LOADED or (free_bytes(device) or 0) < needed
+        ):
+            del self._loaded[next(iter(self._loaded))]
+
+    def _sample_with_room(self, generator: LoadedGenerator, recipe: GenerateRecipe) -> Any:
+        """Frames; where memory runs out beside other bases, these go and it is tried once more."""
+        from engine.errors import MemoryExhaustedError
+
+        try:
+            return generator.sample(recipe)
+        except MemoryExhaustedError:
+            if len(self._loaded) == 1:
+                raise
+        last = next(reversed(self._loaded))
+        self._loaded = {last: self._loaded[last]}
+        return generator.sample(recipe)
 
 
 def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
@@ -117,6 +152,21 @@ def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
 
 
 def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:
+    """Write one video, and its recipe beside it where that is asked for."""
+    document = recipe_document(plan, recipe)
+    path = _write_frames(plan, number, recipe, frames, canonical(document))
+    if plan.sidecar:
+        from engine.media.comments import write_sidecar
+
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        overwrite = plan.overwrite and not plan.outputs.automatic
+        write_sidecar(sidecar_of(path), text, overwrite=overwrite)
+    return path
+
+
+def _write_frames(
+    plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any, comment: str
+) -> Path:
     """Write one video where it was planned; an automatic name gives way to whoever took it meanwhile."""
     from engine.errors import OutputExistsError
     from engine.media.write import write_video
@@ -124,7 +174,7 @@ def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) ->
     settings: dict[str, Any] = {
         "fps": recipe.fps,
         "format": plan.outputs.format,
-        "comment": canonical(recipe_document(plan, recipe)),
+        "comment": comment,
     }
     planned = plan.outputs.paths[number]
     if plan.outputs.to_stdout:
@@ -133,7 +183,8 @@ def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) ->
         return write_video(frames, planned, overwrite=plan.overwrite, **settings)
     while True:
         try:
-            return write_video(frames, next_free(planned), **settings)
+            free = next_free(planned, sidecar=plan.sidecar)
+            return write_video(frames, free, **settings)
         except OutputExistsError:
             continue
 

@@ -41,6 +41,11 @@ class Outputs:
         return self.paths == (STDOUT,)
 
 
+def sidecar_of(path: Path) -> Path:
+    """Where a video's recipe lies when it is asked for beside it: ``out.mp4.json``."""
+    return path.with_name(f"{path.name}.json")
+
+
 def plan_outputs(
     stem: str,
     seeds: Sequence[int],
@@ -48,6 +53,7 @@ def plan_outputs(
     *,
     format: Format | None,  # noqa: A002 - the word of the command line
     overwrite: bool,
+    sidecar: bool = False,
     taken: Container[Path] = (),
 ) -> Outputs:
     """Format and path of each seed's video, checked to be free and writable.
@@ -59,6 +65,7 @@ def plan_outputs(
             folder.
         format: None takes the file's suffix, or mp4.
         overwrite: an explicit file may be there.
+        sidecar: each video's recipe is written beside it too.
         taken: what other videos of the same command will be.
 
     Raises:
@@ -69,11 +76,14 @@ def plan_outputs(
     from engine.media.staging import refuse_existing
 
     if output == "-":
+        if sidecar:
+            raise UsageError("--sidecar writes beside a file, and -o - is none", hint="-o FILE")
         return _plan_stdout(len(seeds), format or "mp4")
     folder = _folder_of(output)
     if folder is not None:
         chosen: Format = format or "mp4"
-        paths = _free_paths(folder, stem, seeds, SUFFIXES[chosen], taken)
+        planned = (folder / f"{stem}_s{seed}{SUFFIXES[chosen]}" for seed in seeds)
+        paths = tuple(next_free(path, taken, sidecar=sidecar) for path in planned)
     else:
         chosen = format_of_file(str(output), format)
         paths = _one_path(str(output), seeds)
@@ -82,14 +92,17 @@ def plan_outputs(
             raise UsageError(f"two videos cannot both be {paths[0]}", hint=hint)
     for path in paths:
         refuse_existing(path, overwrite=overwrite and folder is None)
+        if sidecar:
+            refuse_existing(sidecar_of(path), overwrite=overwrite and folder is None)
     return Outputs(chosen, paths, automatic=folder is not None)
 
 
-def next_free(path: Path, taken: Container[Path] = ()) -> Path:
+def next_free(path: Path, taken: Container[Path] = (), *, sidecar: bool = False) -> Path:
     """``path``, or the first of ``path_2``, ``path_3``, … where nothing is and nothing will be."""
 
     def is_free(candidate: Path) -> bool:
-        return candidate not in taken and not os.path.lexists(candidate)
+        beside = sidecar and os.path.lexists(sidecar_of(candidate))
+        return candidate not in taken and not beside and not os.path.lexists(candidate)
 
     if is_free(path):
         return path
@@ -120,12 +133,6 @@ def _folder_of(output: str | None) -> Path | None:
         return Path.cwd()
     path = Path(output).expanduser().absolute()
     return path if output.endswith(("/", os.sep)) or path.is_dir() else None
-
-
-def _free_paths(
-    folder: Path, stem: str, seeds: Sequence[int], suffix: str, taken: Container[Path]
-) -> tuple[Path, ...]:
-    return tuple(next_free(folder / f"{stem}_s{seed}{suffix}", taken) for seed in seeds)
 
 
 def _one_path(output: str, seeds: Sequence[int]) -> tuple[Path, ...]:

@@ -86,10 +86,12 @@ class VideoPlan(Takes):
     Attributes:
         outputs: where each video goes.
         overwrite: an explicit file may be replaced.
+        sidecar: each video's recipe is written beside it too.
     """
 
     outputs: Outputs
     overwrite: bool
+    sidecar: bool
 
 
 def plan_videos(
@@ -119,10 +121,13 @@ def plan_videos(
         options.output,
         format=options.format or _named_format(options.output, takes.format),
         overwrite=options.overwrite,
+        sidecar=options.sidecar,
         taken=taken,
     )
     fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__}
-    return VideoPlan(**fields, outputs=outputs, overwrite=options.overwrite)
+    return VideoPlan(
+        **fields, outputs=outputs, overwrite=options.overwrite, sidecar=options.sidecar
+    )
 
 
 def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.output import facts, size_text, time_text
+from dreamvideo_cli.outputs import sidecar_of
 
 if TYPE_CHECKING:
     from dreamvideo_cli.forecast import Forecast
@@ -64,14 +65,14 @@ def canonical(document: dict[str, Any]) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def video_document(takes: Takes, recipe: GenerateRecipe, path: Path, form: str) -> dict[str, Any]:
+def video_document(plan: VideoPlan, recipe: GenerateRecipe, path: Path) -> dict[str, Any]:
     """A video as JSON tells of it."""
     return {
         "schema": "dv.video/1",
-        "path": str(path),
+        **_places(plan, path),
         "seed": recipe.seed,
-        "format": form,
-        **takes_document(takes),
+        "format": plan.outputs.format,
+        **takes_document(plan),
         "frames": recipe.frames,
         "fps": recipe.fps,
         "width_px": recipe.width_px,
@@ -88,9 +89,15 @@ def plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
         "format": plan.outputs.format,
         **takes_document(plan),
         "generate": settings_document(plan),
-        "videos": [{"path": str(path), "seed": recipe.seed} for path, recipe in pairs],
+        "videos": [{**_places(plan, path), "seed": recipe.seed} for path, recipe in pairs],
         **forecast_document(plan.device, forecast),
     }
+
+
+def _places(plan: VideoPlan, path: Path) -> dict[str, str]:
+    """Where a video lies, and its recipe where that was asked for."""
+    beside = {"sidecar": str(sidecar_of(path))} if plan.sidecar else {}
+    return {"path": str(path), **beside}
 
 
 def takes_document(takes: Takes) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 
@@ -17,6 +18,8 @@ DTYPES: Mapping[Precision, torch.dtype] = {
 }
 
 
+MEMINFO = Path("/proc/meminfo")
+CGROUP, CGROUP_FILES = Path("/sys/fs/cgroup"), ("memory.max", "memory.current")
 # How the allocators of CUDA, mps, Linux and Windows say it where the class of the error does not.
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -76,6 +79,27 @@ def use_threads(threads: int) -> int:
     if threads:
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that a device could still give this process; None where the system does not say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return _free_on_host()
+
+
+def _free_on_host() -> int | None:
+    """What Linux calls available, and at most what a container has left."""
+    try:
+        lines = MEMINFO.read_text("ascii").splitlines()
+        found = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        return None
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit, used = (int((CGROUP / name).read_text("ascii")) for name in CGROUP_FILES)
+        found.append(limit - used)
+    return min(found, default=None)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import InputError
 from engine.media.files import list_pictures, require_file, require_path, shown
+from engine.media.staging import staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 MAX_READ_BYTES = 1 << 20
 _COMMENT_PATH = (b"moov", b"udta", b"meta", b"ilst", b"\xa9cmt", b"data")
 _UNICODE = b"UNICODE\0"
+SIDECAR_SUFFIX = ".json"
 
 
 def read_comment(path: Path) -> str | None:
-    """The comment in an mp4, gif, webp or png, or in the first png of a folder; None without one.
+    """The comment in an mp4, gif, webp or png, in the first png of a folder, or in a sidecar; None without one.
 
     Only headers are read: no picture is decoded, and for an mp4 no picture library is imported.
 
@@ -36,11 +38,31 @@ def read_comment(path: Path) -> str | None:
             raise InputError(f"{shown(path)} holds no frames")
         return read_comment(frames[0])
     require_file(path)
+    if path.suffix.lower() == SIDECAR_SUFFIX:
+        return _read_sidecar(path)
     with path.open("rb") as file:
         found = _read_mp4(file) if file.read(8)[4:] == b"ftyp" else _read_picture(path)
     if found is not None and len(found) > MAX_READ_BYTES:
         raise InputError(f"the comment in {shown(path)} is over {MAX_READ_BYTES} bytes")
     return found
+
+
+def write_sidecar(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a comment as a file of its own, for a video whose own may be lost on its way.
+
+    Raises:
+        OutputExistsError, OutputError: see `staged`.
+    """
+    with staged(path, overwrite=overwrite) as draft:
+        draft.write_text(f"{text}\n", "utf-8")
+
+
+def _read_sidecar(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_READ_BYTES + 1)
+    if len(data) > MAX_READ_BYTES:
+        raise InputError(f"{shown(path)} is over {MAX_READ_BYTES} bytes", hint="no sidecar is")
+    return data.decode(errors="replace")
 
 
 def exif_comment(comment: str) -> Image.Exif:

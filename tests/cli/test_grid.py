@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dreamvideo_cli.cells import Cell, Cells
+from dreamvideo_cli.gen import VideoOptions
+from dreamvideo_cli.plan import plan_takes
+from dreamvideo_cli.uses import Shelf
 from engine.media.comments import read_comment
+from engine.recipe import GenerateRecipe
+from registry import open_registry
 from tests.cli.conftest import Dv, Learned, Put
 
 
@@ -97,6 +106,89 @@ def test_a_grid_is_made_by_one_process(dry, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert dry("--subject", "corgi").code == 2
+
+
+def test_a_grid_that_was_stopped_goes_on_from_its_finished_cells(
+    dv: Dv, learned: Learned, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    from engine.generate import Generator
+
+    made: list[int] = []
+    real = Generator.sample
+
+    def sample(self: Generator, recipe: GenerateRecipe):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(recipe.seed)
+        return real(self, recipe)
+
+    line = ("grid", "a corgi", "--subject", "corgi", "--seeds", "0..1", "--steps", 1)
+    line = (*line, "--registry", learned.registry, "--format", "gif")
+    assert dv(*line, "-o", "whole.gif").code == 0
+    cells = home / "cache" / "cells"
+    assert list(cells.iterdir()) == []
+    monkeypatch.setattr(Generator, "sample", sample)
+    stopped = dv(*line, "-o", "parts.gif")
+    assert stopped.code == 130
+    assert "2 of 4 cells are kept: the same line goes on from them" in stopped.err
+    assert not Path("parts.gif").exists()
+    made.clear()
+    assert dv(*line, "-o", "parts.gif").code == 0
+    assert made == [0, 1]
+    assert list(cells.iterdir()) == []
+    for suffix in ("gif", "png"):
+        assert Path(f"parts.{suffix}").read_bytes() == Path(f"whole.{suffix}").read_bytes()
+
+
+@pytest.fixture
+def cell(put: Put, home: Path, base: Path):
+    """A cell of `corgi`, its takes, and where cells are kept."""
+    put("corgi")
+    options = VideoOptions("a corgi", subject=["corgi"], seed="0..1")
+    takes = plan_takes(Shelf(open_registry(home / "registry")), options)
+    frames = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+    return Cell(takes.recipes[0], frames), takes, Cells(home / "cells")
+
+
+def test_a_cell_is_found_by_what_decides_its_pixels_alone(cell) -> None:
+    kept, takes, store = cell
+    assert store.read(takes, 0) is None
+    assert store.keep(takes, 0, kept)
+    found = store.read(takes, 0)
+    assert found.recipe == kept.recipe
+    assert np.array_equal(found.frames, kept.frames)
+    assert store.read(takes, 1) is None
+    lighter = dataclasses.replace(
+        takes, uses=tuple(dataclasses.replace(use, weight=0.5) for use in takes.uses)
+    )
+    assert store.read(lighter, 0) is None
+    assert store.read(dataclasses.replace(takes, device="cuda"), 0) is None
+
+
+def test_a_damaged_cell_is_made_again(cell, home: Path) -> None:
+    kept, takes, store = cell
+    store.keep(takes, 0, kept)
+    (path,) = (home / "cells").iterdir()
+    path.write_bytes(path.read_bytes()[:-40])
+    assert store.read(takes, 0) is None
+    assert not path.exists()
+
+
+def test_a_disk_that_takes_no_cell_stops_no_grid(cell, home: Path) -> None:
+    kept, takes, store = cell
+    (home / "cells").write_text("a file where the folder would be")
+    assert not store.keep(takes, 0, kept)
+
+
+def test_cells_that_nobody_came_back_for_go(cell, home: Path) -> None:
+    kept, takes, store = cell
+    for number in (0, 1):
+        store.keep(takes, number, kept)
+    old, _ = sorted((home / "cells").iterdir())
+    os.utime(old, (0, 0))
+    store.prune()
+    assert old not in list((home / "cells").iterdir())
+    assert len(list((home / "cells").iterdir())) == 1
 
 
 def test_a_grid_is_a_video_and_a_picture_that_say_how_they_were_made(

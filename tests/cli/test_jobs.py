@@ -20,6 +20,7 @@ from dreamvideo_cli.job_lines import Job, read_job, read_lines
 from dreamvideo_cli.share import Share, read_share
 from tests.cli.conftest import Dv, Learned, Put
 from tests.cli.test_main import start
+from tests.tiny import build_unet3d
 
 
 def write(*jobs: Any, name: str = "jobs.ndjson") -> Path:
@@ -95,6 +96,25 @@ def test_a_job_gives_the_bytes_of_the_same_command_alone(gen) -> None:
 def test_the_base_is_loaded_once(gen) -> None:
     result = gen("--jobs", write({**BOTH}, {**BOTH, "seed": 1}, {**BOTH, "subject": []}))
     assert result.err.count("loading") == 1
+
+
+@pytest.fixture(scope="session")
+def two_bases(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> list[str]:
+    other = build_unet3d(tmp_path_factory.mktemp("other") / "base", seed=1)
+    return [str(tiny_folder), str(other)]
+
+
+@pytest.mark.parametrize(("free", "loads"), [(1 << 40, 2), (None, 4), (0, 4)])
+def test_bases_that_take_turns_are_each_loaded_once_where_memory_allows(
+    dv: Dv, two_bases: list[str], monkeypatch: pytest.MonkeyPatch, free, loads: int
+) -> None:
+    monkeypatch.setattr("engine.device.free_bytes", lambda _: free)
+    lines = [{"id": n, "prompt": "a dog", "base": base} for n, base in enumerate(two_bases * 2)]
+    jobs = write(*lines)
+    result = dv("gen", "--jobs", jobs, "--steps", 1, "--json")
+    assert result.code == 0, result.err
+    assert [video["id"] for video in objects(result.out)] == [0, 1, 2, 3]
+    assert result.err.count("loading") == loads
 
 
 def test_all_lines_are_checked_before_the_first_is_made(gen) -> None:
