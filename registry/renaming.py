@@ -246,7 +246,7 @@ def _move(layout: Layout, kind: Kind, old: str, begun: Forward) -> None:
 
 
 def _move_back(layout: Layout, kind: Kind, old: str, begun: Forward) -> None:
-    """Undo a move: until it happened, others used the new name and left it, and gave its numbers away.
+    """Undo a move: until it happened, others used the new name, gave numbers of it away, and left.
 
     What was published under the new name since goes along, so its numbers stay taken there.
 

@@ -117,7 +117,7 @@ def set_tag(
     if own not in moves:
         place = moves[-1].version if moves else NOWHERE
         raise _elsewhere(folder.name, tag, place)
-    # Whoever removes a version looks for its tags after its tombstone is there, so one of the two sees the other.
+    # Who removes a version looks for tags behind its tombstone: one of the two sees the other.
     if version != NOWHERE and (row := record.read_in(folder, version)) and row.removed:
         before = [_attempt(NOWHERE), *moves][moves.index(own)]
         _append(folder, tag, _attempt(before.version, before.digest, expect=version))
