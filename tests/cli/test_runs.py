@@ -114,7 +114,7 @@ def test_the_loop_of_the_manual_ends_with_a_reference(
     loop = (
         f'R=$(dv subject learn "{photos}" --name corgi --class dog --base "{tiny_folder}"'
         " --set word_steps=2 --set adapter_steps=4 --batch 1 --lr 0.01 --max-time 0.001s) ||"
-        ' while [ $? -eq 75 ]; do R=$(dv runs resume "$R" --max-time 40s); done\n'
+        ' while [ $? -eq 75 ]; do R=$(dv runs resume "$R" --max-time 55m); done\n'
         'echo "$R"'
     )
     ran = subprocess.run(
