@@ -41,34 +41,33 @@ class Cells:
     def read(self, takes: Takes, number: int) -> Cell | None:
         """The cell of a recipe; None where it is not there, or damaged."""
         import msgspec
-        import numpy as np
 
+        from engine.media.archive import load_frames
         from engine.recipe import GenerateRecipe
 
         path = self._path(takes, number)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-                recipe = msgspec.json.decode(found["recipe"].tobytes(), type=GenerateRecipe)
-                frames = found["frames"]
+            with path.open("rb") as file:
+                frames, note = load_frames(file)
+            return Cell(msgspec.json.decode(note, type=GenerateRecipe), frames)
         except FileNotFoundError:
             return None
-        except Exception:  # noqa: BLE001 - np.load and zipfile raise what they like of damaged bytes
+        except (OSError, ValueError):
             path.unlink(missing_ok=True)
             return None
-        return Cell(recipe, frames)
 
     def keep(self, takes: Takes, number: int, cell: Cell) -> bool:
         """Write a cell whole or not at all; False where the disk refuses, which costs time and nothing else."""
         import msgspec
-        import numpy as np
 
-        recipe = np.frombuffer(msgspec.json.encode(cell.recipe), np.uint8)
+        from engine.media.archive import save_frames
+
         path = self._path(takes, number)
         part = path.with_name(f"{os.getpid()}-{path.stem}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                np.savez(file, recipe=recipe, frames=cell.frames)
+                save_frames(file, cell.frames, msgspec.json.encode(cell.recipe))
             part.replace(path)
         except OSError:
             with suppress(OSError):

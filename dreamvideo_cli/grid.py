@@ -13,11 +13,12 @@ from dreamvideo_cli.cells import Cell, Cells
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.forecast import foresee
 from dreamvideo_cli.gen import SamplingOptions, VideoOptions
+from dreamvideo_cli.grid_files import places, write_grid
 from dreamvideo_cli.grid_recipe import grid_recipe
 from dreamvideo_cli.making import Maker
 from dreamvideo_cli.options import DryRun, Shell
 from dreamvideo_cli.output import facts, print_result, say
-from dreamvideo_cli.plan import Takes, output_stem, plan_takes
+from dreamvideo_cli.plan import Takes, plan_takes
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.settings import open_registry
 from dreamvideo_cli.share import read_share
@@ -166,7 +167,7 @@ def plan_grid(store: "Registry", options: GridOptions) -> GridPlan:
         columns.insert(0, GridColumn(("base alone",), "", _without_adapters(planned[0])))
     _check_size(len(columns), len(planned[0].recipes))
     _refuse_other_bases(planned)
-    form, video, sheet = _places(options, planned)
+    form, video, sheet = places(options, planned)
     return GridPlan(tuple(columns), video, sheet, form, options.overwrite)
 
 
@@ -222,7 +223,7 @@ def make_grid(plan: GridPlan, shell: Shell) -> dict[str, Any]:
     names = [column.name for column in plan.columns]
     recipe = grid_recipe(names, takes, plan.seeds, msgspec.to_builtins(settled))
     videos = [[cell.frames for cell in column] for column in columns]
-    _write(plan, list(zip(*videos, strict=True)), settled.fps, canonical(recipe))
+    write_grid(plan, list(zip(*videos, strict=True)), settled.fps, canonical(recipe))
     store.drop(takes)
     return grid_document(plan)
 
@@ -359,51 +360,3 @@ def _refuse_other_bases(planned: Sequence[Takes]) -> None:
                 hint="make a grid of each",
                 code="base.mismatch",
             )
-
-
-def _places(options: GridOptions, planned: Sequence[Takes]) -> "tuple[Format, Path | None, Path]":
-    """Format, video and picture, both free and writable.
-
-    Raises:
-        UsageError, OutputExistsError, OutputError: see `engine.media.staging`.
-    """
-    from dreamvideo_cli.outputs import SUFFIXES, format_of_file, names_a_file, next_free
-    from engine.media.staging import refuse_existing
-
-    if options.output == "-":
-        raise UsageError("a grid is two files", hint="-o FILE.mp4 or a folder")
-    if options.output is not None and names_a_file(options.output):
-        form = format_of_file(options.output, options.format)
-        video = Path(options.output).expanduser().absolute()
-        sheet = video if form == "png" else video.with_suffix(".png")
-    else:
-        form = options.format or "mp4"
-        folder = Path(options.output or ".").expanduser().absolute()
-        stem = f"grid_{output_stem(planned[-1].uses, planned[-1].base)}"
-        # The picture's name is found free first, and the video takes the same.
-        sheet = next_free(folder / f"{stem}.png")
-        video = next_free(sheet.with_suffix(SUFFIXES[form] or ".png"))
-    for path in {video, sheet}:
-        refuse_existing(path, overwrite=options.overwrite)
-    return form, None if form == "png" else video, sheet
-
-
-def _write(plan: GridPlan, rows: "Sequence[Sequence[Any]]", fps: float, comment: str) -> None:
-    from engine.media.grid import Column, grid_frames, grid_sheet, write_sheet
-    from engine.media.write import write_video
-
-    title = plan.columns[0].takes.typed
-    columns = [Column(column.heading, column.label) for column in plan.columns]
-    labels = [f"seed {seed}" for seed in plan.seeds]
-    if plan.video is not None:
-        frames = grid_frames(title, columns, labels, rows)
-        write_video(
-            frames,
-            plan.video,
-            fps=fps,
-            format=plan.format,
-            comment=comment,
-            overwrite=plan.overwrite,
-        )
-    picture = grid_sheet(title, columns, labels, rows)
-    write_sheet(picture, plan.sheet, comment=comment, overwrite=plan.overwrite)

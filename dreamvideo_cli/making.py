@@ -77,7 +77,7 @@ class Maker:
             EngineError: see `engine.generate`.
             InputError, InputNotFoundError: the photo of `--appearance` cannot be used after all.
         """
-        from engine.generate import AdapterUse, load_adapters
+        from engine.adapters.uses import AdapterUse, load_adapters
 
         uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in takes.uses]
         photo = takes.look.open()

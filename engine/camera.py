@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.adapters.uses import AdapterUse
 from engine.errors import MemoryExhaustedError
-from engine.generate import AdapterUse, LoadedBase
+from engine.generate import LoadedBase
 from engine.keep import StopRequest
 from engine.ladder import collect
 from engine.learned import WEIGHTS, Draft

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
-from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, fit_bank, load_adapter
+from engine.adapters.files import Adapter, fit_bank
+from engine.adapters.uses import AdapterUse, common_look, learned_words, load_adapters, plain_words
 from engine.bases import BaseLocation, open_base, require_image_tower
 from engine.bases.limits import check_video
 from engine.bases.protocol import Base
@@ -39,15 +40,6 @@ from engine.recipe import GenerateRecipe, Precision
 
 # Of the largest base one takes 350 MB; a batch of many more adapters reads them again.
 MOST_KEPT_BANKS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterUse:
-    """An adapter's file and the weight it is used with: 1 is what was learned, 0 the base bit for bit."""
-
-    file: Path
-    kind: Kind
-    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +265,7 @@ class LoadedBase:
             BaseInvalidError: there is a photo, and no image tower to see it.
             MemoryExhaustedError: the device is too small.
         """
-        look = _look(adapters, self.device) if photo is None else self._see(photo, adapters)
+        look = common_look(adapters, self.device) if photo is None else self._see(photo, adapters)
         with ExitStack() as stack:
             attached = []
             for use, adapter in adapters:
@@ -287,8 +279,10 @@ class LoadedBase:
                 base=self._base,
                 device=self.device,
                 precision=self.precision,
-                words={token: word.to(self.device) for token, word in _words(adapters).items()},
-                plain=_plain(adapters),
+                words={
+                    token: word.to(self.device) for token, word in learned_words(adapters).items()
+                },
+                plain=plain_words(adapters),
                 attached=attached,
                 appearance=look,
                 photo=photo.digest if photo else None,
@@ -344,91 +338,3 @@ def open_generator(
     loaded = LoadedBase(location, precision=precision, device=device, progress=progress)
     with loaded.equipped(adapters, photo) as generator:
         yield generator
-
-
-def load_adapters(
-    uses: Sequence[AdapterUse], location: BaseLocation
-) -> list[tuple[AdapterUse, Adapter]]:
-    """Read the adapters' files and see that they fit the base and each other.
-
-    Raises:
-        IntegrityError: an adapter's file is damaged.
-        IncompatibleError: an adapter is of another kind or base, or two subjects share a word.
-    """
-    adapters = [(use, _checked(use, location)) for use in uses]
-    _refuse_other_towers([adapter for _, adapter in adapters])
-    _refuse_shared_words([adapter for _, adapter in adapters])
-    return adapters
-
-
-def _checked(use: AdapterUse, location: BaseLocation) -> Adapter:
-    """The adapter, if it is of its kind and of this base."""
-    adapter = load_adapter(use.file)
-    facts = adapter.facts
-    if facts.kind != use.kind:
-        raise IncompatibleError(f"{use.file} is a {facts.kind}, not a {use.kind}")
-    if facts.base.fingerprint != location.fingerprint:
-        raise IncompatibleError(
-            f"the {use.kind} {use.file.name} was learned on {facts.base.id}"
-            f" ({facts.base.fingerprint[:12]}), the base here is {location.id}"
-            f" ({location.fingerprint[:12]})",
-            hint="learn it again on this base, or name the base it was learned on",
-        )
-    return adapter
-
-
-def _refuse_other_towers(adapters: Sequence[Adapter]) -> None:
-    """A motion can only be told a look that was seen through the image tower it was learned with."""
-    towers = {adapter.facts.image_tower for adapter in adapters if adapter.facts.image_tower}
-    if len(towers) > 1:
-        raise IncompatibleError(
-            "the adapters were learned with different image towers: "
-            + ", ".join(sorted(tower[:12] for tower in towers)),
-            hint="learn one of them again with the other's --image-tower",
-        )
-
-
-def _refuse_shared_words(adapters: Sequence[Adapter]) -> None:
-    """No token may stand for two subjects."""
-    tokens = [adapter.facts.token for adapter in adapters if adapter.facts.token]
-    for token in tokens:
-        if tokens.count(token) > 1:
-            raise IncompatibleError(f"two subjects share the word {token}")
-
-
-def _words(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, Tensor]:
-    """The learned vectors by token, of every subject whose weight is not 0."""
-    return {
-        adapter.facts.token: adapter.tensors[WORD]
-        for use, adapter in adapters
-        if use.weight != 0.0 and WORD in adapter.tensors
-    }
-
-
-def _plain(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, str]:
-    """The class words by token, of every subject whose weight is 0: its prompt is the base's own."""
-    return {
-        adapter.facts.token: adapter.facts.phrase
-        for use, adapter in adapters
-        if use.weight == 0.0 and adapter.facts.token
-    }
-
-
-def _look(adapters: Sequence[tuple[AdapterUse, Adapter]], device: torch.device) -> Tensor | None:
-    """The appearance vector (d,) of the subjects in use: of each its most typical photo, then their mean.
-
-    Paper: one of the subject's photos.
-    Differs: the photo nearest to the mean of all, so that a seed does not choose a bad one.
-    """
-    looks = [
-        _most_typical(adapter.tensors[APPEARANCE])
-        for use, adapter in adapters
-        if APPEARANCE in adapter.tensors and use.weight != 0.0
-    ]
-    return torch.stack(looks).mean(dim=0).to(device) if looks else None
-
-
-def _most_typical(features: Tensor) -> Tensor:
-    """Of (n, d) the row nearest to their mean."""
-    distance = (features - features.mean(dim=0)).square().sum(dim=1)
-    return features[distance.argmin()]

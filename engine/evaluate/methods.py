@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
+from engine.adapters.uses import AdapterUse, load_adapters
 from engine.evaluate.lora import RANK, learn_joint
 from engine.evaluate.pairs import Pair, list_pairs, paint_truth
 from engine.evaluate.workshop import (
@@ -22,7 +23,7 @@ from engine.evaluate.workshop import (
     photo_set,
     slug,
 )
-from engine.generate import AdapterUse, LoadedBase, load_adapters
+from engine.generate import LoadedBase
 from engine.media.staging import staged
 from engine.recipe import GenerateRecipe, build_recipe
 

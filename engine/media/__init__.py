@@ -7,6 +7,7 @@ Map:
     doubts   what a person should look at in photos that can be used
     sheets   labelled contact sheets of videos
     contact  contact sheets of what will be learned from
+    archive  frames kept in a file as they are
 
 Pixels are uint8 sRGB, channels last. Nothing here imports torch.
 """

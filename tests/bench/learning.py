@@ -189,10 +189,11 @@ def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable
     """Scores an adapter's file by so many videos of it, their seeds counted up from 0."""
     import msgspec
 
+    from engine.adapters.uses import AdapterUse, load_adapters
     from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
     from engine.evaluate.methods import Studio
     from engine.evaluate.workshop import TOKEN, photo_set
-    from engine.generate import AdapterUse, LoadedBase, load_adapters
+    from engine.generate import LoadedBase
     from engine.progress import ignore
 
     photos = photo_set(pair.subject, workshop.half)

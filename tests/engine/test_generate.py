@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from engine.adapters.uses import AdapterUse, load_adapters
 from engine.bases import BaseLocation, locate_base
 from engine.errors import DivergedError, IncompatibleError, IntegrityError, RecipeError
-from engine.generate import AdapterUse, LoadedBase, load_adapters, open_generator
+from engine.generate import LoadedBase, open_generator
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.media.photos import Photo

@@ -11,12 +11,13 @@ import torch
 
 from engine import camera, preview
 from engine.adapters.files import load_adapter
+from engine.adapters.uses import AdapterUse
 from engine.bases import BaseLocation, locate_base, open_base
 from engine.bases.unet3d import UNet3DBase
 from engine.camera import ways_of
 from engine.errors import MemoryExhaustedError
 from engine.fit import Draw, fit, open_accelerator
-from engine.generate import AdapterUse, Generator, open_generator
+from engine.generate import Generator, open_generator
 from engine.keep import Keeping
 from engine.ladder import Ladder
 from engine.learn_motion import learn_motion

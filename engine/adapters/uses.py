@@ -1,0 +1,113 @@
+"""Adapters as they are used together: their files read, what must not meet refused, their words and look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, load_adapter
+from engine.bases import BaseLocation
+from engine.errors import IncompatibleError
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """An adapter's file and the weight it is used with: 1 is what was learned, 0 the base bit for bit."""
+
+    file: Path
+    kind: Kind
+    weight: float = 1.0
+
+
+def load_adapters(
+    uses: Sequence[AdapterUse], location: BaseLocation
+) -> list[tuple[AdapterUse, Adapter]]:
+    """Read the adapters' files and see that they fit the base and each other.
+
+    Raises:
+        IntegrityError: an adapter's file is damaged.
+        IncompatibleError: an adapter is of another kind or base, or two subjects share a word.
+    """
+    adapters = [(use, _checked(use, location)) for use in uses]
+    _refuse_other_towers([adapter for _, adapter in adapters])
+    _refuse_shared_words([adapter for _, adapter in adapters])
+    return adapters
+
+
+def _checked(use: AdapterUse, location: BaseLocation) -> Adapter:
+    """The adapter, if it is of its kind and of this base."""
+    adapter = load_adapter(use.file)
+    facts = adapter.facts
+    if facts.kind != use.kind:
+        raise IncompatibleError(f"{use.file} is a {facts.kind}, not a {use.kind}")
+    if facts.base.fingerprint != location.fingerprint:
+        raise IncompatibleError(
+            f"the {use.kind} {use.file.name} was learned on {facts.base.id}"
+            f" ({facts.base.fingerprint[:12]}), the base here is {location.id}"
+            f" ({location.fingerprint[:12]})",
+            hint="learn it again on this base, or name the base it was learned on",
+        )
+    return adapter
+
+
+def _refuse_other_towers(adapters: Sequence[Adapter]) -> None:
+    """A motion can only be told a look that was seen through the image tower it was learned with."""
+    towers = {adapter.facts.image_tower for adapter in adapters if adapter.facts.image_tower}
+    if len(towers) > 1:
+        raise IncompatibleError(
+            "the adapters were learned with different image towers: "
+            + ", ".join(sorted(tower[:12] for tower in towers)),
+            hint="learn one of them again with the other's --image-tower",
+        )
+
+
+def _refuse_shared_words(adapters: Sequence[Adapter]) -> None:
+    """No token may stand for two subjects."""
+    tokens = [adapter.facts.token for adapter in adapters if adapter.facts.token]
+    for token in tokens:
+        if tokens.count(token) > 1:
+            raise IncompatibleError(f"two subjects share the word {token}")
+
+
+def learned_words(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, Tensor]:
+    """The learned vectors by token, of every subject whose weight is not 0."""
+    return {
+        adapter.facts.token: adapter.tensors[WORD]
+        for use, adapter in adapters
+        if use.weight != 0.0 and WORD in adapter.tensors
+    }
+
+
+def plain_words(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, str]:
+    """The class words by token, of every subject whose weight is 0: its prompt is the base's own."""
+    return {
+        adapter.facts.token: adapter.facts.phrase
+        for use, adapter in adapters
+        if use.weight == 0.0 and adapter.facts.token
+    }
+
+
+def common_look(
+    adapters: Sequence[tuple[AdapterUse, Adapter]], device: torch.device
+) -> Tensor | None:
+    """The appearance vector (d,) of the subjects in use: of each its most typical photo, then their mean.
+
+    Paper: one of the subject's photos.
+    Differs: the photo nearest to the mean of all, so that a seed does not choose a bad one.
+    """
+    looks = [
+        _most_typical(adapter.tensors[APPEARANCE])
+        for use, adapter in adapters
+        if APPEARANCE in adapter.tensors and use.weight != 0.0
+    ]
+    return torch.stack(looks).mean(dim=0).to(device) if looks else None
+
+
+def _most_typical(features: Tensor) -> Tensor:
+    """Of (n, d) the row nearest to their mean."""
+    distance = (features - features.mean(dim=0)).square().sum(dim=1)
+    return features[distance.argmin()]
