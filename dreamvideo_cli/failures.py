@@ -155,7 +155,12 @@ def _describe_usage(error: typer.TyperException) -> Failure:
 def _nearest_option(typed: str, context: Any) -> str | None:
     from difflib import get_close_matches
 
-    known = [name for param in context.command.get_params(context) for name in param.opts]
+    params = context.command.get_params(context)
+    arguments = {param.name: param for param in params if param.param_type_name == "argument"}
+    if typed.lstrip("-") in arguments:
+        named = arguments[typed.lstrip("-")].make_metavar(context)
+        return f"{named} stands without an option: {context.command_path} {named}"
+    known = [name for param in params for name in param.opts if name.startswith("-")]
     begun = [name for name in known if len(typed) > 3 and name.startswith(typed)]
     near = begun or get_close_matches(typed, known, n=1)
     return f"did you mean {' or '.join(near)}?" if near else None

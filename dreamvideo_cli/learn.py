@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -284,14 +285,31 @@ def _finish(
             say(shell, f"{equal.name}:{tag} -> {equal.name}:v{equal.version}")
     adapter = equal or learn(shell, store, lesson, terms)
     if adapter is not None:
-        show_learned(shell, adapter, is_new=equal is None)
+        show_learned(shell, store, adapter, is_new=equal is None)
 
 
-def show_learned(shell: Shell, adapter: "Adapter", *, is_new: bool) -> None:
+def show_learned(shell: Shell, store: "Registry", adapter: "Adapter", *, is_new: bool) -> None:
     """One pinned reference on stdout, and what to do with it."""
     print_result(shell, adapter_document(adapter), [str(adapter)])
     if is_new:
-        say(shell, f'next: dv gen "{adapter.name}" --{adapter.kind} {adapter.name}')
+        say(shell, f"next: {line_with(store, adapter)}")
+
+
+def line_with(store: "Registry", adapter: "Adapter") -> str:
+    """A video of it, and of the newest of the other kind that was learned on the same base."""
+    from registry.errors import RegistryError
+
+    other: Kind = "motion" if adapter.kind == "subject" else "subject"
+    rows: Sequence[Adapter] = ()
+    with suppress(RegistryError):  # what was learned is published, whatever else lies there
+        rows = store.list(other).rows
+    fitting = [
+        row for row in rows if row.record.base_fingerprint == adapter.record.base_fingerprint
+    ]
+    newest = sorted(fitting, key=lambda row: row.record.created)[-1:]
+    used = sorted([adapter, *newest], key=lambda each: each.kind, reverse=True)
+    flags = " ".join(f"--{each.kind} {each.name}" for each in used)
+    return f'dv gen "{" ".join(each.name for each in used)}" {flags}'
 
 
 def _same_of(options: LearnOptions, sources: Sources) -> dict[str, Any]:

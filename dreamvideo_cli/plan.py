@@ -163,6 +163,7 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
             *_resolved_notes(start.uses),
             *start.prompt.notes,
             *look_notes,
+            *_size_notes(start.base, recipes[0]),
             *seed_notes,
         ),
     )
@@ -291,6 +292,15 @@ def words_of(uses: Sequence[Use]) -> list[Word]:
     return [
         Word(use.adapter.name, use.phrase, is_subject=use.adapter.kind == "subject") for use in uses
     ]
+
+
+def _size_notes(base: BaseLocation, recipe: GenerateRecipe) -> tuple[str, ...]:
+    """Larger than what the base was made for works, takes long and seldom looks well."""
+    made, asked = base.card.video, recipe
+    if asked.width_px * asked.height_px <= 2 * made.width_px * made.height_px:
+        return ()
+    size, own = f"{asked.width_px}x{asked.height_px}", f"{made.width_px}x{made.height_px}"
+    return (f"warning: {base.id} is made for {own}; {size} takes long and may not look well",)
 
 
 def _named_format(output: str | None, otherwise: Format) -> Format | None:

@@ -91,12 +91,12 @@ def resume_run(
     if state_of(found) == "finished":
         adapter = store.resolve(run_document(found)["ended"]["ref"], kind=found.facts.kind)
         say(shell, f"{found.id} is finished: nothing to do")
-        show_learned(shell, adapter, is_new=False)
+        show_learned(shell, store, adapter, is_new=False)
         return
     lesson = reopen(found)
     adapter_or_none = learn(shell, store, lesson, Terms(run=found, deadline=deadline))
     if adapter_or_none is not None:
-        show_learned(shell, adapter_or_none, is_new=True)
+        show_learned(shell, store, adapter_or_none, is_new=True)
 
 
 def promote_run(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from engine.errors import OutputError, OutputExistsError
-from engine.media.files import shown
+from engine.media.files import quoted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     if not parent.is_dir():
         raise OutputError(
             f"{shown(path)} cannot be written: there is no folder {shown(parent)}",
-            hint="make the folder first",
+            hint=f"mkdir -p {quoted(parent)}",
         )
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{shown(path)} cannot be written: no permission in {shown(parent)}")

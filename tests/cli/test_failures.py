@@ -151,6 +151,20 @@ def test_a_prompt_without_quotes_is_shown_with_them(dv: Dv) -> None:
     assert result.error["hint"].endswith("dv gen 'a corgi skate'")
 
 
+def test_an_argument_written_as_an_option_is_shown_as_it_stands(dv: Dv) -> None:
+    result = dv("gen", "--prompt", "a corgi", "--json")
+    assert result.code == 2
+    assert result.error["hint"] == "PROMPT stands without an option: dv gen PROMPT"
+
+
+def test_a_folder_that_is_not_there_comes_with_the_line_that_makes_it(
+    dv: Dv, base: Path, home: Path
+) -> None:
+    result = dv("gen", "a dog", "--base", base, "-o", "new ones/", "-n", "--json")
+    assert result.code == 7
+    assert result.error["hint"] == f"mkdir -p '{home / 'here' / 'new ones'}'"
+
+
 def test_a_file_that_is_no_adapters_is_said_so(dv: Dv) -> None:
     Path("notes.txt").write_text("dear diary")
     result = dv("import", "notes.txt", "--json")

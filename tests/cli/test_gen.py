@@ -60,6 +60,14 @@ def test_settings_come_from_the_card_and_then_from_the_flags(dv: Dv, base: Path)
     assert (told["width_px"], told["height_px"], told["fps"]) == (64, 48, 6.0)
 
 
+@pytest.mark.parametrize(("size", "is_told"), [("32x32", False), ("64x32", False), ("64x64", True)])
+def test_far_more_pixels_than_the_base_was_made_for_are_doubted(
+    dv: Dv, base: Path, size: str, is_told: bool
+) -> None:
+    told = dv("gen", "a dog", "--base", base, "--size", size, "-n").err
+    assert ("is made for 32x32" in told) is is_told
+
+
 def test_appearance_scales_what_the_motion_was_learned_for(dv: Dv, put: Put) -> None:
     put("skate", "motion")
     arguments = ("gen", "a dog skate", "--motion", "skate", "-n", "--json")

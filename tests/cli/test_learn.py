@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from dreamvideo_cli import lesson, runner
+from dreamvideo_cli.learn import line_with
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from engine.errors import DivergedError, RecipeError
 from engine.media.write import write_video
-from tests.cli.conftest import Dv, Learned
+from registry import open_registry
+from tests.cli.conftest import Dv, Learned, Put
 from tests.tiny import build_clipseg
 
 
@@ -285,3 +287,13 @@ def test_a_plan_tells_memory_and_disk(dv: Dv, base: Path, photos: Path, tiny_fol
     assert found["disk_bytes"] > 0
     assert plan(dv, *line, base)["memory_bytes"] is None
     assert "memory" in dv(*line, tiny_folder, "-n").out
+
+
+def test_what_comes_next_has_both_kinds_of_one_base(put: Put, home: Path, make_base) -> None:
+    corgi = put("corgi")
+    put("walk", "motion", on=make_base("other"))
+    store = open_registry(home / "registry")
+    assert line_with(store, corgi) == 'dv gen "corgi" --subject corgi'
+    skate = put("skate", "motion")
+    both = 'dv gen "corgi skate" --subject corgi --motion skate'
+    assert line_with(store, corgi) == line_with(store, skate) == both
