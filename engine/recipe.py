@@ -7,6 +7,7 @@ A recipe holds no path, no device and no name. Values come from four places, the
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -144,6 +145,8 @@ SEVERAL_QUALITY: Mapping[str, Mapping[str, Any]] = {
 }
 SEVERAL_CLIPS: Mapping[str, Any] = {"image_drop": 0.0, "appearance_uncond": 0.0}
 
+BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
+
 R = TypeVar("R", SubjectRecipe, MotionRecipe, GenerateRecipe)
 
 
@@ -241,6 +244,14 @@ def _teach(error: msgspec.ValidationError, values: Mapping[str, Any]) -> RecipeE
     name = where.rstrip("`")
     if name not in values:
         return RecipeError(str(error))
-    return RecipeError(
-        f"{name} is {values[name]!r}: {reason[0].lower()}{reason[1:].replace('`', '')}"
-    )
+    told = f"{name} is {values[name]!r}: {reason[0].lower()}{reason[1:].replace('`', '')}"
+    return RecipeError(told, hint=_what_would_do(reason))
+
+
+def _what_would_do(reason: str) -> str | None:
+    """``a number of at most 240`` from msgspec's ``Expected `float` <= 240.0``."""
+    match = re.match(r"Expected `(int|float)`(?: (>=|<=|>|<) ([\d.]+))?", reason)
+    if not match:
+        return None
+    kind = {"int": "a whole number", "float": "a number"}[match[1]]
+    return f"{kind} {BOUNDS[match[2]]} {float(match[3]):g}" if match[2] else kind

@@ -106,3 +106,21 @@ def test_a_card_cannot_mix_the_papers_two_columns() -> None:
     card = {"standard": {"steps": 9, "image_drop": 0.5}}
     recipe = motion_recipe("standard", card, {}, clips=3)
     assert (recipe.steps, recipe.image_drop, recipe.appearance_uncond) == (9, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"steps": 0}, "a whole number of at least 1"),
+        ({"fps": 500.0}, "a number of at most 240"),
+        ({"lr": -1.0}, "a number above 0"),
+        ({"seed": "x"}, "a whole number"),
+        ({"precision": "fp8"}, None),
+    ],
+)
+def test_a_value_that_cannot_be_used_comes_with_one_that_could(
+    settings: dict[str, object], hint: str | None
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        motion_recipe("draft", {}, settings)
+    assert caught.value.hint == hint
