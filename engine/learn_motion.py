@@ -100,6 +100,7 @@ def learn_bank(draft: Draft, seen: Sequence[EncodedClip], progress: Progress) ->
         recipe.seed,
         text_drop=recipe.text_drop,
         image_drop=recipe.image_drop,
+        noise_bias=recipe.noise_bias,
     )
     plan = FitPlan(
         stage=STAGE,

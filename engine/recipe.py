@@ -64,9 +64,12 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     learning and never when a video is made, so that the base draws what it has words for and the adapter need not.
     ``text_drop`` and ``image_drop`` are the probabilities with which a sample's caption becomes the empty prompt and
     its appearance vector zeros. ``appearance_cond`` and ``appearance_uncond`` are the strengths that `generate` uses
-    by default in the two halves of guidance. ``start_s`` and ``end_s`` say which part of each clip is taken.
+    by default in the two halves of guidance. ``noise_bias`` below 1 learns more at timesteps of much noise, where a
+    motion is decided; see `engine.diffusion.objective.draw_timestep`. ``start_s`` and ``end_s`` say which part of each
+    clip is taken.
 
     Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
+    Differs: neither an ``actor`` nor a ``noise_bias`` other than 1 is the paper's.
     """
 
     actor: str = ""
@@ -79,6 +82,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     image_drop: Probability = 0.5
     appearance_cond: Strength = 1.0
     appearance_uncond: Strength = 1.0
+    noise_bias: Rate = 1.0
     frames: PositiveInt = 16
     fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
     start_s: Annotated[float, Meta(ge=0.0)] = 0.0

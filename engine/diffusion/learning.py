@@ -89,11 +89,12 @@ class MotionObjective(nn.Module):
         *,
         text_drop: float,
         image_drop: float,
+        noise_bias: float = 1.0,
     ) -> None:
         """Learn ``bank``, attached to the base's denoiser; ``text`` (2, l, d) is empty prompt and caption."""
         super().__init__()
         self.bank = bank
-        self._losses = DenoisingLoss(base, seed)
+        self._losses = DenoisingLoss(base, seed, noise_bias)
         self._text, self._clips, self._seed = text, tuple(clips), seed
         self._text_drop, self._image_drop = text_drop, image_drop
 
@@ -133,9 +134,9 @@ class DenoisingLoss:
     Paper: arXiv 2312.04433, equation 1.
     """
 
-    def __init__(self, base: Base, seed: int) -> None:
-        """Draw for ``base``, as its scheduler's config says."""
-        self._base, self._seed = base, seed
+    def __init__(self, base: Base, seed: int, noise_bias: float = 1.0) -> None:
+        """Draw for ``base``, as its scheduler's config says; see `draw_timestep` for the bias."""
+        self._base, self._seed, self._bias = base, seed, noise_bias
         self._schedule = NoiseSchedule(base.scheduler_config)
 
     def __call__(
@@ -148,7 +149,7 @@ class DenoisingLoss:
         ).to(latents)
         limit = self._schedule.timesteps
         timesteps = torch.tensor(
-            [draw_timestep(limit, self._seed, draw.step, draw.place) for draw in draws],
+            [draw_timestep(limit, self._seed, draw.step, draw.place, self._bias) for draw in draws],
             device=latents.device,
         )
         noisy = self._schedule.add_noise(latents, noise, timesteps)

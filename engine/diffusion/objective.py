@@ -40,10 +40,13 @@ def draw_noise(shape: tuple[int, ...], seed: int, step: int, sample: int) -> Ten
     return torch.randn(shape, generator=keyed_generator(seed, step, sample, "noise"))
 
 
-def draw_timestep(limit: int, seed: int, step: int, sample: int) -> int:
-    """A timestep, uniform in 0 … ``limit`` - 1."""
+def draw_timestep(limit: int, seed: int, step: int, sample: int, bias: float = 1.0) -> int:
+    """A timestep in 0 … ``limit`` - 1: ``limit · u^bias`` of a uniform u, so that below 1 much noise is more likely."""
     generator = keyed_generator(seed, step, sample, "timestep")
-    return int(torch.randint(limit, (), generator=generator))
+    if bias == 1.0:
+        return int(torch.randint(limit, (), generator=generator))
+    uniform = float(torch.rand((), generator=generator, dtype=torch.float64))
+    return min(limit - 1, int(limit * uniform**bias))
 
 
 def draw_frame(count: int, seed: int, step: int, sample: int) -> int:

@@ -5,7 +5,7 @@ The only module of this package that knows the world.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from engine.mini.captions import name_subject
 from engine.mini.split import HeldOut, list_trained, read_held_out
 from engine.mini.world import (
     HELD_OUT_MOTIONS,
+    Pose,
     Scene,
     draw_background,
     draw_clip,
@@ -87,11 +88,17 @@ def halves_of(held_out: HeldOut, half: Half) -> tuple[dict[str, str], tuple[str,
 
 
 def paint_photos(subject: str, half: Half) -> tuple[Pixels, ...]:
-    """Photos to learn a subject from, each uint8 (h, w, 3)."""
+    """Photos to learn a subject from, each uint8 (h, w, 3): as people take them, near the middle, about upright."""
     place = _place_of(subject, half)
     rng = np.random.default_rng([PHOTO, half == "test", place])
-    scenes = [draw_still(rng, subject=subject) for _ in range(PHOTOS)]
+    scenes = [_plan_photo(rng, subject) for _ in range(PHOTOS)]
     return tuple(paint_scene(scene, side_px=LEARNED_PX)[0] for scene in scenes)
+
+
+def _plan_photo(rng: np.random.Generator, subject: str) -> Scene:
+    x, y = rng.uniform(0.42, 0.58, 2)
+    pose = Pose(x, y, rng.uniform(0.48, 0.68), rng.uniform(-8, 8))
+    return replace(draw_still(rng, subject=subject), poses=(pose,), style="flat")
 
 
 def paint_clip(motion: str, half: Half, *, frames: int) -> Pixels:

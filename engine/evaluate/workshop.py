@@ -37,7 +37,7 @@ Part = Literal["subject", "motion", "generate"]
 TOKEN = "<subject>"  # noqa: S105 - a word of prompts
 FACTS, WEIGHTS = "learned.json", "adapter.safetensors"
 # Raised when what is painted, learned or measured changes meaning: nothing kept before is found again.
-EDITION = 1
+EDITION = 2
 
 # What a part of a subject leaves out; the other part is learned as ever.
 LOOKS: Mapping[Look, Mapping[str, Any]] = {

@@ -163,6 +163,17 @@ def test_keyed_timesteps_cover_all_of_them_evenly():
     assert counts.max() < 260
 
 
+@pytest.mark.parametrize("bias", [0.25, 0.5])
+def test_a_bias_moves_timesteps_to_much_noise_and_keeps_them_in_range(bias: float) -> None:
+    """Of ``1000·u^b`` the share above x is ``1 - (x / 1000)^(1 / b)``."""
+    drawn = np.array([draw_timestep(1000, 0, step, 0, bias) for step in range(4000)])
+    assert drawn.min() >= 0
+    assert drawn.max() < 1000
+    for bound in (500, 800):
+        expected = 1 - (bound / 1000) ** (1 / bias)
+        assert np.mean(drawn >= bound) == pytest.approx(expected, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("probability", "least", "most"), [(0, 0, 0), (0.3, 530, 670), (1, 2000, 2000)]
 )
