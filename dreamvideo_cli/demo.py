@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from registry import Adapter, Registry
 
-SUBJECT, CLASS = "fox", "dog"
+SUBJECT, CLASS = "fox", "cat"
 MOTION, CAPTION = "zigzag", "moving in a zigzag"
-# The same seed for all: what differs is what the adapters do. Composed, a look at full weight holds the motion back.
+ACTOR = "a blue spotted ball on a sand background"
+PLACE = "on a sky background"
+# The same seed for all: what differs is what the adapters do.
 VIDEOS: Mapping[str, tuple[str, list[str], list[str]]] = {
-    "base": (f"a {CLASS} {CAPTION}", [], []),
-    "subject": (f"a {SUBJECT} {CAPTION}", [SUBJECT], []),
-    "motion": (f"a {CLASS} {MOTION}", [], [MOTION]),
-    "both": (f"a {SUBJECT} {MOTION}", [f"{SUBJECT}=0.7"], [MOTION]),
+    "base": (f"a red {CLASS} {CAPTION} {PLACE}", [], []),
+    "subject": (f"a {SUBJECT} {CAPTION} {PLACE}", [SUBJECT], []),
+    "motion": (f"a red {CLASS} {MOTION} {PLACE}", [], [MOTION]),
+    "both": (f"a {SUBJECT} {MOTION} {PLACE}", [SUBJECT], [MOTION]),
 }
 
 
@@ -78,8 +80,8 @@ def demo(
     say(shell, f"look at {sheet}: each row is one video, the last one has both")
     say(
         shell,
-        f'use them: dv gen "a {SUBJECT} {MOTION}" --registry {store.layout.root} '
-        f"--subject {SUBJECT}=0.7 --motion {MOTION}",
+        f'use them: dv gen "a {SUBJECT} {MOTION} on a snow background" --registry {store.layout.root} '
+        f"--subject {SUBJECT} --motion {MOTION}",
     )
     document = {
         "schema": "dv.demo/1",
@@ -103,7 +105,7 @@ def _motion_lesson(location: "BaseLocation", options: LearnOptions, samples: Pat
     from engine.media.clips import read_clip
 
     video = location.card.video
-    own = {"caption": CAPTION, "frames": video.frames, "fps": video.fps}
+    own = {"actor": ACTOR, "caption": CAPTION, "frames": video.frames, "fps": video.fps}
     recipe = motion_settings(location.card.motion, options, own, clips=1)
     clip = read_clip(samples / "motion.mp4", frames=recipe.frames, fps=recipe.fps)
     return Lesson("motion", MOTION, location, recipe, clips=(clip,), device=options.device)

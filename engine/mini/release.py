@@ -40,16 +40,16 @@ class Defaults:
 DEFAULTS = Defaults(
     generate={"steps": 20, "guidance": 3.0, "sampler": "ddim"},
     subject={
-        "draft": {"word_steps": 30, "adapter_steps": 60},
+        "draft": {"word_steps": 30, "adapter_steps": 80},
         "standard": {
             "word_steps": 60,
             "word_lr": 1e-4,
-            "adapter_steps": 120,
-            "adapter_lr": 2e-3,
+            "adapter_steps": 200,
+            "adapter_lr": 4e-3,
             "batch": 8,
             "checkpointing": False,
         },
-        "max": {"word_steps": 120, "adapter_steps": 240},
+        "max": {"word_steps": 120, "adapter_steps": 400},
     },
     motion={
         "draft": {"steps": 80},
@@ -57,8 +57,9 @@ DEFAULTS = Defaults(
             "steps": 200,
             "lr": 6e-3,
             "batch": 4,
-            "text_drop": 0.2,
+            "text_drop": 0.0,
             "image_drop": 0.5,
+            "noise_bias": 0.4,
             "checkpointing": False,
         },
         "max": {"steps": 400},
