@@ -216,7 +216,7 @@ class UNet3DBase:
         if len(ids) > limit:
             raise RecipeError(
                 f"the prompt has {len(ids) - 2} tokens; this base reads {limit - 2}: {prompt!r}",
-                hint="shorten the prompt or the motion's caption",
+                hint="shorten the prompt, the motion's caption or its actor",
             )
         return ids, places
 

@@ -11,6 +11,7 @@ import pytest
 
 from engine.media.comments import read_comment
 from tests.cli.conftest import Dv, Learned
+from tests.tiny import build_unet3d
 
 
 @pytest.fixture
@@ -99,15 +100,12 @@ def test_progress_as_json_is_one_object_a_line(gen) -> None:
 
 
 def test_the_demo_makes_a_sheet_and_leaves_the_users_registry_alone(
-    dv: Dv, home: Path, tiny_folder: Path, tmp_path: Path
+    dv: Dv, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = tmp_path / "quick"
-    base.mkdir()
-    for part in tiny_folder.iterdir():
-        (base / part.name).symlink_to(part)
-    (base / "base.toml").unlink()
+    monkeypatch.setattr("tests.tiny.TEXT_LENGTH", 48)  # the demo's sentences are long
+    base = build_unet3d(tmp_path / "quick")
     (base / "base.toml").write_text(
-        (tiny_folder / "base.toml").read_text()
+        (base / "base.toml").read_text()
         + "[generate]\nsteps = 1\n[motion.standard]\nsteps = 1\n"
         + "[subject.standard]\nword_steps = 1\nadapter_steps = 1\nbatch = 1\n"
     )
