@@ -1,7 +1,6 @@
 """`dv bench`: what every method makes of things never trained, in numbers and side by side."""
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +13,7 @@ from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_result, say
 from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
+from dreamvideo_cli.recipes import read_value
 from dreamvideo_cli.silence import silent_libraries
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: 
 
 
 def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
-    """``subject.adapter_lr=1e-3`` as a value for a part of the card; values are TOML's, other text is text.
+    """``subject.adapter_lr=1e-3`` as a value for a part of the card; values as `learn --set` reads them.
 
     Raises:
         UsageError: it has another shape, or names no part.
@@ -121,15 +121,8 @@ def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
                 f"--set {each!r} is not PART.NAME=VALUE",
                 hint="PART is subject, motion or generate: --set motion.steps=150",
             )
-        settings[part][field] = _read_value(text.strip())
+        settings[part][field] = read_value(text.strip())
     return settings
-
-
-def _read_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _made(out: Path) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.settings import cache_folder
 from dreamvideo_cli.videos import canonical, recipe_document
 
@@ -63,15 +64,11 @@ class Cells:
         from engine.media.archive import save_frames
 
         path = self._path(takes, number)
-        part = path.with_name(f"{os.getpid()}-{path.stem}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with drafted(path) as draft, draft.open("wb") as file:
                 save_frames(file, cell.frames, msgspec.json.encode(cell.recipe))
-            part.replace(path)
         except OSError:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             return False
         return True
 

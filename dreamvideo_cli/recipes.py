@@ -134,11 +134,11 @@ def _with_set(given: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
         key, equals, written = text.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {text!r} is not KEY=VALUE", hint="for example --set seed=1")
-        values[key] = _read_value(written)
+        values[key] = read_value(written)
     return values
 
 
-def _read_value(text: str) -> Any:
+def read_value(text: str) -> Any:
     """A number, true, false or null as such; anything else is text."""
     try:
         return json.loads(text)

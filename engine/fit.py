@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
 from engine.device import explain_memory
@@ -30,6 +30,7 @@ from engine.progress import (
     StageStarted,
     StepSkipped,
 )
+from engine.recipe import MotionRecipe, SubjectRecipe
 from engine.workers import Workers
 
 # So many updates in a row may be left out because a number is not finite; the next one ends the run.
@@ -43,16 +44,6 @@ class Draw:
     step: int
     place: int
     item: int
-
-
-class Objective(Protocol):
-    """A module whose forward gives one loss a draw, (len(draws),)."""
-
-    def parts(self, draws: Sequence[Draw]) -> Sequence[Sequence[Draw]]:
-        """The draws in groups that can be computed at once; each gets its own backward pass."""
-
-    def __call__(self, draws: Sequence[Draw]) -> Tensor:
-        """The losses; gradients reach what is learned and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +73,30 @@ class FitPlan:
     clip_norm: float
     seed: int
     names: tuple[str, ...] = ()
+
+
+def plan_stage(
+    recipe: SubjectRecipe | MotionRecipe,
+    stage: str,
+    *,
+    steps: int,
+    items: int,
+    lr: float,
+    names: tuple[str, ...] = (),
+) -> FitPlan:
+    """A stage that shares batch, decay, clipping and seed with the others of its recipe."""
+    return FitPlan(
+        stage=stage,
+        steps=steps,
+        items=items,
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        lr=lr,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        seed=recipe.seed,
+        names=names,
+    )
 
 
 def open_accelerator(device: torch.device, precision: str) -> Any:

@@ -18,7 +18,7 @@ from engine.device import explain_memory
 from engine.diffusion.learning import MotionObjective
 from engine.encode import EncodedClip, encode_clips
 from engine.errors import RecipeError
-from engine.fit import FitPlan, final_losses, fit
+from engine.fit import final_losses, fit, plan_stage
 from engine.keep import Keeping
 from engine.learned import Draft, Learned, best_of, write_learned
 from engine.media.clips import Clip
@@ -102,18 +102,8 @@ def learn_bank(draft: Draft, seen: Sequence[EncodedClip], progress: Progress) ->
         image_drop=recipe.image_drop,
         noise_bias=recipe.noise_bias,
     )
-    plan = FitPlan(
-        stage=STAGE,
-        steps=recipe.steps,
-        items=len(seen),
-        batch=recipe.batch,
-        accumulate=recipe.accumulate,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        clip_norm=recipe.clip_norm,
-        seed=recipe.seed,
-        names=tuple(clip.name for clip in seen),
-    )
+    names = tuple(clip.name for clip in seen)
+    plan = plan_stage(recipe, STAGE, steps=recipe.steps, items=len(seen), lr=recipe.lr, names=names)
     keeper = keeper_of(bench, STAGE, recipe.steps, progress, draft)
     with draft.bank.attached(base.denoiser):
         return fit(objective, plan, bench.accelerator, progress, keeper=keeper, ladder=bench.ladder)

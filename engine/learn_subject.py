@@ -17,7 +17,7 @@ from engine.bases import BaseLocation
 from engine.device import explain_memory
 from engine.diffusion.learning import IdentityObjective, WordObjective, prompt_of
 from engine.encode import EncodedPhotos, encode_photos
-from engine.fit import FitPlan, final_losses, fit
+from engine.fit import FitPlan, final_losses, fit, plan_stage
 from engine.keep import Keeping
 from engine.learned import Draft, Learned, best_of, write_learned
 from engine.media.photos import PhotoSet
@@ -129,15 +129,5 @@ def _second_stage(recipe: SubjectRecipe) -> SubjectRecipe:
 def _plan(
     recipe: SubjectRecipe, seen: EncodedPhotos, stage: str, steps: int, rate: float
 ) -> FitPlan:
-    return FitPlan(
-        stage=stage,
-        steps=steps,
-        items=seen.latents.shape[0],
-        batch=recipe.batch,
-        accumulate=recipe.accumulate,
-        lr=rate,
-        weight_decay=recipe.weight_decay,
-        clip_norm=recipe.clip_norm,
-        seed=recipe.seed,
-        names=seen.names,
-    )
+    items = seen.latents.shape[0]
+    return plan_stage(recipe, stage, steps=steps, items=items, lr=rate, names=seen.names)

@@ -20,7 +20,7 @@ from engine.encode import EncodedClip, EncodedPhotos, encode_clips, encode_photo
 from engine.errors import ScorerMissingError
 from engine.evaluate.pairs import Pair
 from engine.evaluate.workshop import Workshop, photo_set
-from engine.fit import Draw, FitPlan, fit
+from engine.fit import Draw, fit, plan_stage
 from engine.progress import ignore
 from engine.workbench import open_workbench
 
@@ -92,16 +92,12 @@ def learn_joint(workshop: Workshop, pair: Pair) -> Joint:
         base.encode_text([f"a {pair.class_word}", pair.motion], {}).detach(),
         move.seed,
     )
-    plan = FitPlan(
-        stage="learn by LoRA",
+    plan = plan_stage(
+        move,
+        "learn by LoRA",
         steps=look.word_steps + look.adapter_steps + move.steps,
         items=objective.items,
-        batch=move.batch,
-        accumulate=move.accumulate,
         lr=look.adapter_lr,
-        weight_decay=move.weight_decay,
-        clip_norm=move.clip_norm,
-        seed=move.seed,
     )
     fit(objective, plan, bench.accelerator, ignore)
     base.denoiser.requires_grad_(requires_grad=False)
