@@ -70,6 +70,16 @@ class SamplingOptions:
             help="Fraction of the steps after which the subject's look acts.",
         ),
     ] = None
+    motion_until: Annotated[
+        float | None,
+        _sampling(
+            "--motion-until",
+            metavar="F",
+            min=0,
+            max=1,
+            help="Fraction of the steps after which the motion no longer acts.",
+        ),
+    ] = None
     sampler: Annotated[Literal["ddim", "dpm++"] | None, _sampling(help="How noise is removed.")] = (
         None
     )

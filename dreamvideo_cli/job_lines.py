@@ -43,6 +43,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     steps: int | None = None
     guidance: float | None = None
     identity_from: float | None = None
+    motion_until: float | None = None
     sampler: Literal["ddim", "dpm++"] | None = None
     appearance: float | str | None = None
     output: str | None = None

@@ -236,6 +236,7 @@ def video_recipe(
         "guidance": options.guidance,
         "sampler": options.sampler,
         "identity_from": options.identity_from,
+        "motion_until": options.motion_until,
         "precision": options.precision,
         **read_size(options.size),
     }

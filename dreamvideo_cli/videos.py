@@ -158,10 +158,14 @@ def recipe_pairs(recipe: GenerateRecipe) -> list[tuple[str, str]]:
     """How a video is sampled, for people."""
     size = f"{recipe.width_px}x{recipe.height_px}"
     late = f", identity from {recipe.identity_from:g}" if recipe.identity_from else ""
+    early = f", motion until {recipe.motion_until:g}" if recipe.motion_until < 1 else ""
     return [
         ("negative", recipe.negative),
         ("video", f"{recipe.frames} frames at {recipe.fps:g} fps, {size}"),
-        ("sampling", f"{recipe.sampler}, {recipe.steps} steps, guidance {recipe.guidance:g}{late}"),
+        (
+            "sampling",
+            f"{recipe.sampler}, {recipe.steps} steps, guidance {recipe.guidance:g}{late}{early}",
+        ),
         ("look", _look_text(recipe)),
     ]
 

@@ -157,18 +157,20 @@ class Generator:
 
     def _watch(self, steps: Iterator[Tensor], recipe: GenerateRecipe) -> Iterator[Tensor]:
         """Tell of every step, and set what the next one is made with before it is asked for."""
-        self._set_identity(recipe, 0)
+        self._set_weights(recipe, 0)
         for number, latents in enumerate(steps, 1):
             self._progress(StageAdvanced("generate", number, recipe.steps))
-            self._set_identity(recipe, number)
+            self._set_weights(recipe, number)
             yield latents
 
-    def _set_identity(self, recipe: GenerateRecipe, step: int) -> None:
-        """Let the identity adapters act in this step, or wait until the layout stands."""
-        acts = step >= recipe.identity_from * recipe.steps
+    def _set_weights(self, recipe: GenerateRecipe, step: int) -> None:
+        """Let the adapters act in this step whose turn it is: motions lay out, then identities fill in."""
+        acts = {
+            "subject": step >= recipe.identity_from * recipe.steps,
+            "motion": step < recipe.motion_until * recipe.steps,
+        }
         for held in self._attached:
-            if held.adapter.facts.kind == "subject":
-                held.bank.weight = held.weight if acts else 0.0
+            held.bank.weight = held.weight if acts[held.adapter.facts.kind] else 0.0
 
     def _latent_shape(self, recipe: GenerateRecipe) -> tuple[int, int, int, int, int]:
         geometry = self._base.geometry

@@ -89,8 +89,7 @@ def learn_bank(draft: Draft, seen: Sequence[EncodedClip], progress: Progress) ->
     """Learn the motion adapter; returns the loss of every update."""
     bench: Workbench[MotionRecipe] = draft.bench
     base, recipe = bench.base, bench.recipe
-    told = f"{recipe.actor} {recipe.caption}".strip()
-    text = base.encode_text(["", told], {}).detach()
+    text = base.encode_text(["", recipe.told], {}).detach()
     base.release_towers()
     objective = MotionObjective(
         base,

@@ -95,6 +95,11 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: Seed = 0
     threads: Threads = 0
 
+    @property
+    def told(self) -> str:
+        """What the base is told while learning: who moves, and how."""
+        return f"{self.actor} {self.caption}".strip()
+
 
 class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a video is made.
@@ -103,12 +108,12 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     the strengths that each motion was learned for; 0 leaves the look out. ``appearance_cond`` and
     ``appearance_uncond``, where they are not None, stand in place of the learned ones. ``appearance_photo`` is the
     SHA-256 of a photo whose look the motions are told; None tells them the subjects' own. ``identity_from`` is the
-    fraction of the steps after which the identity adapters act: the first steps lay out the motion, the last ones the
-    look.
+    fraction of the steps after which the identity adapters act, and ``motion_until`` the one after which the motion
+    adapters no longer do: the first steps lay out the motion, the last ones the look.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
-    is not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239.
+    and ``motion_until`` other than 1 are not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239.
     """
 
     prompt: str
@@ -125,6 +130,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     appearance_uncond: Strength | None = None
     appearance_photo: Digest | None = None
     identity_from: Probability = 0.0
+    motion_until: Probability = 1.0
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0

@@ -22,6 +22,7 @@ from engine.evaluate.pairs import Pair
 from engine.evaluate.workshop import Workshop, photo_set
 from engine.fit import Draw, fit, plan_stage
 from engine.progress import ignore
+from engine.recipe import MotionRecipe
 from engine.workbench import open_workbench
 
 RANK = 16
@@ -37,7 +38,7 @@ class Joint:
 
 
 class JointObjective(nn.Module):
-    """Denoising loss of the photos under "a {class}" and of the clip under its caption, in equal shares."""
+    """Denoising loss of the photos under "a {class}" and of the clip as its recipe tells it, in equal shares."""
 
     def __init__(
         self,
@@ -45,12 +46,13 @@ class JointObjective(nn.Module):
         photos: EncodedPhotos,
         clip: EncodedClip,
         text: Tensor,
-        seed: int,
+        move: MotionRecipe,
     ) -> None:
         """Learn what of ``base`` wants gradients; ``text`` (2, l, d) is the photos' prompt and the clip's."""
         super().__init__()
         self.denoiser = base.denoiser
-        self._losses = DenoisingLoss(base, seed)
+        self._photo_losses = DenoisingLoss(base, move.seed)
+        self._clip_losses = DenoisingLoss(base, move.seed, move.noise_bias)
         self._photos, self._clip, self._text = photos, clip, text
 
     @property
@@ -68,9 +70,9 @@ class JointObjective(nn.Module):
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),), all of them photos or all of them the clip."""
         if draws[0].item < len(self._photos.latents):
-            return photo_losses(self._losses, self._photos, self._text[:1], draws)
+            return photo_losses(self._photo_losses, self._photos, self._text[:1], draws)
         latents = self._clip.latents.expand(len(draws), *self._clip.latents.shape)
-        return self._losses(latents, self._text[1:].expand(len(draws), -1, -1), draws)
+        return self._clip_losses(latents, self._text[1:].expand(len(draws), -1, -1), draws)
 
 
 def learn_joint(workshop: Workshop, pair: Pair) -> Joint:
@@ -89,8 +91,8 @@ def learn_joint(workshop: Workshop, pair: Pair) -> Joint:
         base,
         encode_photos(base, photo_set(pair.subject, workshop.half), ignore),
         encode_clips(base, [workshop.clip(pair)], ignore)[0],
-        base.encode_text([f"a {pair.class_word}", pair.motion], {}).detach(),
-        move.seed,
+        base.encode_text([f"a {pair.class_word}", move.told], {}).detach(),
+        move,
     )
     plan = plan_stage(
         move,

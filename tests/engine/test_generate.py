@@ -173,6 +173,22 @@ def test_identity_that_never_comes_leaves_word_and_motion(world: World) -> None:
     assert not np.array_equal(never, video(world, motion=1, prompt="a dog sweeping"))
 
 
+def test_a_motion_until_the_end_is_the_plain_video(world: World) -> None:
+    plain = video(world, subject=1, motion=1)
+    assert np.array_equal(video(world, subject=1, motion=1, motion_until=1.0), plain)
+
+
+def test_a_motion_that_ends_early_changes_the_video_but_not_a_subject_alone(world: World) -> None:
+    early = video(world, subject=1, motion=1, motion_until=0.5)
+    assert not np.array_equal(early, video(world, subject=1, motion=1))
+    assert np.array_equal(video(world, subject=1, motion_until=0.5), video(world, subject=1))
+
+
+def test_a_motion_that_ends_at_once_leaves_the_subject(world: World) -> None:
+    never = video(world, subject=1, motion=1, motion_until=0.0)
+    assert np.array_equal(never, video(world, subject=1, prompt=RECIPE.prompt))
+
+
 def test_identity_acts_again_from_the_start_in_the_next_video(world: World) -> None:
     uses = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")]
     with open_generator(world.location, uses) as generator:
