@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,19 @@ from engine.cache import Cache
 from engine.errors import InputError
 from engine.media.clips import Clip, frame_clip
 from engine.media.photos import PhotoSet, frame_photo
+from engine.media.views import views_of
 from engine.progress import Note, Progress, StageAdvanced, StageEnded, StageStarted
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPhotos:
-    """A subject's photos.
+    """A subject's photos, n, each in v views.
 
     Attributes:
-        latents: (n, c, 1, h, w), videos of one frame.
-        masks: (n, 1, 1, h, w) in [0, 1] at the latents' size, or None.
-        appearance: (n, d), or None where the base has no image tower.
-        names: of their files.
+        latents: (n·v, c, 1, h, w), videos of one frame, the views of a photo side by side.
+        masks: (n·v, 1, 1, h, w) in [0, 1] at the latents' size, or None.
+        appearance: (n, d) of the photos as they are, or None where the base has no image tower.
+        names: of each view's file.
     """
 
     latents: Tensor
@@ -49,31 +51,43 @@ class EncodedClip:
 
 
 def encode_photos(
-    base: Base, photos: PhotoSet, progress: Progress, cache: Cache | None = None
+    base: Base,
+    photos: PhotoSet,
+    progress: Progress,
+    cache: Cache | None = None,
+    *,
+    views: int = 1,
+    seed: int = 0,
 ) -> EncodedPhotos:
-    """Frame every photo for the base and encode it, alone: its numbers depend on no other photo."""
+    """Frame every photo for the base and encode its views, alone: its numbers depend on no other photo.
+
+    Raises:
+        InputError: a mask vanishes at the latents' size.
+    """
     size = base.geometry.height_px, base.geometry.width_px
     started = time.monotonic()
     progress(StageStarted("encode photos", len(photos.photos)))
     framed = [frame_photo(photo, *size) for photo in photos.photos]
     for note in (note for _, _, note in framed if note):
         progress(Note(note))
-    latents, looks = [], []
-    for number, (pixels, _, _) in enumerate(framed, 1):
-        image = to_unit(pixels)[None]
-        latents.append(
-            _get(cache, "latents", pixels, partial(base.encode_video, image[:, :, None]))
-        )
+    latents, looks, kept = [], [], []
+    for number, (pixels, mask, _) in enumerate(framed, 1):
+        for view, part in views_of(pixels, mask, views, seed + number):
+            video = to_unit(view)[None, :, None]
+            latents.append(_get(cache, "latents", view, partial(base.encode_video, video)))
+            kept.append(part)
         if base.geometry.image_width:
+            image = to_unit(pixels)[None]
             looks.append(_get(cache, "look", pixels, partial(base.encode_image, image)))
         progress(StageAdvanced("encode photos", number, len(framed)))
     if cache:
         cache.prune()
     seen = torch.cat(latents)
-    masks = masks_at(seen.shape[-2:], [mask for _, mask, _ in framed], seen.device)
-    refuse_vanished(photos, masks)
+    masks = masks_at(seen.shape[-2:], kept, seen.device)
+    paths = [photo.path for photo in photos.photos for _ in range(views)]
+    refuse_vanished(paths, masks)
     progress(StageEnded("encode photos", time.monotonic() - started))
-    names = tuple(photo.path.name for photo in photos.photos)
+    names = tuple(path.name for path in paths)
     return EncodedPhotos(seen, masks, torch.cat(looks) if looks else None, names)
 
 
@@ -83,7 +97,7 @@ def _get(
     return cache.get(what, pixels, compute) if cache else compute()
 
 
-def refuse_vanished(photos: PhotoSet, masks: Tensor | None) -> None:
+def refuse_vanished(paths: Sequence[Path], masks: Tensor | None) -> None:
     """A mask may become nothing at the size of the latents; then there is nothing to learn from.
 
     Raises:
@@ -91,10 +105,10 @@ def refuse_vanished(photos: PhotoSet, masks: Tensor | None) -> None:
     """
     if masks is None:
         return
-    for photo, area in zip(photos.photos, masks.flatten(1).sum(dim=1).tolist(), strict=True):
+    for path, area in zip(paths, masks.flatten(1).sum(dim=1).tolist(), strict=True):
         if area == 0.0:
             raise InputError(
-                f"{photo.path}: its mask is too small to be seen by this base",
+                f"{path}: its mask is too small to be seen by this base",
                 hint="crop the photo around the subject",
             )
 

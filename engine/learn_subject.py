@@ -65,7 +65,14 @@ def learn_subject(
     """
     started = time.monotonic()
     bench = open_workbench(recipe, location, device, folder, keeping)
-    seen = encode_photos(bench.base, photos, progress, bench.cache(progress))
+    seen = encode_photos(
+        bench.base,
+        photos,
+        progress,
+        bench.cache(progress),
+        views=recipe.views,
+        seed=recipe.seed,
+    )
     if seen.appearance is None:
         progress(Note("the base has no image tower: motions will not be told this subject's look"))
     bench.base.release_towers()

@@ -35,10 +35,11 @@ class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How a subject is learned: first the word, then the identity adapter with the word frozen.
 
     Steps count optimiser updates; rates are AdamW's; ``batch`` counts photos an update and ``accumulate`` the parts
-    it is computed in. ``width_ratio`` is the bottleneck's hidden width over the stream's.
+    it is computed in. ``width_ratio`` is the bottleneck's hidden width over the stream's. ``views`` counts how often
+    each photo is seen: once as it is, otherwise smaller and elsewhere in the frame; see `engine.media.views`.
 
     Paper: arXiv 2312.04433, section 3.1 and its implementation details.
-    Differs: adapter steps stand in the middle of the paper's 500 to 1000.
+    Differs: adapter steps stand in the middle of the paper's 500 to 1000; ``views`` other than 1 are not the paper's.
     """
 
     class_word: str = "object"
@@ -51,6 +52,7 @@ class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
     width_ratio: Annotated[float, Meta(gt=0.0, le=4.0)] = 0.5
+    views: Annotated[int, Meta(ge=1, le=64)] = 1
     checkpointing: bool = True
     precision: Precision = "auto"
     seed: Seed = 0

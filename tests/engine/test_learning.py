@@ -70,6 +70,16 @@ def test_the_recipe_kept_has_nothing_left_auto(tmp_path: Path, location: BaseLoc
     assert learned.recipe.threads >= 1
 
 
+def test_views_change_what_is_learned_and_not_the_look(
+    tmp_path: Path, location: BaseLocation
+) -> None:
+    one = load_adapter(subject(tmp_path / "a", location).weights)
+    several = subject(tmp_path / "b", location, msgspec.structs.replace(SUBJECT, views=3))
+    seen = load_adapter(several.weights)
+    assert torch.equal(seen.tensors[APPEARANCE], one.tensors[APPEARANCE])
+    assert any(not torch.equal(seen.tensors[n], one.tensors[n]) for n in one.bank_tensors)
+
+
 def test_micro_batches_give_the_adapter_of_the_whole_batch(
     tmp_path: Path, location: BaseLocation
 ) -> None:
