@@ -253,6 +253,48 @@ def test_a_cut_is_refused_and_both_ways_out_work(tmp_path: Path):
     assert len(read_clip(path, frames=16, fps=8, start_s=1.0).frames) == 8
 
 
+def shake(frames: int, *, seed: int = 0) -> np.ndarray:
+    """A thing that jumps from side to side of a still place: each step changes a third of the picture."""
+    clip = np.repeat(draw_picture(64, 64, seed=seed)[None] // 4, frames, axis=0)
+    for k in range(frames):
+        left = 4 + 34 * (k % 2)
+        clip[k, 12:52, left : left + 26] = (250, 240, 200)
+    return clip
+
+
+def test_fast_movement_is_no_cut_however_often_each_frame_is_shown():
+    for times in (1, 2, 3):
+        assert find_cut(small_copies(shake(8).repeat(times, axis=0))) is None
+
+
+@pytest.mark.parametrize("rest", ["before", "after"])
+def test_fast_movement_after_or_before_a_rest_is_no_cut(rest: str):
+    moving, still = shake(8), shake(1).repeat(12, axis=0)
+    parts = [still, moving] if rest == "before" else [moving, still]
+    assert find_cut(small_copies(np.concatenate(parts))) is None
+
+
+def test_a_cut_is_found_among_fast_movement_that_shows_each_frame_twice():
+    scenes = np.concatenate([shake(6, seed=1), 255 - draw_motion(6, 64, 64, seed=2)])
+    assert find_cut(small_copies(scenes.repeat(2, axis=0))) == 12
+
+
+def test_a_leap_out_of_slow_movement_is_a_cut_though_the_place_is_the_same():
+    clip = draw_motion(40, 64, 64) // 4
+    clip[:20, 12:52, 4:30], clip[20:, 12:52, 38:64] = 250, 250
+    assert find_cut(small_copies(clip)) == 20
+
+
+def test_slides_are_cuts_though_nothing_else_moves():
+    slides = np.stack([draw_picture(64, 64, seed=k) for k in range(4)]).repeat(6, axis=0)
+    assert find_cut(small_copies(slides)) == 6
+
+
+def test_a_fast_clip_slowed_down_to_a_screen_is_taken(tmp_path: Path):
+    path = write_video(shake(8).repeat(3, axis=0), tmp_path / "a.mp4", fps=24, format="mp4")
+    assert len(read_clip(path, frames=8, fps=8).frames) == 8
+
+
 def dissolve(frames: int, start: int, length: int) -> np.ndarray:
     """Two scenes that move, the second laid over the first from `start` on for `length` frames."""
     one, other = draw_motion(frames, seed=1), draw_motion(frames, seed=2)
