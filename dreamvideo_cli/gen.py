@@ -67,7 +67,7 @@ class SamplingOptions:
             metavar="F",
             min=0,
             max=1,
-            help="Fraction of the steps after which the subject's look acts.",
+            help="With a motion: fraction of the steps after which the subject's look acts.",
         ),
     ] = None
     motion_until: Annotated[
@@ -77,7 +77,7 @@ class SamplingOptions:
             metavar="F",
             min=0,
             max=1,
-            help="Fraction of the steps after which the motion no longer acts.",
+            help="With a subject: fraction of the steps after which the motion no longer acts.",
         ),
     ] = None
     sampler: Annotated[Literal["ddim", "dpm++"] | None, _sampling(help="How noise is removed.")] = (

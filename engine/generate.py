@@ -164,13 +164,15 @@ class Generator:
             yield latents
 
     def _set_weights(self, recipe: GenerateRecipe, step: int) -> None:
-        """Let the adapters act in this step whose turn it is: motions lay out, then identities fill in."""
+        """Let the adapters act in this step whose turn it is; one kind without the other always acts."""
         acts = {
             "subject": step >= recipe.identity_from * recipe.steps,
             "motion": step < recipe.motion_until * recipe.steps,
         }
+        kinds = {held.adapter.facts.kind for held in self._attached}
         for held in self._attached:
-            held.bank.weight = held.weight if acts[held.adapter.facts.kind] else 0.0
+            is_on = len(kinds) == 1 or acts[held.adapter.facts.kind]
+            held.bank.weight = held.weight if is_on else 0.0
 
     def _latent_shape(self, recipe: GenerateRecipe) -> tuple[int, int, int, int, int]:
         geometry = self._base.geometry

@@ -111,7 +111,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``appearance_uncond``, where they are not None, stand in place of the learned ones. ``appearance_photo`` is the
     SHA-256 of a photo whose look the motions are told; None tells them the subjects' own. ``identity_from`` is the
     fraction of the steps after which the identity adapters act, and ``motion_until`` the one after which the motion
-    adapters no longer do: the first steps lay out the motion, the last ones the look.
+    adapters no longer do: the first steps lay out the motion, the last ones the look. Both hold where subjects and
+    motions are composed; one kind alone acts all the time.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0

@@ -89,7 +89,9 @@ def learn_joint(workshop: Workshop, pair: Pair) -> Joint:
     inject(base.denoiser, seed=move.seed)
     objective = JointObjective(
         base,
-        encode_photos(base, photo_set(pair.subject, workshop.half), ignore),
+        encode_photos(
+            base, photo_set(pair.subject, workshop.half), ignore, views=look.views, seed=look.seed
+        ),
         encode_clips(base, [workshop.clip(pair)], ignore)[0],
         base.encode_text([f"a {pair.class_word}", move.told], {}).detach(),
         move,

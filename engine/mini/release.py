@@ -40,7 +40,14 @@ THREADS = 1
 """So small a network learns twice as fast on one core as on two, which wait for each other at every operator."""
 # The word keeps near its class word: learned at a higher rate on stills it drowns the words of motion beside it.
 DEFAULTS = Defaults(
-    generate={"steps": 20, "guidance": 3.0, "sampler": "ddim", "threads": THREADS},
+    generate={
+        "steps": 20,
+        "guidance": 2.5,
+        "sampler": "ddim",
+        "identity_from": 0.2,
+        "motion_until": 0.8,
+        "threads": THREADS,
+    },
     subject={
         "draft": {"word_steps": 30, "adapter_steps": 80},
         "standard": {
@@ -49,10 +56,11 @@ DEFAULTS = Defaults(
             "adapter_steps": 200,
             "adapter_lr": 4e-3,
             "batch": 8,
+            "views": 8,
             "checkpointing": False,
             "threads": THREADS,
         },
-        "max": {"word_steps": 120, "adapter_steps": 400},
+        "max": {"word_steps": 120, "adapter_steps": 400, "adapter_lr": 2e-3},
     },
     motion={
         "draft": {"steps": 80},

@@ -178,15 +178,20 @@ def test_a_motion_until_the_end_is_the_plain_video(world: World) -> None:
     assert np.array_equal(video(world, subject=1, motion=1, motion_until=1.0), plain)
 
 
-def test_a_motion_that_ends_early_changes_the_video_but_not_a_subject_alone(world: World) -> None:
+def test_a_motion_that_ends_early_changes_a_composition_only(world: World) -> None:
     early = video(world, subject=1, motion=1, motion_until=0.5)
     assert not np.array_equal(early, video(world, subject=1, motion=1))
     assert np.array_equal(video(world, subject=1, motion_until=0.5), video(world, subject=1))
+    assert np.array_equal(video(world, motion=1, motion_until=0.5), video(world, motion=1))
 
 
 def test_a_motion_that_ends_at_once_leaves_the_subject(world: World) -> None:
     never = video(world, subject=1, motion=1, motion_until=0.0)
     assert np.array_equal(never, video(world, subject=1, prompt=RECIPE.prompt))
+
+
+def test_a_subject_alone_waits_for_nothing(world: World) -> None:
+    assert np.array_equal(video(world, subject=1, identity_from=1.0), video(world, subject=1))
 
 
 def test_identity_acts_again_from_the_start_in_the_next_video(world: World) -> None:
