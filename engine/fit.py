@@ -20,6 +20,7 @@ from engine.errors import (
     EngineError,
     MemoryExhaustedError,
 )
+from engine.gradients import Draw, Gradients
 from engine.keep import Keeper
 from engine.ladder import Ladder
 from engine.progress import (
@@ -38,15 +39,6 @@ SKIPS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """One sample of one update: ``step`` from 0, its ``place`` in the batch, the ``item`` it takes."""
-
-    step: int
-    place: int
-    item: int
-
-
-@dataclass(frozen=True, slots=True)
 class FitPlan:
     """One stage of learning.
 
@@ -60,6 +52,7 @@ class FitPlan:
         weight_decay: AdamW's.
         clip_norm: largest norm of the whole gradient.
         seed: key of every draw.
+        lanes: threads among which the CPU shares a batch; see `engine.gradients`.
         names: of the items, for people.
     """
 
@@ -72,6 +65,7 @@ class FitPlan:
     weight_decay: float
     clip_norm: float
     seed: int
+    lanes: int = 1
     names: tuple[str, ...] = ()
 
 
@@ -82,6 +76,7 @@ def plan_stage(
     steps: int,
     items: int,
     lr: float,
+    lanes: int = 1,
     names: tuple[str, ...] = (),
 ) -> FitPlan:
     """A stage that shares batch, decay, clipping and seed with the others of its recipe."""
@@ -95,6 +90,7 @@ def plan_stage(
         weight_decay=recipe.weight_decay,
         clip_norm=recipe.clip_norm,
         seed=recipe.seed,
+        lanes=lanes,
         names=names,
     )
 
@@ -180,9 +176,9 @@ class _Loop:
         self._keeper, self._ladder = keeper, ladder
         self._workers = Workers(accelerator)
         self._learned = {name: p for name, p in objective.named_parameters() if p.requires_grad}
-        self._unwrapped: Any = objective
-        # Hooks pass by the forward of a wrapper for several processes; gradients are reduced by hand.
-        self._objective = accelerator.prepare_model(objective, evaluation_mode=True)
+        self._gradients = Gradients(
+            objective, self._learned.values(), accelerator, batch=plan.batch, lanes=plan.lanes
+        )
         self._optimiser = accelerator.prepare_optimizer(
             torch.optim.AdamW(
                 self._learned.values(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True
@@ -277,7 +273,8 @@ class _Loop:
 
     def _update(self) -> tuple[float, str | None]:
         """One optimiser update; the mean loss, and why the update was left out if it was."""
-        own = self._backward(self._workers.share(draws_of(self._plan, self.step)))
+        share = self._workers.share(draws_of(self._plan, self.step))
+        own = self._gradients.add(share, self._accumulate)
         loss = self._workers.reduce(own, self._learned.values())
         problem = None if math.isfinite(loss) else f"the loss of step {self.step + 1} is {loss}"
         if problem is None:
@@ -289,19 +286,6 @@ class _Loop:
             self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return loss, problem
-
-    def _backward(self, draws: Sequence[Draw]) -> float:
-        """Gradients of these draws; returns their part of the mean loss."""
-        total = 0.0
-        size = max(1, math.ceil(len(draws) / self._accumulate))
-        for first in range(0, len(draws), size):
-            # Backward at once: what is computed again for it must still meet this part's condition.
-            for part in self._unwrapped.parts(draws[first : first + size]):
-                with self._accelerator.autocast():
-                    loss = self._objective(part).sum() / self._plan.batch
-                self._accelerator.backward(loss)
-                total += float(loss.detach())
-        return total
 
     def _skip(self, problem: str) -> None:
         """Tell of an update that was left out.

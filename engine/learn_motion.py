@@ -102,7 +102,15 @@ def learn_bank(draft: Draft, seen: Sequence[EncodedClip], progress: Progress) ->
         noise_bias=recipe.noise_bias,
     )
     names = tuple(clip.name for clip in seen)
-    plan = plan_stage(recipe, STAGE, steps=recipe.steps, items=len(seen), lr=recipe.lr, names=names)
+    plan = plan_stage(
+        recipe,
+        STAGE,
+        steps=recipe.steps,
+        items=len(seen),
+        lr=recipe.lr,
+        lanes=recipe.lanes,
+        names=names,
+    )
     keeper = keeper_of(bench, STAGE, recipe.steps, progress, draft)
     with draft.bank.attached(base.denoiser):
         return fit(objective, plan, bench.accelerator, progress, keeper=keeper, ladder=bench.ladder)

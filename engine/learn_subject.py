@@ -121,7 +121,9 @@ def learn_identity(
     recipe, base = _second_stage(bench.recipe), bench.base
     text = base.encode_text([prompt_of(word.token)], word.as_words()).detach()
     base.release_towers()
-    plan = _plan(recipe, seen, LOOK_STAGE, recipe.adapter_steps, recipe.adapter_lr)
+    plan = _plan(
+        recipe, seen, LOOK_STAGE, recipe.adapter_steps, recipe.adapter_lr, lanes=recipe.lanes
+    )
     keeper = keeper_of(bench, LOOK_STAGE, recipe.adapter_steps, progress, draft)
     with draft.bank.attached(base.denoiser):
         objective = IdentityObjective(base, draft.bank, text, seen, recipe.seed)
@@ -134,7 +136,16 @@ def _second_stage(recipe: SubjectRecipe) -> SubjectRecipe:
 
 
 def _plan(
-    recipe: SubjectRecipe, seen: EncodedPhotos, stage: str, steps: int, rate: float
+    recipe: SubjectRecipe,
+    seen: EncodedPhotos,
+    stage: str,
+    steps: int,
+    rate: float,
+    *,
+    lanes: int = 1,
 ) -> FitPlan:
+    """A stage; the word's has one lane, for its vector is put into the one table of the text tower."""
     items = seen.latents.shape[0]
-    return plan_stage(recipe, stage, steps=steps, items=items, lr=rate, names=seen.names)
+    return plan_stage(
+        recipe, stage, steps=steps, items=items, lr=rate, lanes=lanes, names=seen.names
+    )

@@ -29,6 +29,8 @@ SEEDS = 2**32
 Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
+# On the CPU an update's samples are shared among so many threads of one core each; see `engine.gradients`.
+Lanes = Annotated[int, Meta(ge=1, le=64)]
 
 
 class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +59,7 @@ class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0
+    lanes: Lanes = 1
 
 
 class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +99,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0
+    lanes: Lanes = 1
 
     @property
     def told(self) -> str:

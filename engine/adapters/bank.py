@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from engine.adapters.bottleneck import Bottleneck
 from engine.bases.protocol import Site
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Bank(nn.Module):
         sites: where they sit, in the order of the forward pass.
         weight: the adapter's strength; its deltas are multiplied by it. At 0 they are not computed at all.
         condition: appearance for the coming forward pass, or None. It must stay until the backward pass is done,
-            because checkpointed blocks run again then.
+            because checkpointed blocks run again then. Threads that share the bank have one each.
     """
 
     def __init__(
@@ -67,7 +70,16 @@ class Bank(nn.Module):
             for site in self.sites
         )
         self.weight = 1.0
-        self.condition: Condition | None = None
+        self._condition = _OfThread[Condition]()
+
+    @property
+    def condition(self) -> Condition | None:
+        """This thread's; a thread that has set none, as the one that runs a GPU's backward pass, has the last set."""
+        return self._condition.value
+
+    @condition.setter
+    def condition(self, condition: Condition | None) -> None:
+        self._condition.value = condition
 
     @contextmanager
     def muted(self) -> Iterator[Bank]:
@@ -115,13 +127,14 @@ class Bank(nn.Module):
         self, denoiser: nn.Module, site: Site, bottleneck: nn.Module
     ) -> tuple[RemovableHandle, RemovableHandle]:
         """Two hooks: one keeps the stream as it enters the read module, one adds the delta."""
-        stream: list[Tensor] = []
+        stream = threading.local()
 
         def read(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            stream[:] = [inputs[0]]
+            stream.x = inputs[0]
 
         def write(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            x = stream.pop()
+            x: Tensor = stream.x
+            del stream.x
             if self.weight == 0.0:
                 return output
             return output + self._delta(bottleneck, x).to(output.dtype)
@@ -139,3 +152,20 @@ class Bank(nn.Module):
         else:
             delta = bottleneck.delta(x, self.condition.features, self.condition.strength)
         return delta if self.weight == 1.0 else delta * self.weight
+
+
+class _OfThread(Generic[T]):
+    """A value that every thread has its own of."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+        self._last: T | None = None
+
+    @property
+    def value(self) -> T | None:
+        found: T | None = getattr(self._own, "value", self._last)
+        return found
+
+    @value.setter
+    def value(self, value: T | None) -> None:
+        self._own.value = self._last = value

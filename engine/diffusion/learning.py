@@ -20,7 +20,7 @@ from engine.diffusion.objective import (
     masked_mse,
 )
 from engine.encode import EncodedClip, EncodedPhotos
-from engine.fit import Draw
+from engine.gradients import Draw
 
 
 class WordObjective(nn.Module):

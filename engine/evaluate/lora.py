@@ -20,7 +20,8 @@ from engine.encode import EncodedClip, EncodedPhotos, encode_clips, encode_photo
 from engine.errors import ScorerMissingError
 from engine.evaluate.pairs import Pair
 from engine.evaluate.workshop import Workshop, photo_set
-from engine.fit import Draw, fit, plan_stage
+from engine.fit import fit, plan_stage
+from engine.gradients import Draw
 from engine.progress import ignore
 from engine.recipe import MotionRecipe
 from engine.workbench import open_workbench
@@ -102,6 +103,7 @@ def learn_joint(workshop: Workshop, pair: Pair) -> Joint:
         steps=look.word_steps + look.adapter_steps + move.steps,
         items=objective.items,
         lr=look.adapter_lr,
+        lanes=move.lanes,
     )
     fit(objective, plan, bench.accelerator, ignore)
     base.denoiser.requires_grad_(requires_grad=False)

@@ -13,7 +13,8 @@ import torch
 from engine.adapters.files import APPEARANCE, WORD, load_adapter
 from engine.bases import BaseLocation, locate_base
 from engine.errors import DeviceError, DivergedError, InputError, RecipeError
-from engine.fit import Draw, FitPlan, draws_of, final_losses, fit, open_accelerator
+from engine.fit import FitPlan, draws_of, final_losses, fit, open_accelerator
+from engine.gradients import Draw
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.learned import Learned
@@ -88,6 +89,32 @@ def test_micro_batches_give_the_adapter_of_the_whole_batch(
     ours, theirs = load_adapter(whole.weights), load_adapter(parts.weights)
     for name, tensor in ours.tensors.items():
         torch.testing.assert_close(tensor, theirs.tensors[name], rtol=1e-3, atol=1e-4)
+
+
+def test_lanes_give_the_adapter_of_one_thread(tmp_path: Path, location: BaseLocation) -> None:
+    alone = subject(tmp_path / "a", location)
+    shared = subject(tmp_path / "b", location, msgspec.structs.replace(SUBJECT, lanes=2))
+    ours, theirs = load_adapter(alone.weights), load_adapter(shared.weights)
+    for name, tensor in ours.tensors.items():
+        torch.testing.assert_close(tensor, theirs.tensors[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_motion_learned_in_lanes_is_that_of_one_thread_and_repeats(
+    tmp_path: Path, location: BaseLocation, *, checkpointing: bool
+) -> None:
+    recipe = msgspec.structs.replace(MOTION, batch=3, image_drop=0.5, checkpointing=checkpointing)
+    found = []
+    for name, lanes in (("a", 1), ("b", 3), ("c", 3)):
+        (tmp_path / name).mkdir()
+        learned = learn_motion(
+            msgspec.structs.replace(recipe, lanes=lanes), [clip()], location, tmp_path / name
+        )
+        found.append(load_adapter(learned.weights).tensors)
+    one, three, again = found
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, three[name], rtol=1e-3, atol=1e-4)
+        assert torch.equal(three[name], again[name]), name
 
 
 def test_checkpointing_changes_memory_and_nothing_else(

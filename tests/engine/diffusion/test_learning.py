@@ -12,7 +12,8 @@ from engine.adapters.token import Word
 from engine.diffusion.learning import IdentityObjective, MotionObjective, WordObjective
 from engine.diffusion.objective import draw_noise, draw_timestep
 from engine.encode import EncodedClip, EncodedPhotos
-from engine.fit import Draw, FitPlan, draws_of, fit, open_accelerator
+from engine.fit import FitPlan, draws_of, fit, open_accelerator
+from engine.gradients import Draw
 from engine.progress import ignore
 from tests.tiny import IMAGE_WIDTH, LATENT_CHANNELS, LATENT_SCALE, SIZE_PX, open_tiny
 
