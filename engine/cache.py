@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.drafts import drafted
 from engine.progress import Note, Progress
 
 SCHEMA = "dv.cache/1"
@@ -91,15 +92,12 @@ class Cache:
 
     def _write(self, path: Path, value: Tensor) -> None:
         """Whole or not at all; a disk that refuses costs time and nothing else."""
-        part = path.with_name(f"{os.getpid()}-{os.urandom(4).hex()}.part")
         plain = value.detach().to("cpu").contiguous()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"value": plain}, part, metadata={CHECK: _checksum(plain)})
-            part.replace(path)
+            with drafted(path, is_lasting=False) as draft:
+                save_file({"value": plain}, draft, metadata={CHECK: _checksum(plain)})
         except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             self._progress(Note(f"{self._folder} cannot keep what was encoded: {error}"))
 
 

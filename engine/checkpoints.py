@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.disk import refusal
+from engine.drafts import discard_drafts, draft_in, settle
 from engine.errors import IncompatibleError
 from engine.progress import Note, Progress
 
@@ -61,18 +60,15 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
         OutputError: it cannot be written; what was there before is as it was.
     """
     step = snapshot.facts.step
-    part = folder / f"{os.getpid()}.part"
     metadata = {METADATA_KEY: msgspec.json.encode(snapshot.facts).decode()}
     plain = {name: tensor.detach().to("cpu") for name, tensor in snapshot.tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(plain, part, metadata=metadata)
-        sync(part)
-        path = part.rename(folder / f"{step:08d}-{_digest(part)}.safetensors")
-        sync(folder)
+        with draft_in(folder) as draft:
+            save_file(plain, draft, metadata=metadata)
+            path = folder / f"{step:08d}-{_digest(draft)}.safetensors"
+            settle(draft, path)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise refusal(f"the save of step {step} in {folder}", error) from error
     _prune(folder)
     return path
@@ -86,18 +82,6 @@ def read_latest(folder: Path, progress: Progress) -> Snapshot | None:
             return found
         progress(Note(f"{path.name} is damaged: going back to the save before it"))
     return None
-
-
-def sync(path: Path) -> None:
-    """Put a file's bytes, or a folder's entries, on the disk, where the system lets them be opened."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return  # a folder on Windows, which keeps its entries safe by itself
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def tensors_of(
@@ -165,5 +149,6 @@ def _snapshots(folder: Path) -> list[Path]:
 
 
 def _prune(folder: Path) -> None:
-    for path in (*_snapshots(folder)[:-KEPT], *folder.glob("*.part")):
+    for path in _snapshots(folder)[:-KEPT]:
         path.unlink(missing_ok=True)
+    discard_drafts(folder)

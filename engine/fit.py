@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -36,6 +37,9 @@ from engine.workers import Workers
 
 # So many updates in a row may be left out because a number is not finite; the next one ends the run.
 SKIPS = 2
+# Of several processes the others wait while the first films, scores, or pauses on a full disk; by themselves they
+# would give up after ten minutes on GPUs.
+LONGEST_PAUSE = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def plan_stage(
 
 def open_accelerator(device: torch.device, precision: str) -> Any:
     """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32."""
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState, PartialState
 
     # Its state is one for the process and refuses a second precision; learning two adapters in a row is one process.
@@ -106,7 +110,8 @@ def open_accelerator(device: torch.device, precision: str) -> Any:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     mixed = "no" if precision == "fp32" else precision
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    patience = InitProcessGroupKwargs(timeout=LONGEST_PAUSE)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed, kwargs_handlers=[patience])
 
 
 def fit(

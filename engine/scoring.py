@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from engine.checkpoints import sync
+from engine.drafts import drafted
 from engine.evaluate.definitions import best_step
 from engine.progress import Note, Progress, Scored
 
@@ -69,11 +69,9 @@ class ScoreBook:
             OSError: the disk refuses; they are remembered all the same.
         """
         self.scores[step] = dict(values)
-        part = self._path.with_suffix(".part")
         entries = [_Entry(number, self.scores[number]) for number in sorted(self.scores)]
-        part.write_bytes(msgspec.json.encode(entries))
-        sync(part)
-        part.replace(self._path)
+        with drafted(self._path) as draft:
+            draft.write_bytes(msgspec.json.encode(entries))
 
     def best(self, upto: int) -> int | None:
         """The step that scored best of those up to ``upto``, or None where none has a score that counts."""

@@ -15,8 +15,9 @@ from engine.bases import BaseLocation, open_base
 from engine.bases.protocol import Base
 from engine.cache import Cache
 from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
+from engine.drafts import discard_drafts
 from engine.fit import open_accelerator
-from engine.keep import Keeping
+from engine.keep import PREVIEWS, STATES, Keeping
 from engine.ladder import Ladder
 from engine.memory import estimate_recipe
 from engine.progress import Progress
@@ -75,6 +76,9 @@ def open_workbench(
     base = open_base(location, device=where, dtype=DTYPES[precision])
     if recipe.checkpointing:
         base.checkpoint_gradients()
+    # A run that goes on may have been killed while it wrote.
+    for place in (folder, folder / STATES, folder / PREVIEWS):
+        discard_drafts(place)
     return Workbench(
         recipe=msgspec.structs.replace(recipe, precision=precision, threads=threads),
         location=location,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from engine.adapters.bank import Bank
 from engine.bases.protocol import Base, Site
 from engine.disk import refusal
+from engine.drafts import drafted
 from engine.errors import IncompatibleError, IntegrityError
 
 Kind = Literal["subject", "motion"]
@@ -93,16 +93,12 @@ def save_adapter(path: Path, facts: AdapterFacts, tensors: Mapping[str, Tensor])
     Raises:
         OutputError: it cannot be written.
     """
-    part = path.with_suffix(".part")
     canonical = json.dumps(msgspec.to_builtins(facts), sort_keys=True, separators=(",", ":"))
     plain = {name: t.detach().to("cpu").contiguous() for name, t in sorted(tensors.items())}
     try:
-        save_file(plain, part, metadata={METADATA_KEY: canonical})
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        part.replace(path)
+        with drafted(path) as draft:
+            save_file(plain, draft, metadata={METADATA_KEY: canonical})
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise refusal(str(path), error) from error
     return path
 

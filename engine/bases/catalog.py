@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.drafts import drafted
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
@@ -340,8 +341,7 @@ def _write_memo(memo: Path | None, hashes: Mapping[str, str]) -> None:
         return
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
-        fresh = memo.with_suffix(".part")
-        fresh.write_text(json.dumps(dict(hashes)), "utf-8")
-        fresh.replace(memo)
+        with drafted(memo, is_lasting=False) as draft:
+            draft.write_text(json.dumps(dict(hashes)), "utf-8")
     except OSError:
         return

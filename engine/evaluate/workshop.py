@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engine.bases import BaseCard, BaseLocation
+from engine.drafts import draft_in
 from engine.evaluate.pairs import Half, Pair, describe_actor, paint_clip, paint_photos
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
@@ -193,17 +192,15 @@ def fresh_folder(place: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    draft = place.with_name(f".{place.name}-{os.getpid()}.part")
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        yield draft
-        if not place.exists():
-            draft.rename(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with draft_in(place.parent) as draft:
+            draft.mkdir()
+            yield draft
+            if not place.exists():
+                draft.rename(place)
     except OSError as error:
         raise output_error(place, error) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def digest_of(*facts: Any) -> str:

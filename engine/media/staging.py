@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from engine.drafts import discard, draft_in
 from engine.errors import OutputError, OutputExistsError
 from engine.media.files import quoted, shown
 
@@ -31,14 +30,12 @@ def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
         OutputError: no such folder, no permission, no space.
     """
     refuse_existing(path, overwrite=overwrite)
-    draft = path.parent / f".dv-{secrets.token_hex(8)}.part"
     try:
-        yield draft
-        _publish(draft, path, overwrite=overwrite)
+        with draft_in(path.parent) as draft:
+            yield draft
+            _publish(draft, path, overwrite=overwrite)
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        _discard(draft)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -116,15 +113,8 @@ def _publish_folder(draft: Path, path: Path, *, overwrite: bool) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise OutputExistsError(f"{shown(path)} is already there") from error
         raise
-    _discard(former)
+    discard(former)
 
 
 def _is_frames_folder(path: Path) -> bool:
     return all(re.fullmatch(r"\d{4,}\.png", entry.name) for entry in path.iterdir())
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 
-from engine import checkpoints, keep
+from engine import checkpoints, drafts, keep
 from engine.adapters import files
 from engine.adapters.files import load_adapter
 from engine.bases import BaseLocation, locate_base
@@ -221,7 +221,7 @@ def test_a_full_disk_stops_with_the_save_before_it_whole(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "sync", full)
+        patch.setattr(drafts, "sync", full)
         with pytest.raises(OutputError, match="the disk is full") as caught:
             weight_after(tmp_path, 4, keeper=keeper(tmp_path, save_every=1))
     assert caught.value.code == "output.no_space"
@@ -235,8 +235,8 @@ class FullDisk:
 
     def __init__(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
         self.left, self.waits = seconds, list[float]()
-        self._sync = checkpoints.sync
-        patch.setattr(checkpoints, "sync", self._try)
+        self._sync = drafts.sync
+        patch.setattr(drafts, "sync", self._try)
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
