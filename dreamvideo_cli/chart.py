@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+# Of one that takes the page's width, and of one of two beside each other, so that their words are of one size.
 WIDTH, HEIGHT = 720, 240
+SMALL_WIDTH, SMALL_HEIGHT = 400, 190
+TICK_PX = 110
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 34
 # More points than pixels cannot be seen.
 MOST_POINTS = 600
@@ -23,12 +26,32 @@ class Frame:
 
     x: tuple[float, float]
     y: tuple[float, float]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+    @property
+    def right(self) -> int:
+        """Where the axis of steps ends."""
+        return self.width - RIGHT
+
+    @property
+    def bottom(self) -> int:
+        """Where it lies."""
+        return self.height - BOTTOM
+
+    def begin(self, title: str) -> str:
+        """The tag that opens the picture."""
+        kind = "chart" if self.width == WIDTH else "chart small"
+        return (
+            f'<svg class="{kind}" viewBox="0 0 {self.width} {self.height}" role="img"'
+            f' aria-label="{escape(title)}">'
+        )
 
     def place(self, point: Point) -> Point:
         """Where a point lies, held within the frame."""
-        across = _share(point[0], self.x) * (WIDTH - LEFT - RIGHT)
-        up = min(max(_share(point[1], self.y), 0.0), 1.0) * (HEIGHT - TOP - BOTTOM)
-        return LEFT + across, HEIGHT - BOTTOM - up
+        across = _share(point[0], self.x) * (self.right - LEFT)
+        up = min(max(_share(point[1], self.y), 0.0), 1.0) * (self.bottom - TOP)
+        return LEFT + across, self.bottom - up
 
 
 def draw_losses(title: str, losses: Mapping[int, float | None], total: int) -> str:
@@ -47,7 +70,7 @@ def draw_losses(title: str, losses: Mapping[int, float | None], total: int) -> s
     frame = _frame(points, curve, total)
     skipped = [step for step, loss in losses.items() if not _is_number(loss)]
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        frame.begin(title),
         *_axes(frame),
         _line("raw", frame, thin(points)),
         _line("curve", frame, thin(curve)),
@@ -58,15 +81,16 @@ def draw_losses(title: str, losses: Mapping[int, float | None], total: int) -> s
 
 
 def draw_curve(title: str, values: Mapping[int, float]) -> str:
-    """Values by step as an SVG element, a dot each; ``title`` is for those who cannot see it."""
+    """Values by step as a small SVG element, a dot each; ``title`` is for those who cannot see it."""
     points = [(float(step), value) for step, value in sorted(values.items()) if _is_number(value)]
     if not points:
         return ""
     heights = [value for _, value in points]
     margin = 0.08 * (max(heights) - min(heights)) or abs(heights[0]) * 0.1 or 1.0
-    frame = Frame((0.0, points[-1][0]), (min(heights) - margin, max(heights) + margin))
+    ends = min(heights) - margin, max(heights) + margin
+    frame = Frame((0.0, points[-1][0]), ends, SMALL_WIDTH, SMALL_HEIGHT)
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        frame.begin(title),
         *_axes(frame),
         *([_line("curve", frame, thin(points))] if len(points) > 1 else []),
         *(_line("curve", frame, [point]) for point in thin(points)),
@@ -123,13 +147,13 @@ def _frame(points: Sequence[Point], curve: Sequence[Point], total: int) -> Frame
 
 
 def _axes(frame: Frame) -> list[str]:
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    bottom, right = frame.bottom, frame.right
     parts = []
     for value in ticks(*frame.y, 4):
         y = frame.place((frame.x[0], value))[1]
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    for value in ticks(*frame.x, 6):
+    for value in ticks(*frame.x, frame.width // TICK_PX):
         x = frame.place((value, frame.y[0]))[0]
         anchor = "end" if x > right - 14 else "middle"
         parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="{anchor}">{value:g}</text>')
@@ -148,7 +172,7 @@ def _line(name: str, frame: Frame, points: Sequence[Point]) -> str:
 def _mark(frame: Frame, step: int) -> str:
     x = frame.place((step, frame.y[0]))[0]
     title = f"<title>step {step} was skipped</title>"
-    return f'<path class="skipped" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}">{title}</path>'
+    return f'<path class="skipped" d="M{x:.1f} {TOP}V{frame.bottom}">{title}</path>'
 
 
 def _share(value: float, bounds: tuple[float, float]) -> float:

@@ -30,6 +30,7 @@ from dreamvideo_cli.story import (
 )
 
 if TYPE_CHECKING:
+    from registry import Kind
     from registry.runs import Run, RunFacts, State
 
 REPORT = "report.html"
@@ -72,7 +73,7 @@ def render(run: Run, state: State) -> str:
         _reason(story, state),
         _losses(story.stages),
         _previews(story.previews, run.folder),
-        _scores(story.scores),
+        _scores(story.scores, facts.kind),
         _inputs(facts, run.folder),
         _settings(run),
         _happened(story.told),
@@ -195,8 +196,8 @@ def _data(path: Path) -> str:
     return f"data:{PICTURES[path.suffix.lower()]};base64,{encoded}"
 
 
-def _scores(scores: Sequence[Score]) -> str:
-    """Every score by step, and a curve of each; no one of them is the truth."""
+def _scores(scores: Sequence[Score], kind: Kind) -> str:
+    """Every score by step, a curve of each and what it is; no one of them is the truth."""
     if not scores:
         return ""
     names = list(dict.fromkeys(name for score in scores for name in score.values))
@@ -210,11 +211,27 @@ def _scores(scores: Sequence[Score]) -> str:
     ]
     head = ["step", *names, "seconds"]
     curves = "".join(_score_curve(name, scores) for name in names)
-    about = (
-        '<p class="faint">one video a step, always of one seed: small differences say nothing</p>'
-    )
+    words = "one video a step, always of one seed: small differences say nothing"
+    about = f'<p class="faint">{words}{_best(scores, kind)}</p>'
     shown = f'{about}{_table(head, rows, numbers=True)}<div class="two">{curves}</div>'
-    return f"<section><h2>Scores</h2>{shown}</section>"
+    return f"<section><h2>Scores</h2>{shown}{_definitions(names)}</section>"
+
+
+def _best(scores: Sequence[Score], kind: Kind) -> str:
+    from engine.evaluate.definitions import best_step
+
+    best = best_step(kind, {score.step: score.values for score in scores if score.step})
+    return f"; step {best.step} is the best by {_text(best.metric)}" if best else ""
+
+
+def _definitions(names: Sequence[str]) -> str:
+    """What each score is, for those who never took one."""
+    from engine.evaluate.definitions import DEFINITIONS
+
+    rows = [[name, DEFINITIONS[name]] for name in names if name in DEFINITIONS]
+    if not rows:
+        return ""
+    return f"<details><summary>what they measure</summary>{_table([], rows)}</details>"
 
 
 def _score_curve(name: str, scores: Sequence[Score]) -> str:
@@ -245,7 +262,8 @@ def _inputs(facts: RunFacts, folder: Path) -> str:
 
 def _settings(run: Run) -> str:
     recipe = [[name, _value(value)] for name, value in run.recipe().items()]
-    told = [[name, _value(value)] for name, value in run.facts.settings.items()]
+    shown = {name: _value(value) for name, value in run.facts.settings.items()}
+    told = [[name, value] for name, value in shown.items() if value]
     tables = f"<div><h3>Recipe</h3>{_table([], recipe)}</div>"
     if told:
         tables += f"<div><h3>Told beside it</h3>{_table([], told)}</div>"
@@ -266,7 +284,7 @@ def _happened(told: Sequence[Event]) -> str:
     left = len(kept) - len(lines)
     more = f'<p class="faint">{left} earlier lines are in events.ndjson</p>' if left else ""
     rows = "".join(
-        f'<tr class="{name}"><th>{_clock(at)}</th><td>{_text(text)}</td></tr>'
+        f'<tr class="{name}"><th class="clock">{_clock(at)}</th><td>{_text(text)}</td></tr>'
         for name, at, text in lines
     )
     return f'<section><h2>What happened</h2>{more}<div class="wide"><table>{rows}</table></div></section>'
@@ -331,12 +349,13 @@ def _value(value: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{value:.3f}"
 
 
 def _clock(at: float) -> str:
+    """A time as whoever is sent the report can tell it, wherever they are."""
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
     except (ValueError, OverflowError, OSError):
         return "?"
 

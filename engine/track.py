@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -12,13 +18,61 @@ from engine.errors import MissingPackageError
 from engine.progress import Event, Note, Progress, Scored, StageAdvanced, StageStarted
 
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
-# What each can be written with; the first is the one to install.
-PACKAGES: Mapping[TrackerName, tuple[str, ...]] = {
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "wandb": ("wandb",),
-    "trackio": ("trackio",),
-}
 PROJECT = "dreamvideo"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is particular about one of accelerate's trackers.
+
+    Attributes:
+        packages: what it can be written with; the first is the one to install.
+        where: how to see what a started one was told.
+        close: ends one that was started.
+        prepare: is called before one is started.
+        options: how it is started.
+    """
+
+    packages: tuple[str, ...]
+    where: Callable[[Any], str]
+    close: Callable[[Any], object] = lambda tracker: tracker.finish()
+    prepare: Callable[[], object] = lambda: None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _hush_wandb() -> None:
+    # A silent one asks for no key on a terminal either, where hours would wait for the answer.
+    wandb = import_module("wandb")
+    wandb.setup(settings=wandb.Settings(silent=True))
+
+
+def _where_wandb(tracker: Any) -> str:
+    run = tracker.run
+    return f"wandb sync {shlex.quote(str(Path(run.dir).parent))}" if run.offline else str(run.url)
+
+
+def _close_trackio(_tracker: Any) -> None:
+    # Accelerate's leaves the run open to trackio itself, which would end it again, aloud, when the process ends.
+    import_module("trackio").finish()
+
+
+KINDS: Mapping[TrackerName, Kind] = {
+    "tensorboard": Kind(
+        ("tensorboard", "tensorboardX"),
+        where=lambda tracker: f"tensorboard --logdir {shlex.quote(str(tracker.logging_dir))}",
+    ),
+    "wandb": Kind(
+        ("wandb",),
+        where=_where_wandb,
+        prepare=_hush_wandb,
+        options={"settings": {"silent": True, "console": "off"}},
+    ),
+    "trackio": Kind(
+        ("trackio",),
+        where=lambda _tracker: f"trackio show --project {PROJECT}",
+        close=_close_trackio,
+    ),
+}
 
 
 def require_tracker(name: TrackerName) -> None:
@@ -27,7 +81,7 @@ def require_tracker(name: TrackerName) -> None:
     Raises:
         MissingPackageError: naming the package.
     """
-    packages = PACKAGES[name]
+    packages = KINDS[name].packages
     if not any(find_spec(package) for package in packages):
         raise MissingPackageError(
             f"--track {name} needs the package {packages[0]}, which is not installed",
@@ -46,14 +100,22 @@ def open_tracker(name: TrackerName, run: str, folder: Path) -> Any:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     kind: Any = LOGGER_TYPE_TO_CLASS[name]
-    return kind(run, folder) if kind.requires_logging_directory else kind(PROJECT, name=run)
+    if kind.requires_logging_directory:
+        return kind(run, folder)
+    options = dict(KINDS[name].options)
+    if name == "wandb":
+        with suppress(OSError):  # without it wandb takes another folder
+            folder.mkdir(parents=True, exist_ok=True)
+        options["dir"] = str(folder)
+    return kind(PROJECT, name=run, **options)
 
 
 class Tracking:
     """Progress that a tracker hears too.
 
     The tracker is started by the first stage, when the device is settled: accelerate's trackers
-    settle it themselves where nobody has. What goes wrong with it is said once and ends tracking.
+    settle it themselves where nobody has. What goes wrong with it is said once and ends tracking;
+    what it prints is nobody's result.
     """
 
     def __init__(self, tracker: Any, settings: Mapping[str, Any], progress: Progress) -> None:
@@ -70,13 +132,14 @@ class Tracking:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         """Close the tracker's run."""
         if self._is_started:
-            self._try("finish")
+            kind = KINDS.get(self._tracker.name)
+            self._try(partial(kind.close, self._tracker) if kind else self._tracker.finish)
 
     def _hear(self, event: Event) -> None:
         self._progress(event)
@@ -84,23 +147,35 @@ class Tracking:
             self._begin(event)
         elif isinstance(event, StageAdvanced) and event.loss is not None:
             values = {f"loss/{event.stage}": event.loss}
-            self._try("log", values, step=self._before + event.step)
+            self._log(values, event.step)
         elif isinstance(event, Scored) and event.step:
             scores = {f"score/{metric}": value for metric, value in event.values.items()}
-            self._try("log", scores, step=self._before + event.step)
+            self._log(scores, event.step)
 
     def _begin(self, event: StageStarted) -> None:
         self._before, self._total = self._before + self._total, event.total
         if not self._is_started:
             self._is_started = True
-            self._try("start")
-            self._try("store_init_configuration", self._settings)
+            self._try(self._start)
 
-    def _try(self, name: str, *values: Any, **named: Any) -> None:
+    def _start(self) -> None:
+        kind = KINDS.get(self._tracker.name)
+        if kind:
+            kind.prepare()
+        self._tracker.start()
+        self._tracker.store_init_configuration(self._settings)
+        if kind:
+            self._progress(Note(f"tracked too: {kind.where(self._tracker)}"))
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        self._try(partial(self._tracker.log, values, step=self._before + step))
+
+    def _try(self, act: Callable[[], object]) -> None:
         if self._is_over:
             return
         try:
-            getattr(self._tracker, name)(*values, **named)
+            with redirect_stdout(StringIO()):
+                act()
         except Exception as error:  # noqa: BLE001 - whatever a tracker does, the run goes on
             self._is_over = True
             self._progress(Note(f"tracking ended: {type(error).__name__}: {error}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -199,3 +200,17 @@ def test_a_constant_stays_constant_when_smoothed():
 @pytest.mark.parametrize("losses", [{}, {1: None}, {1: 0.5}, {1: 0.0, 2: 0.0}, {1: float("inf")}])
 def test_any_losses_can_be_drawn(losses: dict[int, float | None]):
     assert "nan" not in draw_losses("t", losses, 0)
+
+
+def test_times_are_those_of_one_zone_and_settings_that_say_nothing_are_left_out(
+    tmp_path: Path,
+):
+    found = start_run(
+        tmp_path, "motion", "skate", "ab" * 32, command=["dv"], inputs=[],
+        settings={"tags": [], "device": "cpu"}, recipe={},
+    )  # fmt: skip
+    shown = [event.at for event in tell_story(found.events()).told]
+    page = render(found, "running")
+    assert time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(shown[0])) in page
+    assert "<th>device</th>" in page
+    assert "<th>tags</th>" not in page

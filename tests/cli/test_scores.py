@@ -10,6 +10,7 @@ import pytest
 from dreamvideo_cli.report import render
 from dreamvideo_cli.timings import Timing, remember
 from engine.bases import locate_base
+from engine.evaluate.definitions import DEFINITIONS
 from engine.evaluate.judge import Judge
 from registry.runs import EventLog, Run, end_run, find_run
 from tests.cli.conftest import Dv, Result
@@ -225,3 +226,19 @@ def test_a_report_draws_scores_of_any_kind(home: Path) -> None:
     assert '<td class="number">base</td>' in page
     assert "1.5" in page
     assert "nan" not in page.partition("<svg")[2]
+
+
+def test_a_report_says_which_step_is_best_and_what_each_score_is(home: Path) -> None:
+    from registry.runs import start_run
+
+    run: Run = start_run(
+        home, "subject", "corgi", "ab" * 32, command=["dv"], inputs=[], settings={}, recipe={}
+    )
+    log = EventLog(run.folder)
+    for step, value in ((0, 0.9), (10, 0.75), (20, 0.5)):
+        log.write("score", stage="a", step=step, values={"image": value}, seconds=1.5)
+    page = render(run, "running")
+    assert "step 10 is the best by image" in page
+    assert DEFINITIONS["image"].replace("'", "&#x27;") in page
+    assert '<td class="number">0.750</td>' in page
+    assert '<svg class="chart small"' in page

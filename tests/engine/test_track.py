@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate.tracking import GeneralTracker
 
 from engine import track
 from engine.errors import MissingPackageError
+from engine.fit import open_accelerator
 from engine.progress import Event, Note, Scored, StageAdvanced, StageStarted
-from engine.track import PACKAGES, Tracking, open_tracker, require_tracker
+from engine.track import KINDS, Tracking, open_tracker, require_tracker
 
 
 class Notebook(GeneralTracker):
@@ -81,6 +83,21 @@ def test_a_tracker_that_fails_is_told_once_and_ends_nothing(moment: str):
     assert notes == ["tracking ended: ConnectionError: no network"]
 
 
+class Loud(Notebook):
+    """A tracker that prints."""
+
+    def _write(self, word: str, value: Any = None) -> None:
+        print(word)
+        super()._write(word, value)
+
+
+def test_what_a_tracker_prints_is_nobodys_result(capsys: pytest.CaptureFixture[str]):
+    tracker = Loud()
+    run(tracker)
+    assert len(tracker.told) == 5
+    assert capsys.readouterr().out == ""
+
+
 def fail(tracker: Notebook) -> None:
     with Tracking(tracker, {}, lambda _: None) as tell:
         tell(StageStarted("word", 2))
@@ -94,15 +111,15 @@ def test_a_run_that_fails_closes_its_tracker():
     assert tracker.told[-1] == ("finish", None)
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_tracker_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(track, "find_spec", lambda _: None)
     with pytest.raises(MissingPackageError) as error:
         require_tracker(name)
-    assert error.value.hint.startswith(f"pip install {PACKAGES[name][0]}")
+    assert error.value.hint.startswith(f"pip install {KINDS[name].packages[0]}")
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_tracker_on_offer_is_one_of_accelerates(name: str, tmp_path: Path):
     assert open_tracker(name, "corgi-1", tmp_path).name == name
 
@@ -119,16 +136,55 @@ def test_scores_are_tracked_under_the_step_of_all_stages():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_reads_back_what_it_was_told(tmp_path: Path):
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with Tracking(open_tracker("tensorboard", "corgi-1", tmp_path), {}, lambda _: None) as tell:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    heard: list[Event] = []
+    with Tracking(open_tracker("tensorboard", "corgi-1", tmp_path), {}, heard.append) as tell:
         tell(StageStarted("look", 2))
         tell(StageAdvanced("look", 1, 2, 0.5))
         tell(StageAdvanced("look", 2, 2, 0.25))
         tell(Scored("look", 2, {"image": 0.75}, 1.0))
-    events = reader.EventAccumulator(str(tmp_path / "corgi-1"))
+    (note,) = [event.text for event in heard if isinstance(event, Note)]
+    assert note == f"tracked too: tensorboard --logdir {tmp_path / 'corgi-1'}"
+    events = EventAccumulator(str(tmp_path / "corgi-1"))
     events.Reload()
     assert [(each.step, each.value) for each in events.Scalars("loss/look")] == [
         (1, 0.5),
         (2, 0.25),
     ]
     assert [(each.step, each.value) for each in events.Scalars("score/image")] == [(2, 0.75)]
+
+
+def test_wandb_writes_into_the_runs_folder_and_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+    heard = run_real(open_tracker("wandb", "corgi-1", tmp_path / "track"))
+    assert [path.name for path in tmp_path.iterdir()] == ["track"]
+    (note,) = [event.text for event in heard if isinstance(event, Note)]
+    assert note.startswith(
+        f"tracked too: wandb sync {tmp_path / 'track' / 'wandb' / 'offline-run-'}"
+    )
+
+
+def test_trackio_reads_back_what_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    storage = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
+    heard = run_real(open_tracker("trackio", "corgi-1", tmp_path))
+    assert [event.text for event in heard if isinstance(event, Note)] == [
+        "tracked too: trackio show --project dreamvideo"
+    ]
+    rows = storage.get_logs("dreamvideo", "corgi-1")
+    assert [row["loss/look"] for row in rows] == [0.5, 0.25]
+
+
+def run_real(tracker: GeneralTracker) -> list[Event]:
+    heard: list[Event] = []
+    open_accelerator(torch.device("cpu"), "fp32")
+    with Tracking(tracker, {"steps": 2}, heard.append) as tell:
+        tell(StageStarted("look", 2))
+        tell(StageAdvanced("look", 1, 2, 0.5))
+        tell(StageAdvanced("look", 2, 2, 0.25))
+    return heard
