@@ -79,8 +79,9 @@ def list_adapters(
         word = "CLASS" if kind == "subject" else "CAPTION"
         head = ("NAME", "VERSION", "TAGS", word, "BASE", "SIZE", "CREATED")
         print_lines(table(head, [row_of(row) for row in rows]))
-        if not rows and pattern is tag is base is None and not removed:
-            say(shell, f"no {kind} yet: dv {kind} learn --help")
+        if not rows:
+            is_all = pattern is tag is base is None and not removed
+            say(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
 
 
 def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:

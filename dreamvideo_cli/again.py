@@ -203,10 +203,14 @@ def recipe_lines(recipe: VideoRecipe) -> list[str]:
             ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
             *recipe_pairs(generate),
             ("seed", f"{generate.seed}"),
-            ("precision", f"{generate.precision}, {generate.threads} threads"),
+            ("precision", f"{generate.precision}, {_threads_text(generate.threads)}"),
             ("made by", made_by),
         ]
     )
+
+
+def _threads_text(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def _uses_again(

@@ -125,7 +125,7 @@ def describe(location: "BaseLocation", name: str) -> dict[str, Any]:
 def _row(document: dict[str, Any]) -> tuple[str, ...]:
     mark = "default" if document["default"] else ""
     if not document["here"]:
-        return document["name"], mark, "not here", "", document["hint"] or ""
+        return document["name"], mark, "", "", f"not here: {document['hint'] or ''}"
     size, licence = size_text(document["size_bytes"]), document["licence"]
     return document["id"], mark, size, licence, _video_text(document["video"])
 

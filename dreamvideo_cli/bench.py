@@ -57,7 +57,10 @@ class BenchOptions:
         ),
     ] = None
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Results, and all that is kept.")
+        Path,
+        typer.Option(
+            "--output", "--out", "-o", metavar="DIR", help="Results, and all that is kept."
+        ),
     ] = Path("dv-bench")
     device: Annotated[
         str,

@@ -3,8 +3,9 @@
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -39,10 +40,12 @@ def export_adapters(
 ) -> None:
     """Write versions of a KIND into one bundle, for another registry.
 
+    subject/NAME and motion/NAME go into the same bundle, whichever command writes it.
+
     Example: dv KIND export NAME:best -o NAME.dva
     """
     store = open_registry(shell)
-    adapters = [store.resolve(ref, kind=kind) for ref in refs]
+    adapters = [_one_of(store, ref, kind) for ref in refs]
     if output == "-":
         _export_to_stdout(store, adapters, shell)
         return
@@ -118,6 +121,26 @@ def read_bytes(text: str) -> int:
     if not match:
         raise UsageError(f"--max-size {text!r} is no size", hint="for example 500M or 4G")
     return int(match[1]) << UNITS[match[2]]
+
+
+def _one_of(store: "Registry", ref: str, kind: Kind) -> "Adapter":
+    """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both.
+
+    Raises:
+        RegistryError: see `Registry.resolve`; of one of the other kind the hint says how to write it.
+    """
+    from registry import NotFoundError, RegistryError
+
+    if ref.startswith(tuple(f"{each}/" for each in get_args(Kind))):
+        return store.resolve(ref)
+    try:
+        return store.resolve(ref, kind=kind)
+    except NotFoundError as error:
+        other: Kind = "motion" if kind == "subject" else "subject"
+        with suppress(RegistryError):
+            store.resolve(ref, kind=other)
+            error.hint = f"there is a {other} of that name; write {other}/{ref}"
+        raise
 
 
 def _export_to(store: "Registry", adapters: "list[Adapter]", path: Path) -> None:

@@ -15,24 +15,12 @@ from dreamvideo_cli.errors import UsageError
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
 COMMANDS, OPTIONS, EVERYWHERE = "Commands", "Options", "With every command"
 # Headings for what few people need, behind what everybody does.
-TRAINING, SAMPLING, RUNNING = "Training", "Sampling", "Stopping and going on"
+TRAINING, RUNNING = "Training", "Stopping and going on"
+SAMPLING = "Sampling, by default as the base's card says"
 OUTPUT, MACHINE = "Output", "Memory and device"
 SECTIONS = ("Arguments", OPTIONS, SAMPLING, TRAINING, RUNNING, OUTPUT, MACHINE, EVERYWHERE)
-
-# What other tools call our commands.
-SYNONYMS: Mapping[str, str] = {
-    "generate": "gen",
-    "make": "gen",
-    "train": "learn",
-    "ls": "list",
-    "remove": "rm",
-    "delete": "rm",
-    "undo": "restore",
-    "mv": "rename",
-    "history": "log",
-    "settings": "config",
-    "evaluate": "eval",
-}
+# Holds the words of "[at least 1]" together while a help is wrapped.
+UNBROKEN = "\xa0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +156,11 @@ class Group(TyperGroup):
         """The command of that name; a name that is not there is answered with what was meant."""
         if args[0] in self.commands or args[0].startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        meant = self._meant_by(args[0], ctx.command_path)
-        hint = f"did you mean {' or '.join(meant)}?" if meant else f"{ctx.command_path} --help"
+        from dreamvideo_cli.suggestions import command_meant, either
+
+        meant = command_meant(self.branch, ctx.command_path, args[0])
+        hint = f"did you mean {either(meant)}?" if meant else f"{ctx.command_path} --help"
         raise UsageError(f"there is no command {ctx.command_path} {args[0]}", hint=hint)
-
-    def _meant_by(self, typed: str, path: str) -> list[str]:
-        """Commands that are nearly called so, do that by another name, or are a step further down."""
-        from difflib import get_close_matches
-
-        name = SYNONYMS.get(typed, typed)
-        below = [
-            f"{path} {group} {name}"
-            for group, entry in self.branch.entries.items()
-            if isinstance(entry, Branch) and name in entry.entries
-        ]
-        near = [name] if name in self.commands else get_close_matches(typed, self.commands, n=1)
-        return [f"{path} {each}" for each in near] or below
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         """Name and summary of every command, in sections, none of them loaded."""
@@ -241,7 +218,9 @@ def spoken(row: tuple[str, str]) -> tuple[str, str]:
     """Typer's row of an option, ``<a|b>`` and ``[0<=x<=1]``, in the words that we write elsewhere."""
     names, told = row
     told = re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"from \1 to \2", told)
-    return re.sub(r"<([^<>]+)>", r"\1", names), re.sub(r"\bx>=([\d.]+)", r"at least \1", told)
+    told = re.sub(r"\bx>=([\d.]+)", r"at least \1", told)
+    told = re.sub(r"\[[^][]+\]$", lambda found: found[0].replace(" ", UNBROKEN), told)
+    return re.sub(r"<([^<>]+)>", r"\1", names), told
 
 
 def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]) -> None:
@@ -250,6 +229,7 @@ def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
+    formatter.buffer[:] = [text.replace(UNBROKEN, " ") for text in formatter.buffer]
 
 
 def _command(name: str, leaf: Leaf) -> Any:

@@ -78,8 +78,8 @@ def facts_of(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
             "less memory",
             "; ".join(f"from step {rung.step}: {rung.text}" for rung in training.rungs),
         ),
-        ("recipe", _pairs_text(training.recipe)),
-        ("metrics", _pairs_text(training.metrics)),
+        ("recipe", pairs_text(training.recipe)),
+        ("metrics", pairs_text(training.metrics)),
     ]
 
 
@@ -115,15 +115,21 @@ def draft_facts(
         ("method", f"{draft.adapter.method}, {count_text(draft.adapter.params)} parameters"),
         ("from", ", ".join(item.name for item in training.inputs)),
         ("left out", ", ".join(item.name for item in training.left_out)),
-        ("recipe", _pairs_text(training.recipe)),
+        ("recipe", pairs_text(training.recipe)),
     ]
 
 
-def _pairs_text(pairs: Mapping[str, Any]) -> str:
+def pairs_text(pairs: Mapping[str, Any]) -> str:
+    """``steps 200, lr 0.006``, as `--set` takes them; what is not set is left out."""
     return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in pairs.items()
+        f"{name} {_value_text(value)}" for name, value in pairs.items() if value not in (None, "")
     )
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else f"{value}"
 
 
 def label(adapter: Adapter) -> str:

@@ -121,7 +121,8 @@ def describe(error: BaseException) -> Failure:
     """Exit code, stable code, message and hint of any error."""
     if isinstance(error, Stopped | KeyboardInterrupt):
         exit_code = error.exit_code if isinstance(error, Stopped) else 130
-        return Failure(exit_code, "stopped", f"stopped ({error})" if str(error) else "stopped")
+        by = f"stopped by {error}" if str(error) else "stopped"
+        return Failure(exit_code, "stopped", by, getattr(error, "hint", None))
     if isinstance(error, typer.TyperException):
         return _describe_usage(error)
     if isinstance(error, OSError) and error.errno in REFUSALS:
@@ -136,34 +137,31 @@ def describe(error: BaseException) -> Failure:
 
 def _describe_usage(error: typer.TyperException) -> Failure:
     """Typer's complaint as one line in our form, with what would do."""
+    from dreamvideo_cli.suggestions import spoken
+
     context: Any = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".")
-    hint = f"{context.command_path} --help" if context else None
-    option = getattr(error, "option_name", None)
-    if option in SHARED and context and isinstance(context.command, TyperGroup):
-        hint = f"options stand behind the command: {context.command_path} COMMAND {option}"
-    elif option and context and getattr(error, "possibilities", None) is not None:
+    if getattr(error, "possibilities", None) is not None:
         message = str(getattr(error, "message", message))
-        hint = _nearest_option(str(option), context) or hint
-    elif context and message.startswith("Missing "):
-        hint = _example_of(context.command) or hint
-    elif context and message.startswith("Got unexpected extra argument"):
-        hint = _quoted_prompt(context, message) or hint
-    return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", message, hint)
+    hint = f"{context.command_path} --help" if context else None
+    hint = (context and _usage_hint(error, context, message)) or hint
+    return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", spoken(message), hint)
 
 
-def _nearest_option(typed: str, context: Any) -> str | None:
-    from difflib import get_close_matches
+def _usage_hint(error: typer.TyperException, context: Any, message: str) -> str | None:
+    """What would do, where more can be said than how to get help."""
+    from dreamvideo_cli.suggestions import option_hint
 
-    params = context.command.get_params(context)
-    arguments = {param.name: param for param in params if param.param_type_name == "argument"}
-    if typed.lstrip("-") in arguments:
-        named = arguments[typed.lstrip("-")].make_metavar(context)
-        return f"{named} stands without an option: {context.command_path} {named}"
-    known = [name for param in params for name in param.opts if name.startswith("-")]
-    begun = [name for name in known if len(typed) > 3 and name.startswith(typed)]
-    near = begun or get_close_matches(typed, known, n=1)
-    return f"did you mean {' or '.join(near)}?" if near else None
+    option = getattr(error, "option_name", None)
+    if option in SHARED and isinstance(context.command, TyperGroup):
+        return f"options stand behind the command: {context.command_path} COMMAND {option}"
+    if option and getattr(error, "possibilities", None) is not None:
+        return option_hint(str(option), context)
+    if message.startswith("Missing ") or "requires an argument" in message:
+        return _example_of(context.command)
+    if message.startswith("Got unexpected extra argument"):
+        return _quoted_prompt(context, message) or _example_of(context.command)
+    return None
 
 
 def _quoted_prompt(context: Any, message: str) -> str | None:

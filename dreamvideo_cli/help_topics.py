@@ -36,7 +36,7 @@ in a pipe; plans, progress, hints and errors go to stderr. learn, tag and rm
 print pinned references, gen one path a line, so these nest:
 
   dv gen "a corgi skate" --motion skate \\
-    --subject "$(dv subject learn ./pics --name corgi)"
+    --subject "$(dv subject learn ./pics --name corgi --class dog)"
 
   for s in $(dv subject list -q); do
     dv gen "$s on the moon" --subject "$s" --motion skate
@@ -80,9 +80,28 @@ FOUND: Mapping[str, str] = {
 SCHEMAS: Mapping[str, str] = {
     "dv.adapter/1": "a version: list, show, tag, rm, learn, import, resolve",
     "dv.video/1": "a video, one object a line: gen",
-    "dv.plan/1": "what would be done: -n of learn and gen",
+    "dv.plan/1": "what would be done: -n of learn, gen and grid",
+    "dv.grid/1": "where a grid and its picture lie: grid",
+    "dv.eval/1": "a video's scores: eval",
+    "dv.eval_definitions/1": "what each score means: eval --explain",
+    "dv.bench/1": "every method's scores: bench",
+    "dv.demo/1": "what was learned and made: demo",
+    "dv.inspect/1": "photos, a clip or a video: inspect",
+    "dv.found/1": "an adapter in a file: inspect",
+    "dv.bundle/1": "where a bundle lies, and what it holds: export",
+    "dv.path/1": "where an adapter's file lies: path",
+    "dv.difference/1": "what two versions differ in: diff",
+    "dv.event/1": "something that happened to a name: log",
+    "dv.places/1": "where tags were: log --at",
+    "dv.run/1": "a run: runs list, runs show, learn and resume at exit 75",
+    "dv.runs_removed/1": "what went: runs rm",
     "dv.base_info/1": "a base: base list, base show",
+    "dv.registry/1": "what is in the registry: registry info",
+    "dv.verified/1": "what was looked at and what is damaged: registry verify",
+    "dv.diagnosis/1": "what is odd: registry doctor",
+    "dv.collection/1": "what was freed: registry gc",
     "dv.setting/1": "a setting: config",
+    "dv.help/1": "a topic: help",
     "dv.error/1": "what failed, the last line of stderr",
     "dv.progress/1": "a step, one object a line of stderr: --progress json",
 }
@@ -104,6 +123,8 @@ def show_topic(
     ] = None,
 ) -> None:
     """Explain what holds for all commands: exit codes, references, JSON, settings.
+
+    Topics: exit-codes, references, json, environment, scripting, safety.
 
     Example: dv help references
     """
@@ -195,7 +216,7 @@ def _json() -> list[str]:
         *facts(SCHEMAS.items()),
         "",
         "A command that fails prints nothing on stdout, and as the last line of stderr",
-        '{"schema": "dv.error/1", "code": …, "exit": …, "message": …, "hint": …}.',
+        '{"schema": "dv.error/1", "code": …, "exit": …, "message": …, "hint": …}',
         "A code is never given another meaning. By exit code, the widest ones:",
         "",
         *facts((number, ", ".join(sorted(words))) for number, words in codes.items()),

@@ -88,6 +88,8 @@ def show_difference(
     else:
         cells = [(each.field, _cell(each.left), _cell(each.right)) for each in found]
         print_lines(table(("FIELD", label(pair[0]), label(pair[1])), cells))
+        if not cells:
+            say(shell, "no difference")
 
 
 def read_time(text: str, now: datetime) -> datetime:

@@ -81,6 +81,25 @@ def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) 
             notes.append(f"left out: {error.message}")
             left_out.append((path, error.message))
             continue
-        notes += [f"{path.name}: {line}" for line in (clip.taken, *clip.notes)]
+        read_as = "taken as a clip, " if path.is_dir() else ""
+        notes += [f"{path.name}: {line}" for line in (f"{read_as}{clip.taken}", *clip.notes)]
         clips.append(clip)
     return Inputs(clips=tuple(clips), left_out=tuple(left_out), notes=tuple(notes))
+
+
+def refuse_photos(clips: Sequence[Clip]) -> None:
+    """Refuse a folder of photos, which nobody said are frames.
+
+    Raises:
+        InputError: the pictures of a folder look unlike one another.
+    """
+    from engine.errors import InputError
+    from engine.media.clips import looks_like_photos
+
+    for clip in clips:
+        if looks_like_photos(clip):
+            raise InputError(
+                f"the pictures in {clip.path} look unlike one another: photos, and no clip's frames",
+                hint="photos are for dv subject learn; if they are frames, say how many a second:"
+                f" --fps {clip.fps:g}",
+            )

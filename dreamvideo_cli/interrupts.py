@@ -11,13 +11,18 @@ STOPPING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
+# What a person calls a signal.
+NAMES = {signal.SIGINT: "Ctrl-C"}
+
 
 class Stopped(BaseException):
     """A signal asked the process to end; like KeyboardInterrupt, no `except Exception` may hold it."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+    def __init__(self, number: int, hint: str | None = None) -> None:
+        heard = signal.Signals(number)
+        super().__init__(NAMES.get(heard) or heard.name)
         self.exit_code = 128 + number
+        self.hint = hint
 
 
 def unwind(number: int) -> None:

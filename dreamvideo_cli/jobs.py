@@ -224,11 +224,11 @@ def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:
 
 def _plan_lines(jobs: Sequence[PlannedJob], total: Forecast) -> list[str]:
     rows = [
-        (str(job.label), path.name, job.plan.prompt.sent)
+        (str(job.label), str(recipe.seed), path.name, job.plan.prompt.sent)
         for job in jobs
-        for path in job.plan.outputs.paths
+        for path, recipe in zip(job.plan.outputs.paths, job.plan.recipes, strict=True)
     ]
-    return [*facts(forecast_pairs(total)), "", *table(("JOB", "OUTPUT", "PROMPT"), rows)]
+    return [*facts(forecast_pairs(total)), "", *table(("JOB", "SEED", "OUTPUT", "PROMPT"), rows)]
 
 
 def _named(error: Exception, label: Label) -> Exception:

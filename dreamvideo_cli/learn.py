@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli import bases, settings
-from dreamvideo_cli.descriptions import adapter_document
+from dreamvideo_cli.descriptions import adapter_document, pairs_text
 from dreamvideo_cli.durations import read_duration
 from dreamvideo_cli.errors import ExistsError
 from dreamvideo_cli.forecast import foresee_lesson, likely_device
-from dreamvideo_cli.inputs import read_inputs
+from dreamvideo_cli.inputs import read_inputs, refuse_photos
 from dreamvideo_cli.lesson import (
     Lesson,
     Sources,
@@ -30,7 +30,7 @@ from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.run_facts import run_document
-from dreamvideo_cli.runner import OutOfTimeError, Terms, carry_out
+from dreamvideo_cli.runner import OutOfTimeError, Terms, carry_out, way_on
 from dreamvideo_cli.scores import ScoreOptions, anywhere, choose_scorers, score_steps
 from dreamvideo_cli.share import read_share
 from dreamvideo_cli.silence import silent_libraries
@@ -132,6 +132,8 @@ def learn_motion(
     recipe = motion_settings(base.card.motion, options, own, len(clips))
     sources = _sources_of(options, clips)
     found = read_inputs(sources, recipe, options.device)
+    if fps is None:
+        refuse_photos(found.clips)
     if caption is None:
         say(shell, f'no --caption: taking "{recipe.caption}"')
     for note in found.notes:
@@ -160,6 +162,7 @@ def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Ada
         with show_progress(shell) as progress, silent_libraries():
             return carry_out(shell, store, lesson, progress, terms)
     except OutOfTimeError as late:
+        say(shell, way_on(late.run))
         print_result(shell, run_document(late.run), [late.run.id])
         raise typer.Exit(STOPPED_IN_TIME) from None
 
@@ -216,7 +219,6 @@ def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
 
 def lesson_lines(document: dict[str, Any]) -> list[str]:
     """A lesson for people."""
-    recipe = ", ".join(f"{name} {value}" for name, value in document["recipe"].items())
     pairs = [
         (document["kind"], f"{document['name']}:v{document['version']}"),
         ("tags", " ".join(document["tags"])),
@@ -225,7 +227,7 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         ("left out", ", ".join(item["name"] for item in document["left_out"])),
         ("held out", ", ".join(item["name"] for item in document["held_out"])),
         *(("taken", line) for line in document["taken"]),
-        ("recipe", recipe),
+        ("recipe", pairs_text(document["recipe"])),
         ("device", document["device_expected"]),
         ("time", _time_text(document["expected_seconds"])),
         ("memory", size_text(memory) if (memory := document["memory_bytes"]) else ""),

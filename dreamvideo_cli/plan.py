@@ -298,10 +298,15 @@ def words_of(uses: Sequence[Use]) -> list[Word]:
 def _size_notes(base: BaseLocation, recipe: GenerateRecipe) -> tuple[str, ...]:
     """Larger than what the base was made for works, takes long and seldom looks well."""
     made, asked = base.card.video, recipe
-    if asked.width_px * asked.height_px <= 2 * made.width_px * made.height_px:
-        return ()
-    size, own = f"{asked.width_px}x{asked.height_px}", f"{made.width_px}x{made.height_px}"
-    return (f"warning: {base.id} is made for {own}; {size} takes long and may not look well",)
+    notes = []
+    if asked.width_px * asked.height_px > 2 * made.width_px * made.height_px:
+        size, own = f"{asked.width_px}x{asked.height_px}", f"{made.width_px}x{made.height_px}"
+        notes.append(f"{own}; {size} takes")
+    if asked.frames > 2 * made.frames:
+        notes.append(f"{made.frames} frames; {asked.frames} take")
+    return tuple(
+        f"warning: {base.id} is made for {each} long and may not look well" for each in notes
+    )
 
 
 def _named_format(output: str | None, otherwise: Format) -> Format | None:

@@ -89,13 +89,23 @@ def _bars(shell: Shell) -> Iterator[Progress]:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
 
     class Screen(Console):
         """Where rich meets a closed pipe it would point stdout at nothing and exit 1."""
 
         def on_broken_pipe(self) -> None:
             drop_stderr()
+
+        @property
+        def size(self) -> ConsoleDimensions:
+            """Narrower than the terminal: ^C, which it writes behind a bar, must not break the line."""
+            width, height = super().size
+            return ConsoleDimensions(max(1, width - len("^C") - 1), height)
+
+        @size.setter
+        def size(self, new: tuple[int, int]) -> None:
+            self._width, self._height = new
 
     return Screen(stderr=True, highlight=False)
 

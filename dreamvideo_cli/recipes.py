@@ -46,13 +46,20 @@ class LearnOptions:
         int | None, typer.Option(metavar="N", min=1, help="Make a video every N steps.")
     ] = None
     dry_run: DryRun = False
-    steps: Annotated[int | None, _training(metavar="N", help="Updates, of all stages.")] = None
+    steps: Annotated[
+        int | None,
+        _training(metavar="N", help="Updates, of all stages; by default as --quality says."),
+    ] = None
     lr: Annotated[float | None, _training(metavar="F", help="Learning rate of the adapter.")] = None
     batch: Annotated[int | None, _training(metavar="N", help="Samples an update.")] = None
     seed: Annotated[int, _training(metavar="N", help="Key of every random number.")] = 0
     setting: Annotated[
         list[str] | None,
-        _training("--set", metavar="KEY=VALUE", help="Any field of the recipe; repeatable."),
+        _training(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any field of the recipe, named as -n shows them; repeatable.",
+        ),
     ] = None
     track: Annotated[
         Literal["tensorboard", "wandb", "trackio"] | None,

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamvideo_cli.descriptions import pairs_text
 from dreamvideo_cli.output import facts, time_text
 from dreamvideo_cli.scores import best_of, score_documents, score_lines, scores_of
 
@@ -32,7 +33,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "id": run.id,
         "kind": run.facts.kind,
         "name": run.facts.name,
-        "state": state_of(run),
+        "state": (state := state_of(run)),
         "created": run.facts.created,
         "stages": [stage for stage in stages.values() if "loss" in stage or stage["step"]],
         "seconds": round(sum(e.get("seconds", 0.0) for e in events if e["event"] == "step"), 3),
@@ -41,7 +42,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "states": states,
         "scores": score_documents(run, states),
         "best": (best := best_of(run, scores_of(run))) and asdict(best),
-        "ended": _last(events, "end"),
+        "ended": None if state == "running" else _last(events, "end"),
         "registry": run.facts.settings["registry"],
         "command": run.facts.command,
         "folder": str(run.folder),
@@ -66,7 +67,7 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
             ("promotable", " ".join(str(step) for step in document["states"])),
             ("from", ", ".join(item.name for item in run.facts.inputs)),
             ("held out", ", ".join(i["name"] for i in run.facts.settings.get("held_out") or [])),
-            ("recipe", ", ".join(f"{name} {value}" for name, value in run.recipe().items())),
+            ("recipe", pairs_text(run.recipe())),
             ("created", document["created"]),
             ("folder", document["folder"]),
         ]
@@ -85,7 +86,7 @@ def run_row(document: dict[str, Any]) -> tuple[str, ...]:
         stage.get("stage", ""),
         f"{stage['step']}/{stage.get('steps', '?')}" if stage else "",
         "" if loss is None else f"{loss:.4f}",
-        document["created"].replace("T", " ").removesuffix("Z"),
+        document["created"].replace("T", " ")[: len("2026-01-31 12:00")],
     )
 
 

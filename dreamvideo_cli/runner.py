@@ -124,12 +124,16 @@ def _do(
         log.flush()
         adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)
     except StoppedError as error:
-        _leave(shell, run, log, "stopped", error.message)
+        hint = _leave(run, log, "stopped", error.message)
         if stop.reason == "time":
             raise OutOfTimeError(run) from None
-        raise Stopped(int(stop.reason or signal.SIGTERM)) from None
+        raise Stopped(int(stop.reason or signal.SIGTERM), hint) from None
+    except Stopped as error:
+        error.hint = _leave(run, log, "stopped", str(error))
+        raise
     except BaseException as error:
-        _leave(shell, run, log, "failed" if _is_final(error) else "stopped", str(error))
+        if hint := _leave(run, log, "failed" if _is_final(error) else "stopped", str(error)):
+            say(shell, hint)
         raise
     _finish(run, adapter)
     remember_lesson(run, lesson, learned.device)
@@ -221,18 +225,22 @@ def _finish(run: Run, adapter: Adapter) -> None:
     _report(run)
 
 
-def _leave(shell: Shell, run: Run, log: EventLog, state: State, text: str) -> None:
-    """Say how to go on; a run with nothing saved leaves nothing."""
+def way_on(run: Run) -> str:
+    """The line that goes on with a stopped run."""
+    return f"to go on: dv runs resume {run.id}"
+
+
+def _leave(run: Run, log: EventLog, state: State, text: str) -> str | None:
+    """Write down how a run ended; returns how to go on. A run with nothing saved leaves nothing."""
     from registry.runs import end_run, remove_run
 
     log.flush()
     end_run(run, state, text=text)
     if not run.has_saves():
         remove_run(run)
-        return
+        return None
     _report(run)
-    if state == "stopped":
-        say(shell, f"what is saved is whole; to go on: dv runs resume {run.id}")
+    return way_on(run) if state == "stopped" else None
 
 
 def _is_final(error: BaseException) -> bool:

@@ -147,9 +147,11 @@ def remove_runs(
 
     Example: dv runs rm corgi-3f9a2c1e-1
     """
-    from registry.runs import remove_run, state_of
+    from registry.runs import refuse_running, remove_run, state_of
 
     found = list({each.id: each for each in map(_find, runs)}.values())
+    for each in found:
+        refuse_running(each)
     if not dry_run:
         unfinished = [each.id for each in found if state_of(each) == "stopped"]
         if unfinished and not yes:

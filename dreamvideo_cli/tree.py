@@ -169,7 +169,8 @@ Start with:
   dv motion learn ./clip.mp4 --name skate --caption "skating along"
   dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
 
-The base inside the package, mini, makes 8 frames of 32x32; dv base list has more.
+The base inside the package, mini, is for trying it all: 8 frames of 32x32.
+Photos and clips of your own want a larger one: dv base list.
 dv COMMAND --help says more; dv help lists topics: references, exit-codes, …""",
 )
 

@@ -184,7 +184,7 @@ def forecast_pairs(forecast: Forecast) -> list[tuple[str, str]]:
         wait = f"about {time_text(forecast.seconds)}, going by earlier videos"
     return [
         ("device", forecast.device),
-        ("memory", f"{size_text(forecast.weights_bytes)} for the weights, and the frames' own"),
+        ("memory", f"{size_text(forecast.weights_bytes)} for the weights; frames come on top"),
         ("time", wait),
     ]
 

@@ -240,6 +240,16 @@ def end_run(run: Run, state: State, **facts: Any) -> None:
     EventLog(run.folder).write("end", owner=owner, state=state, **facts)
 
 
+def refuse_running(run: Run) -> None:
+    """Refuse a run that somebody is at work on.
+
+    Raises:
+        ConflictError: it is running.
+    """
+    if state_of(run) == "running":
+        raise _active(run.id)
+
+
 def remove_run(run: Run) -> None:
     """Delete a run and all its files; it vanishes in one step.
 
@@ -247,8 +257,7 @@ def remove_run(run: Run) -> None:
         ConflictError: it is running.
         StorageError: the disk refuses.
     """
-    if state_of(run) == "running":
-        raise _active(run.id)
+    refuse_running(run)
     gone = run.folder.with_name(f"{_UNFINISHED_NAME}{run.id}-{os.urandom(4).hex()}")
     with disk.storage_errors(f"delete the run {run.id}"):
         run.folder.rename(gone)

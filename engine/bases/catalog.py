@@ -252,11 +252,11 @@ def _in_hub_cache(hub_id: str) -> Path:
 
     try:
         return Path(snapshot_download(hub_id, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        raise BaseNotFoundError(
-            f"base {hub_id} is not on this machine", hint=f"hf download {hub_id}"
-        ) from None
-    except HFValidationError:
+    except (LocalEntryNotFoundError, FileNotFoundError, HFValidationError) as error:
+        if "/" in hub_id and not isinstance(error, HFValidationError):
+            raise BaseNotFoundError(
+                f"base {hub_id} is not on this machine", hint=f"hf download {hub_id}"
+            ) from None
         known = ", ".join(["mini", *KNOWN])
         raise BaseNotFoundError(
             f"no base is called {hub_id!r}",

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import InputError
-from engine.media.files import list_pictures, shown
+from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, shown
 from engine.media.pictures import animation_frames, count_frames, open_picture, read_picture
 from engine.media.scan import Scan, Window, bounded_size, measure_timing, thumbnail
 
@@ -76,7 +76,9 @@ def scan_folder(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001
     pictures = list_pictures(path)
     if not pictures:
         raise InputError(
-            f"{shown(path)} holds no frames", hint="a folder of frames holds png, jpg or webp files"
+            f"{shown(path)} holds no frames",
+            hint=instead_of(path, CLIP_SUFFIXES)
+            or "a folder of frames holds png, jpg or webp files",
         )
     thumbs, size = [], (0, 0)
     for k, picture in enumerate(pictures):

@@ -26,8 +26,8 @@ from engine.media.refusals import (
     refuse_still,
     seconds,
 )
-from engine.media.scan import Scan, Window
-from engine.media.suspects import count_repeats, find_bars
+from engine.media.scan import Scan, Window, thumbnail
+from engine.media.suspects import are_unlike, count_repeats, find_bars
 from engine.media.video import scan_video, take_video
 
 if TYPE_CHECKING:
@@ -159,6 +159,13 @@ def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
     """
     scan = SOURCES[kind_of(path)].scan(path, Window(start_s, math.inf, start_s), fps)
     return ClipFacts(scan.size_px, scan.fps, scan.total, scan.is_variable, scan.end_s)
+
+
+def looks_like_photos(clip: Clip) -> bool:
+    """Whether a folder's pictures look unlike one another, as photos do and frames of a clip do not."""
+    if not clip.path.is_dir():
+        return False
+    return are_unlike(np.stack([thumbnail(Image.fromarray(frame)) for frame in clip.frames]))
 
 
 def frame_box(

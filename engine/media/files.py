@@ -21,6 +21,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
+MOST_HINTS = 3
 MOST_NAMES = 10_000  # of a folder, to find one like a name that is not there
 
 
@@ -57,6 +58,18 @@ def list_pictures(folder: Path) -> list[Path]:
         and not entry.name.startswith(".")
         and entry.is_file()
     )
+
+
+def instead_of(folder: Path, suffixes: frozenset[str]) -> str | None:
+    """What to name in place of a folder in which nothing fits: a file with a suffix, or a folder of pictures in it."""
+    try:
+        entries = natural_order(islice(folder.iterdir(), MOST_NAMES))
+        fitting = [entry for entry in entries if entry.suffix.lower() in suffixes]
+        fitting += [entry for entry in entries if entry.is_dir() and list_pictures(entry)]
+    except (OSError, InputError):
+        return None
+    named = ", ".join(shown(entry) for entry in fitting[:MOST_HINTS])
+    return f"name one of what is in it: {named}" if named else None
 
 
 def require_file(path: Path) -> None:

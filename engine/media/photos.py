@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.errors import InputError
 from engine.media.doubts import Doubt, find_doubts
-from engine.media.files import digest_file, list_pictures, require_path, shown
+from engine.media.files import digest_file, instead_of, list_pictures, require_path, shown
 from engine.media.masks import find_mask, read_mask
 from engine.media.pictures import read_picture
 
@@ -121,7 +121,8 @@ def gather_photos(paths: Sequence[Path]) -> list[Path]:
         if not pictures:
             raise InputError(
                 f"{shown(path)} holds no photos",
-                hint="jpg, jpeg, png, webp, gif, bmp or tiff; folders in it are not searched",
+                hint=instead_of(path, frozenset())
+                or "jpg, jpeg, png, webp, gif, bmp or tiff; folders in it are not searched",
             )
         found += pictures
     if not found:

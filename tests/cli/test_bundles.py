@@ -41,6 +41,16 @@ def test_an_export_prints_its_path_and_overwrites_nothing(dv: Dv, bundle: Path) 
     assert sorted(path.name for path in Path().iterdir()) == ["corgi.dva", "new.dva"]
 
 
+def test_one_bundle_takes_a_subject_and_a_motion(dv: Dv, put: Put, home: Path) -> None:
+    put("corgi", data=safetensors(facts_of()))
+    put("skate", "motion", data=safetensors(facts_of("motion")))
+    astray = dv("subject", "export", "corgi", "skate", "-o", "both.dva", "--json")
+    assert (astray.code, astray.error["hint"].endswith("write motion/skate")) == (3, True)
+    assert dv("subject", "export", "corgi", "motion/skate", "-o", "both.dva").code == 0
+    taken = dv("import", "both.dva", "--registry", home / "other").out.split()
+    assert sorted(ref.partition(":")[0] for ref in taken) == ["corgi", "skate"]
+
+
 def test_an_import_prints_pinned_references_and_is_done_once(
     dv: Dv, bundle: Path, home: Path
 ) -> None:

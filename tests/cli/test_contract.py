@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamvideo_cli import help_topics
 from dreamvideo_cli.failures import EXIT_CODES, MEANINGS
 from dreamvideo_cli.options import Shell
 from registry import open_registry
@@ -342,3 +343,27 @@ def test_the_examples_of_the_first_help_are_commands_that_exist(dv: Dv) -> None:
     for _, *words in lines:
         path = tuple(words[:2]) if tuple(words[:2]) in COMMANDS else tuple(words[:1])
         assert path in COMMANDS
+
+
+def test_the_topic_on_json_names_every_schema_that_a_command_prints() -> None:
+    package = Path(help_topics.__file__).parent
+    printed = {
+        name
+        for module in package.glob("*.py")
+        for name in re.findall(r'"schema": "(dv\.[a-z_]+/1)"', module.read_text())
+    }
+    assert printed <= set(help_topics.SCHEMAS)
+
+
+def test_the_help_of_help_names_every_topic(dv: Dv) -> None:
+    said = dv("help", "--help").out
+    assert all(topic in said for topic in help_topics.TOPICS)
+
+
+@pytest.mark.parametrize("topic", help_topics.TOPICS)
+def test_a_topic_fits_a_terminal(dv: Dv, topic: str) -> None:
+    assert max(len(line) for line in dv("help", topic).out.splitlines()) < 80
+
+
+def test_the_overview_fits_a_terminal(dv: Dv) -> None:
+    assert max(len(line) for line in dv("--help").out.splitlines()) < 80

@@ -297,3 +297,16 @@ def test_what_comes_next_has_both_kinds_of_one_base(put: Put, home: Path, make_b
     skate = put("skate", "motion")
     both = 'dv gen "corgi skate" --subject corgi --motion skate'
     assert line_with(store, corgi) == line_with(store, skate) == both
+
+
+def test_photos_are_no_clip_unless_their_rate_is_said(dv: Dv, tiny_folder: Path) -> None:
+    Path("pics").mkdir()
+    for k in range(5):
+        pixels = np.random.default_rng(k).integers(0, 255, (4, 6, 3), np.uint8)
+        picture = Image.fromarray(pixels).resize((96, 64), Image.Resampling.BILINEAR)
+        picture.save(f"pics/{k}.png")
+    line = ("motion", "learn", "pics", "--name", "skate", "--base", tiny_folder, "-n")
+    refused = dv(*line, "--json")
+    assert (refused.code, "dv subject learn" in refused.error["hint"]) == (10, True)
+    told = dv(*line, "--fps", 8)
+    assert (told.code, "pics: taken as a clip, a folder of 5 frames" in told.err) == (0, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -104,3 +105,12 @@ def test_a_score_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], form)
     else:
         assert lines[0] == "step 40: image 0.812 (scored in 2.1 s)"
         assert lines[1].startswith("the base alone: text 0.250")
+
+
+def test_what_a_terminal_writes_at_ctrl_c_still_fits_behind_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    lines = told(capsys, [*EVENTS[:8]], progress="bar")
+    assert max(len(re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line)) for line in lines) <= 57

@@ -171,8 +171,10 @@ def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv, monkeypatc
 
     run = learn("--max-time", "0.001s").out.strip()
     monkeypatch.setattr(runs, "state_of", lambda _run: "running")
-    for refused in (learn("--json"), dv("runs", "resume", run, "--json")):
+    lines = [("runs", "resume", run), ("runs", "rm", run, "-n")]
+    for refused in (learn("--json"), *(dv(*line, "--json") for line in lines)):
         assert (refused.code, refused.error["code"]) == (4, "run.active")
+    assert dv("runs", "show", run, "--json").document["ended"] is None
 
 
 def test_fault_24_out_of_memory_leaves_a_run_that_resumes(
@@ -250,7 +252,7 @@ def test_a_signal_saves_after_the_step_and_names_the_run(
     out, err = process.communicate()
     assert (process.returncode, out) == (143, "")
     (run,) = dv("runs", "list", "-q").out.split()
-    assert f"dv runs resume {run}" in err
+    assert f"hint: to go on: dv runs resume {run}" in err.splitlines()
     assert dv("runs", "show", run, "--json").document["saved"]["step"] >= 1
 
 

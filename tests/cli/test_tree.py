@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from dreamvideo_cli.commands import EVERYWHERE, SECTIONS
+from dreamvideo_cli.suggestions import COMMANDS as SYNONYMS
+from dreamvideo_cli.suggestions import OPTIONS
 from dreamvideo_cli.tree import ROOT, app
 from tests.cli.conftest import Dv
 
@@ -115,6 +117,13 @@ def test_a_mistyped_option_names_the_nearest(dv: Dv) -> None:
         ("generate", "dv gen"),
         ("subject delete", "dv subject rm"),
         ("train", "dv subject learn or dv motion learn"),
+        ("export", "dv subject export or dv motion export"),
+        ("resume", "dv runs resume"),
+        ("status", "dv runs list"),
+        ("create", "dv gen"),
+        ("subject create", "dv subject learn"),
+        ("completion", "dv --install-completion"),
+        ("version", "dv --version"),
     ],
 )
 def test_a_command_that_is_not_there_is_answered_with_what_was_meant(
@@ -126,6 +135,56 @@ def test_a_command_that_is_not_there_is_answered_with_what_was_meant(
 
 def test_a_command_like_no_other_is_answered_with_the_help(dv: Dv) -> None:
     assert dv("qqq").err.endswith("hint: dv --help\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("gen --adapter a", "did you mean --subject or --motion?"),
+        ("gen --resolution 64", "did you mean --size?"),
+        ("gen --model a", "did you mean --base?"),
+        ("gen --force", "did you mean --overwrite?"),
+        ("gen --weight 1", "a weight stands behind a reference: --subject NAME=0.8"),
+        ("gen --qqq 1", "dv gen --help"),
+        ("subject learn --rank 8", "dv subject learn --help"),
+        ("subject learn --learning-rate 1", "did you mean --lr?"),
+        ("subject learn --word-steps 3", "write it as --set word_steps=VALUE"),
+        ("motion learn --class a", "did you mean --caption or --actor?"),
+    ],
+)
+def test_an_option_that_is_not_there_is_answered_with_what_is_likely_or_with_the_help(
+    dv: Dv, line: str, hint: str
+) -> None:
+    result = dv(*line.split(), "--json")
+    assert (result.code, result.error["hint"]) == (2, hint)
+
+
+def test_every_option_that_a_suggestion_names_is_one_of_some_command() -> None:
+    known = {
+        name for command in COMMANDS.values() for param in command.params for name in param.opts
+    }
+    named = {name for names in OPTIONS.values() for name in names}
+    assert named <= known
+
+
+def test_every_command_that_a_suggestion_names_is_there() -> None:
+    verbs = {path[-1] for path in COMMANDS} | {path[0] for path in COMMANDS}
+    verbs |= {" ".join(path) for path in COMMANDS} | {"--install-completion", "--version"}
+    assert {name for names in SYNONYMS.values() for name in names} <= verbs
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("gen x --steps m", "--steps: 'm' is not a whole number"),
+        ("gen x --count 0", "--count: 0 is less than 1"),
+        ("gen x --identity-from 3", "--identity-from: 3.0 is not from 0 to 1"),
+        ("subject untag corgi best", "too many arguments: best"),
+        ("subject learn pics", "--name is missing"),
+    ],
+)
+def test_a_complaint_has_the_words_of_people(dv: Dv, line: str, message: str) -> None:
+    assert dv(*line.split(), "--json").error["message"] == message
 
 
 def test_the_beginning_of_an_option_names_the_whole(dv: Dv) -> None:

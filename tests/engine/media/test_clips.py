@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.errors import InputError, InputNotFoundError, RecipeError
-from engine.media.clips import frame_clip, read_clip
+from engine.media.clips import frame_clip, looks_like_photos, read_clip
 from engine.media.pace import choose_frames, fastest_fps
 from engine.media.scan import thumbnail
 from engine.media.suspects import count_repeats, find_bars, find_blend, find_cut, moving_share
@@ -153,6 +153,27 @@ def test_animations_and_folders_are_clips_too(tmp_path: Path, kind: str):
     assert len(clip.frames) == 16
     tolerance = {"gif": 8, "webp": 8, "png": 0}[kind]
     assert np.abs(clip.frames.astype(int) - draw_motion(16)).mean() <= tolerance
+
+
+def test_photos_of_a_folder_are_told_from_the_frames_of_a_clip(tmp_path: Path):
+    frames = write_video(draw_motion(8), tmp_path / "frames", fps=8, format="png")
+    assert not looks_like_photos(read_clip(frames, frames=8, fps=8))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(5):
+        Image.fromarray(draw_picture(seed=k)).save(photos / f"{k}.png")
+    assert looks_like_photos(read_clip(photos, frames=5, fps=8))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "frames"])
+def test_a_folder_without_frames_names_what_is_in_it(tmp_path: Path, name: str):
+    if name == "frames":
+        write_video(draw_motion(4), tmp_path / name, fps=8, format="png")
+    else:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="no frames") as error:
+        read_clip(tmp_path, frames=4, fps=8)
+    assert error.value.hint == f"name one of what is in it: {tmp_path / name}"
 
 
 def test_frames_of_a_folder_have_one_size(tmp_path: Path):

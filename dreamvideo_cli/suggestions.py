@@ -1,0 +1,185 @@
+"""What was meant by a command or an option that is not there: plausible, or nothing. Loaded once something failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from dreamvideo_cli.commands import Branch
+
+# Below this likeness, of 0 to 1, two words have letters in common and nothing else.
+LIKENESS = 0.7
+
+# What other tools call our commands; of several the nearest that is there.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "generate": ("gen",),
+    "make": ("gen",),
+    "create": ("gen", "learn"),
+    "compose": ("gen",),
+    "sample": ("gen",),
+    "render": ("gen",),
+    "train": ("learn",),
+    "finetune": ("learn",),
+    "add": ("learn",),
+    "new": ("learn",),
+    "ls": ("list",),
+    "search": ("list",),
+    "ps": ("runs list",),
+    "status": ("runs list",),
+    "continue": ("resume",),
+    "remove": ("rm",),
+    "delete": ("rm",),
+    "del": ("rm",),
+    "undo": ("restore",),
+    "mv": ("rename",),
+    "history": ("log",),
+    "get": ("show",),
+    "info": ("show",),
+    "describe": ("show",),
+    "save": ("export",),
+    "share": ("export",),
+    "push": ("export",),
+    "load": ("import",),
+    "pull": ("import",),
+    "compare": ("grid", "diff"),
+    "score": ("eval",),
+    "evaluate": ("eval",),
+    "benchmark": ("bench",),
+    "prune": ("gc",),
+    "clean": ("gc",),
+    "check": ("verify", "doctor"),
+    "settings": ("config",),
+    "models": ("base",),
+    "completion": ("--install-completion",),
+    "completions": ("--install-completion",),
+    "version": ("--version",),
+}
+
+# What other tools call our options; those that the command has are named.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "adapter": ("--subject", "--motion"),
+    "lora": ("--subject", "--motion"),
+    "model": ("--base",),
+    "checkpoint": ("--base",),
+    "width": ("--size",),
+    "height": ("--size",),
+    "resolution": ("--size",),
+    "cfg": ("--guidance",),
+    "cfg-scale": ("--guidance",),
+    "scale": ("--weights",),
+    "scheduler": ("--sampler",),
+    "num-frames": ("--frames",),
+    "length": ("--frames",),
+    "num-inference-steps": ("--steps",),
+    "epochs": ("--steps",),
+    "iterations": ("--steps",),
+    "max-steps": ("--steps",),
+    "learning-rate": ("--lr",),
+    "batch-size": ("--batch",),
+    "dtype": ("--precision",),
+    "gpu": ("--device",),
+    "cpu": ("--device",),
+    "class": ("--caption", "--actor"),
+    "type": ("--class", "--caption"),
+    "caption": ("--class",),
+    "description": ("--class", "--caption"),
+    "text": ("--class", "--caption"),
+    "prompt": ("--class", "--caption"),
+    "n": ("--count",),
+    "num": ("--count",),
+    "number": ("--count",),
+    "file": ("--output",),
+    "dir": ("--output",),
+    "dest": ("--output",),
+    "force": ("--overwrite", "--yes", "--move", "--fresh"),
+    "timeout": ("--max-time",),
+    "replay": ("--again",),
+    "batch": ("--jobs",),
+}
+
+# Typer's words for a value that cannot be, and ours.
+WORDINGS: Sequence[tuple[str, str]] = (
+    (r"^Invalid value for '(?:-\w / |-\w, )?([^']+)': ", r"\1: "),
+    (r"is not a valid float$", "is not a number"),
+    (r"is not a valid int$", "is not a whole number"),
+    (r"is not in the range x>=(\S+)$", r"is less than \1"),
+    (r"is not in the range (\S+?)<=x<=(\S+?)$", r"is not from \1 to \2"),
+    (r"^Got unexpected extra argument\(s\) \((.*)\)$", r"too many arguments: \1"),
+    (r"^Missing (argument|option) '?([^']+)'?$", r"\2 is missing"),
+    (r"^Option '([^']+)' requires an argument$", r"\1 needs a value"),
+    (r"^Option '([^']+)' does not take a value$", r"\1 takes no value"),
+    (r"^No such option: (\S+).*$", r"there is no option \1"),
+)
+
+
+def command_meant(branch: Branch, path: str, typed: str) -> list[str]:
+    """Commands called so further down, or so by other tools, or nearly so; whole, as they are typed."""
+    for name in (typed, *COMMANDS.get(typed, ())):
+        if found := _places(branch, path, name):
+            return found
+    near = get_close_matches(typed, branch.entries, n=1, cutoff=LIKENESS)
+    return [f"{path} {each}" for each in near]
+
+
+def _places(branch: Branch, path: str, name: str) -> list[str]:
+    """Where a command of that name is: in the group, or in one of its groups."""
+    group, _, verb = name.partition(" ")
+    if group in branch.entries or any(name in names.split() for names in branch.options):
+        return [f"{path} {name}"] if not verb or _has(branch, group, verb) else []
+    return [f"{path} {each} {name}" for each in branch.entries if _has(branch, each, name)]
+
+
+def _has(branch: Branch, group: str, verb: str) -> bool:
+    entry = branch.entries[group]
+    return isinstance(entry, Branch) and verb in entry.entries
+
+
+def option_hint(typed: str, context: Any) -> str | None:
+    """What to type in place of an option that the command does not have, as a hint; None where nothing is likely."""
+    params = context.command.get_params(context)
+    word = typed.lstrip("-").partition("=")[0]
+    arguments = {param.name: param for param in params if param.param_type_name == "argument"}
+    if word in arguments:
+        named = arguments[word].make_metavar(context)
+        return f"{named} stands without an option: {context.command_path} {named}"
+    known = [name for param in params for name in param.opts if name.startswith("--")]
+    if word in {"weight", "strength", "scale"} and "--weights" not in known and "--jobs" in known:
+        return "a weight stands behind a reference: --subject NAME=0.8"
+    if "--set" in known and (field := _field_of_recipe(context.command_path, word)):
+        return f"write it as --set {field}=VALUE"
+    meant = option_meant(word, known)
+    return f"did you mean {either(meant)}?" if meant else None
+
+
+def option_meant(word: str, known: Sequence[str]) -> list[str]:
+    """Of the options ``known``: what begins so, what other tools call so, or the one that is written nearly so."""
+    if begun := [name for name in known if len(word) > 1 and name.startswith(f"--{word}")]:
+        return begun
+    if named := [name for name in OPTIONS.get(word, ()) if name in known]:
+        return named
+    plain = [name[2:] for name in known]
+    return [f"--{each}" for each in get_close_matches(word, plain, n=1, cutoff=LIKENESS)]
+
+
+def _field_of_recipe(path: str, word: str) -> str | None:
+    """The field of a recipe that `--set` could change, where somebody takes it for an option."""
+    from engine.recipe import MotionRecipe, SubjectRecipe
+
+    recipe = MotionRecipe if "motion" in path.split() else SubjectRecipe
+    field = word.replace("-", "_")
+    return field if field in recipe.__struct_fields__ else None
+
+
+def either(names: Iterable[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def spoken(complaint: str) -> str:
+    """Typer's complaint in the words that we use elsewhere."""
+    for pattern, ours in WORDINGS:
+        complaint = re.sub(pattern, ours, complaint)
+    return complaint
