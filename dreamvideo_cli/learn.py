@@ -66,7 +66,7 @@ def learn_subject(
 
     Example: dv subject learn ./dog_pics --name corgi --class dog
     """
-    terms = terms_of(options)
+    shell, terms = one_voice(shell), terms_of(options)
     store = _open_store(shell, "subject", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
     recipe = subject_settings(base.card.subject, options, class_word)
@@ -116,7 +116,7 @@ def learn_motion(
     """
     from engine.bases import require_image_tower
 
-    terms = terms_of(options)
+    shell, terms = one_voice(shell), terms_of(options)
     store = _open_store(shell, "motion", name, options)
     base = bases.locate(options.base or settings.default_base(), options.image_tower)
     require_image_tower(base)
@@ -155,8 +155,7 @@ def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Ada
     Raises:
         typer.Exit: the time was up; the run's id is on stdout.
     """
-    if read_share().rank:  # the first of several processes speaks for all
-        shell = replace(shell, quiet=True, progress="none")
+    shell = one_voice(shell)
     say(shell, f"loading {lesson.base.id} …")
     try:
         with show_progress(shell) as progress, silent_libraries():
@@ -165,6 +164,11 @@ def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Ada
         say(shell, way_on(late.run))
         print_result(shell, run_document(late.run), [late.run.id])
         raise typer.Exit(STOPPED_IN_TIME) from None
+
+
+def one_voice(shell: Shell) -> Shell:
+    """The shell in the first of several processes, which speaks for all; a silent one in the others."""
+    return replace(shell, quiet=True, progress="none") if read_share().rank else shell
 
 
 def terms_of(options: LearnOptions) -> Terms:
@@ -269,6 +273,9 @@ def _finish(
     """Show the plan, or find the same already there, or learn; one pinned reference on stdout."""
     folders = [store.layout.root, settings.state_folder()]
     check_space(folders, lesson.base, is_scored=lesson.scored_by is not None)
+    is_first = not read_share().rank
+    if options.dry_run and not is_first:
+        return
     if options.dry_run:
         with silent_libraries():
             document = lesson_document(store, lesson)
@@ -280,6 +287,8 @@ def _finish(
             f"{equal.name}:v{equal.version} was learned from the same with the same recipe",
             hint="--if-exists skip takes it, --if-exists new learns again",
         )
+    if equal is not None and not is_first:
+        return
     if equal is not None:
         say(shell, f"{equal.name}:v{equal.version} was learned from the same: nothing to learn")
         for tag in options.tag or []:

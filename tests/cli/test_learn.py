@@ -266,6 +266,24 @@ def test_the_same_again_is_recognised(
     assert dv(*again, "--seed", 1, "--if-exists", "error", "-n").code == 0
 
 
+@pytest.mark.parametrize("option", [("-n",), ("--if-exists", "skip")])
+def test_of_several_processes_the_first_speaks_for_all(  # noqa: PLR0917 - fixtures
+    learned: Learned,
+    dv: Dv,
+    photos: Path,
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: tuple[str, ...],
+) -> None:
+    again = ("subject", "learn", photos, "--name", "corgi", "--class", "dog", "--steps", 2)
+    again += ("--batch", 1, "--base", tiny_folder, "--registry", learned.registry, *option)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert dv(*again).out
+    monkeypatch.setenv("RANK", "1")
+    assert (dv(*again).out, dv(*again).err, dv(*again).code) == ("", "", 0)
+
+
 def test_a_failure_while_learning_leaves_nothing(
     dv: Dv, base: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

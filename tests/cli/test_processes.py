@@ -44,10 +44,12 @@ def test_two_processes_agree_to_end_early_and_one_of_them_scores(
     # At such a rate no score is better than the first, however the scorer sees it.
     rates = ("--set", "word_steps=1", "--set", "adapter_steps=6", "--set", "adapter_lr=1e-30")
     line += (*rates, "--batch", 2, "--scorer", "mini", "--save-every", 1, "--patience", 1)
+    line += ("--holdout", "0.png")
     ran = in_two_processes(line)
     assert ran.returncode == 0, ran.stderr
     assert len(ran.stdout.splitlines()) == 1
     assert ran.stderr.count("scored in") == 3
+    assert ran.stderr.count("is held out") == 1
     (run,) = dv("runs", "list", "--json").document
     assert [row["step"] for row in run["scores"]] == [0, 1, 2]
     metrics = dv("subject", "show", "thing:v1", "--json").document["training"]["metrics"]
