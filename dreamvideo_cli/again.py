@@ -196,6 +196,7 @@ def recipe_lines(recipe: VideoRecipe) -> list[str]:
     generate = generate_of(recipe)
     adapters = [(each.kind, f"{each.ref}  weight {each.weight:g}") for each in recipe.adapters]
     made_by = ", ".join(f"{name} {number}" for name, number in recipe.versions.items())
+    threads = "1 thread" if generate.threads == 1 else f"{generate.threads} threads"
     return facts(
         [
             ("prompt", generate.prompt),
@@ -203,14 +204,10 @@ def recipe_lines(recipe: VideoRecipe) -> list[str]:
             ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
             *recipe_pairs(generate),
             ("seed", f"{generate.seed}"),
-            ("precision", f"{generate.precision}, {_threads_text(generate.threads)}"),
+            ("precision", f"{generate.precision}, {threads}"),
             ("made by", made_by),
         ]
     )
-
-
-def _threads_text(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def _uses_again(
