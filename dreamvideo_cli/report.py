@@ -70,7 +70,7 @@ def render(run: Run, state: State) -> str:
     parts = [
         _head(title, state),
         _figures(story, facts),
-        _reason(story, state),
+        _reason(story, state, run),
         _losses(story.stages),
         _previews(story.previews, run.folder),
         _scores(story.scores, facts.kind),
@@ -128,12 +128,14 @@ def _last_loss(stage: StageStory) -> str:
     return f"{sum(last) / len(last):.4g}" if last else ""
 
 
-def _reason(story: Story, state: State) -> str:
-    """Why it is not finished, where it said so."""
+def _reason(story: Story, state: State, run: Run) -> str:
+    """Why it is not finished, where it said so, and how it goes on."""
     ends = [event for event in story.told if isinstance(event, End)]
     if state in {"running", "finished"} or not ends or not ends[-1].text:
         return ""
-    return f'<p class="alert">{_text(ends[-1].text)}</p>'
+    further = state == "stopped" and run.has_saves()
+    line = f"; to go on: <code>dv runs resume {_text(run.id)}</code>" if further else ""
+    return f'<p class="alert {state}">{_text(ends[-1].text)}{line}</p>'
 
 
 def _losses(stages: Sequence[StageStory]) -> str:

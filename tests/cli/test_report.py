@@ -214,3 +214,13 @@ def test_times_are_those_of_one_zone_and_settings_that_say_nothing_are_left_out(
     assert time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(shown[0])) in page
     assert "<th>device</th>" in page
     assert "<th>tags</th>" not in page
+
+
+def test_a_run_that_can_go_on_says_how(run: Run):
+    end_run(run, "stopped", text="stopped")
+    line = f"dv runs resume {run.id}"
+    assert line not in render(run, "stopped")
+    (run.folder / "checkpoints" / "look").mkdir(parents=True)
+    (run.folder / "checkpoints" / "look" / "save.safetensors").touch()
+    assert line in render(run, "stopped")
+    assert line not in render(run, "failed")
