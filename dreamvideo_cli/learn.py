@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from registry import Adapter, Registry
 
 STOPPED_IN_TIME = 75
+BUNDLED = "mini@"  # small enough for the package, too small for photos
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
 
 
@@ -304,6 +305,11 @@ def show_learned(shell: Shell, store: "Registry", adapter: "Adapter", *, is_new:
     print_result(shell, adapter_document(adapter), [str(adapter)])
     if is_new:
         say(shell, f"next: {line_with(store, adapter)}")
+        if adapter.record.base_id.startswith(BUNDLED):
+            say(
+                shell,
+                "hint: mini shows how it goes, at 32x32; looks want a larger base: dv base list",
+            )
 
 
 def line_with(store: "Registry", adapter: "Adapter") -> str:

@@ -64,11 +64,15 @@ class Shelf:
             UsageError: a file of another kind or of several.
             RegistryError: see `Registry.resolve` and `Registry.files`.
         """
-        from registry import is_path
+        from registry import NotFoundError, is_path
 
         if is_path(ref):
             return self._open(kind, ref)
-        return self.weights(self.store.resolve(ref, kind=kind))
+        try:
+            return self.weights(self.store.resolve(ref, kind=kind))
+        except NotFoundError as error:
+            error.hint = _unfinished(self.store, kind, ref) or error.hint
+            raise
 
     def weights(self, adapter: Adapter) -> tuple[Adapter, Path]:
         """An adapter with its weights, their bytes checked.
@@ -86,6 +90,23 @@ class Shelf:
             adapter = place.list(kind).rows[0]
             self._opened[kind, path] = adapter, place.files(adapter)["weights"]
         return self._opened[kind, path]
+
+
+def _unfinished(store: Registry, kind: Kind, name: str) -> str | None:
+    """Where the run stands that learns what is not there yet, as a hint; None where none does."""
+    from dreamvideo_cli.claims import runs_folder
+    from registry.runs import list_runs, state_of
+
+    runs = [run for run in list_runs(runs_folder()) if run.facts.name == name]
+    runs = [
+        run
+        for run in runs
+        if run.facts.kind == kind and Path(run.facts.settings["registry"]) == store.layout.root
+    ]
+    state = state_of(runs[-1]) if runs else None
+    if state == "running":
+        return f"it is being learned: dv runs show {runs[-1].id}"
+    return f"learning it was stopped: dv runs resume {runs[-1].id}" if state == "stopped" else None
 
 
 def find_uses(shelf: Shelf, kind: Kind, texts: Sequence[str]) -> tuple[Use, ...]:

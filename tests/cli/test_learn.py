@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from dreamvideo_cli import lesson, runner
-from dreamvideo_cli.learn import line_with
+from dreamvideo_cli.learn import line_with, show_learned
+from dreamvideo_cli.options import Shell
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from engine.errors import DivergedError, RecipeError
 from engine.media.write import write_video
@@ -328,3 +329,12 @@ def test_photos_are_no_clip_unless_their_rate_is_said(dv: Dv, tiny_folder: Path)
     assert (refused.code, "dv subject learn" in refused.error["hint"]) == (10, True)
     told = dv(*line, "--fps", 8)
     assert (told.code, "pics: taken as a clip, a folder of 5 frames" in told.err) == (0, True)
+
+
+@pytest.mark.parametrize(("base_id", "is_told"), [("mini@2", True), ("other", False)])
+def test_what_mini_learned_comes_with_the_word_that_it_is_small(
+    put: Put, home: Path, capsys: pytest.CaptureFixture[str], base_id: str, is_told: bool
+) -> None:
+    adapter = put("corgi", base_id=base_id)
+    show_learned(Shell(), open_registry(home / "registry"), adapter, is_new=True)
+    assert ("dv base list" in capsys.readouterr().err) == is_told

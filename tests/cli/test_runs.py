@@ -166,6 +166,19 @@ def test_fault_30_a_photo_changed_under_a_run_is_shown_by_resume(
     assert (refused.code, refused.error["code"]) == (4, "run.differs")
 
 
+def test_what_is_not_learned_to_the_end_is_answered_with_its_run(
+    learn: Learn, dv: Dv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry import runs
+
+    run = learn("--max-time", "0.001s").out.strip()
+    line = ("gen", "a corgi", "--subject", "corgi", "-n", "--json")
+    stopped = dv(*line)
+    assert (stopped.code, stopped.error["hint"].endswith(f"dv runs resume {run}")) == (3, True)
+    monkeypatch.setattr(runs, "state_of", lambda _run: "running")
+    assert dv(*line).error["hint"].endswith(f"dv runs show {run}")
+
+
 def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv, monkeypatch) -> None:
     from registry import runs
 
