@@ -305,10 +305,10 @@ def show_learned(shell: Shell, store: "Registry", adapter: "Adapter", *, is_new:
     print_result(shell, adapter_document(adapter), [str(adapter)])
     if is_new:
         say(shell, f"next: {line_with(store, adapter)}")
-        if adapter.record.base_id.startswith(BUNDLED):
+        if adapter.kind == "subject" and adapter.record.base_id.startswith(BUNDLED):
             say(
                 shell,
-                "hint: mini shows how it goes, at 32x32; looks want a larger base: dv base list",
+                "hint: mini is for trying it, at 32x32; larger bases look better: dv base list",
             )
 
 
