@@ -22,7 +22,7 @@ import registry.errors
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import BatchError, ExistsError, UsageError
 from dreamvideo_cli.interrupts import Stopped
-from dreamvideo_cli.output import one_line, tell
+from dreamvideo_cli.output import one_line, tell, wipe_echo
 from dreamvideo_cli.settings import state_folder, wants_traceback
 
 SHARED = {"--json", "-q", "--quiet", "-v", "--verbose", "--registry", "--no-input", "--progress"}
@@ -97,6 +97,8 @@ def report(error: BaseException, *, as_json: bool) -> int:
     failure = describe(error)
     if wants_traceback():
         traceback.print_exception(error)
+    if isinstance(error, Stopped):
+        wipe_echo()
     if as_json:
         tell(json.dumps(error_document(failure), ensure_ascii=False))
     else:

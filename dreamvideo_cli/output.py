@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +73,24 @@ def tell(text: str) -> None:
         drop_stderr()
 
 
+def wipe_echo() -> None:
+    """Take away the ^C that a terminal has written where the next line on stderr begins."""
+    if _is_terminal():
+        with suppress(OSError):
+            sys.stderr.write("\r\x1b[K")
+
+
 def wants_colour() -> bool:
     """Whether stderr takes colours: as the terminal and the user say."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
+    return _is_terminal()
+
+
+def _is_terminal() -> bool:
+    """Whether stderr is a terminal that obeys more than the end of a line."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -110,6 +110,20 @@ def test_as_json_an_error_is_one_object_on_one_line(capsys: pytest.CaptureFixtur
     }
 
 
+def test_what_the_terminal_wrote_at_ctrl_c_is_wiped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Stopped(2, hint="to go on: dv runs resume corgi-1")
+    assert report(stopped, as_json=False) == 130
+    told = "error: stopped by Ctrl-C\nhint: to go on: dv runs resume corgi-1\n"
+    assert capsys.readouterr().err == told
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    report(stopped, as_json=False)
+    assert capsys.readouterr().err == f"\r\x1b[K{told}"
+
+
 def test_a_refused_question_is_given_up() -> None:
     assert describe(typer.Abort()) == failures.Failure(2, "usage.invalid", "given up")
 
