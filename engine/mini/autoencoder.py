@@ -117,12 +117,7 @@ def reconstruction_loss(network: AutoencoderKL, x: Tensor, noise: torch.Generato
     code = network.encode(x).latent_dist
     error = network.decode(code.sample(generator=noise)).sample - x
     divergence = 0.5 * (code.mean.square() + code.var - 1 - code.logvar).mean()
-    return cast("Tensor", picture_error(error) + KL_WEIGHT * divergence)
-
-
-def picture_error(error: Tensor) -> Tensor:
-    """Absolute and squared error of pictures as one number."""
-    return error.abs().mean() + 4 * error.square().mean()
+    return cast("Tensor", error.abs().mean() + 4 * error.square().mean() + KL_WEIGHT * divergence)
 
 
 @torch.no_grad()

@@ -32,12 +32,10 @@ class Preset:
     pictures: int
     stills: int
     clips: int
-    left_clips: int
     autoencoder: Stage
     towers: Stage
     denoise_stills: Stage
     denoise_clips: Stage
-    decoder: Stage
     workers: int
 
 
@@ -57,12 +55,10 @@ PRESETS = {
         pictures=16_000,
         stills=20_000,
         clips=8_000,
-        left_clips=384,
         autoencoder=Stage(steps=1_050, batch=32, peak_lr=5e-3),
         towers=Stage(steps=500, batch=128, peak_lr=3e-3),
         denoise_stills=Stage(steps=2_200, batch=64, peak_lr=4e-3),
         denoise_clips=Stage(steps=5_400, batch=12, peak_lr=3e-3),
-        decoder=Stage(steps=500, batch=32, peak_lr=2e-3),
         workers=2,
     ),
     "gpu": Preset(
@@ -80,12 +76,10 @@ PRESETS = {
         pictures=100_000,
         stills=100_000,
         clips=40_000,
-        left_clips=1_000,
         autoencoder=Stage(steps=6_000, batch=64, peak_lr=2e-3),
         towers=Stage(steps=2_000, batch=1_024, peak_lr=2e-3),
         denoise_stills=Stage(steps=6_000, batch=256, peak_lr=3e-3),
         denoise_clips=Stage(steps=8_000, batch=64, peak_lr=2e-3),
-        decoder=Stage(steps=1_000, batch=64, peak_lr=1e-3),
         workers=1,
     ),
     "tiny": Preset(
@@ -103,12 +97,10 @@ PRESETS = {
         pictures=8,
         stills=8,
         clips=4,
-        left_clips=2,
         autoencoder=Stage(steps=2, batch=2, peak_lr=1e-3),
         towers=Stage(steps=2, batch=4, peak_lr=1e-3),
         denoise_stills=Stage(steps=2, batch=2, peak_lr=1e-3),
         denoise_clips=Stage(steps=2, batch=2, peak_lr=1e-3),
-        decoder=Stage(steps=2, batch=2, peak_lr=1e-3),
         workers=1,
     ),
 }

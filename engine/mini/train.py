@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL, UNet3DConditionModel
+from diffusers import AutoencoderKL
 
 from engine.mini.autoencoder import train_autoencoder
 from engine.mini.captions import build_tokenizer
 from engine.mini.dataset import Dataset, make_dataset
-from engine.mini.decoder import train_decoder
 from engine.mini.denoiser import (
     Parts,
     build_denoiser,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-STAGES = ("autoencoder", "towers", "stills", "clips", "decoder", "release")
+STAGES = ("autoencoder", "towers", "stills", "clips", "release")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,21 +76,7 @@ def train(
     if "stills" not in stages:
         return
     parts = Parts(autoencoder, towers.text, build_tokenizer(), build_scheduler())
-    latents = obtain_latents(autoencoder, dataset, folder)
-    network = train_denoiser(
-        preset, parts, dataset, latents, folder, seed=seed, clips_too="clips" in stages
-    )
-    if "decoder" in stages:
-        train_decoder(
-            network,
-            preset,
-            parts,
-            clips=latents[1],
-            dataset=dataset,
-            sprites=sprites,
-            folder=folder,
-            seed=seed,
-        )
+    train_denoiser(preset, parts, dataset, folder, seed=seed, clips_too="clips" in stages)
     if "release" in stages:
         release(preset, folder, folder / "weights", version=version)
 
@@ -107,17 +92,10 @@ def obtain_autoencoder(
 
 
 def train_denoiser(
-    preset: Preset,
-    parts: Parts,
-    dataset: Dataset,
-    latents: tuple[Tensor, Tensor],
-    folder: Path,
-    *,
-    seed: int,
-    clips_too: bool,
-) -> UNet3DConditionModel:
+    preset: Preset, parts: Parts, dataset: Dataset, folder: Path, *, seed: int, clips_too: bool
+) -> None:
     """Stills, then clips, on latents that are encoded once."""
-    stills, clips = latents
+    stills, clips = obtain_latents(parts.autoencoder, dataset, folder)
     torch.manual_seed(seed)
     network = build_denoiser(preset).to(parts.autoencoder.device)
     still_data = (stills, dataset.still_scenes)
@@ -125,7 +103,6 @@ def train_denoiser(
     if clips_too:
         clip_data = (clips, dataset.clip_scenes)
         train_on_clips(network, preset, parts, still_data, clip_data, folder=folder, seed=seed)
-    return network
 
 
 def obtain_latents(
@@ -148,7 +125,6 @@ def release(preset: Preset, folder: Path, weights: Path, *, version: int) -> Non
     denoiser = build_denoiser(preset)
     load_average("clips", denoiser, folder)
     autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
-    load_average("decoder", autoencoder.decoder, folder)
     parts = Parts(autoencoder, towers.text.eval(), tokenizer, build_scheduler())
     write_release(preset, parts, denoiser, towers.image.eval(), weights, version=version)
 
