@@ -11,11 +11,11 @@ import typer
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.descriptions import adapter_document, draft_document, draft_facts, label
-from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.options import Kind, Shell
 from dreamvideo_cli.output import facts, print_json, print_lines, print_result, say
 from dreamvideo_cli.settings import open_registry
+from engine.drafts import drafted
 
 if TYPE_CHECKING:
     from registry import Adapter, Registry

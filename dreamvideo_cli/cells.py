@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.settings import cache_folder
 from dreamvideo_cli.videos import canonical, recipe_document
+from engine.drafts import drafted
 
 if TYPE_CHECKING:
     from dreamvideo_cli.plan import Takes
@@ -66,7 +66,7 @@ class Cells:
         path = self._path(takes, number)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with drafted(path) as draft, draft.open("wb") as file:
+            with drafted(path, is_lasting=False) as draft, draft.open("wb") as file:
                 save_frames(file, cell.frames, msgspec.json.encode(cell.recipe))
         except OSError:
             return False

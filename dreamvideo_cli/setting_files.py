@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings import FALSE_WORDS, KEYS, TRUE_WORDS
+from engine.drafts import drafted
 
 INVALID = "config.invalid"
 LARGEST_BYTES = 64 << 10

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dreamvideo_cli.drafts import drafted
 from dreamvideo_cli.settings import state_folder
+from engine.drafts import drafted
 
 # Learning is told by its stages, which differ in what a step takes.
 Task = Literal["load", "generate", "learn the word", "learn the look", "learn the motion"]
@@ -112,5 +112,5 @@ def _halve(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(-MOST_BYTES // 2, os.SEEK_END)
         kept = file.read().partition(b"\n")[2]
-    with drafted(path) as draft:
+    with drafted(path, is_lasting=False) as draft:
         draft.write_bytes(kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ def draft_in(folder: Path) -> Iterator[Path]:
 
     Only a process that is killed leaves one behind, for `discard_drafts`.
     """
-    draft = folder / f".dv-{secrets.token_hex(8)}{SUFFIX}"
+    draft = folder / f".dv-{os.urandom(8).hex()}{SUFFIX}"
     try:
         yield draft
     finally:
