@@ -64,7 +64,7 @@ class Gradients:
         # One lane after the other: sums of floats depend on their order, and a run must repeat.
         for _, gradients in found:
             for weight, gradient in zip(self._learned, gradients, strict=True):
-                _accumulate(weight, gradient)
+                weight.grad = _plus(weight.grad, gradient)
         return sum(loss for loss, _ in found)
 
     def _add_here(self, draws: Sequence[Draw]) -> float:
@@ -91,10 +91,6 @@ class Gradients:
         with self._accelerator.autocast():
             loss: Tensor = self._objective(part).sum() / self._batch
         return loss
-
-
-def _accumulate(weight: nn.Parameter, gradient: Tensor | None) -> None:
-    weight.grad = _plus(weight.grad, gradient)
 
 
 def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:

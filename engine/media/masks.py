@@ -113,3 +113,9 @@ def spread_mask(sure: npt.NDArray[np.float32], size: tuple[int, ...]) -> Pixels:
     share = np.clip(sure / sure.max() * 3 - 1, 0, 1)
     image = Image.fromarray(np.rint(share * 255).astype(np.uint8))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def scale_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """A mask, uint8 (h, w), at a ``size`` of (width, height)."""
+    # Lanczos overshoots at edges; a mask's greys must stay between its own.
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))

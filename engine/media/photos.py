@@ -12,7 +12,7 @@ from PIL import Image
 from engine.errors import InputError
 from engine.media.doubts import Doubt, find_doubts
 from engine.media.files import digest_file, instead_of, list_pictures, require_path, shown
-from engine.media.masks import find_mask, read_mask
+from engine.media.masks import find_mask, read_mask, scale_mask
 from engine.media.pictures import read_picture
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def frame_photo(
         notes.append(f"enlarged {place.scale:.1f}×")
     mask = None
     if photo.mask is not None:
-        whole = _scaled_mask(photo.mask, place.size)
+        whole = scale_mask(photo.mask, place.size)
         mask = whole[window].copy()
         notes += _lost_subject_notes(whole, mask)
     return np.asarray(pixels)[window].copy(), mask, ", ".join(notes) or None
@@ -247,18 +247,13 @@ def place_photo(photo: Photo, height_px: int, width_px: int) -> Placement:
     height, width = photo.pixels.shape[:2]
     scale = max(height_px / height, width_px / width)
     size = (max(width_px, round(width * scale)), max(height_px, round(height * scale)))
-    mask = None if photo.mask is None else _scaled_mask(photo.mask, size)
+    mask = None if photo.mask is None else scale_mask(photo.mask, size)
     return Placement(
         size=size,
         left=_offset(size[0], width_px, None if mask is None else np.any(mask, axis=0)),
         top=_offset(size[1], height_px, None if mask is None else np.any(mask, axis=1)),
         scale=scale,
     )
-
-
-def _scaled_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    # Lanczos overshoots at edges; a mask's greys must stay between its own.
-    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))
 
 
 def _is_flat(pixels: Pixels) -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from engine.media.masks import scale_mask
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -43,6 +45,4 @@ def _view(pixels: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixel
     top = int(rng.integers(height - size[1] + 1))
     margins = ((top, height - size[1] - top), (left, width - size[0] - left))
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-    # Lanczos overshoots at edges; a mask's greys must stay between its own.
-    kept = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))
-    return np.pad(small, (*margins, (0, 0)), mode="edge"), np.pad(kept, margins)
+    return np.pad(small, (*margins, (0, 0)), mode="edge"), np.pad(scale_mask(mask, size), margins)

@@ -154,9 +154,10 @@ def test_a_photo_is_seen_through_the_tower_that_the_motion_was_learned_with(worl
         pass
 
 
-def test_identity_from_the_start_is_the_plain_video(world: World) -> None:
+@pytest.mark.parametrize("turn", [{"identity_from": 0.0}, {"motion_until": 1.0}])
+def test_acting_in_every_step_is_the_plain_video(world: World, turn: dict[str, float]) -> None:
     plain = video(world, subject=1, motion=1)
-    assert np.array_equal(video(world, subject=1, motion=1, identity_from=0.0), plain)
+    assert np.array_equal(video(world, subject=1, motion=1, **turn), plain)
 
 
 def test_identity_that_waits_changes_the_video_but_not_a_motion_alone(world: World) -> None:
@@ -171,11 +172,6 @@ def test_identity_that_never_comes_leaves_word_and_motion(world: World) -> None:
     last = video(world, subject=1, motion=1, identity_from=(steps - 1) / steps)
     assert not np.array_equal(never, last)
     assert not np.array_equal(never, video(world, motion=1, prompt="a dog sweeping"))
-
-
-def test_a_motion_until_the_end_is_the_plain_video(world: World) -> None:
-    plain = video(world, subject=1, motion=1)
-    assert np.array_equal(video(world, subject=1, motion=1, motion_until=1.0), plain)
 
 
 def test_a_motion_that_ends_early_changes_a_composition_only(world: World) -> None:
