@@ -1,7 +1,4 @@
-"""What evaluation needs of mini's world: pairs of things never trained, with photos, clips and the truth.
-
-The only module of this package that knows the world.
-"""
+"""What evaluation needs of mini's world: pairs of things never trained, with photos, clips and the truth."""
 
 from __future__ import annotations
 
@@ -91,6 +88,11 @@ def paint_photos(subject: str, half: Half) -> tuple[Pixels, ...]:
     """Photos to learn a subject from, each uint8 (h, w, 3): as people take them, near the middle, about upright."""
     place = _place_of(subject, half)
     rng = np.random.default_rng([PHOTO, half == "test", place])
+    return paint_album(rng, subject)
+
+
+def paint_album(rng: np.random.Generator, subject: str) -> tuple[Pixels, ...]:
+    """Some photos of any subject of the world, as `paint_photos` paints them."""
     scenes = [_plan_photo(rng, subject) for _ in range(PHOTOS)]
     return tuple(paint_scene(scene, side_px=LEARNED_PX)[0] for scene in scenes)
 

@@ -1,7 +1,6 @@
-"""What the finished base can do, in numbers: `python -m engine.mini.score --weights DIR --sprites DIR`.
+"""What the bundled base can do, in numbers: `python -m engine.evaluate.base --weights DIR --sprites DIR`.
 
-Each figure stands beside the one that the world's own clips reach, which is its ceiling. Sizes and
-places are fractions of the frame, turns are in rounds.
+Each figure stands beside the one that the world's own clips reach, which is its ceiling.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,9 @@ from PIL import Image, ImageOps
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from engine.evaluate.motion import Track, trace
+from engine.evaluate.pairs import paint_album
+from engine.evaluate.subject import describe_photos, subject_score
 from engine.mini.autoencoder import measure_decibels, to_tensor
 from engine.mini.captions import name_subject, tokenize
 from engine.mini.denoiser import Parts, sample
@@ -43,11 +45,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-Tracks = npt.NDArray[np.float64]
-VISIBLE = 0.25
-"""A pixel belongs to the moving thing when it differs this much from the frame's border."""
-ANGLES = range(-75, 76, 15)
-"""Turns from frame to frame that are told apart, in degrees."""
+Paths = npt.NDArray[np.float64]
 PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")
 """Motions with a path of their own."""
 
@@ -86,81 +84,47 @@ def paint_trials(trials: list[Trial], *, frames: int, side_px: int, seed: int) -
     return to_tensor(np.stack([paint_scene(s, side_px=side_px) for s in scenes]))
 
 
-def track(videos: Tensor) -> Tracks:
-    """Path of the moving thing: (b, f, 4) of x, y, the root of its area, and its turn.
+def follow(videos: Tensor) -> Paths:
+    """Path of the moving thing, (b, f, 4): x, y, and the ways that its growing and its turning make.
 
-    What differs from the median colour of the border counts; where nothing does, the frame's
-    centre and no area are given. The turn is the sum of the turns since the first frame.
+    Lengths are in frame sides; a still and an empty video have a path of zeros.
     """
-    mask = find_figure(videos).double()
-    area = mask.mean((-2, -1))
-    places = torch.linspace(0, 1, videos.shape[-1], dtype=torch.float64)
-    weight = mask.sum((-2, -1)).clamp_min(1)
-    x = (mask.sum(-2) * places).sum(-1) / weight + 0.5 * (area == 0)
-    y = (mask.sum(-1) * places).sum(-1) / weight + 0.5 * (area == 0)
-    path = torch.stack([x, y, area.sqrt()], -1)
-    return torch.cat([path, measure_turns(videos * mask[:, :, None].float(), path)], -1).numpy()
+    tracks = [trace(video) for video in to_pixels(videos)]
+    return np.stack([_in_sides(track) for track in tracks])
 
 
-def find_figure(videos: Tensor) -> Tensor:
-    """Which pixels belong to the moving thing: (b, f, h, w)."""
-    border = torch.cat([videos[..., 0, :], videos[..., -1, :], videos[..., 0], videos[..., -1]], -1)
-    colour = border.median(-1).values[..., None, None]
-    differs: Tensor = (videos - colour).abs().mean(2) > VISIBLE
-    return differs
+def _in_sides(track: Track) -> Paths:
+    path: Paths = track.states * (1.0, 1.0, track.radius, track.radius)
+    return path
 
 
-def measure_turns(figures: Tensor, path: Tensor) -> Tensor:
-    """Clockwise turn since the first frame, (b, f, 1): the angles at which neighbours match best.
-
-    `figures` (b, f, 3, h, w) are zero outside the figure, `path` (b, f, 3) says where it lies.
-    """
-    upright = _cut_out(figures, path, 0)
-    errors = torch.stack(
-        [
-            (_cut_out(figures, path, angle)[:, 1:] - upright[:, :-1]).square().mean((2, 3, 4))
-            + 1e-3 * abs(angle) / 15
-            for angle in ANGLES
-        ]
-    )
-    best = torch.tensor(list(ANGLES), dtype=torch.float64)[errors.argmin(0)] / 360
-    return torch.cat([torch.zeros_like(best[:, :1]), best.cumsum(1)], 1)[..., None]
+def to_pixels(videos: Tensor) -> npt.NDArray[np.uint8]:
+    """Videos (b, f, 3, h, w) in [-1, 1] as uint8 (b, f, h, w, 3)."""
+    levels = (videos * 127.5 + 127.5).round().clamp(0, 255).byte()
+    return levels.permute(0, 1, 3, 4, 2).numpy()
 
 
-def _cut_out(figures: Tensor, path: Tensor, degrees: float) -> Tensor:
-    """Each figure turned back by so much and brought to one size: (b, f, 3, 16, 16)."""
-    radians = torch.tensor(np.radians(degrees))
-    turn = torch.stack([radians.cos(), -radians.sin(), radians.sin(), radians.cos()]).view(2, 2)
-    flat = path.flatten(0, 1)
-    shift = (2 * flat[:, :2] - 1)[..., None]
-    scale = flat[:, 2].clamp_min(0.05)[:, None, None] * 1.5
-    theta = torch.cat([turn * scale, shift], -1).float()
-    grid = functional.affine_grid(theta, [len(flat), 3, 16, 16], align_corners=False)
-    cut = functional.grid_sample(figures.flatten(0, 1), grid, align_corners=False)
-    return cast("Tensor", cut.unflatten(0, figures.shape[:2]))
-
-
-def classify_motion(tracks: Tracks, models: dict[str, Tracks]) -> list[str]:
-    """The motion whose mean path is nearest, apart from where the path lies and how big the thing is."""
+def classify_motion(paths: Paths, models: dict[str, Paths]) -> list[str]:
+    """The motion whose mean path is nearest, apart from where the path lies."""
     names = list(models)
     means = np.stack([_centre(models[name]).mean(0) for name in names])
-    distance = np.square(_centre(tracks)[:, None] - means[None]).sum((2, 3))
+    distance = np.square(_centre(paths)[:, None] - means[None]).sum((2, 3))
     return [names[i] for i in distance.argmin(1)]
 
 
-def _centre(tracks: Tracks) -> Tracks:
-    centred: Tracks = (tracks - tracks.mean(1, keepdims=True)) * (1.0, 1.0, 1.0, 0.5)
+def _centre(paths: Paths) -> Paths:
+    centred: Paths = paths - paths.mean(1, keepdims=True)
     return centred
 
 
-def model_motions(*, frames: int, side_px: int, seed: int) -> dict[str, Tracks]:
-    """Tracked paths of thirty painted clips of each motion that has a path."""
+def model_motions(*, frames: int, side_px: int, seed: int) -> dict[str, Paths]:
+    """Paths of twelve painted clips of each motion that has a path."""
     rng, names = np.random.default_rng([seed, 10]), list_trained()
-    subjects = [str(name) for name in rng.choice(names, 30)]
+    subjects = [str(name) for name in rng.choice(names, 12)]
     models = {}
     for motion in PATHS:
         trials = [Trial(s, motion, draw_background(rng, s)) for s in subjects]
-        models[motion] = track(paint_trials(trials, frames=frames, side_px=side_px, seed=seed + 1))
+        models[motion] = follow(paint_trials(trials, frames=frames, side_px=side_px, seed=seed + 1))
     return models
 
 
@@ -181,6 +145,15 @@ def find_subjects(
         others = rng.choice([i for i in range(len(names)) if i != true], 19, replace=False)
         hits += bool((row[true] > row[others]).all())
     return hits / len(trials)
+
+
+def measure_likeness(videos: Tensor, trials: list[Trial]) -> float:
+    """Mean subject score of the videos against photos of what was asked for by name."""
+    scores = []
+    for number, (video, trial) in enumerate(zip(to_pixels(videos), trials, strict=True)):
+        photos = paint_album(np.random.default_rng([13, number]), trial.subject)
+        scores.append(subject_score(video, describe_photos(photos)))
+    return float(np.mean(scores))
 
 
 def measure_change(videos: Tensor) -> float:
@@ -205,7 +178,7 @@ def open_parts(weights: Path) -> tuple[Parts, UNet3DConditionModel, CLIPVisionMo
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the scores and write a sheet of the trials."""
-    parser = argparse.ArgumentParser(prog="python -m engine.mini.score", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluate.base", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--sprites", type=Path, help="folder of the unpacked sprites")
     parser.add_argument("--count", type=int, default=48)
@@ -242,12 +215,13 @@ def score_videos(
     truth = paint_trials(trials, frames=frames, side_px=side_px, seed=0)
     models, lines = model_motions(frames=frames, side_px=side_px, seed=0), []
     for name, videos in (("truth", truth), ("made", made)):
-        found = classify_motion(track(videos), models)
+        found = classify_motion(follow(videos), models)
         motion = np.mean([f == t.motion for f, t in zip(found, trials, strict=True)])
         subject = find_subjects(videos, trials, parts, image)
-        change = measure_change(videos)
+        likeness, change = measure_likeness(videos, trials), measure_change(videos)
         lines.append(
-            f"{name:6} subject {subject:.2f}  motion {motion:.2f}  change a frame {change:.1f}"
+            f"{name:6} subject {subject:.2f}  motion {motion:.2f}"
+            f"  subject score {likeness:.2f}  change a frame {change:.1f}"
         )
     return lines
 
