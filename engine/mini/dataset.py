@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from engine.mini.presets import Preset
 
 
+CLIP_SHARES = {"rolling left": 2, "rolling right": 2, "rocking": 2, "wandering": 3}
+"""Motions with more clips than the others' one: what turns is hard, and wanderers go everywhere."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Scenes and their pictures, 0–255: stills (count, h, w, 3), clips (count, f, h, w, 3)."""
@@ -47,7 +51,8 @@ def _draw_stills(count: int, seed: int) -> tuple[Scene, ...]:
 
 
 def _draw_clips(count: int, frames: int, seed: int) -> tuple[Scene, ...]:
-    rng, names, motions = np.random.default_rng([seed, 4]), list_trained(), list(MOTIONS)
+    rng, names = np.random.default_rng([seed, 4]), list_trained()
+    motions = [motion for motion in MOTIONS for _ in range(CLIP_SHARES.get(motion, 1))]
     return tuple(
         draw_clip(
             rng, subject=str(rng.choice(names)), motion=motions[i % len(motions)], frames=frames

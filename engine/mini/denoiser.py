@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from engine.mini.world import Scene
 
 TEXT_DROP = 0.1
-STILLS_EVERY = 7
-NOISE_BIAS = 0.65
-"""Timesteps are 1000·u^0.65: places and motions are decided where there is much noise."""
+CLIPS_EVERY, STILLS_IN_TIME_EVERY = 3, 9
+"""Of nine batches of the last stage three are clips, one is stills that pass the layers of time."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,41 @@ def build_denoiser(preset: Preset) -> UNet3DConditionModel:
 
 
 @contextmanager
-def without_time(network: UNet3DConditionModel) -> Iterator[None]:
-    """Leave out every layer of time; on single frames that is two thirds of the work."""
+def optional_time(
+    network: UNet3DConditionModel,
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Give what leaves out every layer of time, for the thread that enters it.
+
+    On single frames those layers are two thirds of the work. Training on clips and, without them,
+    on stills follows Ho et al. 2022, "Video Diffusion Models", section 3.
+    """
     layers = [
         m for m in network.modules() if isinstance(m, TemporalConvLayer | TransformerTemporalModel)
     ]
+    left_out = threading.local()
+
+    @contextmanager
+    def without_time() -> Iterator[None]:
+        left_out.now = True
+        try:
+            yield
+        finally:
+            left_out.now = False
+
+    def wrap(layer: nn.Module) -> Callable[..., object]:
+        usual, tupled = layer.forward, isinstance(layer, TransformerTemporalModel)
+
+        def forward(x: Tensor, *rest: object, **named: object) -> object:
+            if getattr(left_out, "now", False):
+                return (x,) if tupled else x
+            return usual(x, *rest, **named)
+
+        return forward
+
     for layer in layers:
-        tupled = isinstance(layer, TransformerTemporalModel)
-        layer.forward = lambda x, *_, _tupled=tupled, **__: (x,) if _tupled else x
+        layer.forward = wrap(layer)
     try:
-        yield
+        yield without_time
     finally:
         for layer in layers:
             del layer.forward
@@ -135,8 +160,7 @@ def velocity_loss(
     """Squared error of the predicted velocity of noised latents (b, c, f, h, w)."""
     draw = torch.Generator().manual_seed(int(rng.integers(2**31)))
     noise = torch.randn(latents.shape, generator=draw).to(latents.device)
-    steps = torch.from_numpy((1000 * rng.random(len(latents)) ** NOISE_BIAS).astype(np.int64))
-    steps = steps.to(latents.device)
+    steps = torch.from_numpy(rng.integers(1000, size=len(latents))).to(latents.device)
     texts = [caption if rng.random() > TEXT_DROP else "" for caption in captions]
     features = encode_text(parts.text, tokenize(parts.tokenizer, texts))
     noised = parts.scheduler.add_noise(latents, noise, steps)
@@ -156,14 +180,17 @@ def train_on_stills(
     """Teach `network` what things look like and where backgrounds go, one frame at a time."""
     batch = preset.denoise_stills.batch // preset.workers
 
-    def loss_at(step: int, worker: int) -> Tensor:
-        rng = np.random.default_rng([seed, 6, step, worker])
-        return velocity_loss(network, parts, *_draw(rng, data, batch), rng)
+    with optional_time(network) as without_time:
 
-    def look(step: int) -> None:
-        write_sheet(network, parts, folder / f"stills-{step:06}.png", frames=1)
+        def loss_at(step: int, worker: int) -> Tensor:
+            rng = np.random.default_rng([seed, 6, step, worker])
+            with without_time():
+                return velocity_loss(network, parts, *_draw(rng, data, batch), rng)
 
-    with without_time(network):
+        def look(step: int) -> None:
+            with without_time():
+                write_sheet(network, parts, folder / f"stills-{step:06}.png", frames=1)
+
         train_stage(
             "stills",
             preset.denoise_stills,
@@ -185,21 +212,33 @@ def train_on_clips(
     folder: Path,
     seed: int,
 ) -> None:
-    """Teach `network` motion; every seventh batch is of stills, through the layers of time."""
-    batch = preset.denoise_clips.batch // preset.workers
+    """Teach `network` motion, and go on with what things look like in two batches of three."""
+    clip_batch = preset.denoise_clips.batch // preset.workers
+    still_batch = preset.denoise_stills.batch // preset.workers
 
-    def loss_at(step: int, worker: int) -> Tensor:
-        rng = np.random.default_rng([seed, 7, step, worker])
-        alone = step % STILLS_EVERY == 0
-        pair = _draw(rng, stills, 3 * batch) if alone else _draw(rng, clips, batch)
-        return velocity_loss(network, parts, *pair, rng)
+    with optional_time(network) as without_time:
 
-    def look(step: int) -> None:
-        write_sheet(network, parts, folder / f"clips-{step:06}.png", frames=preset.frames)
+        def loss_at(step: int, worker: int) -> Tensor:
+            rng = np.random.default_rng([seed, 7, step, worker])
+            if step % CLIPS_EVERY == 0:
+                return velocity_loss(network, parts, *_draw(rng, clips, clip_batch), rng)
+            if step % STILLS_IN_TIME_EVERY == 1:
+                return velocity_loss(network, parts, *_draw(rng, stills, 3 * clip_batch), rng)
+            with without_time():
+                return velocity_loss(network, parts, *_draw(rng, stills, still_batch), rng)
 
-    train_stage(
-        "clips", preset.denoise_clips, network, loss_at, folder, workers=preset.workers, look=look
-    )
+        def look(step: int) -> None:
+            write_sheet(network, parts, folder / f"clips-{step:06}.png", frames=preset.frames)
+
+        train_stage(
+            "clips",
+            preset.denoise_clips,
+            network,
+            loss_at,
+            folder,
+            workers=preset.workers,
+            look=look,
+        )
 
 
 def _draw(

@@ -57,11 +57,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Start:
-    """The random part of a motion: its free place across the path, the size, and a wanderer's path."""
+    """The random part of a motion: its free place across the path, the size, a wanderer's path and turn."""
 
     offset: float
     size: float
     waves: tuple[tuple[float, float, float], ...] = field(default=())
+    degrees: float = 0.0
 
 
 def _travel(dx: float, dy: float) -> Callable[[float, Start], Pose]:
@@ -112,7 +113,7 @@ def _wander(u: float, start: Start) -> Pose:
         0.5 + sum(a * math.sin(2 * math.pi * f * u + p) for a, f, p in start.waves[side::2])
         for side in (0, 1)
     )
-    return Pose(x, y, start.size)
+    return Pose(x, y, start.size, start.degrees * u)
 
 
 def _zigzag(u: float, start: Start) -> Pose:
@@ -184,10 +185,12 @@ def draw_clip(
     style: str | None = None,
 ) -> Scene:
     """A random clip of that subject in that motion, as a plan; nothing is painted yet."""
+    wanders = motion == "wandering"
     start = Start(
         offset=rng.uniform(-0.14, 0.14),
         size=rng.uniform(0.46, 0.56),
-        waves=_draw_waves(rng, frames) if motion == "wandering" else (),
+        waves=_draw_waves(rng, frames) if wanders else (),
+        degrees=_draw_turn(rng) if wanders else 0.0,
     )
     place = (MOTIONS | HELD_OUT_MOTIONS)[motion]
     poses = tuple(place(u, start) for u in _times(frames))
@@ -211,6 +214,11 @@ def _draw_waves(rng: np.random.Generator, frames: int) -> tuple[tuple[float, flo
         others = (_centred(m, Start(0.0, 0.5), frames) for m in HELD_OUT_MOTIONS.values())
         if all(np.abs(path - other).mean() > KEPT_APART for other in others):
             return waves
+
+
+def _draw_turn(rng: np.random.Generator) -> float:
+    """How far a wanderer turns on its way, in degrees: every other one does, either way."""
+    return float(rng.choice([-1, 1]) * rng.uniform(120, 330)) if rng.random() < 0.5 else 0.0
 
 
 def _centred(
