@@ -174,6 +174,8 @@ def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
     Example: dv KIND restore NAME:v1
     """
     restored = open_registry(shell).restore(ref, kind=kind)
+    if restored.was_live:
+        say(shell, f"{label(restored.adapter)} was not removed: nothing to restore")
     for tag in restored.tags_elsewhere:
         say(
             shell,

@@ -306,10 +306,7 @@ def show_learned(shell: Shell, store: "Registry", adapter: "Adapter", *, is_new:
     if is_new:
         say(shell, f"next: {line_with(store, adapter)}")
         if adapter.kind == "subject" and adapter.record.base_id.startswith(BUNDLED):
-            say(
-                shell,
-                "hint: mini is for trying it, at 32x32; larger bases look better: dv base list",
-            )
+            say(shell, "hint: mini is for trying it; larger bases look better: dv base list")
 
 
 def line_with(store: "Registry", adapter: "Adapter") -> str:

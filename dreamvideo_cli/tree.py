@@ -109,8 +109,8 @@ ROOT = Branch(
             "Learn a sample subject and a sample motion, compose them, and show the result.",
             section=MAKE,
         ),
-        "subject": Branch("Learn, list and tag subjects.", verbs("subject"), MAKE),
-        "motion": Branch("Learn, list and tag motions.", verbs("motion"), MAKE),
+        "subject": Branch("Learn, list, tag and export subjects.", verbs("subject"), MAKE),
+        "motion": Branch("Learn, list, tag and export motions.", verbs("motion"), MAKE),
         "gen": Leaf(
             "gen:gen", "Make videos of learned subjects doing learned motions.", section=MAKE
         ),
@@ -169,8 +169,8 @@ Start with:
   dv motion learn ./clip.mp4 --name skate --caption "skating along"
   dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
 
-The base inside the package, mini, is for trying it all: 8 frames of 32x32.
-Photos and clips of your own want a larger one: dv base list.
+The base inside the package, mini, is small and for trying it all; photos and
+clips of your own want a larger one: dv base list.
 dv COMMAND --help says more; dv help lists topics: references, exit-codes, …""",
 )
 

@@ -49,11 +49,13 @@ class Restored:
         adapter: the version, live again, with its tags.
         tags_back: the tags that came back.
         tags_elsewhere: the tags it had that are on other versions by now, and were left there.
+        was_live: it was not removed, so nothing was done.
     """
 
     adapter: Adapter
     tags_back: tuple[str, ...] = ()
     tags_elsewhere: tuple[str, ...] = ()
+    was_live: bool = False
 
 
 def plan_removal(layout: Layout, refs: Sequence[Ref], *, whole: bool = False) -> RemovalPlan:
@@ -104,7 +106,7 @@ def restore(layout: Layout, ref: Ref) -> Restored:
     make_writable(layout)
     adapter = find_removed(layout, ref)
     if adapter.record.removed is None:
-        return Restored(adapter)
+        return Restored(adapter, was_live=True)
     with hold(layout, adapter) as (folder, row):
         _dig_up(folder, adapter, row)
         back, elsewhere = [], []

@@ -121,6 +121,13 @@ def test_restore_gives_the_tags_back(dv: Dv, put: Put) -> None:
     assert dv("subject", "show", "corgi:first", "--json").document["version"] == 1
 
 
+def test_restoring_what_was_never_removed_says_so(dv: Dv, put: Put) -> None:
+    put("corgi")
+    restored = dv("subject", "restore", "corgi:v1")
+    assert (restored.code, restored.out.count("corgi:v1@")) == (0, 1)
+    assert "corgi:v1 was not removed" in restored.err
+
+
 def test_a_bare_name_is_not_removed(dv: Dv, put: Put) -> None:
     put("corgi")
     refused = dv("subject", "rm", "corgi")

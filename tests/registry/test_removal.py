@@ -117,7 +117,8 @@ def test_number_and_digest_of_a_restore_must_agree(store: Registry, three) -> No
 
 
 def test_a_live_version_is_restored_by_doing_nothing(store: Registry, three) -> None:
-    assert store.restore("corgi:v1").adapter == three[0]
+    restored = store.restore("corgi:v1")
+    assert (restored.adapter, restored.was_live) == (three[0], True)
 
 
 @pytest.mark.parametrize("ref", ["corgi", "corgi:latest", "corgi:best@9ac1f0d2"])
