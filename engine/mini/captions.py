@@ -109,6 +109,8 @@ def build_tokenizer() -> CLIPTokenizer:
         min_frequency=1,
         show_progress=False,
         initial_alphabet=alphabet,
+        # Pairs as frequent as each other are merged by their letters' ids: these settle the last letters'.
+        special_tokens=[f"{letter}</w>" for letter in sorted({word[-1] for word in words})],
         end_of_word_suffix="</w>",
     )
     learner.train_from_iterator(words, trainer)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import CLIPTokenizer
 
+from engine.mini import WEIGHTS
 from engine.mini.captions import (
     MAX_TOKENS,
     build_tokenizer,
@@ -38,6 +40,12 @@ def test_any_text_becomes_the_models_length(text):
     assert ids.shape == (1, MAX_TOKENS)
     assert int(ids[0, 0]) == TOKENIZER.bos_token_id
     assert TOKENIZER.eos_token_id in ids[0].tolist()
+
+
+@pytest.mark.skipif(not (WEIGHTS / "tokenizer").is_dir(), reason="no weights ship here")
+def test_the_shipped_tokenizer_is_what_the_recipe_builds():
+    shipped = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer")
+    assert shipped.get_vocab() == build_tokenizer().get_vocab()
 
 
 def test_a_saved_tokenizer_reads_alike(tmp_path):
