@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from engine.encode import to_pixels
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_album
 from engine.evaluate.subject import describe_photos, subject_score
@@ -89,19 +90,13 @@ def follow(videos: Tensor) -> Paths:
 
     Lengths are in frame sides; a still and an empty video have a path of zeros.
     """
-    tracks = [trace(video) for video in to_pixels(videos)]
+    tracks = [trace(to_pixels(video.transpose(0, 1))) for video in videos]
     return np.stack([_in_sides(track) for track in tracks])
 
 
 def _in_sides(track: Track) -> Paths:
     path: Paths = track.states * (1.0, 1.0, track.radius, track.radius)
     return path
-
-
-def to_pixels(videos: Tensor) -> npt.NDArray[np.uint8]:
-    """Videos (b, f, 3, h, w) in [-1, 1] as uint8 (b, f, h, w, 3)."""
-    levels = (videos * 127.5 + 127.5).round().clamp(0, 255).byte()
-    return levels.permute(0, 1, 3, 4, 2).numpy()
 
 
 def classify_motion(paths: Paths, models: dict[str, Paths]) -> list[str]:
@@ -150,9 +145,9 @@ def find_subjects(
 def measure_likeness(videos: Tensor, trials: list[Trial]) -> float:
     """Mean subject score of the videos against photos of what was asked for by name."""
     scores = []
-    for number, (video, trial) in enumerate(zip(to_pixels(videos), trials, strict=True)):
+    for number, (video, trial) in enumerate(zip(videos, trials, strict=True)):
         photos = paint_album(np.random.default_rng([13, number]), trial.subject)
-        scores.append(subject_score(video, describe_photos(photos)))
+        scores.append(subject_score(to_pixels(video.transpose(0, 1)), describe_photos(photos)))
     return float(np.mean(scores))
 
 

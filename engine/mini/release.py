@@ -103,8 +103,16 @@ def write_release(
     image.to(torch.float16).save_pretrained(folder / "image_encoder")
     _write_preprocessor(preset, folder / "image_encoder" / "preprocessor_config.json")
     _write_card(preset, folder / "base.toml", version=version)
+    _forget_origin(folder / "vae" / "config.json")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)  # the library leaves weights readable to their owner alone
+
+
+def _forget_origin(path: Path) -> None:
+    """Take out of a configuration where its weights lay when they were read."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_preprocessor(preset: Preset, path: Path) -> None:

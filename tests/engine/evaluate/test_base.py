@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
+from engine.encode import to_pixels
 from engine.evaluate.base import (
     PATHS,
     Trial,
@@ -15,6 +18,7 @@ from engine.evaluate.base import (
     model_motions,
     paint_trials,
 )
+from engine.evaluate.motion import trace
 
 
 def test_painted_motions_are_recognised():
@@ -22,6 +26,36 @@ def test_painted_motions_are_recognised():
     trials = [Trial("red halved cat", motion, "snow") for motion in PATHS]
     found = classify_motion(follow(paint_trials(trials, frames=8, side_px=32, seed=5)), models)
     assert found == list(PATHS)
+
+
+@pytest.mark.parametrize("motion", ["moving left", "rocking", "growing"])
+def test_what_does_not_roll_ends_upright(motion):
+    assert abs(follow_turns(motion)[-1]) < 0.15
+
+
+def test_rolling_right_turns_most_of_a_round():
+    assert follow_turns("rolling right")[-1] == pytest.approx(300 / 360, abs=0.1)
+
+
+def follow_turns(motion):
+    """Turns since the first frame, in rounds."""
+    trials = [Trial("red halved cat", motion, "snow")]
+    (video,) = paint_trials(trials, frames=8, side_px=32, seed=5)
+    return trace(to_pixels(video.transpose(0, 1))).states[:, 3] / (2 * np.pi)
+
+
+def test_a_path_follows_a_bright_square():
+    video = torch.full((1, 3, 3, 16, 16), -1.0)
+    for frame, left in enumerate((2, 6, 10)):
+        video[0, frame, :, 4:8, left : left + 4] = 1.0
+    x, y, growth, _ = follow(video)[0].T
+    assert np.allclose(np.diff(x), 4 / 16, atol=0.01)
+    assert np.allclose(np.diff(y), 0, atol=0.01)
+    assert np.allclose(np.diff(growth), 0, atol=0.01)
+
+
+def test_an_empty_video_goes_nowhere():
+    assert follow(torch.zeros(1, 2, 3, 8, 8)).tolist() == [[[0.0] * 4] * 2]
 
 
 def test_a_thing_called_by_name_scores_more_than_another():

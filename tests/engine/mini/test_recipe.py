@@ -51,6 +51,13 @@ def test_the_released_folder_runs_in_the_librarys_pipeline(trained):
     assert frames.isfinite().all()
 
 
+@pytest.mark.parametrize("origin", ["trained", "shipped"])
+def test_no_configuration_tells_where_its_weights_lay(trained, origin):
+    folder = trained / "weights" if origin == "trained" else WEIGHTS
+    configs = [path.read_text() for path in folder.rglob("*.json")]
+    assert [text for text in configs if "_name_or_path" in text and '"/' in text] == []
+
+
 def test_the_released_image_tower_answers_in_the_texts_width(trained):
     tower = CLIPVisionModelWithProjection.from_pretrained(trained / "weights" / "image_encoder")
     vector = tower(torch.zeros(1, 3, 32, 32, dtype=tower.dtype)).image_embeds
