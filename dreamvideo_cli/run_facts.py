@@ -60,7 +60,7 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
             ("state", document["state"]),
             ("", ""),
             *stages,
-            ("took", time_text(document["seconds"])),
+            ("steps took", time_text(document["seconds"])),
             *(("less memory", _rung_text(rung)) for rung in document["rungs"]),
             ("why", ended.get("text") or ""),
             ("published", ended.get("ref") or ""),
