@@ -3,14 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from dreamvideo_cli import __version__, bases
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.lesson import check_space
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_result, say
+from dreamvideo_cli.outputs import make_folder
 from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import read_value
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.bases import BaseLocation
+    from engine.evaluate.bench import BenchPlan
     from engine.evaluate.results import Results
     from engine.evaluate.workshop import Part
 
@@ -36,6 +39,10 @@ class BenchOptions:
     base: Annotated[str, typer.Option(metavar="BASE", help="A path, a known name or a hub id.")] = (
         "mini"
     )
+    image_tower: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|ID", help="CLIP image tower of a base without one."),
+    ] = None
     half: Annotated[
         Literal["development", "test"],
         typer.Option(help="Held-out things: tune on development, tell of test."),
@@ -74,35 +81,64 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     Example: dv bench --quick -o ./dv-bench
     """
     check_device(options.device)
-    location = bases.locate(options.base)
+    location = bases.locate(options.base, options.image_tower)
     pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
-    folder = _made(options.out)
+    _check(options, location)
+    folder = make_folder(options.out)
     say(shell, f"{pairs} pairs of {options.half} on {location.id}, kept in {folder} …")
     with show_progress(shell) as progress, silent_libraries():
         from engine.evaluate.bench import run_bench
 
         plan = _plan(options, location, folder, pairs)
         results = run_bench(plan, progress)
-    facts = _facts(options, location, pairs)
-    _write(shell, folder, results, facts)
+    facts = _facts(options, plan)
+    commit = facts["commit"]
+    facts["made_at_earlier_commits"] = sorted(results.makers - {commit, ""})
+    _write(shell, plan.results, results, facts)
 
 
-def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: int) -> Any:
+def _check(options: BenchOptions, location: "BaseLocation") -> None:
+    """Fail before the wait, and before anything is loaded.
+
+    Raises:
+        UsageError: a method that does not exist.
+        ScorerMissingError: OpenCV is not installed.
+        BaseInvalidError: a motion is to be learned, and the base has no image tower.
+        OutputError: the disk would be full.
+    """
+    from engine.bases import require_image_tower
+    from engine.evaluate.methods import METHODS, looks_at_clips
+    from engine.evaluate.places import require_open_cv
+
+    methods = options.method or list(METHODS)
+    for name in methods:
+        if name not in METHODS:
+            raise UsageError(f"no method is called {name!r}", hint="known: " + ", ".join(METHODS))
+    require_open_cv()
+    if any(looks_at_clips(name) for name in methods):
+        require_image_tower(location)
+    check_space([options.out.expanduser().absolute()], location)
+
+
+def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: int) -> "BenchPlan":
     """What is to be done.
 
     Raises:
-        UsageError: a method that does not exist, or more pairs than there are.
+        UsageError: more pairs than there are.
+        RecipeError: a value that cannot be tried.
     """
     from engine.evaluate.bench import plan_bench
-    from engine.evaluate.methods import METHODS
-    from engine.evaluate.workshop import Workshop, with_settings
+    from engine.evaluate.workshop import Workshop
 
-    for name in options.method or ():
-        if name not in METHODS:
-            raise UsageError(f"no method is called {name!r}", hint="known: " + ", ".join(METHODS))
-    quality: Literal["draft", "standard"] = "draft" if options.quick else "standard"
-    tried = with_settings(location, quality, _read_settings(options.setting or ()))
-    workshop = Workshop(tried, options.half, quality, folder, options.device)
+    workshop = Workshop(
+        location,
+        options.half,
+        "draft" if options.quick else "standard",
+        folder,
+        options.device,
+        tried=_read_settings(options.setting or ()),
+        maker=_commit(),
+    )
     try:
         return plan_bench(workshop, pairs, options.method)
     except ValueError as error:
@@ -115,44 +151,30 @@ def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
     Raises:
         UsageError: it has another shape, or names no part.
     """
-    settings: dict[Part, dict[str, Any]] = {"subject": {}, "motion": {}, "generate": {}}
+    settings: dict[Part, dict[str, Any]] = {}
     for each in given:
         name, equals, text = each.partition("=")
         part, dot, field = name.strip().partition(".")
-        if not (equals and dot and field) or part not in settings:
+        if not (equals and dot and field) or part not in {"subject", "motion", "generate"}:
             raise UsageError(
                 f"--set {each!r} is not PART.NAME=VALUE",
                 hint="PART is subject, motion or generate: --set motion.steps=150",
             )
-        settings[part][field] = read_value(text.strip())
+        settings.setdefault(cast("Part", part), {})[field] = read_value(text.strip())
     return settings
 
 
-def _made(out: Path) -> Path:
-    """The output folder, there now.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    from engine.media.staging import output_error
-
-    folder = out.expanduser().absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    return folder
-
-
-def _facts(options: BenchOptions, location: "BaseLocation", pairs: int) -> dict[str, Any]:
+def _facts(options: BenchOptions, plan: "BenchPlan") -> dict[str, Any]:
     """Of what and by what the results are."""
+    shop = plan.workshop
     return {
-        "commit": _commit(),
-        "base": location.id,
-        "base_fingerprint": location.fingerprint,
-        "half": options.half,
-        "pairs": pairs,
-        "quality": "draft" if options.quick else "standard",
+        "commit": shop.maker,
+        "base": shop.location.id,
+        "base_fingerprint": shop.location.fingerprint,
+        "half": shop.half,
+        "pairs": plan.pairs,
+        "quality": shop.quality,
+        "device": shop.computes_on,
         "set": list(options.setting or ()),
     }
 
@@ -173,12 +195,9 @@ def _commit() -> str:
 
 def _write(shell: Shell, folder: Path, results: "Results", facts: dict[str, Any]) -> None:
     from engine.evaluate.bench import write_text
-    from engine.evaluate.methods import METHODS
-    from engine.evaluate.results import document_of, markdown_of
+    from engine.evaluate.pages import document_of, markdown_of
 
-    labels = {key: method.label for key, method in METHODS.items()}
-    page = markdown_of(results, facts, labels)
-    document = document_of(results, facts, labels)
+    page, document = markdown_of(results, facts), document_of(results, facts)
     write_text(folder / "bench.md", page)
     write_text(folder / "bench.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     say(shell, f"look at {folder / 'sheets'}: one picture a pair, every method below the other")

@@ -1,6 +1,7 @@
 """`dv demo`: the whole way once, from the sample photos and clip to a sheet that shows what was learned."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,10 @@ from dreamvideo_cli.lesson import Lesson, check_space, find_equal
 from dreamvideo_cli.making import make_videos
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_result, say
+from dreamvideo_cli.outputs import make_folder
 from dreamvideo_cli.plan import check_device, plan_videos
 from dreamvideo_cli.progress import show_progress
+from dreamvideo_cli.prompt import Word, compose_prompt
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.runner import Terms
 from dreamvideo_cli.silence import silent_libraries
@@ -36,6 +39,7 @@ VIDEOS: Mapping[str, tuple[str, list[str], list[str]]] = {
     "motion": (f"a red {CLASS} {MOTION} {PLACE}", [], [MOTION]),
     "both": (f"a {SUBJECT} {MOTION} {PLACE}", [SUBJECT], [MOTION]),
 }
+SHEET, SHEET_COMMENT = "sheet.png", "made by dv demo"
 
 
 def demo(
@@ -56,13 +60,13 @@ def demo(
     Example: dv demo -o ./dv-demo
     """
     check_device(device)
-    folder = output.expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    chosen = base or settings.DEFAULT_BASE
+    location = _locate(chosen)
+    folder = make_folder(output)
     # A registry of its own: nobody's list gets a fox that they did not ask for.
     own = dataclasses.replace(shell, registry=folder / "registry")
     store = settings.open_registry(own)
-    chosen = base or settings.DEFAULT_BASE
-    location = bases.locate(chosen)
+    _refuse_foreign(folder, store)
     check_space([folder, settings.state_folder()], location)
     options = LearnOptions(device=device)
     with _samples() as samples:
@@ -91,6 +95,73 @@ def demo(
         "registry": str(store.layout.root),
     }
     print_result(shell, document, [str(sheet)])
+
+
+def _locate(name: str) -> "BaseLocation":
+    """The base, which must be able to learn a motion too.
+
+    Raises:
+        BaseNotFoundError, BaseInvalidError: see `bases.locate`.
+        BaseInvalidError: it has no image tower.
+    """
+    from engine.bases import require_image_tower
+    from engine.errors import BaseInvalidError
+
+    location = bases.locate(name)
+    try:
+        require_image_tower(location)
+    except BaseInvalidError as error:
+        raise BaseInvalidError(error.message, hint="a base that has one: --base mini") from error
+    return location
+
+
+def _refuse_foreign(folder: Path, store: "Registry") -> None:
+    """Only what an earlier demo made may be replaced.
+
+    Raises:
+        OutputExistsError: other files have the names of what is to be made.
+    """
+    from engine.errors import OutputExistsError
+    from engine.media.files import shown
+
+    is_own = {SHEET: _is_own_sheet(folder / SHEET)}
+    is_own |= {f"{name}.mp4": _is_own_video(store, folder, name) for name in VIDEOS}
+    foreign = [name for name, own in is_own.items() if os.path.lexists(folder / name) and not own]
+    if foreign:
+        raise OutputExistsError(
+            f"{shown(folder)} holds what dv demo did not make: {', '.join(foreign)}",
+            hint="name another folder with -o, or move them",
+        )
+
+
+def _is_own_sheet(path: Path) -> bool:
+    from engine.errors import EngineError
+    from engine.media.comments import read_comment
+
+    try:
+        return path.is_file() and read_comment(path) == SHEET_COMMENT
+    except EngineError:
+        return False
+
+
+def _is_own_video(store: "Registry", folder: Path, name: str) -> bool:
+    """Whether a video carries the demo's prompt, and this folder's registry holds what it was made with."""
+    from dreamvideo_cli.again import read_recipe
+    from dreamvideo_cli.errors import ShellError
+    from engine.errors import EngineError
+    from registry.errors import RegistryError
+
+    path, (typed, subjects, motions) = folder / f"{name}.mp4", VIDEOS[name]
+    words = [Word(each, f"<{each}>", is_subject=True) for each in subjects]
+    words += [Word(each, CAPTION, is_subject=False) for each in motions]
+    try:
+        recipe = read_recipe(path)
+        store.resolve(SUBJECT, kind="subject")  # even where none took part: a demo learns it first
+        for use in recipe.adapters:
+            store.resolve(use.ref, kind=use.kind)
+    except (ShellError, EngineError, RegistryError):
+        return False
+    return path.is_file() and recipe.generate["prompt"] == compose_prompt(typed, words).sent
 
 
 def _subject_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
@@ -166,14 +237,15 @@ def _rows(
 
 def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
     """All rows in one picture."""
+    from engine.drafts import draft_in
     from engine.media.sheets import sheet
     from engine.media.write import write_video
 
     picture = sheet(rows)[None]
-    frames = write_video(picture, folder / "sheet", fps=1, format="png", overwrite=True)
-    (frames / "0000.png").replace(folder / "sheet.png")
-    frames.rmdir()
-    return folder / "sheet.png"
+    with draft_in(folder) as draft:
+        frames = write_video(picture, draft, fps=1, format="png", comment=SHEET_COMMENT)
+        (frames / "0000.png").replace(folder / SHEET)
+    return folder / SHEET
 
 
 @contextmanager

@@ -1,24 +1,27 @@
 """`dv eval`: videos in, scores out, each with its definition, its floor and its ceiling."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
+from msgspec import Meta, Struct
 
-from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.errors import BatchError, UsageError
 from dreamvideo_cli.options import Shell
-from dreamvideo_cli.output import facts, one_line, print_result, say, table
+from dreamvideo_cli.output import facts, print_result, say, tell
+from dreamvideo_cli.score_tables import eval_document, eval_lines
 from dreamvideo_cli.silence import silent_libraries
 
 if TYPE_CHECKING:
-    from engine.evaluate.scores import References, Score
-    from engine.evaluate.videos import Video
+    from dreamvideo_cli.score_tables import Scored
+    from engine.evaluate.scores import Score
+    from engine.evaluate.videos import ReferenceClip
 
 NO_SCORER = "none"
-USUAL_SCORERS = ("clip", "dino")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,15 @@ def evaluate(options: EvalOptions, shell: Shell) -> None:
         raise UsageError("no video is named", hint='dv eval out.mp4 --prompt "a dog skating"')
     _require_all([*paths, options.photos, options.clip])
     names = options.scorer or _usual_scorers(paths)
-    _refuse_without_towers(names)
+    _refuse_without_scorers(names, options)
     say(shell, f"scoring {len(paths)} with {', '.join(names)} …")
     with silent_libraries():
-        found = [(path, _score(path, options, names)) for path in paths]
-    print_result(shell, _document(found), _lines(found))
+        found = _score_all(paths, _examiner(options, names), shell)
+    if found:
+        print_result(shell, eval_document(found), eval_lines(found, titled=len(paths) > 1))
+    if failed := len(paths) - len(found):
+        told = f"{failed} of {len(paths)} videos could not be scored"
+        raise BatchError(told, hint="each is told above")
 
 
 def _explain(shell: Shell) -> None:
@@ -94,107 +101,130 @@ def _require_all(paths: Sequence[Path | None]) -> None:
 
 def _usual_scorers(paths: Sequence[Path]) -> list[str]:
     """`mini` where every video says that mini made it; CLIP and DINO otherwise."""
-    return ["mini"] if all(_base_of(path) == "mini" for path in paths) else [*USUAL_SCORERS]
+    from engine.evaluate.places import MINI, USUAL
+
+    recipes = [_recipe_of(path) for path in paths]
+    is_mini = all(recipe and recipe.base.id.partition("@")[0] == MINI for recipe in recipes)
+    return [MINI] if is_mini else [*USUAL]
 
 
-def _base_of(path: Path) -> str | None:
-    """The name of the base that a video of ours was made by, as the video tells."""
+class _Base(Struct, frozen=True):
+    id: str
+
+
+class _Settings(Struct, frozen=True):
+    fps: Annotated[float, Meta(gt=0.0, le=240.0)]
+
+
+class _Recipe(Struct, frozen=True):
+    """As much of a video's or a grid's recipe as is asked for here."""
+
+    base: _Base
+    generate: _Settings | None = None
+
+
+def _recipe_of(path: Path) -> _Recipe | None:
+    """What a video of ours tells of how it was made; None of any other."""
     from engine.errors import InputError
     from engine.media.comments import read_comment
 
     try:
-        recipe = json.loads(read_comment(path) or "null")
-        return str(recipe["base"]["id"]).partition("@")[0]
-    except (InputError, ValueError, TypeError, KeyError):
+        return msgspec.json.decode(read_comment(path) or "", type=_Recipe)
+    except (InputError, msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
 
-def _refuse_without_towers(names: Sequence[str]) -> None:
-    """Look for every tower before the first is loaded.
+def _folder_fps(path: Path) -> float | None:
+    """The rate of a folder of frames that we wrote; None of anything else."""
+    recipe = _recipe_of(path) if path.is_dir() else None
+    return recipe.generate.fps if recipe and recipe.generate else None
+
+
+def _refuse_without_scorers(names: Sequence[str], options: EvalOptions) -> None:
+    """Look for all that scores before any of it is loaded.
 
     Raises:
         UsageError: `none` beside others.
-        ScorerMissingError: a tower is not on this machine.
+        ScorerMissingError: a tower is not on this machine, or OpenCV is not, and what is asked for needs it.
     """
-    from engine.evaluate.places import MINI, find_tower
+    from engine.evaluate.places import MINI, find_tower, require_open_cv
 
     if NO_SCORER in names and len(names) > 1:
         raise UsageError("--scorer none stands alone", hint="leave out none, or the others")
     for name in names:
         if name not in {MINI, NO_SCORER}:
             find_tower(name)
+    if options.clip or (options.photos and MINI in names):
+        require_open_cv()
 
 
-def _score(path: Path, options: EvalOptions, names: Sequence[str]) -> "tuple[Score, ...]":
-    from engine.evaluate.scores import score_video
-    from engine.evaluate.towers import open_tower
-    from engine.evaluate.videos import read_video
+def _examiner(options: EvalOptions, names: Sequence[str]) -> "Callable[[Path], Sequence[Score]]":
+    """What scores one video after the other; photos, prompt, clip and towers are taken in once, now.
 
-    towers = [open_tower(name) for name in names if name != NO_SCORER]
-    video = read_video(path)
-    return score_video(video.frames, _references(video, options), towers)
-
-
-def _references(video: "Video", options: EvalOptions) -> "References":
-    """What the video is measured against; the clip is taken at the video's own rate and length."""
-    from engine.evaluate.scores import References
-    from engine.media.clips import read_clip
+    Raises:
+        EngineError: see `read_photos`, `ReferenceClip` and `open_towers`.
+    """
+    from engine.evaluate.fidelity import paced_fidelity
+    from engine.evaluate.scores import References, score_looks, score_motion, set_standard
+    from engine.evaluate.towers import open_towers
+    from engine.evaluate.videos import FOLDER_FPS, read_video
     from engine.media.photos import read_photos
 
     photos = read_photos([options.photos.expanduser()]).photos if options.photos else ()
-    clip = None
-    if options.clip:
-        frames = max(4, len(video.frames))
-        clip = read_clip(options.clip.expanduser(), frames=frames, fps=video.fps).frames
-    return References(tuple(photo.pixels for photo in photos), clip, options.prompt)
+    clip = _reference(options.clip.expanduser()) if options.clip else None
+    references = References(tuple(photo.pixels for photo in photos), prompt=options.prompt)
+    standard = set_standard(references, open_towers([n for n in names if n != NO_SCORER]))
+
+    def examine(path: Path) -> "Sequence[Score]":
+        video = read_video(path, folder_fps=_folder_fps(path) or FOLDER_FPS)
+        scores = score_looks(video.frames, standard)
+        if clip:
+            paced, reference = clip.beside(video)
+            fidelity = paced_fidelity(reference, paced)
+            scores += score_motion(video.frames, reference.frames, fidelity)
+        return scores
+
+    return examine
 
 
-def _document(found: "Sequence[tuple[Path, tuple[Score, ...]]]") -> dict[str, Any]:
-    from engine.evaluate.definitions import DEFINITIONS
+def _reference(path: Path) -> "ReferenceClip":
+    from engine.evaluate.videos import ReferenceClip
 
-    used = {score.metric for _, scores in found for score in scores}
-    return {
-        "schema": "dv.eval/1",
-        "videos": [
-            {"path": str(path), "scores": [asdict(score) for score in scores]}
-            for path, scores in found
-        ],
-        "mean": _means(found),
-        "definitions": {name: text for name, text in DEFINITIONS.items() if name in used},
-    }
+    return ReferenceClip(path, folder_fps=_folder_fps(path))
 
 
-def _means(found: "Sequence[tuple[Path, tuple[Score, ...]]]") -> dict[str, float]:
-    """Mean of every metric that all videos have."""
-    values: dict[str, list[float]] = {}
-    for _, scores in found:
-        for score in scores:
-            values.setdefault(score.metric, []).append(score.value)
-    return {name: sum(each) / len(each) for name, each in values.items() if len(each) == len(found)}
+def _score_all(
+    paths: Sequence[Path], examine: "Callable[[Path], Sequence[Score]]", shell: Shell
+) -> "list[Scored]":
+    """The videos that can be scored, with their scores; of several the others are told and passed over.
+
+    Raises:
+        EngineError: the only video cannot be scored, or none can for want of what scores.
+    """
+    from engine.errors import ScorerMissingError
+
+    found: list[Scored] = []
+    for path in paths:
+        try:
+            found.append((path, examine(path)))
+        except ScorerMissingError:
+            raise
+        except Exception as error:
+            if len(paths) == 1:
+                raise
+            _tell(shell, path, error)
+    return found
 
 
-def _lines(found: "Sequence[tuple[Path, tuple[Score, ...]]]") -> list[str]:
-    """A table a video, and their means below."""
-    head = ("SCORE", "BY", "VALUE", "FLOOR", "CEILING")
-    lines = []
-    for path, scores in found:
-        rows = [
-            (
-                score.metric,
-                score.by,
-                _number(score.value),
-                _number(score.floor),
-                _number(score.ceiling),
-            )
-            for score in scores
-        ]
-        title = [one_line(str(path))] if len(found) > 1 else []
-        lines += [*title, *table(head, rows)]
-    if len(found) > 1:
-        means = [(name, _number(value)) for name, value in _means(found).items()]
-        lines += [f"mean of {len(found)}", *table(("SCORE", "VALUE"), means)]
-    return lines
+def _tell(shell: Shell, path: Path, error: Exception) -> None:
+    """A failure on one line of stderr, with the video."""
+    from dreamvideo_cli.failures import describe, error_document
 
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    failure = describe(error)
+    if shell.json:
+        document = error_document(failure)
+        told = {"schema": document["schema"], "path": str(path), **document}
+        tell(json.dumps(told, ensure_ascii=False))
+    else:
+        hint = f" ({failure.hint})" if failure.hint else ""
+        tell(f"error: video {path}: {failure.message}{hint}")

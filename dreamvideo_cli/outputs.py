@@ -111,6 +111,22 @@ def next_free(path: Path, taken: Container[Path] = (), *, sidecar: bool = False)
     return next(candidate for candidate in numbered if is_free(candidate))
 
 
+def make_folder(folder: Path) -> Path:
+    """A folder for all that a command makes, there now; returns its absolute path.
+
+    Raises:
+        OutputError: it cannot be made, or a file is in its place.
+    """
+    from engine.media.staging import output_error
+
+    folder = folder.expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    return folder
+
+
 def names_a_file(output: str) -> bool:
     """Whether ``-o`` names one file rather than stdout or a folder for automatic names."""
     return output != "-" and _folder_of(output) is None

@@ -11,6 +11,7 @@ import typer
 from dreamvideo_cli.commands import RUNNING, TRAINING
 from dreamvideo_cli.options import Kind, Shell
 from dreamvideo_cli.output import say, table, time_text
+from dreamvideo_cli.score_tables import score_text
 from dreamvideo_cli.story import Score, tell_story
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from engine.progress import Progress
     from engine.scoring import Scoring
     from registry.runs import Run
-
-USUAL_SCORERS = ("clip", "dino")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class ScoreOptions:
         typer.Option(
             metavar="N",
             min=1,
-            help="Stop after N scores without a better DINO-I, CLIP-I or image of a subject, motion fidelity of a"
-            " motion, and publish the best step; without it the last is published.",
+            help="Stop after N scores without a better DINO-I, DINOv2-I, CLIP-I, ViT-I or image of a subject, motion"
+            " fidelity of a motion, and publish the best step; without it the last is published.",
             rich_help_panel=RUNNING,
         ),
     ] = None
@@ -73,7 +72,7 @@ def choose_scorers(
         ScorerMissingError: what was asked for is not on this machine, or nothing is that could score.
     """
     from engine.errors import ScorerMissingError
-    from engine.evaluate.places import MINI, find_tower, has_open_cv
+    from engine.evaluate.places import MINI, USUAL, find_tower, has_open_cv
 
     if not options.is_wanted:
         return None
@@ -85,7 +84,7 @@ def choose_scorers(
     if base.id.partition("@")[0] == MINI:
         return (MINI,)
     found = []
-    for name in USUAL_SCORERS:
+    for name in USUAL:
         try:
             find_tower(name)
         except ScorerMissingError as error:
@@ -169,7 +168,7 @@ def score_lines(document: dict[str, Any]) -> list[str]:
     lines = [
         (
             str(row["step"]) if row["step"] else "base",
-            *(_number(row["values"].get(metric)) for metric in metrics),
+            *(score_text(row["values"].get(metric)) for metric in metrics),
             _remark(row, best),
         )
         for row in rows
@@ -208,7 +207,3 @@ def _remark(row: dict[str, Any], best: dict[str, Any]) -> str:
         "promotable" if row["promotable"] else "",
     ]
     return " ".join(word for word in words if word)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

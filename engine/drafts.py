@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SUFFIX = ".part"
+PREFIX, SUFFIX = ".dv-", ".part"
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def draft_in(folder: Path) -> Iterator[Path]:
 
     Only a process that is killed leaves one behind, for `discard_drafts`.
     """
-    draft = folder / f".dv-{os.urandom(8).hex()}{SUFFIX}"
+    draft = folder / f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
     try:
         yield draft
     finally:
@@ -56,7 +56,7 @@ def settle(draft: Path, path: Path) -> None:
 
 def discard_drafts(folder: Path) -> None:
     """Remove what killed processes left in a folder in which this one alone writes."""
-    for draft in folder.glob(f"*{SUFFIX}"):
+    for draft in folder.glob(f"{PREFIX}*{SUFFIX}"):
         discard(draft)
 
 

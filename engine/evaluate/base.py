@@ -19,11 +19,11 @@ from PIL import Image, ImageOps
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from engine.encode import to_pixels
+from engine.encode import to_pixels, to_unit
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_album
 from engine.evaluate.subject import describe_photos, subject_score
-from engine.mini.autoencoder import measure_decibels, to_tensor
+from engine.mini.autoencoder import measure_decibels
 from engine.mini.captions import name_subject, tokenize
 from engine.mini.denoiser import Parts, sample
 from engine.mini.sheets import write_rows
@@ -82,7 +82,7 @@ def paint_trials(trials: list[Trial], *, frames: int, side_px: int, seed: int) -
         draw_clip(rng, subject=t.subject, motion=t.motion, frames=frames, background=t.background)
         for t in trials
     ]
-    return to_tensor(np.stack([paint_scene(s, side_px=side_px) for s in scenes]))
+    return to_unit(np.stack([paint_scene(s, side_px=side_px) for s in scenes]))
 
 
 def follow(videos: Tensor) -> Paths:
@@ -231,8 +231,8 @@ def score_autoencoder(parts: Parts, stills: Path, photos: list[Path]) -> list[st
     ]
     sprites = [_paint_sprite(rng, stills, code, side_px) for code in held_out.sprites]
     tested = {
-        "unseen figures": to_tensor(np.stack(figures)),
-        "unseen sprites": to_tensor(np.stack(sprites)),
+        "unseen figures": to_unit(np.stack(figures)),
+        "unseen sprites": to_unit(np.stack(sprites)),
     }
     if photos:
         tested["photos"] = open_photos(photos, side_px=side_px)
@@ -259,7 +259,7 @@ def open_photos(paths: list[Path], *, side_px: int) -> Tensor:
     for path in paths:
         upright = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         squares.append(np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS)))
-    return to_tensor(np.stack(squares))
+    return to_unit(np.stack(squares))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from engine.evaluate.methods import METHODS, Made, Studio, why_missing
+from engine.bases.catalog import BUNDLED, PARTS, fingerprint
+from engine.evaluate.methods import METHODS, why_missing
 from engine.evaluate.pairs import Pair, list_pairs
 from engine.evaluate.results import Measured, Results
 from engine.evaluate.scores import References, score_video
+from engine.evaluate.studio import Made, Studio
 from engine.evaluate.towers import Tower, open_tower
-from engine.evaluate.workshop import Workshop, digest_of, photo_set
+from engine.evaluate.workshop import Workshop, digest_of, photo_set, slug
 from engine.media.clips import frame_clip
 from engine.media.photos import frame_photo
 from engine.media.sheets import sheet
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 STAGE, SCORER = "bench", "mini"
+USUAL: list[object] = [list(METHODS), {}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,22 @@ class BenchPlan:
     Attributes:
         workshop: base, half, quality, folder and device.
         pairs: how many.
-        methods: keys of `METHODS`.
+        methods: keys of `METHODS`, each once.
     """
 
     workshop: Workshop
     pairs: int
     methods: tuple[str, ...] = tuple(METHODS)
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results, ``mini@3-test-24``; results of other methods or settings have one of their own."""
+        shop = self.workshop
+        name = f"{slug(Path(shop.location.id).name)}-{shop.half}-{self.pairs}"
+        if shop.quality != "standard":
+            name += f"-{shop.quality}"
+        asked = [list(self.methods), shop.tried]
+        return shop.folder / (name if asked == USUAL else f"{name}-{digest_of(asked)[:6]}")
 
 
 def run_bench(plan: BenchPlan, progress: Progress) -> Results:
@@ -61,41 +74,51 @@ def run_bench(plan: BenchPlan, progress: Progress) -> Results:
     pairs = list_pairs(plan.workshop.half, plan.pairs)
     missing = {key: why for key in plan.methods if (why := why_missing(key))}
     methods = [key for key in plan.methods if key not in missing]
-    studio, tower = Studio(plan.workshop), open_tower(SCORER)
+    studio, scorer = Studio(plan.workshop), Scorer()
     progress(StageStarted(STAGE, len(pairs) * len(methods)))
     measured = []
     for pair in pairs:
         videos = {}
         for key in methods:
             videos[key] = studio.make(key, pair)
-            measured.append(measure(plan, key, pair, videos[key], tower))
+            measured.append(measure(plan, key, pair, videos[key], scorer))
             progress(StageAdvanced(STAGE, len(measured), len(pairs) * len(methods)))
         draw_pair(plan, pair, videos)
     progress(StageEnded(STAGE, time.monotonic() - started))
     return Results(tuple(measured), plan.methods, missing)
 
 
-def measure(plan: BenchPlan, key: str, pair: Pair, made: Made, tower: Tower) -> Measured:
+class Scorer:
+    """The tower that scores, and the digest of the weights that it scores with."""
+
+    def __init__(self) -> None:
+        self.tower: Tower = open_tower(SCORER)
+        self.digest = fingerprint(BUNDLED, PARTS)
+
+
+def measure(plan: BenchPlan, key: str, pair: Pair, made: Made, scorer: Scorer) -> Measured:
     """Scores of a video, taken now or before."""
     workshop = plan.workshop
+    photos = photo_set(pair.subject, workshop.half)
+    clip, prompt = workshop.clip(pair), pair.prompt(pair.class_word)
+    digest = digest_of(made.digest, photos.inputs, clip.digest, prompt, SCORER, scorer.digest)
     folder = workshop.folder / "scores"
     folder.mkdir(parents=True, exist_ok=True)
-    photos = photo_set(pair.subject, workshop.half)
-    clip = workshop.clip(pair)
-    digest = digest_of(
-        made.digest, photos.inputs, clip.digest, pair.prompt(pair.class_word), SCORER
-    )
     place = folder / f"{digest[:24]}.json"
     if not place.is_file():
-        references = References(
-            tuple(photo.pixels for photo in photos.photos),
-            clip.frames,
-            pair.prompt(pair.class_word),
-        )
-        found = {s.metric: s.value for s in score_video(made.frames, references, [tower])}
-        write_text(place, json.dumps(found))
-    scores = json.loads(place.read_text("utf-8"))
-    return Measured(key, pair.number, scores, made.learning_s, made.generating_s)
+        pixels = tuple(photo.pixels for photo in photos.photos)
+        scores = score_video(made.frames, References(pixels, clip.frames, prompt), [scorer.tower])
+        write_text(place, json.dumps({score.metric: score.value for score in scores}))
+    return Measured(
+        key,
+        pair.number,
+        pair.subject,
+        pair.motion,
+        json.loads(place.read_text("utf-8")),
+        made.learning_s,
+        made.generating_s,
+        made.makers,
+    )
 
 
 def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
@@ -109,9 +132,9 @@ def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
         (f"clip: {pair.motion}", frame_clip(workshop.clip(pair), *size)),
         *((METHODS[key].label, made.frames) for key, made in videos.items()),
     ]
-    folder = workshop.folder / "sheets"
+    folder = plan.results / "sheets"
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"{workshop.half}-{pair.number:03}.png"
+    place = folder / f"{pair.number:03}.png"
     with staged(place, overwrite=True) as draft:
         Image.fromarray(sheet(rows)).save(draft, format="PNG")
     return place
@@ -138,5 +161,5 @@ def plan_bench(workshop: Workshop, pairs: int, methods: Sequence[str] | None = N
     first = list_pairs(workshop.half, pairs)[0]
     workshop.subject_recipe(first, "both")
     workshop.motion_recipe(first, "guided")
-    Studio(workshop).recipe(first, first.class_word)
-    return BenchPlan(workshop, pairs, tuple(methods) if methods else tuple(METHODS))
+    workshop.generate_recipe(first, first.class_word)
+    return BenchPlan(workshop, pairs, tuple(dict.fromkeys(methods or METHODS)))

@@ -10,23 +10,29 @@ DEFINITIONS: Mapping[str, str] = {
     "CLIP-T": "mean over frames of the cosine of frame and prompt, by CLIP",
     "CLIP-I": "mean cosine over all pairs of frame and photo, by CLIP; ceiling: the photos among themselves",
     "DINO-I": "mean cosine over all pairs of frame and photo, by DINO; ceiling: the photos among themselves",
+    "DINOv2-I": "DINO-I's formula by DINOv2; not to be compared with DINO's",
+    "ViT-I": "DINO-I's formula by another vision transformer; not to be compared with DINO's",
     "T.Cons": "mean cosine of neighbouring frames, by CLIP; a still has 1",
     "text": "CLIP-T's formula by the mini image tower; not to be compared with CLIP's",
     "image": "CLIP-I's formula by the mini image tower; that tower also conditions mini's motions",
     "consistency": "T.Cons's formula by the mini image tower",
     "mini subject score": "mean over all pairs of frame and photo of likeness by colours and outlines, on plain"
-    " backgrounds; 1 is the same thing",
+    " backgrounds; 1 is the same thing; ceiling: the photos among themselves; a stranger has more than 0: `dv bench`"
+    " measures what",
     "motion fidelity": "1 minus the share of the reference's steps that the video's do not explain, the moving"
-    " region being tracked; 1 is the same path, 0 a still; place, looks and, within a factor of two, size are left out",
-    "photo copy risk": "highest correlation of a whole frame with a learned photo; 1 is the same picture",
-    "clip copy risk": "highest correlation of a whole frame with a frame of the reference clip",
+    " region being tracked; 1 is the same path, 0 a still; place, looks and, within a factor of two, size are left out;"
+    " both are taken at the rate of the slower one",
+    "photo copy risk": "highest correlation of a whole frame with a learned photo; 1 is the same picture; floor: the"
+    " mean of the photos among themselves",
+    "clip copy risk": "highest correlation of a whole frame with a frame of a reference clip; 1 is the same picture",
 }
 
 # So many scores of a run, and so many states kept for them, unless the caller wants scores more often.
 MOST_SCORES = 10
-# What says which step of a run is best: the first of these that was measured.
+# What says which step of a run is best: the first of these that was measured. What was trained without labels tells
+# one thing from another of its class; what was trained on words or on classes is asked later.
 RANKED_BY: Mapping[str, tuple[str, ...]] = {
-    "subject": ("DINO-I", "CLIP-I", "image"),
+    "subject": ("DINO-I", "DINOv2-I", "CLIP-I", "ViT-I", "image"),
     "motion": ("motion fidelity", "CLIP-T", "text"),
 }
 

@@ -12,6 +12,7 @@ still.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from engine.evaluate.motion import Track, trace
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from engine.evaluate.videos import Video
 
     Pixels = npt.NDArray[np.uint8]
     Floats = npt.NDArray[np.float64]
@@ -32,6 +35,15 @@ def motion_fidelity(reference: Pixels, video: Pixels) -> float:
     return compare_tracks(trace(reference), trace(video))
 
 
+def paced_fidelity(reference: Video, video: Video) -> float:
+    """Fidelity of frames taken at one rate, each being the one nearest to its time.
+
+    Nearest is up to half a frame away, which looks like a motion of its own: the paths are brought to the times asked
+    for.
+    """
+    return compare_tracks(*(_even(trace(each.frames), each) for each in (reference, video)))
+
+
 def compare_tracks(reference: Track, video: Track) -> float:
     """The formula of this module's docstring."""
     count = min(len(reference.states), len(video.states))
@@ -42,6 +54,14 @@ def compare_tracks(reference: Track, video: Track) -> float:
     size = float(np.square(q).sum())
     a = float(np.clip((p * q).sum() / size, SMALLEST, LARGEST)) if size else 1.0
     return max(0.0, 1.0 - float(np.square(p - a * q).sum()) / whole)
+
+
+def _even(path: Track, frames: Video) -> Track:
+    """A path that was followed in ``frames``, at even steps of time."""
+    known_s = np.asarray(frames.times_s) - frames.times_s[0]
+    times_s = np.arange(len(known_s)) / frames.fps
+    states = np.stack([np.interp(times_s, known_s, column) for column in path.states.T], 1)
+    return replace(path, states=states)
 
 
 def _steps(states: Floats, count: int, radius: float) -> Floats:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from engine.errors import ScorerMissingError
-from engine.evaluate.scores import References, Score, score_by_tower, score_video
-from engine.evaluate.towers import Tower, open_tower
+from engine.evaluate.scores import References, Score, names_of, score_by_tower, score_video
+from engine.evaluate.towers import Tower, open_towers
 from engine.progress import Note, Progress
 
 if TYPE_CHECKING:
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
+# What several references make of one score; of any other it is their mean.
+COMBINED: Mapping[str, Callable[[list[float]], float]] = {"clip copy risk": max}
+
 
 def references_of_photos(photos: PhotoSet, class_word: str) -> tuple[References, ...]:
-    """A subject is measured against the photo that was held out, or where none was against all of them."""
-    shown = (photos.held_out,) if photos.held_out else photos.photos
-    return (References(tuple(photo.pixels for photo in shown), prompt=f"a {class_word}"),)
+    """A subject is measured against the photo that was held out, or where none was against all of them.
+
+    Only what was learned can be copied.
+    """
+    learned = tuple(photo.pixels for photo in photos.photos)
+    shown = (photos.held_out.pixels,) if photos.held_out else learned
+    return (References(shown, prompt=f"a {class_word}", learned=learned),)
 
 
 def references_of_clips(clips: Sequence[Clip], caption: str) -> tuple[References, ...]:
@@ -52,20 +59,26 @@ class Judge:
         self._has_all = True
 
     def __call__(self, frames: Pixels) -> dict[str, float]:
-        """The mean of every score of ``frames``, uint8 (f, h, w, 3), over the references that it is measured against.
+        """Every score of ``frames``, uint8 (f, h, w, 3), over the references that it is measured against.
+
+        It is their mean, of a copy risk the highest. Of several towers of a family the first has the metric's name.
 
         Raises:
             ScorerMissingError, BaseInvalidError: see `open_tower`.
         """
-        found: dict[str, list[float]] = {}
+        found: dict[tuple[str, str], list[float]] = {}
         for place, references in enumerate(self._references):
             for score in self._score(frames, references, () if place else self._towers):
-                found.setdefault(score.metric, []).append(score.value)
-        return {metric: fmean(values) for metric, values in found.items()}
+                found.setdefault((score.metric, score.by), []).append(score.value)
+        names = names_of(found)
+        return {
+            names[measured]: COMBINED.get(measured[0], fmean)(values)
+            for measured, values in found.items()
+        }
 
     @cached_property
     def _towers(self) -> tuple[Tower, ...]:
-        return tuple(open_tower(name) for name in self._scorers)
+        return open_towers(self._scorers)
 
     def _score(
         self, frames: Pixels, references: References, towers: Sequence[Tower]

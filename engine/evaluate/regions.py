@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from engine.errors import ScorerMissingError
+from engine.evaluate.places import require_open_cv
 
 if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
@@ -52,13 +52,9 @@ def open_cv() -> Any:
     Raises:
         ScorerMissingError: it is not installed.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ScorerMissingError(
-            "measuring motion needs OpenCV, which is not installed",
-            hint="pip install 'dreamvideo-cli[eval]'",
-        ) from error
+    require_open_cv()
+    import cv2
+
     return cv2
 
 

@@ -1,38 +1,62 @@
-"""What a bench found: a mean with its 95 % interval for every method and score, as Markdown and as JSON."""
+"""What a bench found: for every method and score a mean with its 95 % interval, and differences pair by pair."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-SCHEMA = "dv.bench/1"
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 RESAMPLES = 2000
+SUBJECT, FIDELITY = "mini subject score", "motion fidelity"
 # Columns in their order, each with the paper's column that it stands in for.
 COLUMNS: Mapping[str, str] = {
     "text": "text ↑ (CLIP-T)",
     "image": "image ↑ (CLIP-I)",
-    "mini subject score": "subject ↑ (DINO-I)",
+    SUBJECT: "subject ↑ (DINO-I)",
     "consistency": "consistency ↑ (T.Cons)",
-    "motion fidelity": "motion fidelity ↑",
+    FIDELITY: "motion fidelity ↑",
     "photo copy risk": "photo copy ↓",
     "clip copy risk": "clip copy ↓",
-    "learning_s": "learning, s",
-    "generating_s": "generation, s",
+    "learning_s": "learning, s (median)",
+    "generating_s": "generation, s (median)",
 }
+# What the paper says is better, and what it is better than.
+CLAIMS: Sequence[tuple[str, str]] = (
+    ("subject", "word"),
+    ("subject", "identity"),
+    ("motion", "unguided"),
+    ("full", "plain"),
+    ("full", "lora"),
+)
+COMPARED = (SUBJECT, "image", "text", FIDELITY, "clip copy risk")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One video's scores; seconds are None where nothing was learned or generated."""
+    """One video's scores; seconds are None where nothing was learned or generated.
+
+    Attributes:
+        method: key of `methods.METHODS`.
+        pair: number of the pair in its half.
+        subject: the pair's.
+        motion: the pair's; pairs that share it share what was learned of it.
+        makers: who made the video and what it took.
+    """
 
     method: str
     pair: int
+    subject: str
+    motion: str
     scores: Mapping[str, float]
-    learning_s: float | None
-    generating_s: float | None
+    learning_s: float | None = None
+    generating_s: float | None = None
+    makers: frozenset[str] = frozenset()
 
     def value(self, column: str) -> float | None:
         """The figure of a column, or None where there is none."""
@@ -45,9 +69,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Mean over ``count`` pairs, and between what it lies with 95 %; None with one pair."""
+    """Mean of ``count`` pairs and between what it lies with 95 %; of seconds the median alone."""
 
-    mean: float
+    middle: float
     low: float | None
     high: float | None
     count: int
@@ -59,94 +83,78 @@ class Results:
 
     measured: tuple[Measured, ...]
     methods: tuple[str, ...]
-    missing: Mapping[str, str]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
-    def cell(self, method: str, column: str) -> Cell | None:
-        """The cell of a method and a column; None where nothing was measured."""
-        values = [m.value(column) for m in self.measured if m.method == method]
-        known = [value for value in values if value is not None]
-        return summarise(known) if known else None
+    def cell(self, method: str, column: str, motion: str | None = None) -> Cell | None:
+        """The cell of a method and a column, of one motion's pairs or of all; None where nothing was measured."""
+        found = [m for m in self._of(method) if motion in {None, m.motion}]
+        known = [(value, m.motion) for m in found if (value := m.value(column)) is not None]
+        if not known:
+            return None
+        values, motions = zip(*known, strict=True)
+        if is_seconds(column):
+            return Cell(float(np.median(values)), None, None, len(values))
+        return summarise(values, motions)
+
+    def difference(self, method: str, other: str, column: str) -> Cell | None:
+        """By how much ``method`` exceeds ``other``, pair by pair; None where no pair has both."""
+        others = {m.pair: m.value(column) for m in self._of(other)}
+        known = [
+            (mine - theirs, m.motion)
+            for m in self._of(method)
+            if (mine := m.value(column)) is not None and (theirs := others.get(m.pair)) is not None
+        ]
+        if not known:
+            return None
+        values, motions = zip(*known, strict=True)
+        return summarise(values, motions)
+
+    def share(self, method: str, column: str) -> float | None:
+        """A method's mean as a part of the oracle's; None where either is missing, or the oracle has nothing."""
+        mine, most = self.cell(method, column), self.cell("oracle", column)
+        return mine.middle / most.middle if mine and most and most.middle else None
+
+    @property
+    def motions(self) -> tuple[str, ...]:
+        """Every motion once, in the order of the pairs."""
+        return tuple(dict.fromkeys(m.motion for m in self.measured))
+
+    @property
+    def makers(self) -> frozenset[str]:
+        """Everyone who made any of it."""
+        return frozenset().union(*(m.makers for m in self.measured))
+
+    def _of(self, method: str) -> Iterable[Measured]:
+        return (m for m in self.measured if m.method == method)
 
 
-def summarise(values: Sequence[float]) -> Cell:
-    """Mean and 95 % interval, by bootstrap over the pairs with a fixed seed."""
+def is_seconds(column: str) -> bool:
+    """Whether a column is of seconds, of which one stall of the machine would decide a mean."""
+    return column.endswith("_s")
+
+
+def summarise(values: Sequence[float], groups: Sequence[str]) -> Cell:
+    """Mean and 95 % interval, by bootstrap with a fixed seed over the groups and over the values in each.
+
+    Pairs of one motion have one learned adapter between them and are right or wrong together.
+    """
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return Cell(mean, None, None, count)
-    rng = np.random.default_rng(0)
-    drawn = np.asarray(values)[rng.integers(0, count, (RESAMPLES, count))].mean(1)
+    weights = _draw_weights(tuple(groups))
+    drawn = weights @ np.asarray(values, dtype=np.float64) / weights.sum(1)
     low, high = np.percentile(drawn, (2.5, 97.5))
     return Cell(mean, float(low), float(high), count)
 
 
-def document_of(
-    results: Results, facts: Mapping[str, Any], labels: Mapping[str, str]
-) -> dict[str, Any]:
-    """The results as JSON tells of them; ``facts`` say of what and by what."""
-    return {
-        "schema": SCHEMA,
-        **facts,
-        "columns": dict(COLUMNS),
-        "rows": [_row_document(results, method, labels[method]) for method in results.methods],
-        "videos": [
-            {
-                "method": m.method,
-                "pair": m.pair,
-                **{column: m.value(column) for column in COLUMNS},
-            }
-            for m in results.measured
-        ],
-    }
-
-
-def _row_document(results: Results, method: str, label: str) -> dict[str, Any]:
-    cells = {column: results.cell(method, column) for column in COLUMNS}
-    return {
-        "method": method,
-        "label": label,
-        "missing": results.missing.get(method),
-        "cells": {
-            column: cell
-            and {"mean": cell.mean, "low": cell.low, "high": cell.high, "count": cell.count}
-            for column, cell in cells.items()
-        },
-    }
-
-
-def markdown_of(results: Results, facts: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """The results as a page: what was measured, the table, and how to read it."""
-    lines = ["# Bench", ""]
-    lines += [
-        f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in facts.items() if value
-    ]
-    lines += ["", "| method | " + " | ".join(COLUMNS.values()) + " |"]
-    lines += ["|---" * (len(COLUMNS) + 1) + "|"]
-    for method in results.methods:
-        cells = [text_of(results.cell(method, column), column) for column in COLUMNS]
-        label = labels[method]
-        if method in results.missing:
-            label += f" ({results.missing[method]})"
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", READING, ""])
-
-
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-READING = """\
-Mean over pairs [95 % interval, bootstrap]. Text, image and consistency are measured by the mini image tower, which also
-conditions motions; they are not CLIP ViT-B/32's and not to be compared with the paper's. The subject score is made by
-hand, of colours and outlines. The oracle is the ceiling of every column, the stranger its floor. Learning counts a
-pair's adapters whole, though each is learned once for all pairs that have it."""
-
-
-def text_of(cell: Cell | None, column: str) -> str:
-    """``.412 [.380, .447]``; seconds with one decimal."""
-    if cell is None:
-        return "–"
-    digits = 1 if column.endswith("_s") else 3
-    mean = f"{cell.mean:.{digits}f}"
-    if cell.low is None or cell.high is None:
-        return mean
-    return f"{mean} [{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
+@cache
+def _draw_weights(groups: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """How often each value is drawn in each resample, (RESAMPLES, n)."""
+    rng = np.random.default_rng(0)
+    names = np.asarray(groups)
+    members = [np.flatnonzero(names == name) for name in sorted(set(groups))]
+    drawn = rng.multinomial(len(members), [1 / len(members)] * len(members), RESAMPLES)
+    weights = np.zeros((RESAMPLES, len(groups)))
+    for mine, times in zip(members, drawn.T, strict=True):
+        weights[:, mine] = rng.multinomial(times * len(mine), [1 / len(mine)] * len(mine))
+    return weights

@@ -5,7 +5,7 @@ Paper: arXiv 2312.04433, section 4.1: CLIP-T, CLIP-I, DINO-I and T.Cons; the res
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.evaluate.copying import copy_risk
 from engine.evaluate.fidelity import motion_fidelity
-from engine.evaluate.subject import describe_photos, score_among, subject_score
+from engine.evaluate.subject import Look, describe_photos, score_among, subject_score
 from engine.evaluate.towers import Tower
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ class Score:
         metric: key of `definitions.DEFINITIONS`.
         by: the tower or method that measured it.
         value: what came out.
-        floor: what a stranger or a still reaches, where that is known.
-        ceiling: what the learned pictures reach among themselves, or the most there can be.
+        floor: what comes out without learning, as a still's motion fidelity or another photo's copy risk; None where
+            that is not known, as a stranger's likeness.
+        ceiling: what the learned pictures reach among themselves, or the most there can be; None where that is not
+            known.
     """
 
     metric: str
@@ -52,17 +54,53 @@ class References:
         photos: of the subject, each uint8 (h, w, 3).
         clip: of the motion, uint8 (f, h, w, 3).
         prompt: in plain words, a subject being called by its class.
+        learned: the photos that were learned from, where these are others; None: they are the same.
     """
 
     photos: tuple[Pixels, ...] = ()
     clip: Pixels | None = None
     prompt: str | None = None
+    learned: tuple[Pixels, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a tower makes of the references.
+
+    Attributes:
+        tower: which.
+        photos: their features, (n, d); None where it scores none.
+        prompt: its features, (1, d); None where it scores none.
+    """
+
+    tower: Tower
+    photos: Tensor | None
+    prompt: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """References as videos are measured against them, worked out once for any number of videos.
+
+    Attributes:
+        seen: by each tower.
+        looks: of the photos, for the mini subject score; none where it is not taken.
+        learned: see `References`.
+        floor: of the photo copy risk.
+    """
+
+    seen: tuple[Seen, ...]
+    looks: tuple[Look, ...]
+    learned: tuple[Pixels, ...]
+    floor: float | None
 
 
 # A family's names for the formulas of text, image and consistency; None is not reported.
 NAMES: Mapping[str, tuple[str | None, str | None, str | None]] = {
     "clip": ("CLIP-T", "CLIP-I", "T.Cons"),
     "dino": (None, "DINO-I", None),
+    "dinov2": (None, "DINOv2-I", None),
+    "vit": (None, "ViT-I", None),
     "mini": ("text", "image", "consistency"),
 }
 
@@ -75,36 +113,69 @@ def score_video(
     Raises:
         ScorerMissingError: a library that a score needs is not installed.
     """
-    scores = [score for tower in towers for score in score_by_tower(frames, references, tower)]
-    if any(tower.family == "mini" for tower in towers) and references.photos:
-        scores += _score_subject(frames, references.photos)
+    scores = score_looks(frames, set_standard(references, towers))
     if references.clip is not None:
-        value = motion_fidelity(references.clip, frames)
-        scores.append(Score("motion fidelity", TRACKED, value, floor=0.0, ceiling=1.0))
-        risk = copy_risk(frames, references.clip)
-        scores.append(Score("clip copy risk", PIXELS, risk, ceiling=1.0))
-    if references.photos:
-        risk = max(copy_risk(frames, photo[None]) for photo in references.photos)
-        floor = _copies_among(references.photos)
-        scores.append(Score("photo copy risk", PIXELS, risk, floor=floor, ceiling=1.0))
+        fidelity = motion_fidelity(references.clip, frames)
+        scores += score_motion(frames, references.clip, fidelity)
     return tuple(scores)
+
+
+def set_standard(references: References, towers: Sequence[Tower]) -> Standard:
+    """What the towers and measures make of photos and prompt.
+
+    Raises:
+        ScorerMissingError: the mini subject score is taken, and OpenCV is not installed.
+    """
+    photos, learned = references.photos, references.learned
+    learned = photos if learned is None else learned
+    is_cut = any(tower.family == "mini" for tower in towers)
+    return Standard(
+        seen=tuple(_look_at(references, tower) for tower in towers),
+        looks=describe_photos(photos) if is_cut else (),
+        learned=learned,
+        floor=_copies_among(learned),
+    )
+
+
+def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
+    """What is measured against photos and prompt, of ``frames``, uint8 (f, h, w, 3).
+
+    Raises:
+        ScorerMissingError: see `set_standard`.
+    """
+    scores = [score for seen in standard.seen for score in _score_seen(frames, seen)]
+    if standard.looks:
+        value, ceiling = subject_score(frames, standard.looks), score_among(standard.looks)
+        scores.append(Score("mini subject score", CUT, value, ceiling=ceiling))
+    if standard.learned:
+        risk = max(copy_risk(frames, photo[None]) for photo in standard.learned)
+        scores.append(Score("photo copy risk", PIXELS, risk, floor=standard.floor, ceiling=1.0))
+    return scores
+
+
+def score_motion(frames: Pixels, clip: Pixels, fidelity: float) -> list[Score]:
+    """What is measured against a clip, uint8 (g, h, w, 3), its motion fidelity being known."""
+    return [
+        Score("motion fidelity", TRACKED, fidelity, floor=0.0, ceiling=1.0),
+        Score("clip copy risk", PIXELS, copy_risk(frames, clip), ceiling=1.0),
+    ]
 
 
 def score_by_tower(frames: Pixels, references: References, tower: Tower) -> list[Score]:
     """The scores that one tower gives."""
-    text, image, consistency = NAMES[tower.family]
-    seen = tower.see(frames)
-    scores = []
-    if text and tower.read and references.prompt:
-        said = tower.read([references.prompt])
-        scores.append(Score(text, tower.name, mean_cosine(seen, said)))
-    if image and references.photos:
-        photos = _see_each(tower, references.photos)
-        ceiling = cosine_among(photos)
-        scores.append(Score(image, tower.name, mean_cosine(seen, photos), ceiling=ceiling))
-    if consistency and len(frames) > 1:
-        scores.append(Score(consistency, tower.name, neighbour_cosine(seen), ceiling=1.0))
-    return scores
+    return _score_seen(frames, _look_at(references, tower))
+
+
+def names_of(measured: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A name for each pair of metric and who measured it: the metric's for the first, with the tower's for the others.
+
+    So no two towers are taken for one.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for metric, by in measured:
+        name = f"{metric} by {by}" if metric in names.values() else metric
+        names.setdefault((metric, by), name)
+    return names
 
 
 def mean_cosine(one: Tensor, other: Tensor) -> float:
@@ -125,13 +196,26 @@ def cosine_among(features: Tensor) -> float | None:
     return float(((features @ features.T).sum() - count) / (count * (count - 1)))
 
 
-def _score_subject(frames: Pixels, photos: Sequence[Pixels]) -> list[Score]:
-    """No line where no photo shows its thing on a plain background."""
-    learned = describe_photos(photos)
-    if not learned:
-        return []
-    value, ceiling = subject_score(frames, learned), score_among(learned)
-    return [Score("mini subject score", CUT, value, floor=0.0, ceiling=ceiling)]
+def _look_at(references: References, tower: Tower) -> Seen:
+    """Photos and prompt by one tower, as far as it scores them."""
+    text, image, _ = NAMES[tower.family]
+    photos = _see_each(tower, references.photos) if image and references.photos else None
+    said = tower.read([references.prompt]) if text and tower.read and references.prompt else None
+    return Seen(tower, photos, said)
+
+
+def _score_seen(frames: Pixels, seen: Seen) -> list[Score]:
+    text, image, consistency = NAMES[seen.tower.family]
+    by, features = seen.tower.name, seen.tower.see(frames)
+    scores = []
+    if text and seen.prompt is not None:
+        scores.append(Score(text, by, mean_cosine(features, seen.prompt)))
+    if image and seen.photos is not None:
+        ceiling = cosine_among(seen.photos)
+        scores.append(Score(image, by, mean_cosine(features, seen.photos), ceiling=ceiling))
+    if consistency and len(frames) > 1:
+        scores.append(Score(consistency, by, neighbour_cosine(features), ceiling=1.0))
+    return scores
 
 
 def _copies_among(photos: Sequence[Pixels]) -> float | None:

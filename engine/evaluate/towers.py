@@ -1,13 +1,14 @@
 """Towers that score: CLIP and DINO from the hub's cache or a folder, and mini's own, each called by its true name.
 
-A tower is named after its own config, so that no small stand-in is ever reported as ViT-B/32. Features are
-L2-normalised.
+A tower is named after its own config, so that no small stand-in is ever reported as ViT-B/32, and one that is not of
+the usual ones after its hub id or folder too. Features are L2-normalised.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,17 @@ from torch.nn.functional import interpolate, normalize
 from engine.bases.catalog import BUNDLED, read_json
 from engine.bases.parts import load_part
 from engine.errors import BaseInvalidError
-from engine.evaluate.places import MINI, find_tower
+from engine.evaluate.places import CONFIG, MINI, PREPARATION, find_tower, title_of
 
 Pixels = npt.NDArray[np.uint8]
+See = Callable[[Pixels], Tensor]
+Read = Callable[[Sequence[str]], Tensor]
 
 WIDTHS: Mapping[int, str] = {192: "Ti", 384: "S", 768: "B", 1024: "L", 1280: "H"}
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+# How a family is called before the size of its tower.
+FAMILIES: Mapping[str, str] = {"clip": "CLIP ", "dino": "DINO ", "dinov2": "DINOv2 ", "vit": ""}
+# A DINO's config is that of any ViT: only its name tells. Not: dinov2, dinosaur.
+IS_DINO = re.compile(r"(?<![a-z])dino(?![a-z]|[-_]?v[2-9])", re.IGNORECASE)
 BICUBIC = 3
 # Pictures that a tower sees at once.
 SLICE = 16
@@ -36,7 +42,7 @@ class Tower:
     """One tower, ready to score.
 
     Attributes:
-        family: ``clip``, ``dino`` or ``mini``.
+        family: ``clip``, ``dino``, ``dinov2``, ``vit`` (any other vision transformer) or ``mini``.
         name: what it is, for every output.
         see: pictures uint8 (n, h, w, 3) to features (n, d), L2-normalised.
         read: texts to features (n, d) of the same space; None where it reads none.
@@ -44,8 +50,26 @@ class Tower:
 
     family: str
     name: str
-    see: Callable[[Pixels], Tensor]
-    read: Callable[[Sequence[str]], Tensor] | None = None
+    see: See
+    read: Read | None = None
+
+
+def open_towers(names: Sequence[str]) -> tuple[Tower, ...]:
+    """The towers of some names, each once and no two called alike.
+
+    Raises:
+        ScorerMissingError, BaseInvalidError: see `open_tower`.
+    """
+    folders: dict[Path, str] = {}
+    for name in names:
+        folders.setdefault(BUNDLED if name == MINI else find_tower(name), name)
+    towers: list[Tower] = []
+    for number, name in enumerate(folders.values(), start=1):
+        tower = open_tower(name)
+        if any(tower.name == other.name for other in towers):
+            tower = replace(tower, name=f"{tower.name} #{number}")
+        towers.append(tower)
+    return tuple(towers)
 
 
 def open_tower(name: str) -> Tower:
@@ -58,22 +82,27 @@ def open_tower(name: str) -> Tower:
     if name == MINI:
         return _open_mini(BUNDLED)
     folder = find_tower(name)
-    kind = str(read_json(folder / "config.json").get("model_type", ""))
+    kind = str(read_json(folder / CONFIG).get("model_type", ""))
     if kind not in OPENERS:
         raise BaseInvalidError(
             f"{folder} holds a {kind or 'model without a type'}, which scores nothing here",
             hint="model types that do: " + ", ".join(OPENERS),
         )
-    return OPENERS[kind](folder)
+    title = title_of(name, folder)
+    family = "dino" if kind == "vit" and IS_DINO.search(Path(title or name).name) else kind
+    size, see, read = OPENERS[kind](folder)
+    called = FAMILIES[family] + size
+    return Tower(family, f"{called} ({title})" if title else called, see, read)
 
 
-def _open_clip(folder: Path) -> Tower:
-    """Both towers of a CLIP in one space."""
+def _open_clip(folder: Path) -> tuple[str, See, Read]:
+    """Both towers of a CLIP in one space, and how large the one that sees is."""
     from transformers import CLIPModel, CLIPTokenizer
 
+    settings = _preparation(folder)
     model = _load(CLIPModel, folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    see_pixels = _seer(folder, lambda x: model.visual_projection(model.vision_model(x)[1]))
+    see = _seer(settings, lambda x: model.visual_projection(model.vision_model(x)[1]))
     limit = int(model.config.text_config.max_position_embeddings)
 
     @torch.no_grad()
@@ -81,20 +110,22 @@ def _open_clip(folder: Path) -> Tower:
         given = _tokens(tokenizer, texts, limit)
         return normalize(model.text_projection(model.text_model(**given)[1]), dim=-1)
 
-    return Tower("clip", f"CLIP {_size_of(model.config.vision_config)}", see_pixels, read)
+    return _size_of(model.config.vision_config), see, read
 
 
-def _open_vit(folder: Path) -> Tower:
-    """A vision transformer without words; its feature is the class token's."""
+def _open_vit(folder: Path) -> tuple[str, See, None]:
+    """A vision transformer without words, and how large it is; its feature is the class token's."""
     from transformers import AutoModel
 
+    settings = _preparation(folder)
     model = _load(AutoModel, folder)
-    see_pixels = _seer(folder, lambda x: model(x).last_hidden_state[:, 0])
-    return Tower("dino", f"DINO {_size_of(model.config)}", see_pixels)
+    see = _seer(settings, lambda x: model(x).last_hidden_state[:, 0])
+    return _size_of(model.config), see, None
 
 
 def _open_mini(folder: Path) -> Tower:
     """The bundled base's towers, whose text and image features share one space."""
+    settings = _preparation(folder / "image_encoder")
     cpu = torch.device("cpu")
     image = load_part("image_encoder", folder / "image_encoder", device=cpu, dtype=torch.float32)
     text = load_part("text_encoder", folder / "text_encoder", device=cpu, dtype=torch.float32)
@@ -105,11 +136,12 @@ def _open_mini(folder: Path) -> Tower:
     def read(texts: Sequence[str]) -> Tensor:
         return normalize(text(**_tokens(tokenizer, texts, limit)).pooler_output, dim=-1)
 
-    see_pixels = _seer(folder / "image_encoder", lambda x: image(x).image_embeds)
-    return Tower("mini", "mini image tower", see_pixels, read)
+    see = _seer(settings, lambda x: image(x).image_embeds)
+    return Tower("mini", "mini image tower", see, read)
 
 
-OPENERS: Mapping[str, Callable[[Path], Tower]] = {
+# By the model type of a config.
+OPENERS: Mapping[str, Callable[[Path], tuple[str, See, Read | None]]] = {
     "clip": _open_clip,
     "vit": _open_vit,
     "dinov2": _open_vit,
@@ -149,10 +181,24 @@ def _tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Tenso
     return {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
 
 
-def _seer(folder: Path, features: Callable[[Tensor], Tensor]) -> Callable[[Pixels], Tensor]:
-    """From pictures to normalised features, prepared as the folder's ``preprocessor_config.json`` says."""
-    facts = folder / "preprocessor_config.json"
-    settings = read_json(facts) if facts.is_file() else {}
+def _preparation(folder: Path) -> Mapping[str, Any]:
+    """How a tower wants its pictures.
+
+    Raises:
+        BaseInvalidError: the folder does not say it; another tower's statistics would give other features.
+    """
+    settings = read_json(folder / PREPARATION)
+    missing = [name for name in ("image_mean", "image_std") if not settings.get(name)]
+    if missing:
+        raise BaseInvalidError(
+            f"{folder / PREPARATION} has no {' and no '.join(missing)}",
+            hint="take the file from where the tower's weights came from",
+        )
+    return settings
+
+
+def _seer(settings: Mapping[str, Any], features: Callable[[Tensor], Tensor]) -> See:
+    """From pictures, prepared as ``settings`` say, to normalised features."""
 
     @torch.no_grad()
     def see(pixels: Pixels) -> Tensor:
@@ -180,8 +226,7 @@ def prepare(pixels: Pixels, settings: Mapping[str, Any]) -> Tensor:
         top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
         images = images[..., top : top + height, left : left + width]
     mean, std = (
-        torch.tensor(settings.get(name, default))[:, None, None]
-        for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
+        torch.tensor(settings[name])[:, None, None] for name in ("image_mean", "image_std")
     )
     return (images - mean) / std
 

@@ -101,7 +101,13 @@ SOURCES = {
 
 
 def read_clip(
-    path: Path, *, frames: int, fps: float, start_s: float = 0.0, end_s: float | None = None
+    path: Path,
+    *,
+    frames: int,
+    fps: float,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    folder_fps: float | None = None,
 ) -> Clip:
     """Take `frames` frames at `fps` from a clip, none of them twice, none invented.
 
@@ -110,11 +116,12 @@ def read_clip(
     fewer frames, and `notes` says so; of a longer one the part from `start_s` is taken.
 
     Args:
-        path: mp4, mov, webm, mkv, avi, gif, webp, or a folder of frames, which are `fps` apart.
+        path: mp4, mov, webm, mkv, avi, gif, webp, or a folder of frames.
         frames: how many frames are wanted, at least 4.
         fps: frames a second; no more than the clip's own.
         start_s: nothing before this time is taken.
         end_s: nothing from this time on is taken; None is the clip's end.
+        folder_fps: the rate at which a folder of frames is shown; None is `fps`.
 
     Raises:
         InputNotFoundError: nothing is there.
@@ -125,7 +132,7 @@ def read_clip(
     _check_settings(frames, fps, start_s, end_s)
     source = SOURCES[kind_of(path)]
     window = Window(start_s, math.inf if end_s is None else end_s, start_s + frames / fps)
-    scan = source.scan(path, window, fps)
+    scan = source.scan(path, window, folder_fps or fps)
     refuse_small(path, scan)
     refuse_damage(path, scan, window, fps)
     inside = [k for k, time_s in enumerate(scan.times_s) if window.holds(time_s)]

@@ -3,7 +3,6 @@
 `weights/` is an ordinary diffusers folder; nothing here is needed to open it. The modules beside
 it are the recipe, read in the order of its stages: `things` → `figures` → `world` → `split` →
 `captions` → `autoencoder` → `towers` → `denoiser` → `release`, run by `python -m engine.mini.train`.
-The weights are still of the recipe before the drawn world, as their card says.
 """
 
 from pathlib import Path

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from engine.encode import to_unit
 from engine.mini.figures import TRAINED_STYLES, draw_figure
 from engine.mini.loop import train_stage
 from engine.mini.split import list_trained, read_held_out
@@ -84,11 +85,6 @@ def _add_slope(rng: np.random.Generator, picture: Pictures) -> Pictures:
     return (picture + slope + grain).clip(0, 255).astype(np.uint8)
 
 
-def to_tensor(pictures: Pictures) -> Tensor:
-    """Pictures (…, h, w, 3), 0–255, as (…, 3, h, w) in [-1, 1]."""
-    return torch.from_numpy(pictures).movedim(-1, -3).float() / 127.5 - 1
-
-
 def train_autoencoder(
     preset: Preset, stills: Path, folder: Path, *, seed: int, device: torch.device
 ) -> AutoencoderKL:
@@ -100,7 +96,7 @@ def train_autoencoder(
 
     def loss_at(step: int, worker: int) -> Tensor:
         rng = np.random.default_rng([seed, 2, step, worker])
-        x = to_tensor(
+        x = to_unit(
             pictures[rng.integers(len(pictures), size=preset.autoencoder.batch // preset.workers)]
         )
         noise = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -108,7 +104,7 @@ def train_autoencoder(
 
     train_stage("autoencoder", preset.autoencoder, network, loss_at, folder, workers=preset.workers)
     network.eval()
-    centre_latents(network, to_tensor(pictures[:1024]).to(device))
+    centre_latents(network, to_unit(pictures[:1024]).to(device))
     return network
 
 

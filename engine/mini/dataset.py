@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from engine.drafts import drafted
+from engine.errors import InputError
 from engine.mini.split import list_trained
 from engine.mini.world import MOTIONS, Scene, draw_clip, draw_still, paint_scene
 
@@ -29,19 +32,44 @@ class Dataset:
     stills: npt.NDArray[np.uint8]
     clips: npt.NDArray[np.uint8]
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything that is true of the scenes, as 64 hex digits."""
+        return hashlib.sha256(repr((self.still_scenes, self.clip_scenes)).encode()).hexdigest()
+
+
+def refuse_other_scenes(path: Path, digest: str | None, dataset: Dataset) -> None:
+    """What was made of other scenes, or does not say of which, would be told the wrong captions.
+
+    Raises:
+        InputError: the digest in `path` is not the dataset's.
+    """
+    if digest != dataset.digest:
+        raise InputError(
+            f"{path} was made of other scenes than this seed, preset and world give",
+            hint="name another --out, or delete the file",
+        )
+
 
 def make_dataset(preset: Preset, folder: Path, *, seed: int) -> Dataset:
-    """Draw every scene from the seed and paint it, or read the pictures painted before."""
+    """Draw every scene from the seed and paint it, or read the pictures painted before.
+
+    Raises:
+        InputError: the pictures painted before are of other scenes.
+    """
     still_scenes = _draw_stills(preset.stills, seed)
     clip_scenes = _draw_clips(preset.clips, preset.frames, seed)
     path = folder / "world.npz"
     if path.is_file():
         with np.load(path) as kept:
-            return Dataset(still_scenes, clip_scenes, kept["stills"], kept["clips"])
+            dataset = Dataset(still_scenes, clip_scenes, kept["stills"], kept["clips"])
+            refuse_other_scenes(path, str(kept["digest"]) if "digest" in kept else None, dataset)
+            return dataset
     stills = [paint_scene(s, side_px=preset.side_px)[0] for s in still_scenes]
     clips = [paint_scene(s, side_px=preset.side_px) for s in clip_scenes]
     dataset = Dataset(still_scenes, clip_scenes, np.stack(stills), np.stack(clips))
-    np.savez(path, stills=dataset.stills, clips=dataset.clips)
+    with drafted(path) as draft, draft.open("wb") as file:
+        np.savez(file, stills=dataset.stills, clips=dataset.clips, digest=dataset.digest)
     return dataset
 
 

@@ -18,7 +18,7 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.mini.autoencoder import to_tensor
+from engine.encode import to_unit
 from engine.mini.captions import draw_caption, tokenize
 from engine.mini.loop import train_stage
 from engine.mini.sheets import write_sheet
@@ -143,7 +143,7 @@ def encode_dataset(autoencoder: AutoencoderKL, dataset: Dataset) -> tuple[Tensor
 def _encode(autoencoder: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     scale = autoencoder.config.scaling_factor
     batches = [
-        autoencoder.encode(to_tensor(pictures[i : i + 256]).to(autoencoder.device)).latent_dist.mean
+        autoencoder.encode(to_unit(pictures[i : i + 256]).to(autoencoder.device)).latent_dist.mean
         * scale
         for i in range(0, len(pictures), 256)
     ]

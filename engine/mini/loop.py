@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from engine.drafts import drafted
 from engine.mini.presets import Stage
 
 SAVE_EVERY_SECONDS = 60.0
@@ -140,7 +141,8 @@ def train_stage(
 
     `loss_at(step, worker)` gives the loss of one worker's share of a batch; everything random in it
     must follow from these two numbers, so that a resumed stage sees what an uninterrupted one
-    would. `look` draws a sample sheet with the averaged weights at every save.
+    would. `look` draws a sample sheet with the averaged weights: at the first save after every
+    `LOOK_EVERY_SECONDS`, and at the end.
     """
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     optimiser = Muon(network, pool, lr=stage.peak_lr)
@@ -227,18 +229,15 @@ def _resume(path: Path, network: nn.Module, optimiser: Muon) -> Progress:
 
 
 def _save(path: Path, network: nn.Module, optimiser: Muon, progress: Progress) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "average": progress.average,
-            "step": progress.step,
-            "seconds": progress.seconds,
-        },
-        partial,
-    )
-    partial.replace(path)
+    reached = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": progress.average,
+        "step": progress.step,
+        "seconds": progress.seconds,
+    }
+    with drafted(path) as draft:
+        torch.save(reached, draft)
 
 
 def _log(folder: Path, name: str, step: int, loss: float, seconds: float) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from engine.encode import to_pixels
+
 if TYPE_CHECKING:
     from diffusers import UNet3DConditionModel
     from torch import Tensor
@@ -55,8 +57,7 @@ def write_sheet(network: UNet3DConditionModel, parts: Parts, path: Path, *, fram
 
 def write_rows(videos: Tensor, path: Path) -> None:
     """Write (rows, columns, 3, h, w) in [-1, 1] as one enlarged PNG."""
-    pixels = ((videos + 1) * 127.5).round().byte().cpu().numpy()
-    grid = np.concatenate([np.concatenate(list(row), axis=-1) for row in pixels], axis=-2)
-    sheet = Image.fromarray(np.ascontiguousarray(grid.transpose(1, 2, 0)))
+    rows = [np.concatenate(list(to_pixels(row.transpose(0, 1))), axis=1) for row in videos]
+    sheet = Image.fromarray(np.concatenate(rows))
     size = (sheet.width * ENLARGE, sheet.height * ENLARGE)
     sheet.resize(size, Image.Resampling.NEAREST).save(path)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from engine.drafts import discard_drafts, draft_in
+
 PACKAGE = "@lobehub/fluent-emoji-3d@1.1.0"
 """An npm package of 3,391 stills, 256 px with alpha, under the MIT licence."""
 
 
 def fetch_sprites(folder: Path) -> Path:
-    """Download and unpack the package into `folder` once; returns the folder of stills.
+    """Download and unpack the package into `folder` once, whole or not at all; returns the folder of stills.
 
     Raises:
         subprocess.CalledProcessError: npm is missing or could not fetch the package.
@@ -22,10 +24,13 @@ def fetch_sprites(folder: Path) -> Path:
     if stills.is_dir():
         return stills
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=-3)
-    archive = next(folder.glob("*.tgz"))
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    discard_drafts(folder)
+    with draft_in(folder) as draft:
+        draft.mkdir()
+        subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=draft, check=True, stdout=-3)
+        with tarfile.open(next(draft.glob("*.tgz"))) as tar:
+            tar.extractall(draft, filter="data")
+        (draft / "package").replace(folder / "package")
     return stills
 
 

@@ -16,7 +16,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from engine.mini.autoencoder import to_tensor
+from engine.encode import to_unit
 from engine.mini.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
 from engine.mini.figures import COLOURS, MARKS, read_figure
 from engine.mini.loop import train_stage
@@ -110,7 +110,7 @@ def draw_pairs(
     frame = rng.integers(dataset.clips.shape[1], size=count - half)
     pictures = np.concatenate([dataset.stills[still], dataset.clips[clip, frame]])
     scenes = [dataset.still_scenes[i] for i in still] + [dataset.clip_scenes[i] for i in clip]
-    return to_tensor(pictures), scenes
+    return to_unit(pictures), scenes
 
 
 def agreement_loss(towers: Towers, pictures: Tensor, ids: Tensor, scenes: list[Scene]) -> Tensor:

@@ -1,8 +1,9 @@
 """Make `mini` from nothing: `python -m engine.mini.train --preset cpu --seed 0 --out DIR`.
 
 Every stage keeps what it reached in DIR and goes on from there when the same command is given
-again, so the training may be stopped at any moment. DIR/log.csv has stage, step, mean loss and
-seconds of work; DIR/*.png are sample sheets; DIR/weights is the finished base.
+again, so the training may be stopped at any moment. Pictures and latents of other scenes than the
+command draws are refused. DIR/log.csv has stage, step, mean loss and seconds of work; DIR/*.png are
+sample sheets; DIR/weights is the finished base.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from diffusers import AutoencoderKL
 
+from engine.drafts import discard_drafts, drafted
+from engine.errors import EngineError
 from engine.mini.autoencoder import train_autoencoder
 from engine.mini.captions import build_tokenizer
-from engine.mini.dataset import Dataset, make_dataset
+from engine.mini.dataset import Dataset, make_dataset, refuse_other_scenes
 from engine.mini.denoiser import (
     Parts,
     build_denoiser,
@@ -51,20 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     sprites = options.sprites or fetch_sprites(options.out / "sprites")
-    train(
-        PRESETS[options.preset],
-        options.out,
-        sprites,
-        seed=options.seed,
-        until=options.stage,
-        version=options.version,
-    )
+    try:
+        train(
+            PRESETS[options.preset],
+            options.out,
+            sprites,
+            seed=options.seed,
+            until=options.stage,
+            version=options.version,
+        )
+    except EngineError as error:
+        raise SystemExit(f"error: {error}; {error.hint}") from error
 
 
 def train(
     preset: Preset, folder: Path, sprites: Path, *, seed: int, until: str, version: int
 ) -> None:
-    """Run the stages in order up to `until`; finished ones are read back."""
+    """Run the stages in order up to `until`; finished ones are read back.
+
+    Raises:
+        InputError: `folder` holds pictures or latents of other scenes.
+    """
+    discard_drafts(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1 if preset.workers > 1 else torch.get_num_threads())
     stages = STAGES[: STAGES.index(until) + 1]
@@ -87,7 +98,9 @@ def obtain_autoencoder(
     """The finished autoencoder of `folder`, trained first if it is not there."""
     path = folder / "vae"
     if not path.is_dir():
-        train_autoencoder(preset, sprites, folder, seed=seed, device=device).save_pretrained(path)
+        network = train_autoencoder(preset, sprites, folder, seed=seed, device=device)
+        with drafted(path) as draft:
+            network.save_pretrained(draft)
     return AutoencoderKL.from_pretrained(path).to(device).eval()
 
 
@@ -108,12 +121,18 @@ def train_denoiser(
 def obtain_latents(
     autoencoder: AutoencoderKL, dataset: Dataset, folder: Path
 ) -> tuple[Tensor, Tensor]:
-    """Latents of stills and clips, in half precision, encoded unless `folder` has them."""
+    """Latents of stills and clips, in half precision, encoded unless `folder` has them.
+
+    Raises:
+        InputError: those that it has are of other scenes.
+    """
     path = folder / "latents.pt"
     if not path.is_file():
         stills, clips = encode_dataset(autoencoder, dataset)
-        torch.save((stills.half(), clips.half()), path)
-    stills, clips = torch.load(path, weights_only=True, map_location=autoencoder.device)
+        with drafted(path) as draft:
+            torch.save((stills.half(), clips.half(), dataset.digest), draft)
+    stills, clips, *digest = torch.load(path, weights_only=True, map_location=autoencoder.device)
+    refuse_other_scenes(path, digest[0] if digest else None, dataset)
     return stills, clips
 
 

@@ -191,7 +191,6 @@ def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable
 
     from engine.adapters.uses import AdapterUse, load_adapters
     from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
-    from engine.evaluate.methods import Studio
     from engine.evaluate.workshop import TOKEN, photo_set
     from engine.generate import LoadedBase
     from engine.progress import ignore
@@ -203,7 +202,7 @@ def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable
         else references_of_clips([workshop.clip(pair)], pair.motion)
     )
     judge = Judge(references, ["mini"], ignore)
-    recipe = Studio(workshop).recipe(pair, TOKEN if kind == "subject" else pair.class_word)
+    recipe = workshop.generate_recipe(pair, TOKEN if kind == "subject" else pair.class_word)
     loaded = LoadedBase(workshop.location, device=workshop.device)
 
     def score(file: Path) -> float:

@@ -289,7 +289,7 @@ def test_a_failure_while_learning_leaves_nothing(
     dv: Dv, base: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverge(_lesson: object, folder: Path, *_: object) -> None:
-        (folder / "half.part").write_text("half")
+        (folder / ".dv-half.part").write_text("half")
         raise DivergedError("the loss is nan", hint="a smaller --lr")
 
     monkeypatch.setattr(runner, "_learn", diverge)

@@ -142,6 +142,11 @@ def test_a_subject_that_nothing_can_score_is_said_before_the_wait(
     assert "hf download" in result.error["hint"]
     missing = learn("--scorer", "./nowhere", "--json", base=base)
     assert (missing.code, missing.error["code"]) == (7, "scorer.not_found")
+    Path("half").mkdir()
+    Path("half/config.json").write_text("{}")
+    half = learn("--scorer", "./half", "--json", base=base)
+    assert (half.code, half.error["code"]) == (7, "scorer.not_found")
+    assert "preprocessor_config.json" in half.error["message"]
 
 
 def test_a_motion_is_scored_by_tracking_alone_where_no_tower_is(

@@ -134,6 +134,17 @@ def test_a_photo_stands_in_place_of_the_subjects_look(world: World) -> None:
     assert np.array_equal(*silent)
 
 
+def test_a_motion_that_never_saw_a_look_is_told_none(world: World, tmp_path: Path) -> None:
+    """Its projection of a look is as it was drawn, and must not reach the video."""
+    blind = MotionRecipe(caption="sweeping", steps=3, lr=0.05, batch=2, image_drop=1.0)
+    learned = learn_motion(blind, [clip()], world.location, tmp_path)
+    unseeing = world._replace(motion=learned.weights)
+    told = [video(unseeing, motion=1, photo=photo) for photo in (None, *photos().photos[:2])]
+    assert np.array_equal(told[0], told[1])
+    assert np.array_equal(told[0], told[2])
+    assert not np.array_equal(told[0], video(unseeing, motion=1, appearance=0))
+
+
 def test_a_photo_changes_nothing_where_no_motion_is_told(world: World) -> None:
     photo = photos().photos[0]
     assert np.array_equal(video(world, subject=1, photo=photo), video(world, subject=1))

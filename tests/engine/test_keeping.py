@@ -205,7 +205,7 @@ def test_a_save_of_other_weights_is_refused(tmp_path: Path) -> None:
 def test_unfinished_files_go_with_the_next_save(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints" / "stage"
     folder.mkdir(parents=True)
-    (folder / "123.part").write_bytes(b"half")
+    (folder / ".dv-123.part").write_bytes(b"half")
     weight_after(tmp_path, 1, keeper=keeper(tmp_path))
     assert not list(folder.glob("*.part"))
 

@@ -10,14 +10,18 @@ from engine.evaluate.copying import copy_risk
 from engine.evaluate.definitions import DEFINITIONS
 from engine.evaluate.pairs import list_pairs, paint_photos, paint_truth
 from engine.evaluate.scores import (
+    NAMES,
     References,
     cosine_among,
     mean_cosine,
+    names_of,
     neighbour_cosine,
+    score_looks,
     score_video,
+    set_standard,
 )
 from engine.evaluate.subject import describe_photos, score_among, subject_score
-from engine.evaluate.towers import open_tower
+from engine.evaluate.towers import Tower, open_tower
 from tests.engine.evaluate.drawings import moving_square, noise_scene
 
 PAIRS = list_pairs("development", 4)
@@ -60,6 +64,58 @@ def test_every_score_is_defined_and_says_who_measured_it() -> None:
         "mini image tower"
     }
     assert all(score.floor is None or score.floor < score.ceiling for score in scores)
+    (subject,) = [score for score in scores if score.metric == "mini subject score"]
+    assert (subject.floor, subject.ceiling) == (None, score_among(describe_photos(photos)))
+
+
+def test_whatever_a_family_measures_is_defined() -> None:
+    assert {name for names in NAMES.values() for name in names if name} <= set(DEFINITIONS)
+
+
+def test_a_copy_is_one_of_what_was_learned_from_not_of_what_was_held_out() -> None:
+    held_out, *learned = (
+        noise_scene([(4 * k, 0)])[0][::-1, ::step] for k, step in enumerate((1, -1, 1))
+    )
+    frames = np.stack([learned[1]] * 2)
+
+    def risk(references: References) -> tuple[float, float | None]:
+        (score,) = score_looks(frames, set_standard(references, []))
+        return score.value, score.floor
+
+    apart = copy_risk(learned[0][None], learned[1][None])
+    assert risk(References((held_out,), learned=tuple(learned))) == pytest.approx((1.0, apart))
+    alone = copy_risk(frames, held_out[None])
+    assert risk(References((held_out,))) == (pytest.approx(alone), None)
+    assert score_looks(frames, set_standard(References((held_out,), learned=()), [])) == []
+
+
+def test_photos_and_prompt_are_looked_at_once_for_any_number_of_videos() -> None:
+    looked: list[object] = []
+
+    def take(what: object) -> torch.Tensor:
+        looked.append(what)
+        return torch.eye(len(what))[:, :1]
+
+    frames = moving_square([(4 * k, 0) for k in range(3)])
+    tower = Tower("clip", "CLIP", take, take)
+    standard = set_standard(References((frames[0],), prompt="a dog"), [tower])
+    before = len(looked)
+    scores = [score_looks(frames, standard) for _ in range(2)]
+    assert (before, len(looked)) == (2, 4)
+    assert scores[0] == scores[1]
+    assert tuple(scores[0]) == score_video(
+        frames, References((frames[0],), prompt="a dog"), [tower]
+    )
+
+
+def test_only_the_first_of_several_towers_has_the_metrics_name() -> None:
+    measured = [("CLIP-I", "B"), ("DINO-I", "S"), ("CLIP-I", "L"), ("CLIP-I", "B"), ("CLIP-I", "H")]
+    assert names_of(measured) == {
+        ("CLIP-I", "B"): "CLIP-I",
+        ("DINO-I", "S"): "DINO-I",
+        ("CLIP-I", "L"): "CLIP-I by L",
+        ("CLIP-I", "H"): "CLIP-I by H",
+    }
 
 
 def test_a_subject_is_more_like_its_own_photos_than_any_strangers() -> None:

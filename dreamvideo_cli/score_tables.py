@@ -1,0 +1,68 @@
+"""Scores as JSON and people are told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.output import one_line, table
+
+if TYPE_CHECKING:
+    from engine.evaluate.scores import Score
+
+    # A video and what came out.
+    Scored = tuple[Path, Sequence[Score]]
+
+
+def score_text(value: float | None) -> str:
+    """A score as tables have it; empty where there is none."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def eval_document(found: Sequence[Scored]) -> dict[str, Any]:
+    """Every video's scores, their means and what each score is."""
+    from engine.evaluate.definitions import DEFINITIONS
+    from engine.evaluate.scores import names_of
+
+    means = _means(found)
+    names = names_of(means)
+    used = {score.metric for _, scores in found for score in scores}
+    return {
+        "schema": "dv.eval/1",
+        "videos": [
+            {"path": str(path), "scores": [asdict(score) for score in scores]}
+            for path, scores in found
+        ],
+        "mean": {names[measured]: value for measured, value in means.items()},
+        "definitions": {name: text for name, text in DEFINITIONS.items() if name in used},
+    }
+
+
+def _means(found: Sequence[Scored]) -> dict[tuple[str, str], float]:
+    """Mean of every metric that all videos have, by metric and who measured it."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for _, scores in found:
+        for score in scores:
+            values.setdefault((score.metric, score.by), []).append(score.value)
+    return {key: fmean(each) for key, each in values.items() if len(each) == len(found)}
+
+
+def eval_lines(found: Sequence[Scored], *, titled: bool) -> list[str]:
+    """A table a video, and their means below."""
+    head = ("SCORE", "BY", "VALUE", "FLOOR", "CEILING")
+    lines = []
+    for path, scores in found:
+        title = [one_line(str(path))] if titled else []
+        lines += [*title, *table(head, [_row(score) for score in scores])]
+    if len(found) > 1:
+        means = [(*measured, score_text(value)) for measured, value in _means(found).items()]
+        lines += [f"mean of {len(found)}", *table(head[:3], means)]
+    return lines
+
+
+def _row(score: Score) -> tuple[str, ...]:
+    numbers = (score.value, score.floor, score.ceiling)
+    return (score.metric, score.by, *(score_text(number) for number in numbers))
