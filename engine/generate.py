@@ -201,18 +201,9 @@ class Generator:
             halves = self._strengths(recipe, held.adapter)[-halves_of(recipe.guidance) :]
             weight = next(held.bank.parameters())
             strength = torch.tensor(halves, device=weight.device, dtype=weight.dtype)
-            vector = self._look_told(held.adapter, width).to(strength)
+            look = torch.zeros(width) if self._appearance is None else self._appearance
+            vector = look.to(strength)
             held.bank.condition = Condition(vector.expand(len(halves), -1), strength)
-
-    def _look_told(self, adapter: Adapter, width: int) -> Tensor:
-        """The appearance vector (width,); zeros where there is none, or none that the motion has learned to read.
-
-        Of a motion that was learned with every image dropped, ``W_cond`` is as it was drawn: a look would reach the
-        video through random numbers.
-        """
-        if self._appearance is None or adapter.facts.recipe["image_drop"] == 1.0:
-            return torch.zeros(width)
-        return self._appearance
 
     def _strengths(self, recipe: GenerateRecipe, adapter: Adapter) -> tuple[float, float]:
         """Unconditional and conditional: what the motion was learned for, as the caller changes it.

@@ -13,6 +13,8 @@ class Bottleneck(nn.Module):
     of zeros is a condition of its own; λ = 0 leaves the condition out.
 
     Paper: arXiv 2312.04433, equations 2 and 4.
+    Differs: ``W_cond`` starts at zero, of which the paper does not speak. A clip shows few looks; what a fresh matrix
+    makes of any other is random, training leaves it so, and a subject's look would move the stream at random.
     """
 
     def __init__(self, width: int, hidden: int, condition_width: int | None = None) -> None:
@@ -21,6 +23,8 @@ class Bottleneck(nn.Module):
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
         self.cond = None if condition_width is None else nn.Linear(condition_width, width)
+        if self.cond is not None:
+            nn.init.zeros_(self.cond.weight)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 

@@ -55,7 +55,7 @@ class BenchPlan:
 
     @property
     def results(self) -> Path:
-        """Folder of the results, ``mini@3-test-24``; results of other methods or settings have one of their own."""
+        """Folder of the results, ``mini@4-test-24``; results of other methods or settings have one of their own."""
         shop = self.workshop
         name = f"{slug(Path(shop.location.id).name)}-{shop.half}-{self.pairs}"
         if shop.quality != "standard":

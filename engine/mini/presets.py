@@ -58,7 +58,7 @@ PRESETS = {
         autoencoder=Stage(steps=1_050, batch=32, peak_lr=5e-3),
         towers=Stage(steps=500, batch=128, peak_lr=3e-3),
         denoise_stills=Stage(steps=2_200, batch=64, peak_lr=4e-3),
-        denoise_clips=Stage(steps=13_000, batch=12, peak_lr=3e-3),
+        denoise_clips=Stage(steps=20_000, batch=12, peak_lr=3e-3),
         workers=2,
     ),
     "gpu": Preset(

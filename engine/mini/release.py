@@ -54,7 +54,7 @@ DEFAULTS = Defaults(
         "draft": {"word_steps": 30, "adapter_steps": 80},
         "standard": {
             "word_steps": 60,
-            "word_lr": 1e-4,
+            "word_lr": 1e-3,
             "adapter_steps": 200,
             "adapter_lr": 4e-3,
             "batch": 8,

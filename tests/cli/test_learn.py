@@ -331,7 +331,7 @@ def test_photos_are_no_clip_unless_their_rate_is_said(dv: Dv, tiny_folder: Path)
     assert (told.code, "pics: taken as a clip, a folder of 5 frames" in told.err) == (0, True)
 
 
-@pytest.mark.parametrize(("base_id", "is_told"), [("mini@3", True), ("other", False)])
+@pytest.mark.parametrize(("base_id", "is_told"), [("mini@4", True), ("other", False)])
 def test_what_mini_learned_comes_with_the_word_that_it_is_small(
     put: Put, home: Path, capsys: pytest.CaptureFixture[str], base_id: str, is_told: bool
 ) -> None:

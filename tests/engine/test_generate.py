@@ -134,8 +134,7 @@ def test_a_photo_stands_in_place_of_the_subjects_look(world: World) -> None:
     assert np.array_equal(*silent)
 
 
-def test_a_motion_that_never_saw_a_look_is_told_none(world: World, tmp_path: Path) -> None:
-    """Its projection of a look is as it was drawn, and must not reach the video."""
+def test_a_motion_that_never_saw_a_look_reads_none(world: World, tmp_path: Path) -> None:
     blind = MotionRecipe(caption="sweeping", steps=3, lr=0.05, batch=2, image_drop=1.0)
     learned = learn_motion(blind, [clip()], world.location, tmp_path)
     unseeing = world._replace(motion=learned.weights)

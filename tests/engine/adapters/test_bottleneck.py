@@ -29,8 +29,9 @@ def awake():
     """A conditioned bottleneck of random float64 weights, its output layer included."""
     torch.manual_seed(0)
     bottleneck = Bottleneck(WIDTH, HIDDEN, CONDITION).double()
-    torch.nn.init.normal_(bottleneck.up.weight)
-    torch.nn.init.normal_(bottleneck.up.bias)
+    for layer in (bottleneck.up, bottleneck.cond):
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.bias)
     return bottleneck
 
 
@@ -92,3 +93,18 @@ def test_the_condition_reaches_every_token_of_its_own_sample_only(awake, stream,
     moved = (after - before).abs().amax(dim=2) > 0
     assert not moved[:FOLD].any()
     assert moved[FOLD:].all()
+
+
+def test_a_look_unlike_all_that_were_learned_moves_nothing(stream):
+    """Only the directions that training has seen are read."""
+    torch.manual_seed(0)
+    bottleneck = Bottleneck(WIDTH, HIDDEN, CONDITION).double()
+    seen, other = torch.eye(CONDITION, dtype=torch.float64)[:2].unbind()
+    optimiser = torch.optim.AdamW(bottleneck.parameters(), lr=0.05)
+    for _ in range(5):
+        optimiser.zero_grad()
+        bottleneck(stream, seen.expand(SAMPLES, -1)).square().mean().backward()
+        optimiser.step()
+    told = [bottleneck(stream, look.expand(SAMPLES, -1)) for look in (0 * seen, other, seen)]
+    assert torch.equal(told[0], told[1])
+    assert not torch.equal(told[0], told[2])
