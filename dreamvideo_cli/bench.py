@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -91,10 +91,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
 
         plan = _plan(options, location, folder, pairs)
         results = run_bench(plan, progress)
-    facts = _facts(options, plan)
-    commit = facts["commit"]
-    facts["made_at_earlier_commits"] = sorted(results.makers - {commit, ""})
-    _write(shell, plan.results, results, facts)
+    _write(shell, plan.results, results, _facts(options, plan, results))
 
 
 def _check(options: BenchOptions, location: "BaseLocation") -> None:
@@ -151,20 +148,20 @@ def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
     Raises:
         UsageError: it has another shape, or names no part.
     """
-    settings: dict[Part, dict[str, Any]] = {}
+    settings: dict[Part, dict[str, Any]] = {"subject": {}, "motion": {}, "generate": {}}
     for each in given:
         name, equals, text = each.partition("=")
         part, dot, field = name.strip().partition(".")
-        if not (equals and dot and field) or part not in {"subject", "motion", "generate"}:
+        if not (equals and dot and field) or part not in settings:
             raise UsageError(
                 f"--set {each!r} is not PART.NAME=VALUE",
                 hint="PART is subject, motion or generate: --set motion.steps=150",
             )
-        settings.setdefault(cast("Part", part), {})[field] = read_value(text.strip())
-    return settings
+        settings[part][field] = read_value(text.strip())
+    return {part: given for part, given in settings.items() if given}
 
 
-def _facts(options: BenchOptions, plan: "BenchPlan") -> dict[str, Any]:
+def _facts(options: BenchOptions, plan: "BenchPlan", results: "Results") -> dict[str, Any]:
     """Of what and by what the results are."""
     shop = plan.workshop
     return {
@@ -176,6 +173,7 @@ def _facts(options: BenchOptions, plan: "BenchPlan") -> dict[str, Any]:
         "quality": shop.quality,
         "device": shop.computes_on,
         "set": list(options.setting or ()),
+        "made_at_earlier_commits": sorted(results.makers - {shop.maker}),
     }
 
 

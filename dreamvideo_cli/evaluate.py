@@ -1,6 +1,5 @@
 """`dv eval`: videos in, scores out, each with its definition, its floor and its ceiling."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from msgspec import Meta, Struct
 
 from dreamvideo_cli.errors import BatchError, UsageError
 from dreamvideo_cli.options import Shell
-from dreamvideo_cli.output import facts, print_result, say, tell
+from dreamvideo_cli.output import facts, print_result, say
 from dreamvideo_cli.score_tables import eval_document, eval_lines
 from dreamvideo_cli.silence import silent_libraries
 
@@ -212,19 +211,7 @@ def _score_all(
         except Exception as error:
             if len(paths) == 1:
                 raise
-            _tell(shell, path, error)
+            from dreamvideo_cli.failures import tell_part
+
+            tell_part(error, key="path", called="video", value=str(path), as_json=shell.json)
     return found
-
-
-def _tell(shell: Shell, path: Path, error: Exception) -> None:
-    """A failure on one line of stderr, with the video."""
-    from dreamvideo_cli.failures import describe, error_document
-
-    failure = describe(error)
-    if shell.json:
-        document = error_document(failure)
-        told = {"schema": document["schema"], "path": str(path), **document}
-        tell(json.dumps(told, ensure_ascii=False))
-    else:
-        hint = f" ({failure.hint})" if failure.hint else ""
-        tell(f"error: video {path}: {failure.message}{hint}")

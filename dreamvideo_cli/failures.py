@@ -108,6 +108,18 @@ def report(error: BaseException, *, as_json: bool) -> int:
     return failure.exit_code
 
 
+def tell_part(error: BaseException, *, key: str, called: str, value: object, as_json: bool) -> None:
+    """A failure of one of many on one line of stderr; of which one, JSON tells by ``key`` and words as ``called``."""
+    failure = describe(error)
+    if as_json:
+        document = error_document(failure)
+        told = {"schema": document["schema"], key: value, **document}
+        tell(json.dumps(told, ensure_ascii=False))
+    else:
+        hint = f" ({failure.hint})" if failure.hint else ""
+        tell(f"error: {called} {value}: {failure.message}{hint}")
+
+
 def error_document(failure: Failure) -> dict[str, Any]:
     """A failure as JSON tells of it."""
     return {

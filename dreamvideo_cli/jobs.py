@@ -7,7 +7,6 @@ from a pipe that stays open, and what fails is told and passed over.
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +24,6 @@ from dreamvideo_cli.output import (
     print_result,
     say,
     table,
-    tell,
 )
 from dreamvideo_cli.plan import plan_videos
 from dreamvideo_cli.uses import Shelf
@@ -105,8 +103,10 @@ class Batch:
         """Name what failed and stop, or with `--keep-going` tell it and go on."""
         if not self._options.keep_going:
             raise _named(error, label) from error
+        from dreamvideo_cli.failures import tell_part
+
         self.failed += 1
-        self._tell(error, label)
+        tell_part(error, key="id", called="job", value=label, as_json=self._shell.json)
 
     def _plan(self, number: int, label: Label, job: Job) -> VideoPlan:
         if label in self._labels:
@@ -133,19 +133,6 @@ class Batch:
         plan = job.plan
         found = video_document(plan, video.recipe, video.path)
         print_json({"schema": found["schema"], "id": job.label, **found})
-
-    def _tell(self, error: Exception, label: Label) -> None:
-        """A failure on one line of stderr, with the id."""
-        from dreamvideo_cli.failures import describe, error_document
-
-        failure = describe(error)
-        if self._shell.json:
-            document = error_document(failure)
-            told = {"schema": document["schema"], "id": label, **document}
-            tell(json.dumps(told, ensure_ascii=False))
-        else:
-            hint = f" ({failure.hint})" if failure.hint else ""
-            tell(f"error: job {label}: {failure.message}{hint}")
 
 
 def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli import __version__
 from dreamvideo_cli.chart import draw_curve, draw_losses
 from dreamvideo_cli.output import one_line, time_text
+from dreamvideo_cli.score_tables import score_text
 from dreamvideo_cli.story import (
     End,
     Event,
@@ -206,7 +207,7 @@ def _scores(scores: Sequence[Score], kind: Kind) -> str:
     rows = [
         [
             str(score.step) if score.step else "base",
-            *(_number(score.values.get(name)) for name in names),
+            *(score_text(score.values.get(name)) for name in names),
             f"{score.seconds:.1f}",
         ]
         for score in scores
@@ -348,10 +349,6 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _clock(at: float) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 
 from engine.adapters.uses import AdapterUse, load_adapters
 from engine.evaluate import lora
-from engine.evaluate.lora import learn_joint
 from engine.evaluate.methods import METHODS, Method
 from engine.evaluate.pairs import Pair, list_pairs, paint_truth
 from engine.evaluate.workshop import (
@@ -131,7 +130,7 @@ class Studio:
         """Learn a pair by one LoRA, make its video and keep that."""
         del kept
         self._unload()
-        joint = learn_joint(self.workshop, pair)
+        joint = lora.learn_joint(self.workshop, pair)
         loaded = LoadedBase(self.workshop.location, device=self.workshop.device, base=joint.base)
         self._record(place, loaded, [], recipe, joint.seconds)
 

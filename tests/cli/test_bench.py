@@ -14,7 +14,7 @@ import pytest
 
 from dreamvideo_cli import bench as cli_bench
 from engine.bases import BaseCard, locate_base
-from engine.evaluate import lora, studio, workshop
+from engine.evaluate import lora, workshop
 from engine.evaluate.methods import METHODS
 from engine.evaluate.pages import document_of, markdown_of
 from engine.evaluate.pairs import list_pairs
@@ -89,7 +89,7 @@ def test_every_row_is_measured_and_a_second_bench_finds_all_of_it(
 
     monkeypatch.setattr(workshop, "learn_subject", refuse)
     monkeypatch.setattr(workshop, "learn_motion", refuse)
-    monkeypatch.setattr(studio, "learn_joint", refuse)
+    monkeypatch.setattr(lora, "learn_joint", refuse)
     again = dv(*line)
     assert again.document["rows"] == document["rows"]
     assert files(tmp_path / "out") == before
