@@ -60,12 +60,14 @@ def fresh_bank(base: Base, role: Role) -> Bank:
 
 
 def awake_bank(base: Base, role: Role, features: Tensor | None = None) -> Bank:
-    """A bank whose output layers are random, so that every bottleneck does something."""
+    """A bank whose output and condition layers are random, so that every part of every bottleneck does something."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         bank = fresh_bank(base, role)
         for bottleneck in bank.bottlenecks:
-            nn.init.normal_(bottleneck.get_submodule("up").weight, std=0.3)
+            nn.init.normal_(bottleneck.up.weight, std=0.3)
+            if bottleneck.cond is not None:
+                nn.init.normal_(bottleneck.cond.weight, std=0.3)
     if features is not None:
         bank.condition = Condition(features)
     return bank

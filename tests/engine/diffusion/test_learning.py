@@ -46,12 +46,14 @@ def clip_of(frames, seed):
 
 
 def awake(base, role):
-    """A bank whose bottlenecks all do something."""
+    """A bank whose bottlenecks all do something, and whose condition counts."""
     width = IMAGE_WIDTH if role == "motion" else None
     bank = fresh_bank(base.sites(role), 0.5, width, seed=0)
     for place, bottleneck in enumerate(bank.bottlenecks):
         generator = torch.Generator().manual_seed(place)
         nn.init.normal_(bottleneck.up.weight, std=0.3, generator=generator)
+        if bottleneck.cond is not None:
+            nn.init.normal_(bottleneck.cond.weight, std=0.3, generator=generator)
     return bank
 
 
