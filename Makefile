@@ -59,4 +59,4 @@ wheel: install  ## Build the wheel
 	$(BIN)/python -m build --wheel
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) build dist demo .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist dv-demo .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
