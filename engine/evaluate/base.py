@@ -20,9 +20,11 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from engine.encode import to_pixels, to_unit
+from engine.errors import EngineError
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_album
 from engine.evaluate.subject import describe_photos, subject_score
+from engine.media.photos import gather_photos, read_photo
 from engine.mini.autoencoder import measure_decibels
 from engine.mini.captions import name_subject, tokenize
 from engine.mini.denoiser import Parts, sample
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Paths = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
 PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")
 """Motions with a path of their own."""
 
@@ -174,15 +177,24 @@ def open_parts(weights: Path) -> tuple[Parts, UNet3DConditionModel, CLIPVisionMo
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the scores and write a sheet of the trials."""
     parser = argparse.ArgumentParser(prog="python -m engine.evaluate.base", description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="folder of the base")
     parser.add_argument("--sprites", type=Path, help="folder of the unpacked sprites")
-    parser.add_argument("--count", type=int, default=48)
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--count", type=int, default=48, help="videos to make")
+    parser.add_argument("--frames", type=int, default=8, help="of each video")
+    parser.add_argument("--steps", type=int, default=20, help="of the sampler")
+    parser.add_argument("--guidance", type=float, default=3.0, help="by the prompt; 1 is none")
     parser.add_argument("--sheet", type=Path, help="write the videos as a PNG")
-    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="photos to rebuild")
+    parser.add_argument(
+        "--photos", type=Path, nargs="*", default=[], help="photos, or folders of them, to rebuild"
+    )
     options = parser.parse_args(arguments)
+    for folder in (options.weights, options.sprites):
+        if folder and not folder.is_dir():
+            parser.error(f"{folder} is not a folder")
+    try:
+        photos = open_photos(options.photos) if options.photos else []
+    except EngineError as error:
+        raise SystemExit(f"error: {error}; {error.hint}") from error
     stills = options.sprites or fetch_sprites(Path("sprites"))
     parts, denoiser, image = open_parts(options.weights)
     trials = draw_trials(options.count, seed=0)
@@ -195,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         steps=options.steps,
         guidance=options.guidance,
     )
-    lines = score_autoencoder(parts, stills, options.photos)
+    lines = score_autoencoder(parts, stills, photos)
     lines += score_videos(made, trials, parts, image)
     sys.stdout.write("\n".join(lines) + "\n")
     if options.sheet:
@@ -221,7 +233,7 @@ def score_videos(
     return lines
 
 
-def score_autoencoder(parts: Parts, stills: Path, photos: list[Path]) -> list[str]:
+def score_autoencoder(parts: Parts, stills: Path, photos: Sequence[Pixels]) -> list[str]:
     """How well unseen figures and sprites, and photos where there are some, come back."""
     held_out, rng = read_held_out(), np.random.default_rng(12)
     side_px = int(parts.autoencoder.config.sample_size)
@@ -235,7 +247,7 @@ def score_autoencoder(parts: Parts, stills: Path, photos: list[Path]) -> list[st
         "unseen sprites": to_unit(np.stack(sprites)),
     }
     if photos:
-        tested["photos"] = open_photos(photos, side_px=side_px)
+        tested["photos"] = cut_squares(photos, side_px=side_px)
     return [
         f"autoencoder, {name:15} {measure_decibels(parts.autoencoder, x):5.1f} dB"
         for name, x in tested.items()
@@ -253,13 +265,20 @@ def _paint_sprite(
     return picture
 
 
-def open_photos(paths: list[Path], *, side_px: int) -> Tensor:
+def open_photos(paths: Sequence[Path]) -> list[Pixels]:
+    """Photos, and those directly in folders, upright: each uint8 (h, w, 3).
+
+    Raises:
+        InputError, InputNotFoundError: see `gather_photos` and `read_photo`.
+    """
+    return [read_photo(path).pixels for path in gather_photos(paths)]
+
+
+def cut_squares(photos: Sequence[Pixels], *, side_px: int) -> Tensor:
     """The middle square of each photo, (b, 3, h, w) in [-1, 1]."""
-    squares, size = [], (side_px, side_px)
-    for path in paths:
-        upright = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-        squares.append(np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS)))
-    return to_unit(np.stack(squares))
+    size = (side_px, side_px)
+    squares = [ImageOps.fit(Image.fromarray(p), size, Image.Resampling.LANCZOS) for p in photos]
+    return to_unit(np.stack([np.asarray(square) for square in squares]))
 
 
 if __name__ == "__main__":

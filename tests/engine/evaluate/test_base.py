@@ -11,8 +11,10 @@ from engine.evaluate.base import (
     PATHS,
     Trial,
     classify_motion,
+    cut_squares,
     draw_trials,
     follow,
+    main,
     measure_change,
     measure_likeness,
     model_motions,
@@ -71,3 +73,22 @@ def test_a_still_does_not_change():
 def test_trials_ask_for_every_motion_alike():
     motions = [trial.motion for trial in draw_trials(2 * len(PATHS), seed=0)]
     assert {motions.count(motion) for motion in PATHS} == {2}
+
+
+@pytest.mark.parametrize(("photos", "said"), [([], "holds no photos"), (["gone.png"], "gone.png")])
+def test_photos_that_cannot_be_read_are_refused_before_anything_is_made(tmp_path, photos, said):
+    paths = [str(tmp_path / name) for name in photos] or [str(tmp_path)]
+    with pytest.raises(SystemExit, match=said):
+        main(["--weights", str(tmp_path), "--sprites", str(tmp_path), "--photos", *paths])
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--weights", str(tmp_path / "gone")])
+    assert "gone is not a folder" in capsys.readouterr().err
+
+
+def test_the_middle_square_of_a_photo_is_taken():
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    assert cut_squares([wide], side_px=8).min() > 0.8
