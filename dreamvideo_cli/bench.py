@@ -158,7 +158,7 @@ def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
                 hint="PART is subject, motion or generate: --set motion.steps=150",
             )
         settings[part][field] = read_value(text.strip())
-    return {part: given for part, given in settings.items() if given}
+    return {part: fields for part, fields in settings.items() if fields}
 
 
 def _facts(options: BenchOptions, plan: "BenchPlan", results: "Results") -> dict[str, Any]:

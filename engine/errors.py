@@ -21,6 +21,11 @@ class EngineError(Exception):
         if code is not None:
             self.code = code
 
+    @property
+    def line(self) -> str:
+        """What is wrong and, where that is known, what would do."""
+        return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
 
 class RecipeError(EngineError):
     """A setting has a value that cannot be used, or a name that does not exist."""

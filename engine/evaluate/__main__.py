@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.errors import EngineError
 from engine.evaluate.fidelity import compare_tracks
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_held_out_motions
@@ -30,9 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("clips", type=Path, nargs="*", help="real clips, each compared with all")
     parser.add_argument("--actors", type=int, default=4, help="subjects a motion")
     options = parser.parse_args(arguments)
-    lines = tell_world(options.actors)
-    if options.clips:
-        lines += ["", *tell_clips(options.clips)]
+    try:
+        told = ["", *tell_clips(options.clips)] if options.clips else []
+    except EngineError as error:
+        raise SystemExit(f"error: {error.line}") from error
+    lines = [*tell_world(options.actors), *told]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

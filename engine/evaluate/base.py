@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-from PIL import Image, ImageOps
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -24,7 +24,7 @@ from engine.errors import EngineError
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_album
 from engine.evaluate.subject import describe_photos, subject_score
-from engine.media.photos import gather_photos, read_photo
+from engine.media.photos import frame_photo, gather_photos, read_photo
 from engine.mini.autoencoder import measure_decibels
 from engine.mini.captions import name_subject, tokenize
 from engine.mini.denoiser import Parts, sample
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from engine.media.photos import Photo
+
 Paths = npt.NDArray[np.float64]
-Pixels = npt.NDArray[np.uint8]
 PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")
 """Motions with a path of their own."""
 
@@ -192,9 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if folder and not folder.is_dir():
             parser.error(f"{folder} is not a folder")
     try:
-        photos = open_photos(options.photos) if options.photos else []
+        photos = [read_photo(p) for p in gather_photos(options.photos)] if options.photos else []
     except EngineError as error:
-        raise SystemExit(f"error: {error}; {error.hint}") from error
+        raise SystemExit(f"error: {error.line}") from error
     stills = options.sprites or fetch_sprites(Path("sprites"))
     parts, denoiser, image = open_parts(options.weights)
     trials = draw_trials(options.count, seed=0)
@@ -217,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def score_videos(
     made: Tensor, trials: list[Trial], parts: Parts, image: CLIPVisionModelWithProjection
 ) -> list[str]:
-    """One line for the world's own clips and one for what the base made of the same trials."""
+    """One line for the world's own clips, one for what the base made of the same trials, and one for its misses."""
     frames, side_px = made.shape[1], made.shape[-1]
     truth = paint_trials(trials, frames=frames, side_px=side_px, seed=0)
     models, lines = model_motions(frames=frames, side_px=side_px, seed=0), []
@@ -230,10 +231,17 @@ def score_videos(
             f"{name:6} subject {subject:.2f}  motion {motion:.2f}"
             f"  subject score {likeness:.2f}  change a frame {change:.1f}"
         )
-    return lines
+    return [*lines, tell_misses([trial.motion for trial in trials], found)]
 
 
-def score_autoencoder(parts: Parts, stills: Path, photos: Sequence[Pixels]) -> list[str]:
+def tell_misses(asked: Sequence[str], found: Sequence[str]) -> str:
+    """What motions were taken for, where that is not what was asked for."""
+    missed = Counter(pair for pair in zip(asked, found, strict=True) if pair[0] != pair[1])
+    told = (f"{a} as {f} {count}" for (a, f), count in sorted(missed.items()))
+    return "made   motions missed: " + (", ".join(told) or "none")
+
+
+def score_autoencoder(parts: Parts, stills: Path, photos: Sequence[Photo]) -> list[str]:
     """How well unseen figures and sprites, and photos where there are some, come back."""
     held_out, rng = read_held_out(), np.random.default_rng(12)
     side_px = int(parts.autoencoder.config.sample_size)
@@ -247,7 +255,8 @@ def score_autoencoder(parts: Parts, stills: Path, photos: Sequence[Pixels]) -> l
         "unseen sprites": to_unit(np.stack(sprites)),
     }
     if photos:
-        tested["photos"] = cut_squares(photos, side_px=side_px)
+        framed = [frame_photo(photo, side_px, side_px)[0] for photo in photos]
+        tested["photos"] = to_unit(np.stack(framed))
     return [
         f"autoencoder, {name:15} {measure_decibels(parts.autoencoder, x):5.1f} dB"
         for name, x in tested.items()
@@ -263,22 +272,6 @@ def _paint_sprite(
         0
     ]
     return picture
-
-
-def open_photos(paths: Sequence[Path]) -> list[Pixels]:
-    """Photos, and those directly in folders, upright: each uint8 (h, w, 3).
-
-    Raises:
-        InputError, InputNotFoundError: see `gather_photos` and `read_photo`.
-    """
-    return [read_photo(path).pixels for path in gather_photos(paths)]
-
-
-def cut_squares(photos: Sequence[Pixels], *, side_px: int) -> Tensor:
-    """The middle square of each photo, (b, 3, h, w) in [-1, 1]."""
-    size = (side_px, side_px)
-    squares = [ImageOps.fit(Image.fromarray(p), size, Image.Resampling.LANCZOS) for p in photos]
-    return to_unit(np.stack([np.asarray(square) for square in squares]))
 
 
 if __name__ == "__main__":

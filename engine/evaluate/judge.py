@@ -88,5 +88,5 @@ class Judge:
                 return score_video(frames, references, towers)
             except ScorerMissingError as error:
                 self._has_all = False
-                self._progress(Note(f"some scores are left out: {error.message}; {error.hint}"))
+                self._progress(Note(f"some scores are left out: {error.line}"))
         return [score for tower in towers for score in score_by_tower(frames, references, tower)]

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             version=options.version,
         )
     except EngineError as error:
-        raise SystemExit(f"error: {error}; {error.hint}") from error
+        raise SystemExit(f"error: {error.line}") from error
 
 
 def train(

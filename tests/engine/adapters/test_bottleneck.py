@@ -26,7 +26,7 @@ def paper(x, c, strength, layers):
 
 @pytest.fixture
 def awake():
-    """A conditioned bottleneck of random float64 weights, its output layer included."""
+    """A conditioned bottleneck of random float64 weights, its layers of output and condition included."""
     torch.manual_seed(0)
     bottleneck = Bottleneck(WIDTH, HIDDEN, CONDITION).double()
     for layer in (bottleneck.up, bottleneck.cond):

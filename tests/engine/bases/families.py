@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
-from tests.tiny import build_unet3d
+from tests.tiny import build_unet3d, quiet_draws, wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,14 +60,9 @@ def fresh_bank(base: Base, role: Role) -> Bank:
 
 
 def awake_bank(base: Base, role: Role, features: Tensor | None = None) -> Bank:
-    """A bank whose output and condition layers are random, so that every part of every bottleneck does something."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        bank = fresh_bank(base, role)
-        for bottleneck in bank.bottlenecks:
-            nn.init.normal_(bottleneck.up.weight, std=0.3)
-            if bottleneck.cond is not None:
-                nn.init.normal_(bottleneck.cond.weight, std=0.3)
+    """A bank whose layers are all random, so that every part of every bottleneck does something."""
+    with quiet_draws(1):
+        bank: Bank = wake(fresh_bank(base, role), 0.6)
     if features is not None:
         bank.condition = Condition(features)
     return bank

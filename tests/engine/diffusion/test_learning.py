@@ -15,7 +15,15 @@ from engine.encode import EncodedClip, EncodedPhotos
 from engine.fit import FitPlan, draws_of, fit, open_accelerator
 from engine.gradients import Draw
 from engine.progress import ignore
-from tests.tiny import IMAGE_WIDTH, LATENT_CHANNELS, LATENT_SCALE, SIZE_PX, open_tiny
+from tests.tiny import (
+    IMAGE_WIDTH,
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    SIZE_PX,
+    open_tiny,
+    quiet_draws,
+    wake,
+)
 
 SIDE, SEED = SIZE_PX // LATENT_SCALE, 5
 CPU = torch.device("cpu")
@@ -48,13 +56,8 @@ def clip_of(frames, seed):
 def awake(base, role):
     """A bank whose bottlenecks all do something, and whose condition counts."""
     width = IMAGE_WIDTH if role == "motion" else None
-    bank = fresh_bank(base.sites(role), 0.5, width, seed=0)
-    for place, bottleneck in enumerate(bank.bottlenecks):
-        generator = torch.Generator().manual_seed(place)
-        nn.init.normal_(bottleneck.up.weight, std=0.3, generator=generator)
-        if bottleneck.cond is not None:
-            nn.init.normal_(bottleneck.cond.weight, std=0.3, generator=generator)
-    return bank
+    with quiet_draws(0):
+        return wake(fresh_bank(base.sites(role), 0.5, width, seed=0), 0.6)
 
 
 def motion_of(base, bank, clips, *, text_drop=0.0, image_drop=0.0):

@@ -11,7 +11,6 @@ from engine.evaluate.base import (
     PATHS,
     Trial,
     classify_motion,
-    cut_squares,
     draw_trials,
     follow,
     main,
@@ -19,6 +18,7 @@ from engine.evaluate.base import (
     measure_likeness,
     model_motions,
     paint_trials,
+    tell_misses,
 )
 from engine.evaluate.motion import trace
 
@@ -88,7 +88,9 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
     assert "gone is not a folder" in capsys.readouterr().err
 
 
-def test_the_middle_square_of_a_photo_is_taken():
-    wide = np.zeros((20, 60, 3), np.uint8)
-    wide[:, 20:40] = 255
-    assert cut_squares([wide], side_px=8).min() > 0.8
+def test_misses_are_counted_by_what_they_were_taken_for():
+    asked = ["rolling left", "rocking", "rolling left", "rising"]
+    found = ["moving left", "rocking", "moving left", "falling"]
+    told = tell_misses(asked, found)
+    assert told == "made   motions missed: rising as falling 1, rolling left as moving left 2"
+    assert tell_misses(asked, asked) == "made   motions missed: none"
