@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # A test file stays with one worker, which makes its fixtures once.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help install demo test test-slow lint coverage check bench stress mini wheel clean
+.PHONY: help install demo test test-slow lint coverage check bench search stress mini wheel clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench: install  ## Ratios of our loops, of the registry and of start-up to what 
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.registry
 	$(BIN)/python -m tests.bench.startup
+
+search: install  ## The property tests with new random examples, before a release; pin what fails as @example
+	HYPOTHESIS_PROFILE=search $(PYTEST) $(SHARED) $$(grep -rl 'from hypothesis' tests --include='test_*.py')
 
 stress: install  ## Processes killed at random over one registry for a minute, then 100,000 broken files
 	$(BIN)/python -m tests.stress

@@ -125,15 +125,21 @@ def thin(points: Sequence[Point]) -> list[Point]:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from ``low`` to ``high``, at most ``most`` and one."""
+    """Round numbers from ``low`` to ``high``: at least one, at most ``most`` and one; ``most`` is 2 or more."""
     span = high - low
     if span <= 0:
         return [low]
     rough = span / most
     unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
-    first = math.ceil(low / step - 1e-9)
-    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    steps = [unit * factor for factor in (10, 5, 2, 1, 0.5)]
+    wide = [step for step in steps if step >= rough]
+    # Both ends may lie between two multiples of a step; then one or two of the next finer step lie between them.
+    return _multiples(wide[-1], low, high) or _multiples(steps[len(wide)], low, high)
+
+
+def _multiples(step: float, low: float, high: float) -> list[float]:
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [k * step for k in range(first, last + 1)]
 
 
 def _frame(points: Sequence[Point], curve: Sequence[Point], total: int) -> Frame:

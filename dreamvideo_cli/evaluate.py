@@ -10,6 +10,7 @@ import typer
 from msgspec import Meta, Struct
 
 from dreamvideo_cli.errors import BatchError, UsageError
+from dreamvideo_cli.interrupts import end_if_stopped
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import facts, print_result, say
 from dreamvideo_cli.score_tables import eval_document, eval_lines
@@ -209,6 +210,7 @@ def _score_all(
         except ScorerMissingError:
             raise
         except Exception as error:
+            end_if_stopped()
             if len(paths) == 1:
                 raise
             from dreamvideo_cli.failures import tell_part

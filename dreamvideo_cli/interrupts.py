@@ -25,13 +25,43 @@ class Stopped(BaseException):
         self.hint = hint
 
 
+# Signals that raised `Stopped` since `unwinding` began.
+_raised: list[int] = []
+
+
 def unwind(number: int) -> None:
     """Leave by an exception, so that temporary files go.
 
     Raises:
         Stopped: always.
     """
+    _raised.append(number)
     raise Stopped(number)
+
+
+def stopped() -> Stopped | None:
+    """What `unwind` has raised, if it has."""
+    return Stopped(_raised[-1]) if _raised else None
+
+
+def end_if_stopped() -> None:
+    """Go on only where no signal has asked to end.
+
+    A signal may come in the middle of code that turns every exception into one of its own, or swallows it.
+
+    Raises:
+        Stopped: `unwind` has raised it before.
+    """
+    if error := stopped():
+        raise error
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """`catching`, with `unwind` as what is done."""
+    _raised.clear()
+    with catching(unwind):
+        yield
 
 
 @contextmanager

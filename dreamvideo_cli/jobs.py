@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dreamvideo_cli.errors import BatchError, ShellError, UsageError
 from dreamvideo_cli.forecast import Forecast, foresee
+from dreamvideo_cli.interrupts import end_if_stopped
 from dreamvideo_cli.job_lines import Job, options_of, read_job, read_lines
 from dreamvideo_cli.output import (
     facts,
@@ -100,7 +101,8 @@ class Batch:
             return None
 
     def _fail(self, error: Exception, label: Label) -> None:
-        """Name what failed and stop, or with `--keep-going` tell it and go on."""
+        """Name what failed and stop, or with `--keep-going` tell it and go on; a signal ends all."""
+        end_if_stopped()
         if not self._options.keep_going:
             raise _named(error, label) from error
         from dreamvideo_cli.failures import tell_part
@@ -193,6 +195,7 @@ def _make_all(batch: Batch, jobs: Iterator[PlannedJob], shell: Shell, share: Sha
         maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
         for job in jobs:
             batch.make(job, maker)
+            end_if_stopped()
 
 
 def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.interrupts import STOPPING, catching, unwind
+from dreamvideo_cli.interrupts import STOPPING, Stopped, stopped, unwinding
 from dreamvideo_cli.streams import drop_stdout, open_missing_streams
 
 STDOUT_CLOSED = 141
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
     open_missing_streams()
-    with catching(unwind):
+    with unwinding():
         exit_code = _guarded(arguments)
     _die_of_signal(exit_code)
     return exit_code
@@ -99,6 +99,8 @@ def _teach_shell(arguments: Sequence[str]) -> int:
 
 def _report(error: BaseException, *, as_json: bool) -> int:
     """Tell what failed, even where the installation is too broken to tell it well."""
+    if not isinstance(error, Stopped):
+        error = stopped() or error
     try:
         from dreamvideo_cli.failures import report
     except ImportError as broken:

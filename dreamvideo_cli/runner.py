@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli import settings
 from dreamvideo_cli.claims import take_again, take_run
 from dreamvideo_cli.forecast import remember_lesson
-from dreamvideo_cli.interrupts import Stopped, catching
+from dreamvideo_cli.interrupts import Stopped, catching, unwind
 from dreamvideo_cli.lesson import Lesson, draft_of, draw_inputs, preview_recipe
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import say
@@ -95,7 +95,7 @@ def _patiently(stop: StopRequest) -> Callable[[int], None]:
 
     def ask(number: int) -> None:
         if not stop.is_heeded:
-            raise Stopped(number)
+            unwind(number)
         stop.reason = str(number)
 
     return ask

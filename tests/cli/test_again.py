@@ -249,7 +249,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(["base", "adapters", "generate", "versions", "schema"]), value=JSON)
 def test_no_document_passes_as_a_recipe_or_as_a_bug(carry: Carry, key: str, value: Any) -> None:
     try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.errors import InputError
 from engine.evaluate import towers
 from engine.media import photos as photo_files
 from engine.media.write import write_video
@@ -69,6 +72,21 @@ def broken(tmp_path: Path) -> Path:
     path = tmp_path / "broken.mp4"
     path.write_text("no video")
     return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_signal_that_is_turned_into_an_error_of_a_video_ends_it(
+    dv: Dv, video: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException as error:
+            raise InputError("cannot be read") from error
+
+    monkeypatch.setattr("engine.evaluate.videos.read_video", convert)
+    result = dv("eval", video, clip, "--scorer", "none", "--prompt", "a dog", "--json")
+    assert (result.code, result.error["code"], len(result.err.splitlines())) == (143, "stopped", 2)
 
 
 def test_a_video_that_cannot_be_read_costs_none_of_the_others(

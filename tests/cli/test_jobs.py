@@ -285,6 +285,26 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("place", ["jobs.read_job", "making.Maker.make"])
+def test_a_signal_that_is_turned_into_an_error_is_not_passed_over(
+    gen, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    calls = []
+
+    def convert(*_: object) -> None:
+        calls.append(1)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException as error:
+            raise ValueError("not a signal") from error
+
+    jobs = write({**BOTH, "id": "a"}, {**BOTH, "id": "b"})
+    monkeypatch.setattr(f"dreamvideo_cli.{place}", convert)
+    result = gen("--jobs", jobs, "--keep-going", "--json")
+    assert (result.code, len(calls)) == (130, 1)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals and shells")
 def test_a_pipe_that_stays_open_is_served_and_a_signal_ends_it(
     home: Path, learned: Learned

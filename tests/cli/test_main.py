@@ -153,6 +153,21 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, former)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_signal_that_code_turns_into_an_error_of_its_own_still_ends_it(
+    dv: Dv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(_shell: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException as error:
+            raise ValueError("a reader of files knows only errors of its own") from error
+
+    monkeypatch.setattr("dreamvideo_cli.adapters.open_registry", convert)
+    result = dv("subject", "list", "--json")
+    assert (result.code, result.error["code"]) == (143, "stopped")
+
+
 def test_a_bug_is_one_line_and_a_log(dv: Dv, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_shell: object) -> None:
         raise ZeroDivisionError("division by zero")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -186,6 +186,7 @@ def test_a_thinned_curve_keeps_its_peaks(values: list[float]):
 
 
 @given(st.floats(-1e3, 1e3), st.floats(0.001, 1e4), st.integers(2, 8))
+@example(1.0, 4001.0, 2)
 def test_ticks_are_few_ascending_and_within(low: float, span: float, most: int):
     found = ticks(low, low + span, most)
     assert 1 <= len(found) <= most + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import (
@@ -32,8 +32,6 @@ from registry.manifest import (
     encode,
 )
 
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
-
 text = st.text(st.characters(exclude_categories=["Cs"]))
 plain = st.recursive(
     st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | text,
@@ -48,7 +46,6 @@ def manifest(draft: Draft) -> Manifest:
     return complete(draft, "subject", "2026-01-02T03:04:05Z", [FILE])
 
 
-@quick
 @given(note=text, recipe=st.dictionaries(text, plain))
 def test_a_manifest_reads_back_equal_whatever_the_recipe_holds(
     note: str, recipe: dict[str, Any]
@@ -65,7 +62,6 @@ def test_a_manifest_reads_back_equal_whatever_the_recipe_holds(
     assert decode(encode(manifest)) == manifest
 
 
-@quick
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_a_manifest_or_an_integrity_error(data: bytes) -> None:
     with pytest.raises(IntegrityError):
@@ -173,7 +169,6 @@ def test_the_content_key_is_of_roles_and_bytes(manifest: Manifest) -> None:
     assert content_key([FILE]) != content_key([token])
 
 
-@quick
 @given(st.text())
 def test_printable_text_has_nothing_for_a_terminal_to_obey(dirty: str) -> None:
     clean = printable(dirty)

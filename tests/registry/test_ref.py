@@ -7,13 +7,11 @@ import string
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import InvalidError, Ref, check_name, check_tag, is_path, parse_ref
 from registry.ref import nearest
-
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 WORD = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
@@ -47,13 +45,11 @@ nearly = st.lists(
 ).map("".join)
 
 
-@quick
 @given(refs)
 def test_a_printed_reference_parses_to_itself(ref: Ref) -> None:
     assert parse_ref(str(ref)) == ref
 
 
-@quick
 @given(st.text() | nearly)
 def test_any_text_is_a_reference_or_an_invalid_error(text: str) -> None:
     with suppress(InvalidError):
@@ -61,7 +57,6 @@ def test_any_text_is_a_reference_or_an_invalid_error(text: str) -> None:
         assert parse_ref(str(ref)) == ref
 
 
-@quick
 @given(st.text().map("?".__add__))
 def test_an_error_shows_a_strangers_text_without_control_characters(text: str) -> None:
     with pytest.raises(InvalidError) as caught:
@@ -69,13 +64,11 @@ def test_an_error_shows_a_strangers_text_without_control_characters(text: str) -
     assert caught.value.message.isprintable()
 
 
-@quick
 @given(st.text() | nearly)
 def test_no_text_is_both_a_path_and_a_reference(text: str) -> None:
     assert not (is_path(text) and passes(parse_ref, text))
 
 
-@quick
 @given(tags)
 def test_no_tag_reads_as_a_version_a_digest_or_a_computed_word(tag: str) -> None:
     assert not re.fullmatch(r"v?[0-9]+|[0-9a-f]{8,64}|latest|prev", tag)

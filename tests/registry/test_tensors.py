@@ -7,14 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import IntegrityError
 from registry.tensors import MOST_HEADER_BYTES, Header, read_header
 from tests.registry.samples import facts_of, safetensors
-
-quick = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
 
 def read(data: bytes) -> Header:
@@ -40,7 +38,6 @@ def test_several_dtypes_are_all_named() -> None:
     assert read(safetensors(header={"a.down": half})).dtype == "float16+float32"
 
 
-@quick
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_header_or_an_integrity_error(data: bytes) -> None:
     with pytest.raises(IntegrityError) as caught:

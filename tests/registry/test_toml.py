@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import toml
@@ -69,7 +69,6 @@ def test_dots_elsewhere_are_no_parts(text: str) -> None:
     assert toml.read(text.encode()) == tomllib.loads(text)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.lists(pieces, max_size=12).map("".join))
 def test_no_key_hides_from_the_guard(text: str) -> None:
     """What the guard lets pass and the standard reader understands has no key of so many parts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -37,8 +38,8 @@ def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of two stills, which an `npm` on the path downloads; more than half of it is the second."""
     stills = tmp_path / "made" / "package" / "assets"
     stills.mkdir(parents=True)
-    (stills / "a.webp").write_bytes(os.urandom(10_000))
-    (stills / "b.webp").write_bytes(os.urandom(90_000))
+    (stills / "a.webp").write_bytes(Random(0).randbytes(10_000))
+    (stills / "b.webp").write_bytes(Random(1).randbytes(90_000))
     archive = tmp_path / "npm.tgz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(stills / "a.webp", "package/assets/a.webp")
