@@ -11,7 +11,7 @@ from dreamvideo_cli.output import facts, time_text
 from dreamvideo_cli.scores import best_of, score_documents, score_lines, scores_of
 
 if TYPE_CHECKING:
-    from registry.runs import Run
+    from registry.runs import DamagedRun, Run
 
 
 def run_document(run: Run) -> dict[str, Any]:
@@ -45,6 +45,19 @@ def run_document(run: Run) -> dict[str, Any]:
         "ended": None if state == "running" else _last(events, "end"),
         "registry": run.facts.settings["registry"],
         "command": run.facts.command,
+        "folder": str(run.folder),
+    }
+
+
+def damaged_document(run: DamagedRun) -> dict[str, Any]:
+    """A run that cannot be read, as JSON tells of it: the fields of `run_document` that are known."""
+    return {
+        "schema": "dv.run/1",
+        "id": run.id,
+        "state": "damaged",
+        "why": run.message,
+        "stages": [],
+        "created": "",
         "folder": str(run.folder),
     }
 

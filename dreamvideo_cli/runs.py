@@ -12,7 +12,14 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.learn import deadline_of, learn, show_learned
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import print_json, print_lines, print_result, say, table
-from dreamvideo_cli.run_facts import run_document, run_lines, run_row, rungs_of, state_files
+from dreamvideo_cli.run_facts import (
+    damaged_document,
+    run_document,
+    run_lines,
+    run_row,
+    rungs_of,
+    state_files,
+)
 from dreamvideo_cli.runner import Terms
 from dreamvideo_cli.scores import finite_values, scores_of
 
@@ -32,16 +39,20 @@ def list_runs(shell: Shell) -> None:
     """
     from registry import runs
 
-    found = runs.list_runs(runs_folder())
+    found = runs.read_runs(runs_folder())
     if shell.quiet and not shell.json:
         print_lines(run.id for run in found)
         return
-    documents = [run_document(run) for run in found]
+    documents = [
+        run_document(run) if isinstance(run, runs.Run) else damaged_document(run) for run in found
+    ]
     if shell.json:
         print_json(documents)
         return
     head = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
     print_lines(table(head, [run_row(document) for document in documents]))
+    for damaged in (run for run in found if isinstance(run, runs.DamagedRun)):
+        say(shell, f"{damaged.id} is damaged: {damaged.message}")
     if not found:
         say(shell, "no run yet: dv subject learn --help")
 
@@ -147,13 +158,16 @@ def remove_runs(
 
     Example: dv runs rm corgi-3f9a2c1e-1
     """
-    from registry.runs import refuse_running, remove_run, state_of
+    from registry.runs import Run, find_any_run, refuse_running, remove_run, state_of
 
-    found = list({each.id: each for each in map(_find, runs)}.values())
+    chosen = [find_any_run(runs_folder(), text) for text in runs]
+    found = list({each.id: each for each in chosen}.values())
     for each in found:
         refuse_running(each)
     if not dry_run:
-        unfinished = [each.id for each in found if state_of(each) == "stopped"]
+        unfinished = [
+            each.id for each in found if not isinstance(each, Run) or state_of(each) == "stopped"
+        ]
         if unfinished and not yes:
             _ask(shell, unfinished)
         for each in found:

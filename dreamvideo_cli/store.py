@@ -113,7 +113,7 @@ def diagnose(
     from registry.layout import Layout
 
     layout = Layout(registry_root(shell))  # a damaged header is for the doctor, not for open
-    found = doctor.diagnose(layout)
+    found = (*doctor.diagnose(layout), *_damaged_runs())
     mended = doctor.repair(layout, found) if fix else ()
     left = [each for each in found if each not in mended]
     document = {
@@ -127,6 +127,20 @@ def diagnose(
     if any(each.repair for each in left):
         say(shell, "dv registry doctor --fix mends what can be mended")
     _fail_on_damage([each.finding for each in left])
+
+
+def _damaged_runs() -> "list[Diagnosis]":
+    """A finding for each learning run that cannot be read; nothing published depends on one."""
+    from registry.doctor import Diagnosis
+    from registry.runs import damaged_runs
+    from registry.verify import Finding
+
+    return [
+        Diagnosis(
+            Finding(run.error.code, f"runs/{run.id}", run.message, run.error.hint, is_damage=False)
+        )
+        for run in damaged_runs(state_folder() / "runs")
+    ]
 
 
 def _size_of(folder: Path) -> int:

@@ -19,6 +19,11 @@ READ_ONLY = 0o444
 # What file systems say that know no hard links.
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
 _WRITABLE_BITS = 0o222
+MOST_READ_BYTES = 1 << 26
+# Windows knows neither of the first two, and alone needs the third.
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -38,19 +43,36 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise _refusal(doing, error) from error
 
 
-def read_bytes(path: Path, at: int | None = None) -> bytes | None:
-    """The bytes of a file, or None where there is no such file.
+def read_bytes(
+    path: Path, at: int | None = None, *, most_bytes: int = MOST_READ_BYTES
+) -> bytes | None:
+    """The bytes of a regular file, or None where there is no such file.
+
+    Anything else under the name is refused unread: a pipe would wait for ever, a device has no
+    end, and a link leads elsewhere.
 
     Raises:
-        StorageError: it is there and cannot be read.
+        StorageError: it is there and cannot be read, is no regular file, or is longer than
+            ``most_bytes``.
     """
+    flags = os.O_RDONLY | _NO_FOLLOW | _NO_WAIT | _BINARY
     try:
-        with open(path, "rb", opener=_opener(at)) as file:
-            return file.read()
+        descriptor = os.open(path, flags, dir_fd=at)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise _refusal(f"read {path}", error) from error
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise StorageError(f"cannot read {path}: it is no regular file")
+        if facts.st_size > most_bytes:
+            message = f"cannot read {path}: it has {facts.st_size} bytes; at most {most_bytes}"
+            raise StorageError(message)
+        with storage_errors(f"read {path}"), os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(most_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def list_folder(path: Path) -> list[str]:
@@ -210,6 +232,6 @@ def _refusal(doing: str, error: OSError) -> StorageError:
         hint = "make the folder readable and writable, or use another registry"
         return StorageError(message, hint=hint, code="storage.read_only")
     if error.errno == errno.ELOOP:
-        hint = "nothing is written through links: put there what it leads to"
+        hint = "no link is followed: put there what it leads to"
         return StorageError(message, hint=hint)
     return StorageError(message)

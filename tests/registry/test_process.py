@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from registry import process
-from registry.process import is_alive, this_process
+from registry.runs import process
+from registry.runs.process import is_alive, this_process
 
 
 def test_this_process_is_alive() -> None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
+import tomli_w
 
-from registry import ConflictError, InvalidError, NotFoundError, StorageError, disk, runs
+from registry import (
+    ConflictError,
+    IntegrityError,
+    InvalidError,
+    NotFoundError,
+    StorageError,
+    disk,
+    runs,
+    toml,
+)
 from registry.manifest import Input
-from registry.process import this_process
-from registry.runs import EventLog, Run
+from registry.runs import EventLog, Run, lifecycle
+from registry.runs.process import this_process
 
 KEY = "ab" * 32
 
@@ -29,7 +40,7 @@ def start(folder: Path, name: str = "corgi", key: str = KEY) -> Run:
         key,
         command=["dv", "subject", "learn", "\udcff.jpg"],
         inputs=[Input(name="one.jpg", digest="0f" * 32)],
-        settings={"device": "auto", "note": None},
+        settings={"registry": "/r", "device": "auto", "note": None},
         recipe={"steps": 3, "end_s": None},
     )
 
@@ -48,7 +59,7 @@ def test_a_run_is_found_as_it_was_begun(folder: Path) -> None:
     assert found == run
     assert found.id == "corgi-abababab-1"
     assert found.recipe() == {"steps": 3}
-    assert found.facts.settings == {"device": "auto"}
+    assert found.facts.settings == {"registry": "/r", "device": "auto"}
     assert [event["event"] for event in found.events()] == ["start"]
     assert runs.state_of(found) == "running"
 
@@ -65,13 +76,120 @@ def test_runs_are_found_by_the_beginning_of_their_id(folder: Path) -> None:
 
 
 def test_what_is_no_run_is_passed_over(folder: Path) -> None:
-    assert runs.list_runs(folder) == []
+    assert runs.read_runs(folder) == []
     (folder / "empty").mkdir(parents=True)
-    (folder / "torn").mkdir()
-    (folder / "torn" / "run.toml").write_text("id = ")
-    (folder / "other").mkdir()
-    (folder / "other" / "run.toml").write_text("id = 3")
-    assert runs.list_runs(folder) == []
+    (folder / "notes.txt").touch()
+    assert runs.read_runs(folder) == []
+
+
+def spoil_facts(run: Run, **changes: object) -> None:
+    """Write other facts under the run's name."""
+    table = toml.without_none({**msgspec.to_builtins(run.facts), **changes})
+    spoil(run.folder / "run.toml", tomli_w.dumps(table).encode())
+
+
+def spoil(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES: dict[str, tuple[Callable[[Run], None], str]] = {
+    "torn": (lambda run: spoil(run.folder / "run.toml", b"id = "), "run.toml cannot be understood"),
+    "no text": (lambda run: spoil(run.folder / "run.toml", b"id = '\xff'"), "run.toml cannot be"),
+    "missing": (lambda run: (run.folder / "run.toml").unlink(), "run.toml cannot be understood: it is missing"),
+    "deep": (lambda run: spoil(run.folder / "run.toml", b"a = " + b"[" * 9_000), "run.toml cannot be"),
+    "another's id": (lambda run: spoil_facts(run, id="rex-1"), "it is the run 'rex-1', not 'corgi"),
+    "a slash": (lambda run: spoil_facts(run, id="../rex"), "it is the run '../rex', not 'corgi"),
+    "a name": (lambda run: spoil_facts(run, name="../rex"), "the name '../rex' may only have"),
+    "no setting": (lambda run: spoil_facts(run, settings={}), "missing required field `registry`"),
+    "a setting": (
+        lambda run: spoil_facts(run, settings={"registry": "/r", "sources": {"base": "b"}}),
+        "missing required field `paths`",
+    ),
+    "no recipe": (lambda run: (run.folder / "recipe.toml").unlink(), "recipe.toml cannot be"),
+    "events": (lambda run: replace_by_folder(run.folder / "events.ndjson"), "no regular file"),
+    "an owner": (lambda run: replace_by_folder(run.folder / "owners" / "1"), "no regular file"),
+    "a pipe": (lambda run: replace_by_pipe(run.folder / "run.toml"), "no regular file"),
+    "huge": (lambda run: os.truncate(run.folder / "recipe.toml", 8 << 30), "8589934592 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_run_is_one_row_that_says_so(folder: Path, what: str) -> None:
+    run, other = start(folder), start(folder, name="rex")
+    leave(run)
+    (run.folder / "recipe.toml").chmod(0o644)
+    damage, said = DAMAGES[what]
+    damage(run)
+    whole, damaged = runs.read_runs(folder)
+    assert whole == other == runs.find_run(folder, "rex")
+    assert isinstance(damaged, runs.DamagedRun)
+    assert said in damaged.message
+    assert (runs.list_runs(folder), runs.damaged_runs(folder)) == ([other], [damaged])
+    with pytest.raises(IntegrityError, match="the run corgi-abababab-1 is damaged") as caught:
+        runs.find_run(folder, "corgi")
+    assert caught.value.hint
+    found = runs.find_any_run(folder, "corgi")
+    assert found == damaged
+    runs.remove_run(found)
+    assert runs.read_runs(folder) == [other]
+
+
+def test_a_damaged_run_that_somebody_is_at_work_on_is_not_deleted(folder: Path) -> None:
+    run = start(folder)
+    spoil(run.folder / "run.toml", b"")
+    with pytest.raises(ConflictError, match="is running now"):
+        runs.remove_run(runs.find_any_run(folder, run.id))
+
+
+def test_a_link_among_the_runs_goes_without_what_it_leads_to(folder: Path, tmp_path: Path) -> None:
+    run = start(folder)
+    leave(run)
+    elsewhere = tmp_path / "elsewhere"
+    run.folder.rename(elsewhere)
+    (folder / "linked").symlink_to(elsewhere)
+    found = runs.find_any_run(folder, "linked")
+    assert isinstance(found, runs.DamagedRun)
+    runs.remove_run(found)
+    assert (elsewhere / "run.toml").exists()
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"event":"note","at":1,"text":"\xff"}',
+        b'{"event":' + b"[" * 9_000,
+        b'{"at":1}',
+        b'{"event":["step"],"at":1}',
+        b'{"event":"step","at":1,"stage":"look","step":1,"loss":1}',
+        b'{"event":"stage","at":1,"stage":"look","steps":"many"}',
+        b'{"event":"machine","at":1}',
+    ],
+)  # fmt: skip
+def test_a_line_that_readers_could_not_use_is_passed_over(folder: Path, line: bytes) -> None:
+    run = start(folder)
+    with (run.folder / "events.ndjson").open("ab") as file:
+        file.write(line + b"\n")
+    EventLog(run.folder).write("waltz", text="of another version")
+    assert [event["event"] for event in run.events()] == ["start", "waltz"]
+
+
+@pytest.mark.parametrize("data", [b"{", b'"\xff"', b"[" * 9_000])
+def test_a_damaged_owner_is_nobody(folder: Path, data: bytes) -> None:
+    run = start(folder)
+    spoil(run.folder / "owners" / "1", data)
+    assert runs.state_of(run) == "stopped"
 
 
 def test_a_running_run_can_neither_be_taken_nor_removed(folder: Path) -> None:
@@ -110,12 +228,12 @@ def test_of_two_that_take_a_run_one_gets_it(folder: Path, monkeypatch) -> None:
     look = runs.state_of
 
     def look_and_be_overtaken(run: Run) -> runs.State:
-        monkeypatch.setattr(runs, "state_of", look)
+        monkeypatch.setattr(lifecycle, "state_of", look)
         state = look(run)
         runs.claim(run)
         return state
 
-    monkeypatch.setattr(runs, "state_of", look_and_be_overtaken)
+    monkeypatch.setattr(lifecycle, "state_of", look_and_be_overtaken)
     with pytest.raises(ConflictError, match="is running now"):
         runs.claim(run)
     assert sorted(path.name for path in (run.folder / "owners").iterdir()) == ["1", "2"]
@@ -168,14 +286,6 @@ def test_an_end_counts_for_the_owner_who_came_to_it(folder: Path) -> None:
 def test_an_end_in_words_of_another_version_reads_as_stopped(folder: Path) -> None:
     run = start(folder)
     EventLog(run.folder).write("end", owner=1, state="dancing")
-    assert runs.state_of(run) == "stopped"
-
-
-def test_a_damaged_owner_is_nobody(folder: Path) -> None:
-    run = start(folder)
-    path = run.folder / "owners" / "1"
-    path.chmod(0o644)
-    path.write_bytes(b"{")
     assert runs.state_of(run) == "stopped"
 
 
@@ -232,8 +342,6 @@ def test_a_folder_that_cannot_be_renamed_says_so(folder: Path, monkeypatch) -> N
 
 
 def test_a_recipe_that_is_damaged_says_so(folder: Path) -> None:
-    from registry import IntegrityError
-
     run = start(folder)
     path = run.folder / "recipe.toml"
     path.chmod(0o644)

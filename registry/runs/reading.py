@@ -1,0 +1,227 @@
+"""What a run is, and the reader of all runs: each is a run or says what is damaged."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from registry import disk, toml
+from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
+from registry.manifest import Input, printable
+from registry.ref import Kind, check_name, nearest
+from registry.runs.events import EVENTS, read_events
+from registry.runs.owners import OWNERS, latest_owner
+
+UNFINISHED = "tmp-"
+_FACTS = "run.toml"
+_RECIPE = "recipe.toml"
+_PARTS = (_FACTS, _RECIPE, EVENTS, OWNERS)
+
+
+class RunFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run is, from its beginning to its end.
+
+    Attributes:
+        id: its folder's name.
+        kind: of what is learned.
+        name: under which it will be published.
+        key: 64 hex digits, equal where kind, name, inputs, recipe and base are.
+        created: UTC, ISO 8601.
+        command: the command line that began it.
+        directory: where that was typed.
+        inputs: names and digests.
+        settings: what the command was told beside the recipe, as it takes it back.
+    """
+
+    id: str
+    kind: Kind
+    name: str
+    key: str
+    created: str
+    command: list[str]
+    directory: str
+    inputs: list[Input]
+    settings: dict[str, Any]
+
+
+class _Sources(Struct, kw_only=True):
+    base: str
+    paths: list[str]
+    mask: str = "none"
+    mask_model: str = ""
+    image_tower: str | None = None
+    skip_bad: bool = False
+    holdout: str | None = None
+
+
+class _Settings(Struct, kw_only=True):
+    """What must stand in the settings for a run to be shown and resumed; the rest is free."""
+
+    registry: str
+    device: str = "auto"
+    tags: list[str] = []
+    note: str | None = None
+    held_out: list[Input] | None = None
+    scored_by: list[str] | None = None
+    sources: _Sources | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run and its folder."""
+
+    facts: RunFacts
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """Its folder's name."""
+        return self.facts.id
+
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as it was asked for.
+
+        Raises:
+            IntegrityError: it cannot be read.
+        """
+        return _read_toml(self.folder / _RECIPE)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All that happened, in the order of writing."""
+        return read_events(self.folder)
+
+    def has_saves(self) -> bool:
+        """Whether there is anything to continue from."""
+        return any((self.folder / "checkpoints").rglob("*.safetensors"))
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRun:
+    """A run's folder that cannot be read as a run.
+
+    Attributes:
+        id: the folder's name.
+        folder: where it lies.
+        message: one line that says what is wrong.
+    """
+
+    id: str
+    folder: Path
+    message: str
+
+    @property
+    def error(self) -> IntegrityError:
+        """What a command that needs the run reports."""
+        message = f"the run {self.id} is damaged: {self.message}"
+        hint = f"put the file back from a copy, or delete the run: dv runs rm {self.id}"
+        return IntegrityError(message, hint=hint, code="run.damaged")
+
+
+def read_runs(root: Path) -> list[Run | DamagedRun]:
+    """Every run under ``root``, the oldest first; damaged ones stand last, by their names.
+
+    A folder that holds no part of a run is passed over.
+
+    Raises:
+        StorageError: ``root`` cannot be listed.
+    """
+    found = [run for entry in disk.list_folder(root) if (run := _read_run(root / entry))]
+    return sorted(
+        found, key=lambda run: (run.facts.created if isinstance(run, Run) else "~", run.id)
+    )
+
+
+def list_runs(root: Path) -> list[Run]:
+    """Every run under ``root`` that can be read, the oldest first."""
+    return [run for run in read_runs(root) if isinstance(run, Run)]
+
+
+def damaged_runs(root: Path) -> list[DamagedRun]:
+    """Every run under ``root`` that cannot be read, by name."""
+    return [run for run in read_runs(root) if isinstance(run, DamagedRun)]
+
+
+def find_run(root: Path, text: str) -> Run:
+    """The run whose id is ``text`` or the only one whose id begins with it.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidError: there are several.
+        IntegrityError: it is damaged; the message says what is wrong.
+    """
+    found = find_any_run(root, text)
+    if isinstance(found, DamagedRun):
+        raise found.error
+    return found
+
+
+def find_any_run(root: Path, text: str) -> Run | DamagedRun:
+    """The run of `find_run`, also where it is damaged.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidError: there are several.
+    """
+    known = read_runs(root)
+    found = [run for run in known if run.id.startswith(text)]
+    exact = [run for run in found if run.id == text]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if found and text:
+        names = ", ".join(run.id for run in found[:5])
+        raise InvalidError(f"{text!r} begins several runs: {names}", code="ref.ambiguous")
+    near = nearest(text, [run.id for run in known])
+    hint = f"did you mean {near}?" if near else "dv runs list shows what there is"
+    raise NotFoundError(f"there is no run {text!r}", hint=hint, code="run.not_found")
+
+
+def _read_run(folder: Path) -> Run | DamagedRun | None:
+    if folder.name.startswith(UNFINISHED) or not _is_run(folder):
+        return None
+    try:
+        return Run(_read_facts(folder), folder)
+    except RegistryError as error:
+        return DamagedRun(folder.name, folder, printable(error.message))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder holds anything that only a run has."""
+    return any(os.path.lexists(folder / part) for part in _PARTS)
+
+
+def _read_facts(folder: Path) -> RunFacts:
+    """What a run is, once everything that its users need has been found readable."""
+    try:
+        facts = msgspec.convert(_read_toml(folder / _FACTS), RunFacts)
+        check_name(facts.name)
+        msgspec.convert(facts.settings, _Settings)
+    except (InvalidError, msgspec.ValidationError) as error:
+        raise _damaged(folder / _FACTS, str(error)) from error
+    if facts.id != folder.name:
+        raise _damaged(folder / _FACTS, f"it is the run {facts.id!r}, not {folder.name!r}")
+    _read_toml(folder / _RECIPE)
+    disk.read_bytes(folder / OWNERS / str(latest_owner(folder)))
+    events = folder / EVENTS
+    if os.path.lexists(events) and not stat.S_ISREG(events.lstat().st_mode):
+        raise _damaged(events, "it is no regular file")
+    return facts
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    data = disk.read_bytes(path)
+    if data is None:
+        raise _damaged(path, "it is missing")
+    try:
+        return toml.read(data)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(f"{path} cannot be understood: {why}", code="run.damaged")
