@@ -56,7 +56,7 @@ stress: install  ## Processes killed at random over one registry for a minute, t
 	$(BIN)/python -m tests.stress
 
 mini: install  ## Train the bundled base from nothing, into build/mini
-	$(BIN)/python -m engine.mini.train --preset cpu --seed 0 --out build/mini
+	$(BIN)/python -m engine.mini.recipe.train --preset cpu --seed 0 --out build/mini
 
 wheel: install  ## Build the wheel
 	$(BIN)/python -m build --wheel

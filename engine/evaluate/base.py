@@ -25,14 +25,12 @@ from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_album
 from engine.evaluate.subject import describe_photos, subject_score
 from engine.media.photos import frame_photo, gather_photos, read_photo
-from engine.mini.autoencoder import measure_decibels
-from engine.mini.captions import name_subject, tokenize
-from engine.mini.denoiser import Parts, sample
-from engine.mini.sheets import write_rows
-from engine.mini.split import list_trained, read_held_out
-from engine.mini.sprites import fetch_sprites, open_sprite
-from engine.mini.towers import normalise
-from engine.mini.world import (
+from engine.mini.recipe.autoencoder import measure_decibels
+from engine.mini.recipe.denoiser import Parts, sample
+from engine.mini.recipe.sheets import write_rows
+from engine.mini.recipe.towers import normalise
+from engine.mini.world.captions import name_subject, tokenize
+from engine.mini.world.scenes import (
     MOTIONS,
     Pose,
     Scene,
@@ -42,6 +40,8 @@ from engine.mini.world import (
     paint,
     paint_scene,
 )
+from engine.mini.world.split import list_trained, read_held_out
+from engine.mini.world.sprites import fetch_sprites, open_sprite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

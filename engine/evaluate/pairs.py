@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from engine.mini.captions import name_subject
-from engine.mini.split import HeldOut, list_trained, read_held_out
-from engine.mini.world import (
+from engine.mini.world.captions import name_subject
+from engine.mini.world.scenes import (
     HELD_OUT_MOTIONS,
     Pose,
     Scene,
@@ -18,6 +17,7 @@ from engine.mini.world import (
     draw_still,
     paint_scene,
 )
+from engine.mini.world.split import HeldOut, list_trained, read_held_out
 
 if TYPE_CHECKING:
     import numpy.typing as npt

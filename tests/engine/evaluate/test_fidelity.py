@@ -9,7 +9,7 @@ from engine.evaluate.__main__ import main
 from engine.evaluate.fidelity import compare_tracks, motion_fidelity
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_held_out_motions
-from engine.mini.world import HELD_OUT_MOTIONS
+from engine.mini.world.scenes import HELD_OUT_MOTIONS
 from tests.engine.evaluate.drawings import moving_square, noise_scene
 
 DOWN = [(0, 4 * k) for k in range(5)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from engine.evaluate.pairs import actor_of, list_pairs, paint_clip, paint_photos, paint_truth
-from engine.mini.split import list_trained
-from engine.mini.world import MOTIONS
+from engine.mini.world.scenes import MOTIONS
+from engine.mini.world.split import list_trained
 
 
 @pytest.mark.parametrize("half", ["development", "test"])

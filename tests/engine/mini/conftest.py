@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from engine.mini.split import read_held_out
+from engine.mini.world.split import read_held_out
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from engine.mini import WEIGHTS
-from engine.mini.captions import (
+from engine.mini.world.captions import (
     MAX_TOKENS,
     build_tokenizer,
     draw_caption,
@@ -17,7 +17,7 @@ from engine.mini.captions import (
     name_subject,
     tokenize,
 )
-from engine.mini.world import draw_clip
+from engine.mini.world.scenes import draw_clip
 
 TOKENIZER = build_tokenizer()
 

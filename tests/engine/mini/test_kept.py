@@ -13,11 +13,11 @@ import torch
 from diffusers import AutoencoderKL
 
 from engine.errors import InputError
-from engine.mini.autoencoder import build_autoencoder
-from engine.mini.dataset import CLIP_SHARES, Dataset, make_dataset
-from engine.mini.presets import PRESETS
-from engine.mini.sprites import fetch_sprites
-from engine.mini.train import main, obtain_autoencoder, obtain_latents
+from engine.mini.recipe.autoencoder import build_autoencoder
+from engine.mini.recipe.dataset import CLIP_SHARES, Dataset, make_dataset
+from engine.mini.recipe.presets import PRESETS
+from engine.mini.recipe.train import main, obtain_autoencoder, obtain_latents
+from engine.mini.world.sprites import fetch_sprites
 
 TINY, CPU = PRESETS["tiny"], torch.device("cpu")
 

@@ -10,11 +10,11 @@ from diffusers import TextToVideoSDPipeline
 from transformers import CLIPVisionModelWithProjection
 
 from engine.mini import WEIGHTS
-from engine.mini.denoiser import build_denoiser, optional_time
-from engine.mini.loop import orthogonalise
-from engine.mini.presets import PRESETS
-from engine.mini.release import LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
-from engine.mini.train import STAGES, main
+from engine.mini.recipe.denoiser import build_denoiser, optional_time
+from engine.mini.recipe.loop import orthogonalise
+from engine.mini.recipe.presets import PRESETS
+from engine.mini.recipe.release import LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
+from engine.mini.recipe.train import STAGES, main
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

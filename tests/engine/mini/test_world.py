@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.mini.figures import STYLES, TRAINED_STYLES, draw_figure, read_figure
-from engine.mini.split import list_trained, read_held_out
-from engine.mini.sprites import open_sprite
-from engine.mini.things import HELD_OUT_THINGS, THINGS
-from engine.mini.world import (
+from engine.mini.world.figures import STYLES, TRAINED_STYLES, draw_figure, read_figure
+from engine.mini.world.scenes import (
     BACKGROUNDS,
     COLOURS,
     CONTRAST,
@@ -20,6 +17,9 @@ from engine.mini.world import (
     draw_still,
     paint_scene,
 )
+from engine.mini.world.split import list_trained, read_held_out
+from engine.mini.world.sprites import open_sprite
+from engine.mini.world.things import HELD_OUT_THINGS, THINGS
 
 
 def draw(motion: str, seed: int = 0):

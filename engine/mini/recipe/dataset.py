@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from engine.drafts import drafted
 from engine.errors import InputError
-from engine.mini.split import list_trained
-from engine.mini.world import MOTIONS, Scene, draw_clip, draw_still, paint_scene
+from engine.mini.world.scenes import MOTIONS, Scene, draw_clip, draw_still, paint_scene
+from engine.mini.world.split import list_trained
 
 if TYPE_CHECKING:
-    from engine.mini.presets import Preset
+    from engine.mini.recipe.presets import Preset
 
 
 CLIP_SHARES = {"rolling left": 2, "rolling right": 2, "rocking": 2, "wandering": 3}

@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.encode import to_unit
-from engine.mini.captions import draw_caption, tokenize
-from engine.mini.loop import train_stage
-from engine.mini.sheets import write_sheet
-from engine.mini.towers import encode_text
+from engine.mini.recipe.loop import train_stage
+from engine.mini.recipe.sheets import write_sheet
+from engine.mini.recipe.towers import encode_text
+from engine.mini.world.captions import draw_caption, tokenize
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from engine.mini.dataset import Dataset
-    from engine.mini.presets import Preset
-    from engine.mini.world import Scene
+    from engine.mini.recipe.dataset import Dataset
+    from engine.mini.recipe.presets import Preset
+    from engine.mini.world.scenes import Scene
 
 TEXT_DROP = 0.1
 CLIPS_EVERY, STILLS_IN_TIME_EVERY = 3, 9

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from engine.mini.things import CUT, INK, PAPER, THINGS, Ellipse, Part
+from engine.mini.world.things import CUT, INK, PAPER, THINGS, Ellipse, Part
 
 SIDE_PX = 128
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from engine.mini.figures import COLOURS, MARKS, Figure
-from engine.mini.things import TRAINED_THINGS
+from engine.mini.world.figures import COLOURS, MARKS, Figure
+from engine.mini.world.things import TRAINED_THINGS
 
 HELD_OUT_FILE = Path(__file__).parent / "held_out.toml"
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.drafts import drafted
-from engine.mini.presets import Stage
+from engine.mini.recipe.presets import Stage
 
 SAVE_EVERY_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 360.0

@@ -11,9 +11,9 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from engine.mini.figures import COLOURS, MARKS, read_figure
-from engine.mini.things import ANIMALS, TRAINED_THINGS
-from engine.mini.world import BACKGROUNDS, Scene
+from engine.mini.world.figures import COLOURS, MARKS, read_figure
+from engine.mini.world.scenes import BACKGROUNDS, Scene
+from engine.mini.world.things import ANIMALS, TRAINED_THINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """The small photos and the clip that ship with the command line, painted from held-out figures.
 
-`python -m engine.mini.samples --out dreamvideo_cli/samples` makes them again.
+`python -m engine.mini.world.samples --out dreamvideo_cli/samples` makes them again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from engine.mini.world import BACKGROUNDS, HELD_OUT_MOTIONS, Pixels, Pose, Scene, Start, paint_scene
+from engine.mini.world.scenes import (
+    BACKGROUNDS,
+    HELD_OUT_MOTIONS,
+    Pixels,
+    Pose,
+    Scene,
+    Start,
+    paint_scene,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +68,9 @@ def write_clip(frames: Pixels, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Paint the samples into a folder."""
-    parser = argparse.ArgumentParser(prog="python -m engine.mini.samples", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.mini.world.samples", description=__doc__
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     (options.out / "subject").mkdir(parents=True, exist_ok=True)

@@ -11,17 +11,17 @@ import tomli_w
 import torch
 from diffusers import TextToVideoSDPipeline
 
-from engine.mini.figures import COLOURS
-from engine.mini.things import TRAINED_THINGS
-from engine.mini.towers import IMAGE_MEAN, IMAGE_STD
-from engine.mini.world import MOTIONS
+from engine.mini.recipe.towers import IMAGE_MEAN, IMAGE_STD
+from engine.mini.world.figures import COLOURS
+from engine.mini.world.scenes import MOTIONS
+from engine.mini.world.things import TRAINED_THINGS
 
 if TYPE_CHECKING:
     from diffusers import UNet3DConditionModel
     from transformers import CLIPVisionModelWithProjection
 
-    from engine.mini.denoiser import Parts
-    from engine.mini.presets import Preset
+    from engine.mini.recipe.denoiser import Parts
+    from engine.mini.recipe.presets import Preset
 
 LARGEST_FILE_BYTES = 12 * 2**20
 LARGEST_FOLDER_BYTES = 32 * 2**20

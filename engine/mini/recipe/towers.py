@@ -17,17 +17,17 @@ from transformers import (
 )
 
 from engine.encode import to_unit
-from engine.mini.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
-from engine.mini.figures import COLOURS, MARKS, read_figure
-from engine.mini.loop import train_stage
-from engine.mini.things import TRAINED_THINGS
-from engine.mini.world import BACKGROUNDS, MOTIONS, Scene
+from engine.mini.recipe.loop import train_stage
+from engine.mini.world.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
+from engine.mini.world.figures import COLOURS, MARKS, read_figure
+from engine.mini.world.scenes import BACKGROUNDS, MOTIONS, Scene
+from engine.mini.world.things import TRAINED_THINGS
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-    from engine.mini.dataset import Dataset
-    from engine.mini.presets import Preset
+    from engine.mini.recipe.dataset import Dataset
+    from engine.mini.recipe.presets import Preset
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
 FACTORS = (list(TRAINED_THINGS), list(COLOURS), list(MARKS), list(MOTIONS), list(BACKGROUNDS))

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from engine.encode import to_unit
-from engine.mini.figures import TRAINED_STYLES, draw_figure
-from engine.mini.loop import train_stage
-from engine.mini.split import list_trained, read_held_out
-from engine.mini.sprites import open_sprite
-from engine.mini.world import Pose, Scene, paint
+from engine.mini.recipe.loop import train_stage
+from engine.mini.world.figures import TRAINED_STYLES, draw_figure
+from engine.mini.world.scenes import Pose, Scene, paint
+from engine.mini.world.split import list_trained, read_held_out
+from engine.mini.world.sprites import open_sprite
 
 if TYPE_CHECKING:
-    from engine.mini.presets import Preset
+    from engine.mini.recipe.presets import Preset
 
 Pictures = npt.NDArray[np.uint8]
 POOL_SPRITES = 700

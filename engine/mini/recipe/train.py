@@ -1,4 +1,4 @@
-"""Make `mini` from nothing: `python -m engine.mini.train --preset cpu --seed 0 --out DIR`.
+"""Make `mini` from nothing: `python -m engine.mini.recipe.train --preset cpu --seed 0 --out DIR`.
 
 Every stage keeps what it reached in DIR and goes on from there when the same command is given
 again, so the training may be stopped at any moment. Pictures and latents of other scenes than the
@@ -17,10 +17,9 @@ from diffusers import AutoencoderKL
 
 from engine.drafts import discard_drafts, drafted
 from engine.errors import EngineError
-from engine.mini.autoencoder import train_autoencoder
-from engine.mini.captions import build_tokenizer
-from engine.mini.dataset import Dataset, make_dataset, refuse_other_scenes
-from engine.mini.denoiser import (
+from engine.mini.recipe.autoencoder import train_autoencoder
+from engine.mini.recipe.dataset import Dataset, make_dataset, refuse_other_scenes
+from engine.mini.recipe.denoiser import (
     Parts,
     build_denoiser,
     build_scheduler,
@@ -28,11 +27,12 @@ from engine.mini.denoiser import (
     train_on_clips,
     train_on_stills,
 )
-from engine.mini.loop import load_average
-from engine.mini.presets import PRESETS, Preset
-from engine.mini.release import write_release
-from engine.mini.sprites import fetch_sprites
-from engine.mini.towers import Towers, train_towers
+from engine.mini.recipe.loop import load_average
+from engine.mini.recipe.presets import PRESETS, Preset
+from engine.mini.recipe.release import write_release
+from engine.mini.recipe.towers import Towers, train_towers
+from engine.mini.world.captions import build_tokenizer
+from engine.mini.world.sprites import fetch_sprites
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ STAGES = ("autoencoder", "towers", "stills", "clips", "release")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train up to the stage asked for."""
-    parser = argparse.ArgumentParser(prog="python -m engine.mini.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m engine.mini.recipe.train", description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diffusers import UNet3DConditionModel
     from torch import Tensor
 
-    from engine.mini.denoiser import Parts
+    from engine.mini.recipe.denoiser import Parts
 
 STILL_PROMPTS = [
     "a red cat on a snow background",
@@ -48,7 +48,7 @@ ENLARGE = 3
 
 def write_sheet(network: UNet3DConditionModel, parts: Parts, path: Path, *, frames: int) -> None:
     """Draw the fixed prompts and write them as a PNG: one row a prompt, stills side by side."""
-    from engine.mini.denoiser import sample
+    from engine.mini.recipe.denoiser import sample
 
     prompts = STILL_PROMPTS if frames == 1 else CLIP_PROMPTS
     videos = sample(network, parts, prompts, frames=frames)

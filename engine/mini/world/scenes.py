@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from engine.mini.figures import COLOURS, TRAINED_STYLES, draw_figure, read_figure
+from engine.mini.world.figures import COLOURS, TRAINED_STYLES, draw_figure, read_figure
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,0 +1,1 @@
+"""How `mini` is made, stage by stage: `python -m engine.mini.recipe.train`."""

@@ -1,0 +1,1 @@
+"""The drawn world that `mini` learns: its figures, scenes, words, and what is kept out of training."""
