@@ -63,7 +63,7 @@ def list_adapters(
 
     Example: dv KIND list
     """
-    listing = open_registry(shell).list(
+    listing = open_registry(shell.registry).list(
         kind, pattern, all_versions=all_versions, removed=removed, tag=tag, base=base
     )
     rows = list(listing.rows)
@@ -89,7 +89,7 @@ def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
 
     Example: dv KIND show NAME:best
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     adapter = store.resolve(ref, kind=kind)
     manifest = store.manifest(adapter)
     rows = store.list(kind, adapter.name, all_versions=True).rows
@@ -120,7 +120,7 @@ def tag_adapter(
 
     Example: dv KIND tag NAME:v2 best
     """
-    moved = open_registry(shell).tag(ref, tag, kind=kind, move=move, if_at=if_at)
+    moved = open_registry(shell.registry).tag(ref, tag, kind=kind, move=move, if_at=if_at)
     if moved.was not in {None, moved.adapter.version}:
         say(shell, f"{moved.adapter.name}:{tag} was on v{moved.was}")
     print_result(shell, adapter_document(moved.adapter), [str(moved.adapter)])
@@ -135,7 +135,7 @@ def untag_adapter(
 
     Example: dv KIND untag NAME:best
     """
-    adapter = open_registry(shell).untag(ref, kind=kind)
+    adapter = open_registry(shell.registry).untag(ref, kind=kind)
     print_result(shell, adapter_document(adapter), [str(adapter)])
 
 
@@ -152,7 +152,7 @@ def remove_adapters(
 
     Example: dv KIND rm NAME:v1
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     plan = store.plan_removal(refs, kind=kind, whole=whole)
     if not dry_run:
         if plan.needs_consent and not yes:
@@ -173,7 +173,7 @@ def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
 
     Example: dv KIND restore NAME:v1
     """
-    restored = open_registry(shell).restore(ref, kind=kind)
+    restored = open_registry(shell.registry).restore(ref, kind=kind)
     if restored.was_live:
         say(shell, f"{label(restored.adapter)} was not removed: nothing to restore")
     for tag in restored.tags_elsewhere:
@@ -196,7 +196,7 @@ def print_path(
 
     Example: dv KIND path NAME
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     adapter = store.resolve(ref, kind=kind)
     path = store.file(adapter, file)
     print_result(
@@ -211,7 +211,7 @@ def resolve(refs: References, shell: Shell) -> None:
 
     Example: dv resolve corgi:best motion/skate
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     found = [store.resolve(ref) for ref in refs]
     if shell.json:
         print_json([adapter_document(adapter) for adapter in found])

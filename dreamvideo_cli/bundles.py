@@ -44,7 +44,7 @@ def export_adapters(
 
     Example: dv KIND export NAME:best -o NAME.dva
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     adapters = [_one_of(store, ref, kind) for ref in refs]
     if output == "-":
         _export_to_stdout(store, adapters, shell)
@@ -82,7 +82,7 @@ def import_adapters(
     if source == "-" and sys.stdin.isatty():
         raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
     stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
-    imported = open_registry(shell).import_file(
+    imported = open_registry(shell.registry).import_file(
         stream, tool=TOOL, name=name, most_bytes=read_bytes(max_size)
     )
     for each in imported:

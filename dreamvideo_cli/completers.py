@@ -122,11 +122,10 @@ def _modes(_spot: Spot) -> Iterable[Offer]:
 
 
 def _store(spot: Spot) -> Registry:
-    from dreamvideo_cli.options import Shell
     from dreamvideo_cli.settings import open_registry
 
     named = spot.before.get("registry")
-    return open_registry(Shell(registry=Path(named[-1]) if named else None))
+    return open_registry(Path(named[-1]) if named else None)
 
 
 def _kind(spot: Spot) -> Kind | None:

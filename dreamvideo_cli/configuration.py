@@ -116,7 +116,7 @@ def _effective(name: str, shell: Shell) -> settings.Setting:
     """What holds for this command line, flags included."""
     found = settings.look_up(name)
     flags: dict[str, Any] = {
-        "registry": shell.registry and str(settings.registry_root(shell)),
+        "registry": shell.registry and str(settings.registry_root(shell.registry)),
         "progress": shell.progress,
         "no-input": shell.no_input,
     }

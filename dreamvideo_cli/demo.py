@@ -65,7 +65,7 @@ def demo(
     folder = make_folder(output)
     # A registry of its own: nobody's list gets a fox that they did not ask for.
     own = dataclasses.replace(shell, registry=folder / "registry")
-    store = settings.open_registry(own)
+    store = settings.open_registry(own.registry)
     _refuse_foreign(folder, store)
     check_space([folder, settings.state_folder()], location)
     options = LearnOptions(device=device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shlex
 import sys
 import tempfile
 import time
@@ -14,18 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
-
 import engine.errors
 import registry.errors
 from dreamvideo_cli import __version__
-from dreamvideo_cli.errors import BatchError, ExistsError, UsageError
+from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UsageError
 from dreamvideo_cli.interrupts import Stopped
 from dreamvideo_cli.output import one_line, tell, wipe_echo
 from dreamvideo_cli.settings import state_folder, wants_traceback
 
-SHARED = {"--json", "-q", "--quiet", "-v", "--verbose", "--registry", "--no-input", "--progress"}
 BUG = 1
 ENVIRONMENT = 7
 
@@ -48,11 +43,10 @@ MEANINGS: Mapping[int, str] = {
     141: "stdout was closed",
     143: "terminated (TERM)",
 }
+KnownError = ShellError | engine.errors.EngineError | registry.errors.RegistryError
 # Which exit code stands for which class; a class that is not here is a bug and exits 1.
-EXIT_CODES: Mapping[type[Exception], int] = {
+EXIT_CODES: Mapping[type[KnownError], int] = {
     UsageError: 2,
-    typer.TyperException: 2,
-    typer.Abort: 2,
     engine.errors.RecipeError: 2,
     registry.errors.InvalidError: 2,
     engine.errors.InputNotFoundError: 3,
@@ -137,59 +131,13 @@ def describe(error: BaseException) -> Failure:
         exit_code = error.exit_code if isinstance(error, Stopped) else 130
         by = f"stopped by {error}" if str(error) else "stopped"
         return Failure(exit_code, "stopped", by, getattr(error, "hint", None))
-    if isinstance(error, typer.TyperException):
-        return _describe_usage(error)
     if isinstance(error, OSError) and error.errno in REFUSALS:
         where = f"{error.filename}: " if error.filename else ""
         return Failure(ENVIRONMENT, "system.refused", f"{where}{error.strerror}")
     for known, exit_code in EXIT_CODES.items():
         if isinstance(error, known):
-            code = getattr(error, "code", "usage.invalid")
-            return Failure(exit_code, code, str(error) or "given up", getattr(error, "hint", None))
+            return Failure(exit_code, error.code, str(error), error.hint)
     return _describe_bug(error)
-
-
-def _describe_usage(error: typer.TyperException) -> Failure:
-    """Typer's complaint as one line in our form, with what would do."""
-    from dreamvideo_cli.suggestions import spoken
-
-    context: Any = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".")
-    if getattr(error, "possibilities", None) is not None:
-        message = str(getattr(error, "message", message))
-    hint = f"{context.command_path} --help" if context else None
-    hint = (context and _usage_hint(error, context, message)) or hint
-    return Failure(EXIT_CODES[typer.TyperException], "usage.invalid", spoken(message), hint)
-
-
-def _usage_hint(error: typer.TyperException, context: Any, message: str) -> str | None:
-    """What would do, where more can be said than how to get help."""
-    from dreamvideo_cli.suggestions import option_hint
-
-    option = getattr(error, "option_name", None)
-    if option in SHARED and isinstance(context.command, TyperGroup):
-        return f"options stand behind the command: {context.command_path} COMMAND {option}"
-    if option and getattr(error, "possibilities", None) is not None:
-        return option_hint(str(option), context)
-    if message.startswith("Missing ") or "requires an argument" in message:
-        return _example_of(context.command)
-    if message.startswith("Got unexpected extra argument"):
-        return _quoted_prompt(context, message) or _example_of(context.command)
-    return None
-
-
-def _quoted_prompt(context: Any, message: str) -> str | None:
-    """A sentence without quotes comes as a prompt, and words that nobody takes stand in the message."""
-    if not context.params.get("prompt"):
-        return None
-    sentence = f"{context.params['prompt']} {message.partition('(s) (')[2].removesuffix(')')}"
-    return f"a prompt of several words is quoted: {context.command_path} {shlex.quote(sentence)}"
-
-
-def _example_of(command: Any) -> str | None:
-    """The example in a command's help."""
-    _, found, example = (command.help or "").partition("Example: ")
-    return f"for example: {example.splitlines()[0]}" if found else None
 
 
 def _describe_bug(error: BaseException) -> Failure:

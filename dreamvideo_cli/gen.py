@@ -158,7 +158,7 @@ def gen(options: VideoOptions, shell: Shell) -> None:
 
     Example: dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
     """
-    share, store = read_share(), open_registry(shell)
+    share, store = read_share(), open_registry(shell.registry)
     _refuse_contradictions(options, shell)
     if options.jobs is not None:
         from dreamvideo_cli.jobs import run_jobs

@@ -140,7 +140,7 @@ def grid(options: GridOptions, shell: Shell) -> None:
     """
     if read_share().of > 1:
         raise UsageError("a grid is made by one process", hint="start it without a launcher")
-    plan = plan_grid(open_registry(shell), options)
+    plan = plan_grid(open_registry(shell.registry), options)
     for note in dict.fromkeys(note for column in plan.columns for note in column.takes.notes):
         say(shell, note)
     if options.dry_run:

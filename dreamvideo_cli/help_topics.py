@@ -207,7 +207,7 @@ def _json() -> list[str]:
 
     codes: dict[str, set[str]] = {}
     for known, number in EXIT_CODES.items():
-        codes.setdefault(str(number), set()).add(getattr(known, "code", "usage.invalid"))
+        codes.setdefault(str(number), set()).add(known.code)
     return [
         "With --json a command that succeeds prints one object or array on stdout; what",
         "has no rows is []. Each object says what it is in its field schema; fields are",

@@ -28,7 +28,7 @@ def rename_adapter(
 
     Example: dv KIND rename OLD NEW
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     store.rename(old, new, kind)
     rows = store.list(kind, new, all_versions=True).rows
     print_result(shell, [adapter_document(row) for row in rows], [str(row) for row in rows])
@@ -51,7 +51,7 @@ def show_log(
 
     Example: dv KIND log NAME --at "last tuesday"
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     if at is not None:
         when = read_time(at, datetime.now(UTC).astimezone())
         places = store.places_at(name, kind, when)
@@ -78,7 +78,7 @@ def show_difference(
 
     Example: dv KIND diff NAME:prev NAME:latest
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     pair = [store.resolve(ref, kind=kind) for ref in (left, right)]
     found = store.diff(*pair)
     if shell.json:

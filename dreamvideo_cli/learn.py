@@ -260,7 +260,7 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
     """The registry, if the new version could be published there now."""
     from engine.track import require_tracker
 
-    store = settings.open_registry(shell)
+    store = settings.open_registry(shell.registry)
     check_device(options.device)
     if options.track is not None:
         require_tracker(options.track)

@@ -103,10 +103,11 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         error = stopped() or error
     try:
         from dreamvideo_cli.failures import report
+        from dreamvideo_cli.suggestions import translate
     except ImportError as broken:
         sys.stderr.write(f"error: this installation of dv is broken: {broken}\n")
         return 1
-    return report(error, as_json=as_json)
+    return report(translate(error), as_json=as_json)
 
 
 def _die_of_signal(exit_code: int) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.options import Shell
     from registry import Registry
 
 APP = "dreamvideo"
@@ -110,17 +109,17 @@ def from_files(name: str) -> Setting | None:
     return None
 
 
-def open_registry(shell: Shell) -> Registry:
-    """The registry that the flag, the environment, a file or the system's data folder names."""
+def open_registry(given: Path | None = None) -> Registry:
+    """Open the registry in the folder ``given``, by default the one that `registry_root` finds."""
     import registry
 
-    return registry.open_registry(registry_root(shell))
+    return registry.open_registry(registry_root(given))
 
 
-def registry_root(shell: Shell) -> Path:
-    """The registry's folder, which need not be there yet."""
-    if shell.registry is not None:
-        return shell.registry.expanduser().absolute()
+def registry_root(given: Path | None = None) -> Path:
+    """Folder of the registry: ``given``, else from the settings. It may not exist yet."""
+    if given is not None:
+        return given.expanduser().absolute()
     return Path(str(look_up("registry").value))
 
 

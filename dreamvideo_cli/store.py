@@ -22,7 +22,7 @@ def show_info(shell: Shell) -> None:
     """
     from registry.reach import stored_files
 
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     rows = store.list(all_versions=True).rows
     stored = [path.stat().st_size for path in stored_files(store.layout)]
     document: dict[str, Any] = {
@@ -52,7 +52,7 @@ def verify(shell: Shell) -> None:
 
     Example: dv registry verify
     """
-    found = open_registry(shell).verify()
+    found = open_registry(shell.registry).verify()
     document = {
         "schema": "dv.verified/1",
         "versions": found.versions,
@@ -78,7 +78,7 @@ def collect(
 
     Example: dv registry gc -n
     """
-    store = open_registry(shell)
+    store = open_registry(shell.registry)
     plan = store.plan_collection()
     done = plan if dry_run else store.collect(plan)
     paths = [str(path.relative_to(store.layout.root)) for path in done.files]
@@ -112,7 +112,8 @@ def diagnose(
     from registry import doctor
     from registry.layout import Layout
 
-    layout = Layout(registry_root(shell))  # a damaged header is for the doctor, not for open
+    # A damaged header is for the doctor, not for open.
+    layout = Layout(registry_root(shell.registry))
     found = (*doctor.diagnose(layout), *_damaged_runs())
     mended = doctor.repair(layout, found) if fix else ()
     left = [each for each in found if each not in mended]

@@ -1,13 +1,20 @@
-"""What was meant by a command or an option that is not there: plausible, or nothing. Loaded once something failed."""
+"""Typer's complaints in our words, with what was meant: plausible, or nothing. Loaded once something failed."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+import typer
+from typer.core import TyperGroup
+
 from dreamvideo_cli.commands import Branch
+from dreamvideo_cli.errors import UsageError
+
+SHARED = {"--json", "-q", "--quiet", "-v", "--verbose", "--registry", "--no-input", "--progress"}
 
 # Below this likeness, of 0 to 1, two words have letters in common and nothing else.
 LIKENESS = 0.7
@@ -112,6 +119,49 @@ WORDINGS: Sequence[tuple[str, str]] = (
     (r"^Option '([^']+)' does not take a value$", r"\1 takes no value"),
     (r"^No such option: (\S+).*$", r"there is no option \1"),
 )
+
+
+def translate(error: BaseException) -> BaseException:
+    """Turn an error of Typer's into a `UsageError` with a hint; any other error is returned as it is."""
+    if isinstance(error, typer.Abort):
+        return UsageError("given up")
+    if not isinstance(error, typer.TyperException):
+        return error
+    context: Any = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    if getattr(error, "possibilities", None) is not None:
+        message = str(getattr(error, "message", message))
+    hint = f"{context.command_path} --help" if context else None
+    hint = (context and _usage_hint(error, context, message)) or hint
+    return UsageError(spoken(message), hint=hint)
+
+
+def _usage_hint(error: typer.TyperException, context: Any, message: str) -> str | None:
+    """What would do, where more can be said than how to get help."""
+    option = getattr(error, "option_name", None)
+    if option in SHARED and isinstance(context.command, TyperGroup):
+        return f"options stand behind the command: {context.command_path} COMMAND {option}"
+    if option and getattr(error, "possibilities", None) is not None:
+        return option_hint(str(option), context)
+    if message.startswith("Missing ") or "requires an argument" in message:
+        return _example_of(context.command)
+    if message.startswith("Got unexpected extra argument"):
+        return _quoted_prompt(context, message) or _example_of(context.command)
+    return None
+
+
+def _quoted_prompt(context: Any, message: str) -> str | None:
+    """A sentence without quotes comes as a prompt, and words that nobody takes stand in the message."""
+    if not context.params.get("prompt"):
+        return None
+    sentence = f"{context.params['prompt']} {message.partition('(s) (')[2].removesuffix(')')}"
+    return f"a prompt of several words is quoted: {context.command_path} {shlex.quote(sentence)}"
+
+
+def _example_of(command: Any) -> str | None:
+    """The example in a command's help."""
+    _, found, example = (command.help or "").partition("Example: ")
+    return f"for example: {example.splitlines()[0]}" if found else None
 
 
 def command_meant(branch: Branch, path: str, typed: str) -> list[str]:

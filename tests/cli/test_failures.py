@@ -14,11 +14,12 @@ import registry.errors
 from dreamvideo_cli import errors, failures
 from dreamvideo_cli.failures import EXIT_CODES, describe, report
 from dreamvideo_cli.interrupts import Stopped
+from dreamvideo_cli.suggestions import translate
 from tests.cli.conftest import Dv
 
 # The documented table: a code is never given a second meaning.
 DOCUMENTED = {
-    2: {"UsageError", "TyperException", "Abort", "RecipeError", "InvalidError"},
+    2: {"UsageError", "RecipeError", "InvalidError"},
     3: {"InputNotFoundError", "NotFoundError"},
     4: {"ExistsError", "OutputExistsError", "ConflictError"},
     5: {"IntegrityError"},
@@ -125,7 +126,7 @@ def test_what_the_terminal_wrote_at_ctrl_c_is_wiped(
 
 
 def test_a_refused_question_is_given_up() -> None:
-    assert describe(typer.Abort()) == failures.Failure(2, "usage.invalid", "given up")
+    assert describe(translate(typer.Abort())) == failures.Failure(2, "usage.invalid", "given up")
 
 
 def test_a_traceback_appears_only_where_it_is_asked_for(
