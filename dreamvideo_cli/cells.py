@@ -100,7 +100,8 @@ class Cells:
     def _path(self, takes: Takes, number: int) -> Path:
         """By all that decides the pixels: the recipe, and of this machine what "auto" settles."""
         machine = {"device": takes.device, "cores": os.cpu_count(), "threads": _threads()}
-        decided = {**recipe_document(takes, takes.recipes[number]), "machine": machine}
+        recipe = takes.recipes[number]
+        decided = {**recipe_document(takes.base, takes.uses, recipe), "machine": machine}
         return self._folder / f"{hashlib.sha256(canonical(decided).encode()).hexdigest()}.npz"
 
 

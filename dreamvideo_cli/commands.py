@@ -13,7 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 from dreamvideo_cli.errors import UsageError
 
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
-COMMANDS, OPTIONS, EVERYWHERE = "Commands", "Options", "With every command"
+COMMANDS = "Commands"
+OPTIONS, EVERYWHERE = "Options", "With every command"
 # Headings for what few people need, behind what everybody does.
 TRAINING, RUNNING = "Training", "Stopping and going on"
 SAMPLING = "Sampling, by default as the base's card says"

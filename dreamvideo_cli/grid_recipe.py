@@ -50,7 +50,7 @@ def grid_recipe(
     own = {"prompt", "seed"}
     return {
         "schema": GRID_SCHEMA,
-        "base": base_document(columns[0]),
+        "base": base_document(columns[0].base),
         "prompt": columns[0].typed,
         "columns": [
             {

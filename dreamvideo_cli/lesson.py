@@ -164,12 +164,12 @@ def key_of(lesson: Lesson, registry_root: Path) -> str:
 
 def preview_recipe(lesson: Lesson) -> GenerateRecipe:
     """What is filmed on the way: as `dv gen` would make it with the card's settings, the plainest prompt and seed 0."""
-    from dreamvideo_cli.plan import card_values
     from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
 
     recipe = lesson.recipe
     prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {lesson.token}"
-    return build_recipe(GenerateRecipe, {**card_values(lesson.base), "prompt": prompt, "seed": 0})
+    values = {**lesson.base.card.generate_defaults, "prompt": prompt, "seed": 0}
+    return build_recipe(GenerateRecipe, values)
 
 
 def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:

@@ -153,7 +153,7 @@ def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
 
 def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:
     """Write one video, and its recipe beside it where that is asked for."""
-    document = recipe_document(plan, recipe)
+    document = recipe_document(plan.base, plan.uses, recipe)
     path = _write_frames(plan, number, recipe, frames, canonical(document))
     if plan.sidecar:
         from engine.media.comments import write_sidecar

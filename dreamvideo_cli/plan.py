@@ -187,24 +187,12 @@ def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
     refuse_clashing_words(uses)
     base = find_base(uses, options.base, options.image_tower)
     prompt = compose_prompt(typed, words_of(uses))
-    return Start(typed, prompt, uses, base, card_values(base))
+    return Start(typed, prompt, uses, base, base.card.generate_defaults)
 
 
 def one_printable_line(text: str) -> str:
     """``text`` with a blank in place of whatever could move a cursor or break a line."""
     return "".join(c if c.isprintable() else " " for c in text).strip()
-
-
-def card_values(base: BaseLocation) -> dict[str, Any]:
-    """What a base's card says of the videos it makes, as settings of a recipe."""
-    video = base.card.video
-    return {
-        "frames": video.frames,
-        "fps": video.fps,
-        "height_px": video.height_px,
-        "width_px": video.width_px,
-        **base.card.generate,
-    }
 
 
 def check_device(name: str) -> None:

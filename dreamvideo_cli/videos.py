@@ -14,31 +14,33 @@ if TYPE_CHECKING:
     from dreamvideo_cli.forecast import Forecast
     from dreamvideo_cli.plan import Takes, VideoPlan
     from dreamvideo_cli.uses import Use
+    from engine.bases import BaseLocation
     from engine.recipe import GenerateRecipe
 
 RECIPE_SCHEMA = "dv.recipe/1"
 
 
-def recipe_document(takes: Takes, recipe: GenerateRecipe) -> dict[str, Any]:
+def recipe_document(
+    base: BaseLocation, uses: Sequence[Use], recipe: GenerateRecipe
+) -> dict[str, Any]:
     """What decides the video's pixels, and nothing else: no time, no place on this machine."""
     import msgspec
 
     return {
         "schema": RECIPE_SCHEMA,
-        "base": base_document(takes),
-        "adapters": [adapter_use(use) for use in takes.uses],
+        "base": base_document(base),
+        "adapters": [adapter_use(use) for use in uses],
         "generate": msgspec.to_builtins(recipe),
         "versions": versions(),
     }
 
 
-def base_document(takes: Takes) -> dict[str, str]:
+def base_document(base: BaseLocation) -> dict[str, str]:
     """The base without its place on this machine."""
     from engine.bases.catalog import is_path
 
-    base_id = takes.base.id
-    name = Path(base_id).name if is_path(base_id) else base_id
-    return {"id": name, "fingerprint": takes.base.fingerprint}
+    name = Path(base.id).name if is_path(base.id) else base.id
+    return {"id": name, "fingerprint": base.fingerprint}
 
 
 def adapter_use(use: Use) -> dict[str, Any]:

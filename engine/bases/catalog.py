@@ -56,6 +56,11 @@ class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subject: dict[str, dict[str, Any]] = {}
     motion: dict[str, dict[str, Any]] = {}
 
+    @property
+    def generate_defaults(self) -> dict[str, Any]:
+        """Settings of a `GenerateRecipe` where nobody says otherwise: the trained size, then ``generate``."""
+        return {**msgspec.structs.asdict(self.video), **self.generate}
+
 
 @dataclass(frozen=True, slots=True)
 class KnownBase:
