@@ -20,7 +20,7 @@ from dreamvideo_cli.subjects import MaskOptions, read_subject
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.errors import InputError
-    from engine.media.clips import Clip, ClipFacts
+    from engine.media.clips.reader import Clip, ClipFacts
     from engine.media.photos import Photo, PhotoSet
 
 SCHEMA = "dv.inspect/1"
@@ -142,7 +142,7 @@ def _draw(learning: Learning, base: BaseLocation, **inputs: Any) -> str | None:
 
 
 def _is_clip(place: Path, learning: Learning) -> bool:
-    from engine.media.clips import is_clip
+    from engine.media.clips.reader import is_clip
 
     if learning.take_as != "auto":
         return learning.take_as == "clip"
@@ -243,7 +243,7 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
         InputError: it cannot be opened, or, after the result is printed, cannot be learned from.
     """
     from engine.errors import InputError
-    from engine.media.clips import look_at_clip, read_clip
+    from engine.media.clips.reader import look_at_clip, read_clip
 
     video = base.card.video
     fps = video.fps if learning.fps is None else learning.fps
