@@ -59,6 +59,7 @@ def show_base(shell: Shell, base: BaseName = "") -> None:
         ("licence", document["licence"]),
         ("size", size_text(document["size_bytes"])),
         ("video", _video_text(document["video"])),
+        *((name, ", ".join(words)) for name, words in document["knows"].items()),
         ("folder", document["folder"]),
         ("image tower", document["image_tower"] or "none"),
         ("revision", document["revision"]),
@@ -114,6 +115,10 @@ def describe(location: "BaseLocation", name: str) -> dict[str, Any]:
             "fps": card.video.fps,
             "width_px": card.video.width_px,
             "height_px": card.video.height_px,
+        },
+        "knows": {
+            name: list(getattr(card.knows, name))
+            for name in ("things", "motions", "backgrounds", "words")
         },
         "folder": str(location.folder),
         "image_tower": location.image_tower and str(location.image_tower),

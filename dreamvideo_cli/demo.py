@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli import bases, settings
+from dreamvideo_cli.fitness import Anyway, judge_lesson
+from dreamvideo_cli.forecast import foresee_lesson
 from dreamvideo_cli.gen import VideoOptions
 from dreamvideo_cli.learn import learn
 from dreamvideo_cli.lesson import Lesson, check_space, find_equal
@@ -54,6 +56,7 @@ def demo(
         typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
     ] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the videos.")] = 0,
+    anyway: Anyway = False,
 ) -> None:
     """Learn a sample subject and a sample motion, compose them, and show the result.
 
@@ -71,14 +74,17 @@ def demo(
     options = LearnOptions(device=device)
     with _samples() as samples:
         learned = [
-            _learn_once(own, store, lesson)
+            _learn_once(own, store, lesson, anyway=anyway)
             for lesson in (
                 _subject_lesson(location, options, samples),
                 _motion_lesson(location, options, samples),
             )
         ]
         videos = _make_all(
-            own, store, folder, VideoOptions("", device=device, base=chosen, seed=str(seed))
+            own,
+            store,
+            folder,
+            VideoOptions("", device=device, base=chosen, seed=str(seed), anyway=anyway),
         )
         sheet = _write_sheet(folder, _rows(location, samples, videos))
     say(shell, f"look at {sheet}: each row is one video, the last one has both")
@@ -173,7 +179,7 @@ def _subject_lesson(location: "BaseLocation", options: LearnOptions, samples: Pa
 
 
 def _motion_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
-    from engine.media.clips.reader import read_clip
+    from engine.media.clips import read_clip
 
     video = location.card.video
     own = {"actor": ACTOR, "caption": CAPTION, "frames": video.frames, "fps": video.fps}
@@ -182,13 +188,14 @@ def _motion_lesson(location: "BaseLocation", options: LearnOptions, samples: Pat
     return Lesson("motion", MOTION, location, recipe, clips=(clip,), device=options.device)
 
 
-def _learn_once(shell: Shell, store: "Registry", lesson: Lesson) -> "Adapter":
+def _learn_once(shell: Shell, store: "Registry", lesson: Lesson, *, anyway: bool) -> "Adapter":
     """The lesson's adapter: what an earlier demo has learned is taken as it is."""
     store.check_publish(lesson.kind, lesson.name)
     there = find_equal(store, lesson)
     if there is not None:
         say(shell, f"{lesson.kind} {there.name}:v{there.version} is learned already")
         return there
+    judge_lesson(shell, lesson, foresee_lesson(lesson), anyway=anyway)
     say(shell, f"learning the {lesson.kind} {lesson.name!r} from {lesson.inputs[0]['name']} …")
     learned = learn(shell, store, lesson, Terms(leaves_others=True))
     assert learned is not None  # it is one process
@@ -225,7 +232,7 @@ def _rows(
     location: "BaseLocation", samples: Path, videos: list[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
     """What was learned from, as the base sees it, and what was made."""
-    from engine.media.clips.reader import frame_clip, read_clip
+    from engine.media.clips import frame_clip, read_clip
     from engine.media.photos import frame_photo, read_photos
 
     video = location.card.video

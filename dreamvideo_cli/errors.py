@@ -38,3 +38,9 @@ class BatchError(ShellError):
     """Of many pieces of work some failed; each was told when it did."""
 
     code = "batch.partial"
+
+
+class UnfitError(ShellError):
+    """The base would need hours for what is asked of it here, and nobody insisted."""
+
+    code = "base.unfit"

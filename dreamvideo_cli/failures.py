@@ -16,7 +16,7 @@ from typing import Any
 import engine.errors
 import registry.errors
 from dreamvideo_cli import __version__
-from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UsageError
+from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UnfitError, UsageError
 from dreamvideo_cli.interrupts import Stopped
 from dreamvideo_cli.output import one_line, tell, wipe_echo
 from dreamvideo_cli.settings import state_folder, wants_traceback
@@ -68,6 +68,7 @@ EXIT_CODES: Mapping[type[KnownError], int] = {
     engine.errors.DivergedError: 7,
     registry.errors.StorageError: 7,
     registry.errors.BusyError: 8,
+    UnfitError: 7,
     BatchError: 9,
     engine.errors.InputError: 10,
     engine.errors.StoppedError: 75,

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli.lesson import preview_recipe
 from dreamvideo_cli.scores import score_steps
-from dreamvideo_cli.timings import Task, Timing, expect_seconds, read_timings, remember
+from dreamvideo_cli.timings import (
+    Task,
+    Timing,
+    expect_seconds,
+    read_timings,
+    remember,
+    work_of,
+)
 
 if TYPE_CHECKING:
     from dreamvideo_cli.lesson import Lesson
     from dreamvideo_cli.plan import Takes
-    from engine.recipe import GenerateRecipe
     from registry.runs import Run
 
 # Parts of a base that generating loads.
@@ -58,13 +64,6 @@ def foresee(takes: Sequence[Takes]) -> Forecast:
         weights_bytes=max(weights_bytes(each, device) for each in takes),
         seconds=None if math.isnan(seconds) else seconds,
     )
-
-
-def work_of(recipe: GenerateRecipe) -> float:
-    """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
-    halves = 1 if recipe.guidance == 1.0 else 2
-    pixels = recipe.frames * recipe.height_px * recipe.width_px
-    return (recipe.steps * halves + 1) * pixels / 1e6
 
 
 def _seconds(task: Task, takes: Takes, work: float) -> float:

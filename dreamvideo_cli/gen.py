@@ -10,6 +10,7 @@ import typer
 
 from dreamvideo_cli.commands import MACHINE, OUTPUT, SAMPLING
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.fitness import Anyway
 from dreamvideo_cli.forecast import foresee
 from dreamvideo_cli.making import Maker
 from dreamvideo_cli.mentions import find_mentions, mention_note
@@ -110,6 +111,7 @@ class SamplingOptions:
     image_tower: Annotated[
         str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
     ] = None
+    anyway: Anyway = False
 
 
 @dataclass(frozen=True, slots=True)

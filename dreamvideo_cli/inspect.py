@@ -13,14 +13,16 @@ from dreamvideo_cli import bases, settings
 from dreamvideo_cli.again import may_carry_recipe, show_recipe
 from dreamvideo_cli.bundles import show_adapters_in
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.fitness import photos_fitness, warning_documents, warning_line
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import facts, print_result, table
 from dreamvideo_cli.subjects import MaskOptions, read_subject
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
+    from engine.bases.fitness import FitnessWarning
     from engine.errors import InputError
-    from engine.media.clips.reader import Clip, ClipFacts
+    from engine.media.clips import Clip, ClipFacts
     from engine.media.photos import Photo, PhotoSet
 
 SCHEMA = "dv.inspect/1"
@@ -128,7 +130,14 @@ def _check_sheet(learning: Learning) -> None:
     refuse_existing(learning.sheet.expanduser().absolute(), overwrite=learning.overwrite)
 
 
-def _draw(learning: Learning, base: BaseLocation, **inputs: Any) -> str | None:
+def _verdict(base: BaseLocation, warnings: Sequence[FitnessWarning]) -> tuple[str, ...]:
+    """What learning from this on the base would come to."""
+    return warning_line(warnings) or (f"nothing speaks against learning this on {base.id}",)
+
+
+def _draw(
+    learning: Learning, base: BaseLocation, warnings: Sequence[FitnessWarning], **inputs: Any
+) -> str | None:
     """Write the sheet, if one is asked for; returns where it lies."""
     from engine.media.contact import write_inputs
 
@@ -137,12 +146,19 @@ def _draw(learning: Learning, base: BaseLocation, **inputs: Any) -> str | None:
     place = learning.sheet.expanduser().absolute()
     video = base.card.video
     return str(
-        write_inputs(place, video.height_px, video.width_px, overwrite=learning.overwrite, **inputs)
+        write_inputs(
+            place,
+            video.height_px,
+            video.width_px,
+            verdict=_verdict(base, warnings),
+            overwrite=learning.overwrite,
+            **inputs,
+        )
     )
 
 
 def _is_clip(place: Path, learning: Learning) -> bool:
-    from engine.media.clips.reader import is_clip
+    from engine.media.clips import is_clip
 
     if learning.take_as != "auto":
         return learning.take_as == "clip"
@@ -160,6 +176,7 @@ def _inspect_photos(
     from engine.errors import InputError
 
     size = base.card.video.height_px, base.card.video.width_px
+    warnings = photos_fitness(base, found, learning.class_word or "object")
     document = {
         "schema": SCHEMA,
         "what": "photos",
@@ -169,9 +186,10 @@ def _inspect_photos(
         "learned_px": [size[1], size[0]],
         "photos": [_photo_document(photo, found, *size) for photo in found.photos],
         "left_out": [{"path": str(item.path), "reason": item.reason} for item in found.skipped],
-        "sheet": _draw(learning, base, photos=found),
+        "warnings": warning_documents(warnings),
+        "sheet": _draw(learning, base, warnings, photos=found),
     }
-    print_result(shell, document, _photo_lines(document))
+    print_result(shell, document, [*_photo_lines(document), "", *_verdict(base, warnings)])
     if found.skipped:
         raise InputError(
             f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
@@ -242,8 +260,9 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
     Raises:
         InputError: it cannot be opened, or, after the result is printed, cannot be learned from.
     """
+    from engine.bases.fitness import Request, check_fitness
     from engine.errors import InputError
-    from engine.media.clips.reader import look_at_clip, read_clip
+    from engine.media.clips import look_at_clip, read_clip
 
     video = base.card.video
     fps = video.fps if learning.fps is None else learning.fps
@@ -254,13 +273,16 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
         clip = read_clip(place, frames=frames, fps=fps, start_s=learning.start, end_s=learning.end)
     except InputError as error:
         refusal = error
+    warnings = check_fitness(base, Request("", "caption"))
     document = {
         **_clip_document(place, looked, clip, refusal),
         "base": base.id,
         "learned_px": [video.width_px, video.height_px],
-        "sheet": _draw(learning, base, clips=[clip]) if clip else None,
+        "warnings": warning_documents(warnings),
+        "sheet": _draw(learning, base, warnings, clips=[clip]) if clip else None,
     }
-    print_result(shell, document, _clip_lines(document))
+    verdict = ["", *_verdict(base, warnings)] if clip else []
+    print_result(shell, document, [*_clip_lines(document), *verdict])
     if refusal is not None:
         raise refusal
 

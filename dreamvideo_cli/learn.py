@@ -11,33 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli import bases, settings
-from dreamvideo_cli.descriptions import adapter_document, pairs_text
+from dreamvideo_cli.descriptions import adapter_document
 from dreamvideo_cli.durations import read_duration
 from dreamvideo_cli.errors import ExistsError
-from dreamvideo_cli.forecast import foresee_lesson, likely_device
+from dreamvideo_cli.fitness import judge_lesson, warning_documents
+from dreamvideo_cli.forecast import foresee_lesson
 from dreamvideo_cli.inputs import read_inputs, refuse_photos
-from dreamvideo_cli.lesson import (
-    Lesson,
-    Sources,
-    check_space,
-    find_equal,
-    memory_needed,
-    space_needed,
-)
+from dreamvideo_cli.learn_plan import lesson_document, lesson_lines
+from dreamvideo_cli.lesson import Lesson, Sources, check_space, find_equal
 from dreamvideo_cli.options import Kind, Shell
-from dreamvideo_cli.output import facts, print_result, say, size_text, time_text
+from dreamvideo_cli.output import print_result, say
 from dreamvideo_cli.plan import check_device
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.recipes import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.run_facts import run_document
 from dreamvideo_cli.runner import OutOfTimeError, Terms, carry_out, way_on
-from dreamvideo_cli.scores import ScoreOptions, anywhere, choose_scorers, score_steps
+from dreamvideo_cli.scores import ScoreOptions, anywhere, choose_scorers
 from dreamvideo_cli.share import read_share
 from dreamvideo_cli.silence import silent_libraries
 from dreamvideo_cli.subjects import MaskOptions
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
+    from engine.bases.fitness import FitnessWarning
     from registry import Adapter, Registry
 
 STOPPED_IN_TIME = 75
@@ -190,72 +186,6 @@ def deadline_of(max_time: str | None) -> float | None:
     return None if max_time is None else time.monotonic() + read_duration(max_time)
 
 
-def lesson_document(store: "Registry", lesson: Lesson) -> dict[str, Any]:
-    """A lesson as JSON tells of it."""
-    import msgspec
-
-    from registry.renaming import highest
-
-    seconds = foresee_lesson(lesson)
-    return {
-        "schema": "dv.plan/1",
-        "command": "learn",
-        "kind": lesson.kind,
-        "name": lesson.name,
-        "version": highest(store.layout, lesson.kind, lesson.name) + 1,
-        "token": lesson.token,
-        "base": {"id": lesson.base.id, "fingerprint": lesson.base.fingerprint},
-        "inputs": lesson.inputs,
-        "left_out": lesson.omissions,
-        "held_out": lesson.held_out,
-        "taken": [clip.taken for clip in lesson.clips],
-        "recipe": msgspec.to_builtins(lesson.recipe),
-        "device": lesson.device,
-        "device_expected": likely_device(lesson.device, lesson.base.fingerprint),
-        "expected_seconds": None if seconds is None else round(seconds, 1),
-        "memory_bytes": memory_needed(lesson),
-        "disk_bytes": space_needed(lesson.base, is_scored=lesson.scored_by is not None),
-        "scored_by": None if lesson.scored_by is None else list(lesson.scored_by),
-        "score_every": None if lesson.scored_by is None else score_steps(lesson),
-        "tags": list(lesson.tags),
-        "registry": str(store.layout.root),
-    }
-
-
-def lesson_lines(document: dict[str, Any]) -> list[str]:
-    """A lesson for people."""
-    pairs = [
-        (document["kind"], f"{document['name']}:v{document['version']}"),
-        ("tags", " ".join(document["tags"])),
-        ("base", document["base"]["id"]),
-        ("from", ", ".join(item["name"] for item in document["inputs"])),
-        ("left out", ", ".join(item["name"] for item in document["left_out"])),
-        ("held out", ", ".join(item["name"] for item in document["held_out"])),
-        *(("taken", line) for line in document["taken"]),
-        ("recipe", pairs_text(document["recipe"])),
-        ("device", document["device_expected"]),
-        ("time", _time_text(document["expected_seconds"])),
-        ("memory", size_text(memory) if (memory := document["memory_bytes"]) else ""),
-        ("disk", f"at most {size_text(document['disk_bytes'])}"),
-        ("scores", _scores_text(document)),
-        ("registry", document["registry"]),
-    ]
-    return facts(pairs)
-
-
-def _time_text(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known: this base has learned nothing like it here yet"
-    return f"about {time_text(seconds)}, going by earlier learning here"
-
-
-def _scores_text(document: dict[str, Any]) -> str:
-    if document["scored_by"] is None:
-        return ""
-    by = " and ".join(document["scored_by"]) or "tracking alone"
-    return f"a video every {document['score_every']} steps and at the end, by {by}"
-
-
 def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "Registry":
     """The registry, if the new version could be published there now."""
     from engine.track import require_tracker
@@ -277,12 +207,15 @@ def _finish(
     is_first = not read_share().rank
     if options.dry_run and not is_first:
         return
+    looks_up = options.if_exists != "new" and not options.dry_run
+    equal = find_equal(store, lesson) if looks_up else None
+    expected_s = foresee_lesson(lesson)
+    warnings = judge_lesson(shell, lesson, expected_s, anyway=options.anyway) if not equal else ()
     if options.dry_run:
         with silent_libraries():
-            document = lesson_document(store, lesson)
+            document = lesson_document(store, lesson, expected_s, warnings)
         print_result(shell, document, lesson_lines(document))
         return
-    equal = None if options.if_exists == "new" else find_equal(store, lesson)
     if equal is not None and options.if_exists == "error":
         raise ExistsError(
             f"{equal.name}:v{equal.version} was learned from the same with the same recipe",
@@ -297,12 +230,20 @@ def _finish(
             say(shell, f"{equal.name}:{tag} -> {equal.name}:v{equal.version}")
     adapter = equal or learn(shell, store, lesson, terms)
     if adapter is not None:
-        show_learned(shell, store, adapter, is_new=equal is None)
+        show_learned(shell, store, adapter, is_new=equal is None, warnings=warnings)
 
 
-def show_learned(shell: Shell, store: "Registry", adapter: "Adapter", *, is_new: bool) -> None:
+def show_learned(
+    shell: Shell,
+    store: "Registry",
+    adapter: "Adapter",
+    *,
+    is_new: bool,
+    warnings: Sequence["FitnessWarning"] = (),
+) -> None:
     """One pinned reference on stdout, and what to do with it."""
-    print_result(shell, adapter_document(adapter), [str(adapter)])
+    document = {**adapter_document(adapter), "warnings": warning_documents(warnings)}
+    print_result(shell, document, [str(adapter)])
     if is_new:
         say(shell, f"next: {line_with(store, adapter)}")
         if adapter.kind == "subject" and adapter.record.base_id.startswith(BUNDLED):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.forecast import weights_bytes, work_of
+from dreamvideo_cli.forecast import weights_bytes
 from dreamvideo_cli.outputs import next_free, sidecar_of
-from dreamvideo_cli.timings import Task, Timing, remember
+from dreamvideo_cli.timings import Task, Timing, remember, work_of
 from dreamvideo_cli.videos import canonical, recipe_document
 
 if TYPE_CHECKING:

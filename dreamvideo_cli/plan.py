@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.fitness import prompt_fitness, refuse_costly, warning_line
 from dreamvideo_cli.looks import Look, read_look, settle_look
 from dreamvideo_cli.outputs import Outputs, plan_outputs
 from dreamvideo_cli.prompt import Prompt, Word, compose_prompt
@@ -18,6 +19,7 @@ from dreamvideo_cli.uses import Shelf, Use, find_base, find_uses, refuse_clashin
 if TYPE_CHECKING:
     from dreamvideo_cli.gen import VideoOptions
     from engine.bases import BaseLocation
+    from engine.bases.fitness import FitnessWarning
     from engine.media.write import Format
     from engine.recipe import GenerateRecipe
     from registry import Registry
@@ -66,6 +68,7 @@ class Takes:
         look: what the motions are told of.
         format: where neither `--format` nor a file's name says one.
         notes: what was resolved, put into the prompt, drawn.
+        warnings: what the base cannot do; the notes tell of it too.
     """
 
     typed: str
@@ -77,6 +80,7 @@ class Takes:
     look: Look
     format: Format
     notes: tuple[str, ...]
+    warnings: tuple[FitnessWarning, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
     Raises:
         UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError: see `plan_videos`.
         InputNotFoundError, InputError, BaseInvalidError: see `read_look` and `settle_look`.
+        UnfitError: the base would need hours for it on this machine.
     """
     from dreamvideo_cli.again import start_again
 
@@ -149,6 +154,8 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
     recipes = [
         video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
     ]
+    warnings = prompt_fitness(start.base, start.uses, recipes[0], options.device)
+    refuse_costly(warnings, anyway=options.anyway)
     return Takes(
         typed=start.typed,
         prompt=start.prompt,
@@ -158,7 +165,9 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
         device=options.device,
         look=look,
         format=start.format,
+        warnings=warnings,
         notes=(
+            *warning_line(warnings),
             *start.notes,
             *_resolved_notes(start.uses),
             *start.prompt.notes,

@@ -10,6 +10,7 @@ import typer
 
 from dreamvideo_cli.commands import MACHINE, RUNNING, TRAINING
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.fitness import Anyway
 from dreamvideo_cli.options import DryRun, Precision
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class LearnOptions:
         str,
         _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
     ] = "auto"
+    anyway: Anyway = False
 
 
 def subject_settings(

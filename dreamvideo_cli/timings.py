@@ -10,13 +10,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from dreamvideo_cli.settings import state_folder
 from engine.drafts import drafted
+
+if TYPE_CHECKING:
+    from engine.recipe import GenerateRecipe
 
 # Learning is told by its stages, which differ in what a step takes.
 Task = Literal["load", "generate", "learn the word", "learn the look", "learn the motion"]
@@ -86,6 +89,13 @@ def expect_seconds(task: Task, base: str, device: str, work: float) -> float | N
     if not alike:
         return None
     return work * median(each.seconds / each.work for each in alike[-NEWEST:])
+
+
+def work_of(recipe: GenerateRecipe) -> float:
+    """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
+    halves = 1 if recipe.guidance == 1.0 else 2
+    pixels = recipe.frames * recipe.height_px * recipe.width_px
+    return (recipe.steps * halves + 1) * pixels / 1e6
 
 
 def read_timings() -> list[Timing]:

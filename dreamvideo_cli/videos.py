@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamvideo_cli.fitness import warning_documents
 from dreamvideo_cli.output import facts, size_text, time_text
 from dreamvideo_cli.outputs import sidecar_of
 
@@ -110,6 +111,7 @@ def takes_document(takes: Takes) -> dict[str, Any]:
         "subjects": [_use_document(use) for use in takes.uses if use.adapter.kind == "subject"],
         "motions": [_use_document(use) for use in takes.uses if use.adapter.kind == "motion"],
         "base": {"id": takes.base.id, "fingerprint": takes.base.fingerprint},
+        "warnings": warning_documents(takes.warnings),
     }
 
 

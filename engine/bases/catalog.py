@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -40,6 +40,26 @@ class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     width_px: int = 256
 
 
+class Knowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a base can show, where that can be listed; a base that lists nothing is taken to know everything.
+
+    Attributes:
+        pictures: drawn: it has seen drawings only, and photographs are beyond it.
+        things: what it can draw.
+        general: words that stand for any of them.
+        motions: how they can move.
+        backgrounds: where they can be.
+        words: every word that means something to it, those above included.
+    """
+
+    pictures: Literal["any", "drawn"] = "any"
+    things: tuple[str, ...] = ()
+    general: tuple[str, ...] = ()
+    motions: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
 class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a base says of itself in ``base.toml``; the defaults stand where a folder has none.
 
@@ -52,6 +72,7 @@ class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     licence: str = "unknown"
     summary: str = ""
     video: VideoCard = VideoCard()
+    knows: Knowledge = Knowledge()
     generate: dict[str, Any] = {}
     subject: dict[str, dict[str, Any]] = {}
     motion: dict[str, dict[str, Any]] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from engine.media.clips.reader import Clip, frame_box, frame_clip
+from engine.media.clips import Clip, frame_box, frame_clip
 from engine.media.drawing import fitted
 from engine.media.photos import Photo, PhotoSet, frame_photo, place_photo
 from engine.media.staging import staged
@@ -67,6 +67,7 @@ def write_inputs(
     *,
     photos: PhotoSet | None = None,
     clips: Sequence[Clip] = (),
+    verdict: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write a png of exactly what will be learned from, at the size at which it is learned.
@@ -80,6 +81,7 @@ def write_inputs(
         width_px: of the base.
         photos: of a subject.
         clips: of a motion.
+        verdict: lines at the end about all of it, those that begin with "warning" in red.
         overwrite: replace what is there.
 
     Returns:
@@ -92,6 +94,8 @@ def write_inputs(
     """
     sections = [_photo_section(photos, height_px, width_px)] if photos is not None else []
     sections += [_clip_section(clip, height_px, width_px) for clip in clips]
+    if verdict:
+        sections.append(Section("verdict", tuple(_noted(verdict)), (), FRAME_PX))
     picture = _draw(sections)
     with staged(path, overwrite=overwrite) as draft:
         picture.save(draft, format="PNG", optimize=True)
@@ -145,13 +149,18 @@ def _clip_section(clip: Clip, height_px: int, width_px: int) -> Section:
         Tile((fitted(Image.fromarray(frame), FRAME_PX),), (Line(f"{time_s:.3f} s"),))
         for frame, time_s in zip(frames[:MOST_TILES], clip.times_s, strict=False)
     ]
-    notes = [Line(note, ALARM if note.startswith("warning") else FAINT) for note in clip.notes]
+    notes = _noted(clip.notes)
     return Section(
         title=f"{clip.path.name}, learned at {width_px}×{height_px}",
         lines=(Line(clip.taken), *notes, *_more(len(frames), "frames")),
         tiles=(first, *tiles),
         tile_px=FRAME_PX,
     )
+
+
+def _noted(notes: Sequence[str]) -> list[Line]:
+    """Notes as lines, warnings in red."""
+    return [Line(note, ALARM if note.startswith("warning") else FAINT) for note in notes]
 
 
 def _more(count: int, what: str) -> list[Line]:

@@ -30,6 +30,7 @@ DOCUMENTED = {
         "ScorerMissingError",
         "DeviceError",
         "MemoryExhaustedError",
+        "UnfitError",
         "MissingPackageError",
         "OutputError",
         "DivergedError",

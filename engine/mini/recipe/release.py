@@ -12,8 +12,9 @@ import torch
 from diffusers import TextToVideoSDPipeline
 
 from engine.mini.recipe.towers import IMAGE_MEAN, IMAGE_STD
+from engine.mini.world.captions import GENERAL_WORDS, list_sentences
 from engine.mini.world.figures import COLOURS
-from engine.mini.world.scenes import MOTIONS
+from engine.mini.world.scenes import BACKGROUNDS, MOTIONS
 from engine.mini.world.things import TRAINED_THINGS
 
 if TYPE_CHECKING:
@@ -134,6 +135,19 @@ def _write_preprocessor(preset: Preset, path: Path) -> None:
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def describe_knowledge() -> dict[str, object]:
+    """What the card says of the world: its things, motions, backgrounds, and every word of its captions."""
+    words = {word.strip(",") for sentence in list_sentences() for word in sentence.split()}
+    return {
+        "pictures": "drawn",
+        "things": list(TRAINED_THINGS),
+        "general": list(GENERAL_WORDS),
+        "motions": list(MOTIONS),
+        "backgrounds": list(BACKGROUNDS),
+        "words": sorted(words),
+    }
+
+
 def _write_card(preset: Preset, path: Path, *, version: int) -> None:
     card = {
         "schema": "dv.base/1",
@@ -148,6 +162,7 @@ def _write_card(preset: Preset, path: Path, *, version: int) -> None:
             "height_px": preset.side_px,
             "width_px": preset.side_px,
         },
+        "knows": describe_knowledge(),
         "generate": DEFAULTS.generate,
         "subject": DEFAULTS.subject,
         "motion": DEFAULTS.motion,

@@ -41,6 +41,7 @@ MOTION_WORDS: dict[str, tuple[str, ...]] = {
     "turned": ("turned", "lying askew"),
 }
 PLACE_WORDS = ("on a {} background", "on {}", "in front of a {} wall")
+GENERAL_WORDS = ("animal", "object")
 LESS_SAID = 0.5
 """Share of captions that leave out a subject's colour or marks, or say only animal or object.
 
@@ -91,7 +92,7 @@ def _first_half(count: int) -> list[float]:
 
 def list_sentences() -> Iterator[str]:
     """Every word of the captions in some sentence: what the tokenizer learns its merges from."""
-    for word in (*TRAINED_THINGS, *COLOURS, *MARKS, "animal", "object"):
+    for word in (*TRAINED_THINGS, *COLOURS, *MARKS, *GENERAL_WORDS):
         yield name_subject(word)
     for words in MOTION_WORDS.values():
         yield from (f"a thing {phrase}" for phrase in words)

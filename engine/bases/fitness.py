@@ -1,0 +1,139 @@
+"""Whether a base can do what is asked of it, found from its card before any time is spent.
+
+A base adds facts to its card (`engine.bases.catalog.Knowledge`), never code here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.bases.catalog import BaseLocation, Knowledge
+
+Said = Literal["class word", "caption", "prompt"]
+
+FULL_SIZE_BYTES = 1_000_000_000  # a base of this size needs hours on a CPU
+ENDURABLE_S = 3600.0  # unless this machine is known to take less than that
+# Words that only join others: no base needs them on its card.
+JOINING = frozenset(
+    (
+        *("a", "an", "the", "this", "that", "its", "his", "her", "it", "one", "some", "very"),
+        *("of", "on", "in", "at", "by", "to", "from", "with", "over", "under", "while"),
+        *("and", "or", "is", "are", "be"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a base.
+
+    Attributes:
+        text: the class word, the caption, or the prompt without learned words and captions.
+        said_as: which of these it is.
+        is_photographed: whether what is learned from are photographs.
+        is_masked: whether every one of them has a mask.
+        device: as asked for: auto, cpu, cuda, cuda:N or mps.
+        expected_s: what it will take, going by earlier work on this machine; None: not known.
+    """
+
+    text: str
+    said_as: Said
+    is_photographed: bool = False
+    is_masked: bool = False
+    device: str = "auto"
+    expected_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitnessWarning:
+    """What will not come out well, or at all.
+
+    Attributes:
+        kind: stable name: words, photographs or device.
+        text: for people, without a full stop.
+        is_costly: it would take hours, so it stops unless the user insists.
+    """
+
+    kind: Literal["words", "photographs", "device"]
+    text: str
+    is_costly: bool = False
+
+
+def check_fitness(base: BaseLocation, request: Request) -> tuple[FitnessWarning, ...]:
+    """Everything that speaks against a request, nothing where the base's card knows of nothing."""
+    found = [_check_words, _check_photographs, _check_device]
+    return tuple(warning for check in found if (warning := check(base, request)) is not None)
+
+
+def unknown_words(knowledge: Knowledge, text: str) -> list[str]:
+    """The words of ``text`` that a base does not know, each once, in their order; none where it lists no words."""
+    if not knowledge.words:
+        return []
+    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
+    known = JOINING.union(knowledge.words)
+    return [word for word in dict.fromkeys(words) if word not in known and not word.isdigit()]
+
+
+def _check_words(base: BaseLocation, request: Request) -> FitnessWarning | None:
+    knows = base.card.knows
+    unknown = unknown_words(knows, request.text)
+    if not unknown:
+        return None
+    if request.said_as == "caption":
+        return _check_caption(base, request.text, unknown)
+    drawn = f"{base.id} draws {len(knows.things)} things: {', '.join(knows.things)}"
+    if request.said_as == "prompt":
+        nearer = f" (all its words: dv base show {base.id})"
+    else:
+        nearer = f" (the nearest: {' or '.join(knows.general)})" if knows.general else ""
+    return FitnessWarning("words", f"{drawn}; it has no {_either(unknown)}{nearer}")
+
+
+def _check_caption(base: BaseLocation, text: str, unknown: Sequence[str]) -> FitnessWarning | None:
+    """A new motion may have a new word: only a caption without any word that the base knows says nothing to it."""
+    knows = base.card.knows
+    words = set(re.findall(r"[^\W_]+", text.lower())) - JOINING
+    if words - set(unknown):
+        return None
+    listed = f"{base.id} knows {len(knows.motions)} motions: {', '.join(knows.motions)}"
+    return FitnessWarning("words", f"{listed}; {text!r} means nothing to it, only the clip does")
+
+
+def _check_photographs(base: BaseLocation, request: Request) -> FitnessWarning | None:
+    if base.card.knows.pictures != "drawn" or not request.is_photographed:
+        return None
+    if request.is_masked:
+        text = f"of real photos {base.id} keeps colours and rough shape: it is a base of drawings"
+    else:
+        text = (
+            f"real photos become coloured noise on {base.id}, a base of drawings;"
+            " with masks they keep their colours and rough shape: --mask DIR"
+        )
+    return FitnessWarning("photographs", text)
+
+
+def _check_device(base: BaseLocation, request: Request) -> FitnessWarning | None:
+    if base.size_bytes < FULL_SIZE_BYTES or not _is_cpu(request.device):
+        return None
+    if request.expected_s is not None and request.expected_s < ENDURABLE_S:
+        return None
+    size = f"{base.size_bytes / 1e9:.1f} GB"
+    text = f"{base.id} is a base of {size}, and there is only the CPU to compute on: hours or days"
+    return FitnessWarning("device", text, is_costly=True)
+
+
+def _is_cpu(device: str) -> bool:
+    if device != "auto":
+        return device == "cpu"
+    from engine.device import resolve_device
+
+    return resolve_device("auto").type == "cpu"
+
+
+def _either(words: Iterable[str]) -> str:
+    """``dog, beach or sun``."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

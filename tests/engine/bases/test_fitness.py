@@ -1,0 +1,97 @@
+"""What a base cannot do is found from its card and the request alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from engine.bases import BaseCard, BaseLocation, fitness, locate_base
+from engine.bases.catalog import Knowledge
+from engine.bases.fitness import Request, check_fitness, unknown_words
+from engine.mini.recipe.release import describe_knowledge
+
+MINI = locate_base("mini")
+
+
+def kinds(base: BaseLocation, request: Request) -> list[str]:
+    return [warning.kind for warning in check_fitness(base, request)]
+
+
+def text_of(request: Request, base: BaseLocation = MINI) -> str:
+    (warning,) = check_fitness(base, request)
+    return warning.text
+
+
+def test_the_card_of_mini_lists_the_words_of_its_captions() -> None:
+    assert msgspec.to_builtins(MINI.card.knows) == {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in describe_knowledge().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("a red striped cat bouncing on a snow background", []),
+        ("The CAT, moving left: and falling!", []),
+        ("a dog on the beach, a dog", ["dog", "beach"]),
+        ("two cats", ["two", "cats"]),
+        ("a teddy-bear's café", ["teddy-bear's", "café"]),
+        ("", []),
+    ],
+)
+def test_words_that_are_not_on_the_card_are_found(text: str, unknown: list[str]) -> None:
+    assert unknown_words(MINI.card.knows, text) == unknown
+
+
+def test_an_unknown_class_is_told_with_all_that_is_known_and_what_is_nearest() -> None:
+    told = text_of(Request("dog", "class word"))
+    assert told.startswith(f"{MINI.id} draws 20 things: cat, bear, ")
+    assert told.endswith("; it has no dog (the nearest: animal or object)")
+    assert kinds(MINI, Request("object", "class word")) == []
+
+
+def test_a_caption_needs_one_word_that_is_known() -> None:
+    assert kinds(MINI, Request("moving in a zigzag", "caption")) == []
+    assert "'skating along' means nothing to it" in text_of(Request("skating along", "caption"))
+
+
+def test_photographs_are_told_on_a_base_of_drawings_and_what_masks_change() -> None:
+    photos = Request("cat", "class word", is_photographed=True)
+    assert "coloured noise" in text_of(photos)
+    assert "--mask DIR" in text_of(photos)
+    masked = replace(photos, is_masked=True)
+    assert "colours and rough shape" in text_of(masked)
+    assert "--mask" not in text_of(masked)
+
+
+def test_a_card_that_lists_nothing_is_taken_to_know_everything() -> None:
+    base = replace(MINI, card=BaseCard(knows=Knowledge()))
+    photos = Request("dog", "class word", is_photographed=True)
+    assert check_fitness(base, photos) == ()
+
+
+def test_a_large_base_on_a_cpu_is_costly_unless_it_was_quick_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitness, "FULL_SIZE_BYTES", 1_000_000)
+    asked = Request("cat", "class word", device="cpu")
+    (warning,) = check_fitness(MINI, asked)
+    assert (warning.kind, warning.is_costly) == ("device", True)
+    assert check_fitness(MINI, replace(asked, expected_s=600.0)) == ()
+    assert kinds(MINI, replace(asked, expected_s=7200.0)) == ["device"]
+    assert check_fitness(MINI, replace(asked, device="cuda")) == ()
+
+
+def test_a_small_base_is_never_costly() -> None:
+    assert check_fitness(MINI, Request("cat", "class word", device="cpu")) == ()
+
+
+def test_facts_of_another_card_are_enough() -> None:
+    knows = Knowledge(things=("hat",), words=("hat", "red"))
+    base = replace(MINI, id="hats@1", card=BaseCard(knows=knows))
+    assert (
+        text_of(Request("cap", "class word"), base) == "hats@1 draws 1 things: hat; it has no cap"
+    )
