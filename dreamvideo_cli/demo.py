@@ -179,7 +179,7 @@ def _subject_lesson(location: "BaseLocation", options: LearnOptions, samples: Pa
 
 
 def _motion_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
-    from engine.media.clips import read_clip
+    from engine.media.clips.reader import read_clip
 
     video = location.card.video
     own = {"actor": ACTOR, "caption": CAPTION, "frames": video.frames, "fps": video.fps}
@@ -232,7 +232,7 @@ def _rows(
     location: "BaseLocation", samples: Path, videos: list[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
     """What was learned from, as the base sees it, and what was made."""
-    from engine.media.clips import frame_clip, read_clip
+    from engine.media.clips.reader import frame_clip, read_clip
     from engine.media.photos import frame_photo, read_photos
 
     video = location.card.video

@@ -11,7 +11,7 @@ from dreamvideo_cli.lesson import Sources
 from dreamvideo_cli.subjects import MaskOptions, read_subject
 
 if TYPE_CHECKING:
-    from engine.media.clips import Clip
+    from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
     from engine.recipe import MotionRecipe, SubjectRecipe
 
@@ -61,7 +61,7 @@ def read_inputs(sources: Sources, recipe: SubjectRecipe | MotionRecipe, device: 
 def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) -> Inputs:
     """Every clip that can be used, what was taken of it, and the fault of those that cannot."""
     from engine.errors import InputError
-    from engine.media.clips import read_clip
+    from engine.media.clips.reader import read_clip
 
     clips: list[Clip] = []
     left_out: list[tuple[Path, str]] = []
@@ -94,7 +94,7 @@ def refuse_photos(clips: Sequence[Clip]) -> None:
         InputError: the pictures of a folder look unlike one another.
     """
     from engine.errors import InputError
-    from engine.media.clips import looks_like_photos
+    from engine.media.clips.reader import looks_like_photos
 
     for clip in clips:
         if looks_like_photos(clip):

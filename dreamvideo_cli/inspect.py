@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.bases.fitness import FitnessWarning
     from engine.errors import InputError
-    from engine.media.clips import Clip, ClipFacts
+    from engine.media.clips.reader import Clip, ClipFacts
     from engine.media.photos import Photo, PhotoSet
 
 SCHEMA = "dv.inspect/1"
@@ -158,7 +158,7 @@ def _draw(
 
 
 def _is_clip(place: Path, learning: Learning) -> bool:
-    from engine.media.clips import is_clip
+    from engine.media.clips.reader import is_clip
 
     if learning.take_as != "auto":
         return learning.take_as == "clip"
@@ -262,7 +262,7 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
     """
     from engine.bases.fitness import Request, check_fitness
     from engine.errors import InputError
-    from engine.media.clips import look_at_clip, read_clip
+    from engine.media.clips.reader import look_at_clip, read_clip
 
     video = base.card.video
     fps = video.fps if learning.fps is None else learning.fps

@@ -13,7 +13,7 @@ from dreamvideo_cli.output import one_line, size_text
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.learned import Learned
-    from engine.media.clips import Clip
+    from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
     from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from engine.bases.protocol import Base
 from engine.cache import Cache
 from engine.errors import InputError
-from engine.media.clips import Clip, frame_clip
+from engine.media.clips.reader import Clip, frame_clip
 from engine.media.photos import PhotoSet, frame_photo
 from engine.media.views import views_of
 from engine.progress import Note, Progress, StageAdvanced, StageEnded, StageStarted

@@ -21,7 +21,7 @@ from engine.errors import RecipeError
 from engine.fit import final_losses, fit, plan_stage
 from engine.keep import Keeping
 from engine.learned import Draft, Learned, best_of, write_learned
-from engine.media.clips import Clip
+from engine.media.clips.reader import Clip
 from engine.preview import keeper_of
 from engine.progress import Progress, ignore
 from engine.recipe import MotionRecipe

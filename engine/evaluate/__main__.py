@@ -14,7 +14,7 @@ from engine.errors import EngineError
 from engine.evaluate.fidelity import compare_tracks
 from engine.evaluate.motion import Track, trace
 from engine.evaluate.pairs import paint_held_out_motions
-from engine.media.clips import read_clip
+from engine.media.clips.reader import read_clip
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -24,7 +24,7 @@ from engine.evaluate.scores import References, score_video
 from engine.evaluate.studio import Made, Studio
 from engine.evaluate.towers import Tower, open_tower
 from engine.evaluate.workshop import Workshop, digest_of, photo_set, slug
-from engine.media.clips import frame_clip
+from engine.media.clips.reader import frame_clip
 from engine.media.photos import frame_photo
 from engine.media.sheets import sheet
 from engine.media.staging import staged

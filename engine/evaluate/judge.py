@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from engine.media.clips import Clip
+    from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
 
     Pixels = npt.NDArray[np.uint8]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import InputError
-from engine.media.clips import SOURCES, kind_of, read_clip
+from engine.media.clips.clip_errors import MIN_FRAMES
+from engine.media.clips.frame_times import choose_frames
+from engine.media.clips.reader import SOURCES, kind_of, read_clip
+from engine.media.clips.scan import TIME_SLACK_S, Window
 from engine.media.files import shown
-from engine.media.pace import choose_frames
-from engine.media.refusals import MIN_FRAMES
-from engine.media.scan import TIME_SLACK_S, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

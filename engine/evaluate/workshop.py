@@ -22,7 +22,7 @@ from engine.evaluate.pairs import Half, Pair, describe_actor, paint_clip, paint_
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.learned import Learned
-from engine.media.clips import Clip
+from engine.media.clips.reader import Clip
 from engine.media.photos import Photo, PhotoSet
 from engine.media.staging import output_error
 from engine.recipe import (

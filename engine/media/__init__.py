@@ -2,7 +2,7 @@
 
 Map:
     photos   a few photos of a subject, with masks, as the engine learns from them
-    clips    frames of a clip taken by time
+    clips/   frames of a clip taken by time
     write    frames to mp4, gif, webp or png, with a comment that `comments` reads back
     doubts   what a person should look at in photos that can be used
     sheets   labelled contact sheets of videos

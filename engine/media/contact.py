@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from engine.media.clips import Clip, frame_box, frame_clip
+from engine.media.clips.reader import Clip, frame_box, frame_clip
 from engine.media.drawing import fitted
 from engine.media.photos import Photo, PhotoSet, frame_photo, place_photo
 from engine.media.staging import staged

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.media.clips import Clip
+from engine.media.clips.reader import Clip
 from engine.media.photos import Photo, PhotoSet
 
 

@@ -12,7 +12,7 @@ from engine.evaluate.definitions import best_step
 from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
 from engine.evaluate.scores import References, score_video
 from engine.evaluate.towers import open_tower
-from engine.media.clips import Clip
+from engine.media.clips.reader import Clip
 from engine.media.holdout import hold_out
 from engine.progress import ignore
 from tests.engine.evaluate.drawings import moving_square

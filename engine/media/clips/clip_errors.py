@@ -6,16 +6,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from engine.errors import InputError
+from engine.media.clips.frame_times import choose_frames, fastest_fps
+from engine.media.clips.scan import TIME_SLACK_S
+from engine.media.clips.scene_changes import BLEND_SPANS, find_blend, find_cut, moving_share
 from engine.media.files import shown
-from engine.media.pace import choose_frames, fastest_fps
-from engine.media.scan import TIME_SLACK_S
-from engine.media.suspects import BLEND_SPANS, find_blend, find_cut, moving_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from engine.media.scan import Scan, Window
+    from engine.media.clips.scan import Scan, Window
 
 # Three steps of movement: fewer show a jump, not a motion.
 MIN_FRAMES = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from engine.media.scan import TIME_SLACK_S
+from engine.media.clips.scan import TIME_SLACK_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import InputError
-from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
-from engine.media.files import is_text, shown
-from engine.media.scan import (
+from engine.media.clips.scan import (
     MAX_MEGAPIXELS,
     THUMB_PX,
     TIME_SLACK_S,
@@ -27,6 +25,8 @@ from engine.media.scan import (
     bounded_size,
     measure_timing,
 )
+from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
+from engine.media.files import is_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import InputError
+from engine.media.clips.scan import Scan, Window, bounded_size, measure_timing, thumbnail
 from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, shown
 from engine.media.pictures import animation_frames, count_frames, open_picture, read_picture
-from engine.media.scan import Scan, Window, bounded_size, measure_timing, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

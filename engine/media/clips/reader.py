@@ -11,10 +11,8 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import RecipeError
-from engine.media.animation import scan_animation, scan_folder, take_animation, take_folder
-from engine.media.files import digest_file, list_pictures, require_file, require_path
-from engine.media.pictures import count_frames, open_picture
-from engine.media.refusals import (
+from engine.media.clips.animations import scan_animation, scan_folder, take_animation, take_folder
+from engine.media.clips.clip_errors import (
     MIN_FRAMES,
     MIN_SIDE_PX,
     choose_or_refuse,
@@ -26,9 +24,11 @@ from engine.media.refusals import (
     refuse_still,
     seconds,
 )
-from engine.media.scan import Scan, Window, thumbnail
-from engine.media.suspects import are_unlike, count_repeats, find_bars
-from engine.media.video import scan_video, take_video
+from engine.media.clips.scan import Scan, Window, thumbnail
+from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bars
+from engine.media.clips.video import scan_video, take_video
+from engine.media.files import digest_file, list_pictures, require_file, require_path
+from engine.media.pictures import count_frames, open_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

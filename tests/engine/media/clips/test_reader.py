@@ -15,10 +15,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.errors import InputError, InputNotFoundError, RecipeError
-from engine.media.clips import frame_clip, looks_like_photos, read_clip
-from engine.media.pace import choose_frames, fastest_fps
-from engine.media.scan import thumbnail
-from engine.media.suspects import count_repeats, find_bars, find_blend, find_cut, moving_share
+from engine.media.clips.frame_times import choose_frames, fastest_fps
+from engine.media.clips.reader import frame_clip, looks_like_photos, read_clip
+from engine.media.clips.scan import thumbnail
+from engine.media.clips.scene_changes import (
+    count_repeats,
+    find_bars,
+    find_blend,
+    find_cut,
+    moving_share,
+)
 from engine.media.write import write_video
 from tests.engine.media.drawings import draw_motion, draw_picture
 
@@ -133,7 +139,7 @@ def test_a_place_far_into_a_clip_gives_the_same_frames_as_decoding_from_the_star
 ):
     path = convert(motion_mp4, "long.mkv", "-vf", "loop=20:48,scroll=horizontal=0.01", "-g", "100")
     sought = read_clip(path, frames=4, fps=8, start_s=30)
-    monkeypatch.setattr("engine.media.video.SEEK_FROM_S", 1e9)
+    monkeypatch.setattr("engine.media.clips.video.SEEK_FROM_S", 1e9)
     decoded = read_clip(path, frames=4, fps=8, start_s=30)
     assert sought.times_s == decoded.times_s
     assert np.array_equal(sought.frames, decoded.frames)
@@ -427,7 +433,7 @@ def test_a_huge_animation_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_video(draw_motion(8), tmp_path / "a.gif", fps=8, format="gif")
-    monkeypatch.setattr("engine.media.animation.MAX_TOTAL_MEGAPIXELS", 0.01)
+    monkeypatch.setattr("engine.media.clips.animations.MAX_TOTAL_MEGAPIXELS", 0.01)
     with pytest.raises(InputError, match="8 frames of 96×64"):
         read_clip(path, frames=8, fps=8)
 
@@ -435,7 +441,7 @@ def test_a_huge_animation_is_refused_before_it_is_decoded(
 def test_a_huge_video_is_refused_before_it_is_decoded(
     motion_mp4: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("engine.media.video.MAX_MEGAPIXELS", 0.001)
+    monkeypatch.setattr("engine.media.clips.video.MAX_MEGAPIXELS", 0.001)
     with pytest.raises(InputError, match="too large: 96×64"):
         read_clip(motion_mp4, frames=8, fps=8)
 
@@ -443,7 +449,7 @@ def test_a_huge_video_is_refused_before_it_is_decoded(
 def test_frames_beyond_the_memory_bound_are_refused(
     motion_mp4: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("engine.media.video.MAX_TAKEN_BYTES", 1000)
+    monkeypatch.setattr("engine.media.clips.video.MAX_TAKEN_BYTES", 1000)
     with pytest.raises(InputError, match="too much memory"):
         read_clip(motion_mp4, frames=8, fps=8)
 
