@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.gen import VideoOptions
     from dreamvideo_cli.options import Shell
     from engine.bases import BaseLocation
-    from engine.media.write import Format
+    from engine.media.formats import Format
     from engine.recipe import GenerateRecipe
     from registry import Adapter, Kind
 

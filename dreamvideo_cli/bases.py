@@ -99,6 +99,19 @@ def locate(name: str, image_tower: str | None = None) -> "BaseLocation":
     return location
 
 
+def locate_whole(name: str, image_tower: str | None = None) -> "BaseLocation":
+    """Where a base lies, its folder seen to be whole.
+
+    Raises:
+        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base` and `engine.bases.weights.require_whole`.
+    """
+    from engine.bases.weights import require_whole
+
+    location = locate(name, image_tower)
+    require_whole(location)
+    return location
+
+
 def describe(location: "BaseLocation", name: str) -> dict[str, Any]:
     """A base as JSON tells of it."""
     card = location.card

@@ -81,7 +81,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     Example: dv bench --quick -o ./dv-bench
     """
     check_device(options.device)
-    location = bases.locate(options.base, options.image_tower)
+    location = bases.locate_whole(options.base, options.image_tower)
     pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
     _check(options, location)
     folder = make_folder(options.out)

@@ -91,7 +91,7 @@ def reopen(run: Run) -> Lesson:
     lesson = Lesson(
         kind,
         run.facts.name,
-        bases.locate(sources.base, sources.image_tower),
+        bases.locate_whole(sources.base, sources.image_tower),
         recipe,
         photos=inputs.photos,
         clips=inputs.clips,

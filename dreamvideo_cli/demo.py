@@ -113,7 +113,7 @@ def _locate(name: str) -> "BaseLocation":
     from engine.bases import require_image_tower
     from engine.errors import BaseInvalidError
 
-    location = bases.locate(name)
+    location = bases.locate_whole(name)
     try:
         require_image_tower(location)
     except BaseInvalidError as error:

@@ -22,7 +22,9 @@ from dreamvideo_cli.output import one_line, tell, wipe_echo
 from dreamvideo_cli.settings import state_folder, wants_traceback
 
 BUG = 1
+USAGE = 2
 ENVIRONMENT = 7
+LONGEST_SHOWN = 60
 
 # What people and scripts may rely on; a code is never given a second meaning.
 MEANINGS: Mapping[int, str] = {
@@ -132,13 +134,24 @@ def describe(error: BaseException) -> Failure:
         exit_code = error.exit_code if isinstance(error, Stopped) else 130
         by = f"stopped by {error}" if str(error) else "stopped"
         return Failure(exit_code, "stopped", by, getattr(error, "hint", None))
-    if isinstance(error, OSError) and error.errno in REFUSALS:
-        where = f"{error.filename}: " if error.filename else ""
-        return Failure(ENVIRONMENT, "system.refused", f"{where}{error.strerror}")
+    if isinstance(error, OSError) and (refused := _describe_refusal(error)):
+        return refused
     for known, exit_code in EXIT_CODES.items():
         if isinstance(error, known):
             return Failure(exit_code, error.code, str(error), error.hint)
     return _describe_bug(error)
+
+
+def _describe_refusal(error: OSError) -> Failure | None:
+    """What the system refused, where it is no bug that it was asked."""
+    name = str(error.filename or "")
+    if error.errno == errno.ENAMETOOLONG:
+        cut = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+        return Failure(USAGE, "path.too_long", f"{cut}: the name is too long for a file")
+    if error.errno in REFUSALS:
+        where = f"{name}: " if name else ""
+        return Failure(ENVIRONMENT, "system.refused", f"{where}{error.strerror}")
+    return None
 
 
 def _describe_bug(error: BaseException) -> Failure:

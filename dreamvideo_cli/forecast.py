@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.lesson import preview_recipe
@@ -19,6 +17,7 @@ from dreamvideo_cli.timings import (
     remember,
     work_of,
 )
+from engine.bases.weights import count_numbers, weight_files
 
 if TYPE_CHECKING:
     from dreamvideo_cli.lesson import Lesson
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 # Parts of a base that generating loads.
 PARTS = ("unet", "transformer", "vae", "text_encoder")
 BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
-LONGEST_HEADER_BYTES = 100 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,26 +140,7 @@ def weights_bytes(takes: Takes, device: str) -> int:
     if precision == "auto":
         precision = "bf16" if device.startswith("cuda") else "fp32"
     folders = [takes.base.folder / part for part in PARTS]
-    files = [path for folder in folders for path in _weight_files(folder)]
-    numbers = sum(_count_numbers(path) for path in files)
+    files = [path for folder in folders for path in weight_files(folder)]
+    numbers = sum(count_numbers(path) for path in files)
     numbers += sum(use.adapter.record.params for use in takes.uses if use.weight)
     return numbers * BYTES_OF[precision]
-
-
-def _weight_files(folder: Path) -> Iterator[Path]:
-    """The files that are loaded: a folder may hold the same weights again as ``….fp16.safetensors``."""
-    for path in sorted(folder.glob("*.safetensors")):
-        if ".fp16." not in path.name and ".non_ema." not in path.name:
-            yield path
-
-
-def _count_numbers(path: Path) -> int:
-    """How many numbers a safetensors file holds, from its header; 0 where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, LONGEST_HEADER_BYTES)))
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        return sum(math.prod(entry["shape"]) for entry in tensors)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0

@@ -16,7 +16,7 @@ from dreamvideo_cli.making import Maker
 from dreamvideo_cli.mentions import find_mentions, mention_note
 from dreamvideo_cli.options import DryRun, Precision, Shell
 from dreamvideo_cli.output import print_json, print_lines, print_result, say, say_more
-from dreamvideo_cli.plan import VideoPlan, plan_videos
+from dreamvideo_cli.plan import VideoPlan, check_space, plan_videos
 from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.settings import open_registry
 from dreamvideo_cli.share import Share, read_share
@@ -168,6 +168,7 @@ def gen(options: VideoOptions, shell: Shell) -> None:
         run_jobs(store, options, shell, share)
         return
     plan = plan_videos(store, _as_seen_by(share, options))
+    check_space([plan])
     for note in plan.notes:
         say(shell, note)
     say_more(shell, f"base {plan.base.id} at {plan.base.folder}, {plan.base.fingerprint}")

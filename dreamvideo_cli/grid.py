@@ -34,7 +34,7 @@ from dreamvideo_cli.videos import (
 )
 
 if TYPE_CHECKING:
-    from engine.media.write import Format
+    from engine.media.formats import Format
     from registry import Registry
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144

@@ -11,7 +11,7 @@ from dreamvideo_cli.plan import Takes, output_stem
 
 if TYPE_CHECKING:
     from dreamvideo_cli.grid import GridOptions, GridPlan
-    from engine.media.write import Format
+    from engine.media.formats import Format
 
 
 def places(options: GridOptions, planned: Sequence[Takes]) -> tuple[Format, Path | None, Path]:

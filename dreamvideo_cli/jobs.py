@@ -26,7 +26,7 @@ from dreamvideo_cli.output import (
     say,
     table,
 )
-from dreamvideo_cli.plan import plan_videos
+from dreamvideo_cli.plan import check_space, plan_videos
 from dreamvideo_cli.uses import Shelf
 from dreamvideo_cli.videos import forecast_document, forecast_pairs, plan_document, video_document
 
@@ -59,21 +59,37 @@ class Batch:
         self.failed, self.seen = 0, 0
         self._store, self._shelf = store, Shelf(store)
         self._options, self._shell, self._share = options, shell, share
+        self._refused: list[tuple[Label, Exception]] = []
         self._labels: set[Label] = set()
         self._taken: set[Path] = set()
         self._said: set[str] = set()
 
     def plans(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[PlannedJob]:
-        """Every line that can be done, as soon as it is read.
-
-        Raises:
-            ShellError, EngineError, RegistryError: naming the line; with `--keep-going` it is told instead.
-        """
+        """Every line that can be done, as soon as it is read; the others are kept, or told with `--keep-going`."""
         for number, line in lines:
             self.seen += 1
             planned = self._read(number, line)
             if planned is not None:
                 yield planned
+
+    def checked(self, lines: Iterator[tuple[int, bytes]]) -> list[PlannedJob]:
+        """Every line, checked before the first is made.
+
+        Raises:
+            ShellError, EngineError, RegistryError: naming the one line that cannot be done.
+            BatchError: several cannot, and each was told.
+        """
+        jobs = list(self.plans(lines))
+        if len(self._refused) == 1:
+            ((label, error),) = self._refused
+            raise _named(error, label) from error
+        for label, error in self._refused:
+            self._tell(error, label)
+        if self._refused:
+            told = f"{len(self._refused)} of {self.seen} jobs cannot be made, and none was begun"
+            raise BatchError(told, hint="each is told above", code="batch.refused")
+        check_space([job.plan for job in jobs])
+        return jobs
 
     def make(self, job: PlannedJob, maker: Maker) -> None:
         """Make the videos of one line and print each as soon as it is there.
@@ -97,7 +113,11 @@ class Batch:
             label = label if job.id is None else job.id
             return PlannedJob(number, label, self._plan(number, label, job))
         except Exception as error:  # noqa: BLE001 - see above
-            self._fail(error, label)
+            end_if_stopped()
+            if self._options.keep_going:
+                self._fail(error, label)
+            else:
+                self._refused.append((label, error))
             return None
 
     def _fail(self, error: Exception, label: Label) -> None:
@@ -105,9 +125,12 @@ class Batch:
         end_if_stopped()
         if not self._options.keep_going:
             raise _named(error, label) from error
+        self.failed += 1
+        self._tell(error, label)
+
+    def _tell(self, error: Exception, label: Label) -> None:
         from dreamvideo_cli.failures import tell_part
 
-        self.failed += 1
         tell_part(error, key="id", called="job", value=label, as_json=self._shell.json)
 
     def _plan(self, number: int, label: Label, job: Job) -> VideoPlan:
@@ -121,6 +144,7 @@ class Batch:
         plan = plan_videos(self._store, options, shelf=self._shelf, taken=self._taken)
         if plan.outputs.to_stdout:
             raise UsageError("-o - is for one video alone", hint="leave it out, or name a folder")
+        check_space([plan])
         self._taken.update(plan.outputs.paths)
         for note in plan.notes:
             if note not in self._said:
@@ -149,13 +173,12 @@ def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share)
     with _open_source(options.jobs or "-", share) as source:
         lines = read_lines(source)
         if options.dry_run:
-            _show(list(batch.plans(lines)), shell, share)
+            _show(batch.checked(lines), shell, share)
         elif options.keep_going:
             own = (line for line in lines if share.has(line[0]))
             _make_all(batch, batch.plans(own), shell, share)
         else:
-            checked = list(batch.plans(lines))
-            own_jobs = [job for job in checked if share.has(job.number)]
+            own_jobs = [job for job in batch.checked(lines) if share.has(job.number)]
             _make_all(batch, iter(own_jobs), shell, share)
     if not batch.seen and share.of == 1:
         raise UsageError(f"--jobs {options.jobs} has no lines", hint='one {"prompt": …} a line')

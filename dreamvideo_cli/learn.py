@@ -30,6 +30,8 @@ from dreamvideo_cli.scores import ScoreOptions, anywhere, choose_scorers
 from dreamvideo_cli.share import read_share
 from dreamvideo_cli.silence import silent_libraries
 from dreamvideo_cli.subjects import MaskOptions
+from engine.hardware import require_device
+from engine.recipe import check_text
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -63,10 +65,13 @@ def learn_subject(
 
     Example: dv subject learn ./dog_pics --name corgi --class dog
     """
+    from engine.bases.wording import check_class_word
+
     shell, terms = one_voice(shell), terms_of(options)
     store = _open_store(shell, "subject", name, options)
-    base = bases.locate(options.base or settings.default_base(), options.image_tower)
+    base = bases.locate_whole(options.base or settings.default_base(), options.image_tower)
     recipe = subject_settings(base.card.subject, options, class_word)
+    check_class_word(base, recipe.class_word)
     sources = replace(_sources_of(options, photos, masks), holdout=holdout)
     found = read_inputs(sources, recipe, options.device)
     if class_word is None:
@@ -112,10 +117,11 @@ def learn_motion(
     Example: dv motion learn ./clip.mp4 --name skate --caption "skating away"
     """
     from engine.bases import require_image_tower
+    from engine.bases.wording import check_prompt
 
     shell, terms = one_voice(shell), terms_of(options)
     store = _open_store(shell, "motion", name, options)
-    base = bases.locate(options.base or settings.default_base(), options.image_tower)
+    base = bases.locate_whole(options.base or settings.default_base(), options.image_tower)
     require_image_tower(base)
     video = base.card.video
     own = {
@@ -127,6 +133,7 @@ def learn_motion(
         "fps": video.fps if fps is None else fps,
     }
     recipe = motion_settings(base.card.motion, options, own, len(clips))
+    check_prompt(base, recipe.told)
     sources = _sources_of(options, clips)
     found = read_inputs(sources, recipe, options.device)
     if fps is None:
@@ -192,6 +199,8 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
 
     store = settings.open_registry(shell.registry)
     check_device(options.device)
+    require_device(options.device, options.precision)
+    check_text(options.note or "", "--note")
     if options.track is not None:
         require_tracker(options.track)
     store.check_publish(kind, name, options.tag or [])

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.output import one_line, size_text
+from dreamvideo_cli.output import one_line
+from dreamvideo_cli.space import require_free
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -180,7 +181,9 @@ def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
 
 def memory_needed(lesson: Lesson) -> int | None:
     """Bytes on the device while it is learned; None of a base whose weights are not here."""
-    if not any((lesson.base.folder / "unet").glob("*.safetensors")):
+    from engine.bases.weights import count_numbers, weight_files
+
+    if not any(map(count_numbers, weight_files(lesson.base.folder / "unet"))):
         return None
     from engine.memory import estimate_recipe
 
@@ -193,20 +196,10 @@ def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool 
     Raises:
         OutputError: naming the folder, what is free and what is needed.
     """
-    import shutil
-
-    from engine.errors import OutputError
-
     needed = space_needed(base, is_scored=is_scored)
     for folder in folders:
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(there).free
-        if free < needed:
-            raise OutputError(
-                f"{folder}: {size_text(free)} are free, and learning may take {size_text(needed)}",
-                hint="free some space, or put --registry and DV_STATE on another disk",
-                code="output.no_space",
-            )
+        hint = "free some space, or put --registry and DV_STATE on another disk"
+        require_free(folder, needed, what="learning", hint=hint)
 
 
 def find_equal(store: Registry, lesson: Lesson) -> Adapter | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.forecast import weights_bytes
-from dreamvideo_cli.outputs import next_free, sidecar_of
+from dreamvideo_cli.outputs import make_folder, next_free, sidecar_of
 from dreamvideo_cli.timings import Task, Timing, remember, work_of
 from dreamvideo_cli.videos import canonical, recipe_document
 
@@ -181,6 +181,7 @@ def _write_frames(
         return _write_to_stdout(frames, settings)
     if not plan.outputs.automatic:
         return write_video(frames, planned, overwrite=plan.overwrite, **settings)
+    make_folder(planned.parent)
     while True:
         try:
             free = next_free(planned, sidecar=plan.sidecar)

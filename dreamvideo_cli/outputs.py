@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.media.write import Format
+    from engine.media.formats import Format
 
 STDOUT = Path("-")
 # png is a folder of frames.
@@ -91,8 +91,10 @@ def plan_outputs(
             hint = "leave -o out for automatic names, or name a folder"
             raise UsageError(f"two videos cannot both be {paths[0]}", hint=hint)
     for path in paths:
-        refuse_existing(path, overwrite=overwrite and folder is None)
-        if sidecar:
+        refuse_existing(
+            path, overwrite=overwrite and folder is None, makes_folder=folder is not None
+        )
+        if sidecar and path.parent.is_dir():
             refuse_existing(sidecar_of(path), overwrite=overwrite and folder is None)
     return Outputs(chosen, paths, automatic=folder is not None)
 

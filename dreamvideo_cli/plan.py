@@ -14,18 +14,23 @@ from dreamvideo_cli.fitness import prompt_fitness, refuse_costly, warning_line
 from dreamvideo_cli.looks import Look, read_look, settle_look
 from dreamvideo_cli.outputs import Outputs, plan_outputs
 from dreamvideo_cli.prompt import Prompt, Word, compose_prompt
+from dreamvideo_cli.space import existing, require_free
 from dreamvideo_cli.uses import Shelf, Use, find_base, find_uses, refuse_clashing_words
+from engine.hardware import require_device
+from engine.media.formats import check_rate
+from engine.recipe import check_text
 
 if TYPE_CHECKING:
     from dreamvideo_cli.gen import VideoOptions
     from engine.bases import BaseLocation
     from engine.bases.fitness import FitnessWarning
-    from engine.media.write import Format
+    from engine.media.formats import Format
     from engine.recipe import GenerateRecipe
     from registry import Registry
 
 GREATEST_SEED = 2**32 - 1
 MOST_VIDEOS = 10_000
+LONGEST_STEM = 180  # a name has at most 255 bytes; seed, number and suffix come behind
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -128,6 +133,7 @@ def plan_videos(
         sidecar=options.sidecar,
         taken=taken,
     )
+    check_rate(outputs.format, takes.recipes[0].fps)
     fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__}
     return VideoPlan(
         **fields, outputs=outputs, overwrite=options.overwrite, sidecar=options.sidecar
@@ -154,6 +160,9 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
     recipes = [
         video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
     ]
+    shelf.require_whole(start.base)
+    _check_texts(start, recipes[0])
+    require_device(options.device, recipes[0].precision)
     warnings = prompt_fitness(start.base, start.uses, recipes[0], options.device)
     refuse_costly(warnings, anyway=options.anyway)
     return Takes(
@@ -178,13 +187,54 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
     )
 
 
+def _check_texts(start: Start, recipe: GenerateRecipe) -> None:
+    """Whether the base reads both prompts to their ends; of a subject without weight its class word is read.
+
+    Raises:
+        RecipeError: one has too many tokens.
+    """
+    from engine.bases.wording import check_prompt
+
+    prompt, words = recipe.prompt, []
+    for use in start.uses:
+        if use.adapter.kind == "subject" and use.weight:
+            words.append(use.phrase)
+        elif use.adapter.kind == "subject" and use.phrase:
+            prompt = prompt.replace(use.phrase, use.adapter.record.class_word or "")
+    check_prompt(start.base, prompt, words)
+    check_prompt(start.base, recipe.negative, words)
+
+
+def check_space(plans: Sequence[VideoPlan]) -> None:
+    """Whether the disks have room for all videos of these plans.
+
+    Raises:
+        OutputError: naming a folder, what is free and what is needed.
+    """
+    from engine.media.formats import SHARES
+
+    needs: dict[int, tuple[Path, float]] = {}
+    for plan in plans:
+        for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True):
+            if plan.outputs.to_stdout:
+                continue
+            size = recipe.frames * recipe.height_px * recipe.width_px * 3
+            disk = existing(path.parent).stat().st_dev
+            folder, sum_bytes = needs.get(disk, (path.parent, 0.0))
+            needs[disk] = folder, sum_bytes + size * SHARES[plan.outputs.format]
+    for folder, sum_bytes in needs.values():
+        require_free(
+            folder, int(sum_bytes), what="the videos", hint="free some space; -o elsewhere"
+        )
+
+
 def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
     """From a prompt, and the base's card.
 
     Raises:
         UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError: see `plan_videos`.
     """
-    typed = one_printable_line(options.prompt or "")
+    typed = one_printable_line(check_text(options.prompt or "", "the prompt"))
     if not typed:
         raise UsageError(
             "the prompt is empty", hint='say what is to be seen: dv gen "a corgi skate"'
@@ -279,10 +329,10 @@ def read_seeds(text: str, number: int | None) -> tuple[tuple[int, ...], tuple[st
 
 
 def output_stem(uses: Sequence[Use], base: BaseLocation) -> str:
-    """``corgi-v1_skate-v2``, or the base's name where no adapter takes part."""
-    named = [f"{use.adapter.name}-v{use.adapter.version}" for use in uses]
+    """``corgi-v1_skate-v2``, or the base's name where no adapter takes part; cut to what a file system takes."""
+    named = "_".join(f"{use.adapter.name}-v{use.adapter.version}" for use in uses)
     plain = re.sub(r"[^a-z0-9]+", "-", (base.card.name or base.folder.name).lower()).strip("-")
-    return "_".join(named) or plain or "base"
+    return (named or plain or "base")[:LONGEST_STEM].rstrip("-_.")
 
 
 def words_of(uses: Sequence[Use]) -> list[Word]:

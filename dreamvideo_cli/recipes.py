@@ -104,6 +104,8 @@ def subject_settings(
     given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
     values = _with_set(given, options.setting or [])
     planned = subject_recipe(options.quality, card, values)
+    if not planned.class_word.strip():
+        raise UsageError("the class word is empty", hint="say what it is: --class dog")
     if options.lr is None:
         return planned
     scaled = {
@@ -125,7 +127,11 @@ def motion_settings(
 
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
     values = _with_set(given, options.setting or [])
-    return motion_recipe(options.quality, card, values, clips=clips)
+    recipe = motion_recipe(options.quality, card, values, clips=clips)
+    if not recipe.caption.strip():
+        hint = 'say what moves how: --caption "skating away"'
+        raise UsageError("the caption is empty", hint=hint)
+    return recipe
 
 
 def _common_settings(options: LearnOptions) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Shelf:
         self.store = store
         self._files: dict[str, Path] = {}
         self._opened: dict[tuple[Kind, str], tuple[Adapter, Path]] = {}
+        self._whole: set[str] = set()
 
     def find(self, kind: Kind, ref: str) -> tuple[Adapter, Path]:
         """What a reference means now, or the adapter in a file, with the weights.
@@ -83,6 +84,18 @@ class Shelf:
         if adapter.digest not in self._files:
             self._files[adapter.digest] = self.store.files(adapter)["weights"]
         return adapter, self._files[adapter.digest]
+
+    def require_whole(self, base: BaseLocation) -> None:
+        """Look once whether a base's folder is whole.
+
+        Raises:
+            BaseInvalidError: see `engine.bases.weights.require_whole`.
+        """
+        from engine.bases.weights import require_whole
+
+        if base.fingerprint not in self._whole:
+            require_whole(base)
+            self._whole.add(base.fingerprint)
 
     def _open(self, kind: Kind, path: str) -> tuple[Adapter, Path]:
         if (kind, path) not in self._opened:

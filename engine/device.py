@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from engine.errors import DeviceError, MemoryExhaustedError
+from engine.hardware import missing, refuse_fp16
 from engine.recipe import Precision
 
 DTYPES: Mapping[Precision, torch.dtype] = {
@@ -44,14 +45,11 @@ def resolve_device(name: str, *, rank: int = 0) -> torch.device:
             f"no device is called {name!r}", hint="auto, cpu, cuda, cuda:N or mps"
         ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"device {name} is not here: {torch.cuda.device_count()} CUDA devices are visible",
-            hint="--device auto takes what there is",
-        )
+        raise missing(name, f"{torch.cuda.device_count()} CUDA devices are visible")
     if device.type == "cuda" and ":" not in name:
         return torch.device("cuda", torch.cuda.current_device())
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device mps is not here", hint="--device auto takes what there is")
+        raise missing(name, "torch does not see it")
     return device
 
 
@@ -70,7 +68,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
         native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if native else "fp32"
     if precision == "fp16" and device.type == "cpu":
-        raise DeviceError("fp16 cannot be used on the CPU", hint="--precision bf16 or fp32")
+        raise refuse_fp16()
     return precision
 
 

@@ -214,11 +214,26 @@ def build_recipe(recipe_type: type[R], values: Mapping[str, Any]) -> R:
         recipe = msgspec.convert(dict(values), recipe_type)
     except msgspec.ValidationError as error:
         raise _teach(error, values) from error
+    for name, value in values.items():
+        if isinstance(value, str):
+            check_text(value, name)
     if not isinstance(recipe, GenerateRecipe) and recipe.batch % recipe.accumulate:
         raise RecipeError(
             f"accumulate is {recipe.accumulate}; it must divide batch, which is {recipe.batch}"
         )
     return recipe
+
+
+def check_text(text: str, name: str) -> str:
+    """``text``, refused where it holds bytes that are not UTF-8 (lone halves of surrogate pairs) or NUL.
+
+    Raises:
+        RecipeError: naming the setting.
+    """
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise RecipeError(f"{name} is not UTF-8 text: {shown!r}")
+    return text
 
 
 def _whole_steps(settings: Mapping[str, Any]) -> int | None:

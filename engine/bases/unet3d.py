@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,6 +15,7 @@ from engine.bases.catalog import BaseLocation, read_json, require_image_tower
 from engine.bases.limits import latent_scale
 from engine.bases.parts import load_part, projection_width
 from engine.bases.protocol import Geometry, Role, Site
+from engine.bases.wording import refuse_longer, split_at_words
 from engine.errors import RecipeError
 
 # Frames that the autoencoder takes at once; more would cost memory and gain nothing.
@@ -205,19 +205,14 @@ class UNet3DBase:
     def _ids(self, prompt: str, tokens: tuple[str, ...]) -> tuple[list[int], dict[int, str]]:
         """Ids of ``prompt``, and the token that stands at each place of a learned word."""
         ids, places = [self._tokenizer.bos_token_id], dict[int, str]()
-        for piece in _split(prompt, tokens):
+        for piece in split_at_words(prompt, tokens):
             if piece in tokens:
                 places[len(ids)] = piece
                 ids.append(self._tokenizer.unk_token_id or 0)
             else:
                 ids += self._tokenizer(piece, add_special_tokens=False).input_ids
         ids.append(self._tokenizer.eos_token_id)
-        limit = self._prompt_limit
-        if len(ids) > limit:
-            raise RecipeError(
-                f"the prompt has {len(ids) - 2} tokens; this base reads {limit - 2}: {prompt!r}",
-                hint="shorten the prompt, the motion's caption or its actor",
-            )
+        refuse_longer(prompt, len(ids) - 2, self._prompt_limit - 2)
         return ids, places
 
     def _load(self, part: str, dtype: torch.dtype | None = None) -> Any:
@@ -304,12 +299,3 @@ class _vectors_placed:  # noqa: N801  (reads as a with-statement)
         samples, positions, vectors = zip(*self._places, strict=True)
         at = (torch.tensor(samples), torch.tensor(positions))
         return looked_up.index_put(at, torch.stack(vectors).to(looked_up))
-
-
-def _split(prompt: str, tokens: tuple[str, ...]) -> list[str]:
-    """The prompt cut at the learned words, which stay as pieces of their own."""
-    if not tokens:
-        return [prompt]
-    longest_first = sorted(tokens, key=len, reverse=True)
-    cut = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", prompt)
-    return [piece for piece in cut if piece]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+LONGEST_NAME_BYTES = 255
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -38,14 +39,25 @@ def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise output_error(path, error) from error
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) -> None:
     """Refuse a place that is taken, or whose folder cannot be written to.
+
+    Args:
+        path: of the file or folder that is to be written.
+        overwrite: what is there may be replaced.
+        makes_folder: the folder it lies in need not be there: it will be made.
 
     Raises:
         OutputExistsError: see `staged`.
         OutputError: see `staged`.
     """
     parent = path.parent
+    if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
+        raise OutputError(
+            f"{shown(path)} cannot be written: a name has at most {LONGEST_NAME_BYTES} bytes"
+        )
+    if makes_folder:
+        parent = next(folder for folder in path.parents if os.path.lexists(folder))
     if not parent.is_dir():
         raise OutputError(
             f"{shown(path)} cannot be written: there is no folder {shown(parent)}",

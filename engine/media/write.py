@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from engine.errors import OutputError
 from engine.media.comments import exif_comment, png_comment
 from engine.media.ffmpeg import run_ffmpeg
 from engine.media.files import shown
+from engine.media.formats import Format, check_rate
 from engine.media.staging import staged
 
 if TYPE_CHECKING:
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-Format = Literal["mp4", "gif", "webp", "png"]
-
 # The comment travels to ffmpeg as one argument, which the kernel limits to 128 KiB.
 MAX_COMMENT_BYTES = 100_000
-# Browsers slow a gif with frames shorter than 20 ms down to 10 frames a second.
-MAX_GIF_FPS = 50.0
 
 
 def write_video(
@@ -60,6 +57,7 @@ def write_video(
     Raises:
         OutputExistsError: something is there and `overwrite` is off.
         OutputError: it cannot be written; nothing is left half-written.
+        RecipeError: the format cannot show this rate.
         ValueError: frames of another shape or type, or a rate that is not positive.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
@@ -68,6 +66,7 @@ def write_video(
         raise ValueError(f"{fps} frames a second")
     if comment is not None and ("\0" in comment or len(comment.encode()) > MAX_COMMENT_BYTES):
         raise OutputError(f"the comment for {shown(path)} is over {MAX_COMMENT_BYTES} bytes")
+    check_rate(format, fps)
     with staged(path, overwrite=overwrite) as draft:
         WRITERS[format](np.ascontiguousarray(frames), draft, fps, comment)
     return path
@@ -106,11 +105,6 @@ def _raise_encoder_error(errors: tuple[str, ...], *, timed_out: bool) -> None:
 
 
 def _write_gif(frames: Pixels, path: Path, fps: float, comment: str | None) -> None:
-    if fps > MAX_GIF_FPS:
-        raise OutputError(
-            f"a gif cannot show {fps:g} frames a second, {MAX_GIF_FPS:g} at most",
-            hint="write mp4 or webp, or lower --fps",
-        )
     palette = _shared_palette(frames)
     pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     pictures[0].save(

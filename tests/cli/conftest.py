@@ -18,6 +18,7 @@ from dreamvideo_cli.main import main
 from engine.bases import locate_base
 from engine.media.write import write_video
 from registry import Adapter, open_registry, read_draft
+from tests.tiny import build_tokenizer
 
 Put = Callable[..., Adapter]
 Dv = Callable[..., "Result"]
@@ -68,9 +69,14 @@ def dv(home: Path, capsys: pytest.CaptureFixture[str]) -> Dv:
 
 
 def write_base(folder: Path) -> Path:
-    """A base that can be located and not opened; its folder's name is in its fingerprint."""
-    for part in ("unet", "vae", "scheduler", "image_encoder"):
+    """A base that is whole, holds no numbers and cannot be opened; its folder's name is in its fingerprint."""
+    for part in ("unet", "vae", "text_encoder", "image_encoder"):
         (folder / part).mkdir(parents=True)
+        (folder / part / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (folder / "scheduler").mkdir()
+    (folder / "text_encoder" / "config.json").write_text('{"max_position_embeddings": 77}')
+    build_tokenizer(folder / "tokenizer", old_layout=True)
+    (folder / "tokenizer" / "tokenizer_config.json").unlink()
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [4, 4]}')
     (folder / "image_encoder" / "config.json").write_text("{}")
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")

@@ -176,7 +176,7 @@ def test_an_argument_written_as_an_option_is_shown_as_it_stands(dv: Dv) -> None:
 def test_a_folder_that_is_not_there_comes_with_the_line_that_makes_it(
     dv: Dv, base: Path, home: Path
 ) -> None:
-    result = dv("gen", "a dog", "--base", base, "-o", "new ones/", "-n", "--json")
+    result = dv("gen", "a dog", "--base", base, "-o", "new ones/a.mp4", "-n", "--json")
     assert result.code == 7
     assert result.error["hint"] == f"mkdir -p '{home / 'here' / 'new ones'}'"
 

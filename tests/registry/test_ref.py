@@ -27,7 +27,7 @@ def passes(check, text: str) -> bool:
 words = st.from_regex(WORD, fullmatch=True).filter(lambda text: len(text) <= 64)
 names = words.filter(lambda text: passes(check_name, text))
 tags = words.filter(lambda text: passes(check_tag, text))
-versions = st.integers(1, 10**9).map(lambda number: f"v{number}")
+versions = st.integers(1, 10**9 - 1).map(lambda number: f"v{number}")
 digests = st.text("0123456789abcdef", min_size=8, max_size=64)
 refs = st.builds(
     Ref,

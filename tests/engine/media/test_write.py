@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.errors import InputError, InputNotFoundError, OutputError, OutputExistsError
+from engine.errors import (
+    InputError,
+    InputNotFoundError,
+    OutputError,
+    OutputExistsError,
+    RecipeError,
+)
 from engine.media import write
 from engine.media.comments import read_comment
 from engine.media.ffmpeg import run_ffmpeg
@@ -87,7 +93,7 @@ def test_durations_add_up_to_the_true_time(tmp_path: Path, kind: str, step_s: fl
 
 
 def test_a_gif_faster_than_browsers_show_is_refused(tmp_path: Path):
-    with pytest.raises(OutputError, match="60 frames a second"):
+    with pytest.raises(RecipeError, match="60 frames a second"):
         write_video(draw_motion(3), tmp_path / "a.gif", fps=60, format="gif")
     assert list(tmp_path.iterdir()) == []
 

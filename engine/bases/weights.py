@@ -1,0 +1,88 @@
+"""Whether a base's folder is whole, and how many numbers it holds, from headers: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.bases.catalog import BaseLocation, is_path, read_json
+from engine.errors import BaseInvalidError
+
+# What generating needs, and what it loads as weights.
+WEIGHTED = ("unet", "vae", "text_encoder")
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+LONGEST_HEADER_BYTES = 100 << 20
+
+
+def require_whole(location: BaseLocation) -> None:
+    """Find a download that was cut short before the base is loaded.
+
+    Raises:
+        BaseInvalidError: a part of the base is missing, or a weight file is shorter than it says.
+    """
+    for part in WEIGHTED:
+        _require_part(location, location.folder / part)
+    if location.image_tower is not None:
+        _require_part(location, location.image_tower)
+    tokenizer = location.folder / "tokenizer"
+    if not any(all((tokenizer / name).is_file() for name in names) for names in TOKENIZER_FILES):
+        raise _incomplete(location, f"{tokenizer} holds no tokenizer.json, and no vocab.json")
+
+
+def weight_files(folder: Path) -> Iterator[Path]:
+    """The weight files of a part that are loaded.
+
+    A folder may hold the same weights again in half precision, and once more as they were before averaging.
+    """
+    found = [path for path in sorted(folder.glob("*.safetensors")) if ".non_ema" not in path.name]
+    whole = [path for path in found if ".fp16" not in path.name]
+    yield from whole or found
+
+
+def count_numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds; 0 where it cannot be read."""
+    try:
+        return sum(math.prod(entry["shape"]) for entry in _read_header(path)[0])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
+
+
+def _require_part(location: BaseLocation, folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise _incomplete(location, f"{folder / 'config.json'} is missing")
+    files = list(weight_files(folder))
+    if not files:
+        raise _incomplete(location, f"{folder} holds no weights as .safetensors")
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        for name in sorted(set(read_json(index).get("weight_map", {}).values())):
+            if ".fp16" not in index.name and not (folder / name).is_file():
+                raise _incomplete(location, f"{folder / name} is missing")
+    for path in files:
+        if not _is_whole(path):
+            raise _incomplete(location, f"{path} is damaged, or was cut short")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        entries, begin = _read_header(path)
+        ends = [entry["data_offsets"][1] for entry in entries]
+        return begin + max(ends, default=0) == path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return False
+
+
+def _read_header(path: Path) -> tuple[list[Any], int]:
+    """What a safetensors file says of each tensor, and where its numbers begin, in bytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, LONGEST_HEADER_BYTES)))
+    return [entry for name, entry in header.items() if name != "__metadata__"], 8 + length
+
+
+def _incomplete(location: BaseLocation, what: str) -> BaseInvalidError:
+    is_of_hub = bool(location.revision) and not is_path(location.id)
+    hint = f"hf download {location.id}" if is_of_hub else "a folder as save_pretrained writes it"
+    return BaseInvalidError(f"base {location.id} is not complete: {what}", hint=hint)
