@@ -24,7 +24,7 @@ def require_device(name: str, precision: str = "auto") -> None:
     Raises:
         DeviceError: it is not here, or does not compute in this precision.
     """
-    if precision == "fp16" and (name == "cpu" or (name == "auto" and not _has_gpu())):
+    if precision == "fp16" and (name == "cpu" or (name == "auto" and not has_gpu())):
         raise refuse_fp16()
     if name == "mps" and (sys.platform != "darwin" or platform.machine() != "arm64"):
         raise missing(name, "it is the GPU of a Mac")
@@ -51,7 +51,7 @@ def refuse_fp16() -> DeviceError:
     return DeviceError("fp16 cannot be used on the CPU", hint="--precision bf16 or fp32")
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether ``auto`` takes something other than the CPU, as far as that is known without torch."""
     kinds = _built_for()
     return bool(kinds) and (kinds != {"cuda"} or _count_cuda() > 0)

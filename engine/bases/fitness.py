@@ -128,9 +128,9 @@ def _check_device(base: BaseLocation, request: Request) -> FitnessWarning | None
 def _is_cpu(device: str) -> bool:
     if device != "auto":
         return device == "cpu"
-    from engine.device import resolve_device
+    from engine.hardware import has_gpu
 
-    return resolve_device("auto").type == "cpu"
+    return not has_gpu()
 
 
 def _either(words: Iterable[str]) -> str:

@@ -181,9 +181,11 @@ def test_what_is_not_learned_to_the_end_is_answered_with_its_run(
 
 def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv, monkeypatch) -> None:
     from registry import runs
+    from registry.runs import lifecycle
 
     run = learn("--max-time", "0.001s").out.strip()
-    monkeypatch.setattr(runs, "state_of", lambda _run: "running")
+    for place in (runs, lifecycle):
+        monkeypatch.setattr(place, "state_of", lambda _run: "running")
     lines = [("runs", "resume", run), ("runs", "rm", run, "-n")]
     for refused in (learn("--json"), *(dv(*line, "--json") for line in lines)):
         assert (refused.code, refused.error["code"]) == (4, "run.active")
