@@ -60,7 +60,7 @@ def _writers() -> Mapping[type, tuple[str, Mapping[str, str]]]:
         StageStarted: ("stage", {"stage": "stage", "total": "steps", "done": "done"}),
         Saved: ("save", {**place, "state": "state"}),
         Previewed: ("preview", {**place, "path": "path"}),
-        Scored: ("score", {**place, "values": "values", "seconds": "seconds"}),
+        Scored: ("score", {**place, "values": "values", "seconds": "seconds", "doubts": "doubts"}),
         RungTaken: ("rung", {**place, "text": "text"}),
         StepSkipped: ("skip", {**place, "text": "text", "files": "files"}),
         Note: ("note", {"text": "text"}),

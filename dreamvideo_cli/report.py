@@ -14,6 +14,7 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.chart import draw_curve, draw_losses
 from dreamvideo_cli.output import one_line, time_text
 from dreamvideo_cli.score_tables import score_text
+from dreamvideo_cli.scores import doubts_of
 from dreamvideo_cli.story import (
     End,
     Event,
@@ -223,8 +224,9 @@ def _scores(scores: Sequence[Score], kind: Kind) -> str:
 def _best(scores: Sequence[Score], kind: Kind) -> str:
     from engine.evaluate.definitions import best_step
 
-    best = best_step(kind, {score.step: score.values for score in scores if score.step})
-    return f"; step {best.step} is the best by {_text(best.metric)}" if best else ""
+    best = best_step(kind, {score.step: score.measured for score in scores if score.step})
+    told = f"step {best.step} is the best by {best.metric}" if best else "no step is the best"
+    return "".join(f"; {_text(line)}" for line in [told, *doubts_of(scores)])
 
 
 def _definitions(names: Sequence[str]) -> str:

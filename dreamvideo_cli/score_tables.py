@@ -22,6 +22,11 @@ def score_text(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def doubt_text(metric: str, doubt: str) -> str:
+    """What a person is told of a score that says nothing."""
+    return f"{metric}: {doubt}: this scorer cannot judge these photos"
+
+
 def eval_document(found: Sequence[Scored]) -> dict[str, Any]:
     """Every video's scores, their means and what each score is."""
     from engine.evaluate.definitions import DEFINITIONS
@@ -53,10 +58,13 @@ def _means(found: Sequence[Scored]) -> dict[tuple[str, str], float]:
 def eval_lines(found: Sequence[Scored], *, titled: bool) -> list[str]:
     """A table a video, and their means below."""
     head = ("SCORE", "BY", "VALUE", "FLOOR", "CEILING")
-    lines = []
+    lines: list[str] = []
     for path, scores in found:
         title = [one_line(str(path))] if titled else []
         lines += [*title, *table(head, [_row(score) for score in scores])]
+        lines += [
+            f"warning: {doubt_text(score.metric, score.doubt)}" for score in scores if score.doubt
+        ]
     if len(found) > 1:
         means = [(*measured, score_text(value)) for measured, value in _means(found).items()]
         lines += [f"mean of {len(found)}", *table(head[:3], means)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from dreamvideo_cli.commands import RUNNING, TRAINING
 from dreamvideo_cli.options import Kind, Shell
 from dreamvideo_cli.output import say, table, time_text
-from dreamvideo_cli.score_tables import score_text
+from dreamvideo_cli.score_tables import doubt_text, score_text
 from dreamvideo_cli.story import Score, tell_story
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class ScoreOptions:
         typer.Option(
             metavar="N",
             min=1,
-            help="Stop after N scores without a better DINO-I, DINOv2-I, CLIP-I, ViT-I or image of a subject, motion"
-            " fidelity of a motion, and publish the best step; without it the last is published.",
+            help="Stop after N scores without a better subject score, DINO-I, DINOv2-I, CLIP-I, ViT-I or image of a"
+            " subject, motion fidelity of a motion, and publish the best step; without it the last is published.",
             rich_help_panel=RUNNING,
         ),
     ] = None
@@ -136,8 +137,14 @@ def best_of(run: Run, scores: dict[int, Score]) -> Best | None:
     """The step that scored best; the base alone does not count."""
     from engine.evaluate.definitions import best_step
 
-    learned = {step: score.values for step, score in scores.items() if step}
+    learned = {step: score.measured for step, score in scores.items() if step}
     return best_step(run.facts.kind, learned)
+
+
+def doubts_of(scores: Iterable[Score]) -> list[str]:
+    """A line for each metric whose scorer cannot judge what is learned; the base alone does not count."""
+    found = {name: text for score in scores if score.step for name, text in score.doubts.items()}
+    return [doubt_text(name, text) for name, text in found.items()]
 
 
 def finite_values(score: Score | None) -> dict[str, float]:
@@ -154,6 +161,7 @@ def score_documents(run: Run, states: list[int]) -> list[dict[str, Any]]:
         {
             "step": score.step,
             "values": dict(score.values),
+            "doubts": dict(score.doubts),
             "seconds": score.seconds,
             "promotable": score.step in states,
         }
@@ -180,7 +188,11 @@ def say_best(shell: Shell, run: Run, *, patience: int | None) -> None:
     """Which step scored best, what the scores took, and how to publish another step than was."""
     scores = scores_of(run)
     best = best_of(run, scores)
+    for line in doubts_of(scores.values()):
+        say(shell, f"warning: {line}")
     if best is None:
+        if scores:
+            say(shell, "no step is the best by these scores")
         return
     took = time_text(sum(score.seconds for score in scores.values()))
     told = f"by {best.metric} ({best.value:.3f}) of {len(scores)} scores, which took {took}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from engine.evaluate.definitions import Measured
 
 
 class Step(Struct, frozen=True, tag_field="event", tag="step"):
@@ -87,6 +90,14 @@ class Score(Struct, frozen=True, tag_field="event", tag="score"):
     step: int
     values: dict[str, float]
     seconds: float = 0.0
+    doubts: dict[str, str] = {}
+
+    @property
+    def measured(self) -> Measured:
+        """Its figures with what speaks against them."""
+        from engine.evaluate.definitions import Measured
+
+        return Measured(self.values, self.doubts)
 
 
 class Machine(Struct, frozen=True, tag_field="event", tag="machine"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,16 @@ class Previewed:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The adapter of ``step`` was scored: ``values`` by metric, in ``seconds``; step 0 is the base alone."""
+    """The adapter of ``step`` was scored: ``values`` by metric, in ``seconds``; step 0 is the base alone.
+
+    ``doubts`` tells by metric why its scorer cannot judge here.
+    """
 
     stage: str
     step: int
     values: Mapping[str, float]
     seconds: float
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
 
 Event = (

@@ -6,7 +6,7 @@ A score costs time and never a run: whatever goes wrong is told, and learning go
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.drafts import drafted
-from engine.evaluate.definitions import best_step
+from engine.evaluate.definitions import Measured, best_step
 from engine.progress import Note, Progress, Scored
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class Scoring:
     """What the caller wants scored.
 
     Attributes:
-        measure: the scores of a video, uint8 (f, h, w, 3), by metric.
+        measure: the scores of a video, uint8 (f, h, w, 3).
         every: steps between scores; the last step has one too.
         patience: so many scores in a row without a better one end learning, and the best state is published; or None.
     """
 
-    measure: Callable[[Pixels], Mapping[str, float]]
+    measure: Callable[[Pixels], Measured]
     every: int
     patience: int | None = None
 
@@ -48,13 +48,14 @@ class Scoring:
 class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
     step: int
     values: dict[str, float]
+    doubts: dict[str, str] = {}
 
 
 class ScoreBook:
     """The scores of a run on disk, by step; step 0 is the base alone.
 
     Attributes:
-        scores: values by metric of each step that was scored.
+        scores: of each step that was scored.
     """
 
     def __init__(self, folder: Path, kind: Kind) -> None:
@@ -62,14 +63,17 @@ class ScoreBook:
         self._path, self._kind = folder / SCORES, kind
         self.scores = _read(self._path)
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
+    def add(self, step: int, measured: Measured) -> None:
         """Write down a step's scores, whole or not at all.
 
         Raises:
             OSError: the disk refuses; they are remembered all the same.
         """
-        self.scores[step] = dict(values)
-        entries = [_Entry(number, self.scores[number]) for number in sorted(self.scores)]
+        self.scores[step] = measured
+        entries = [
+            _Entry(number, dict(each.values), dict(each.doubts))
+            for number, each in sorted(self.scores.items())
+        ]
         with drafted(self._path) as draft:
             draft.write_bytes(msgspec.json.encode(entries))
 
@@ -83,8 +87,8 @@ class ScoreBook:
         best = self.best(upto)
         return 0 if best is None else sum(best < step <= upto for step in self.scores)
 
-    def _learned(self, upto: int) -> dict[int, dict[str, float]]:
-        return {step: values for step, values in self.scores.items() if 0 < step <= upto}
+    def _learned(self, upto: int) -> dict[int, Measured]:
+        return {step: each for step, each in self.scores.items() if 0 < step <= upto}
 
 
 class Scores:
@@ -115,14 +119,14 @@ class Scores:
         """Score the video of ``step``, which took ``seconds`` to make, and tell."""
         started = time.monotonic()
         try:
-            values = dict(self._scoring.measure(frames))
+            measured = self._scoring.measure(frames)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
             self._progress(Note(f"no score of step {step}: {error}"))
             return
         with suppress(OSError):
-            self._book.add(step, values)
+            self._book.add(step, measured)
         took = round(seconds + time.monotonic() - started, 3)
-        self._progress(Scored(self._stage, step, values, took))
+        self._progress(Scored(self._stage, step, measured.values, took, measured.doubts))
 
     def worth(self, step: int) -> int:
         """How much a state is worth keeping: 2 the best so far, 1 one that is scored, 0 any other."""
@@ -136,9 +140,9 @@ class Scores:
         return patience is not None and self._book.stale(step) >= patience
 
 
-def _read(path: Path) -> dict[int, dict[str, float]]:
+def _read(path: Path) -> dict[int, Measured]:
     try:
         entries = msgspec.json.decode(path.read_bytes(), type=list[_Entry])
     except (OSError, msgspec.DecodeError):
         return {}
-    return {entry.step: entry.values for entry in entries}
+    return {entry.step: Measured(entry.values, entry.doubts) for entry in entries}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+SUBJECT_SCORE = "mini subject score"
 DEFINITIONS: Mapping[str, str] = {
     "CLIP-T": "mean over frames of the cosine of frame and prompt, by CLIP",
     "CLIP-I": "mean cosine over all pairs of frame and photo, by CLIP; ceiling: the photos among themselves",
@@ -16,7 +17,7 @@ DEFINITIONS: Mapping[str, str] = {
     "text": "CLIP-T's formula by the mini image tower; not to be compared with CLIP's",
     "image": "CLIP-I's formula by the mini image tower; that tower also conditions mini's motions",
     "consistency": "T.Cons's formula by the mini image tower",
-    "mini subject score": "mean over all pairs of frame and photo of likeness by colours and outlines, on plain"
+    SUBJECT_SCORE: "mean over all pairs of frame and photo of likeness by colours and outlines, on plain"
     " backgrounds; 1 is the same thing; ceiling: the photos among themselves; a stranger has more than 0: `dv bench`"
     " measures what",
     "motion fidelity": "1 minus the share of the reference's steps that the video's do not explain, the moving"
@@ -29,10 +30,11 @@ DEFINITIONS: Mapping[str, str] = {
 
 # So many scores of a run, and so many states kept for them, unless the caller wants scores more often.
 MOST_SCORES = 10
-# What says which step of a run is best: the first of these that was measured. What was trained without labels tells
-# one thing from another of its class; what was trained on words or on classes is asked later.
+# What says which step of a run is best: the first of these that was measured. The subject score looks at the subject
+# alone. What was trained without labels tells one thing from another of its class; what was trained on words or on
+# classes is asked later.
 RANKED_BY: Mapping[str, tuple[str, ...]] = {
-    "subject": ("DINO-I", "DINOv2-I", "CLIP-I", "ViT-I", "image"),
+    "subject": (SUBJECT_SCORE, "DINO-I", "DINOv2-I", "CLIP-I", "ViT-I", "image"),
     "motion": ("motion fidelity", "CLIP-T", "text"),
 }
 
@@ -46,13 +48,32 @@ class Best:
     value: float
 
 
-def best_step(kind: str, scores: Mapping[int, Mapping[str, float]]) -> Best | None:
-    """The best of ``scores``, values by metric by step, for a subject or a motion; of equal ones the earliest."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a video scored.
+
+    Attributes:
+        values: by metric.
+        doubts: by metric, why its scorer cannot judge here; nothing is chosen by such a value.
+    """
+
+    values: Mapping[str, float]
+    doubts: Mapping[str, str] = field(default_factory=dict)
+
+
+def best_step(kind: str, scores: Mapping[int, Measured]) -> Best | None:
+    """The best of ``scores``, by step, for a subject or a motion; of equal ones the earliest.
+
+    A metric that is in doubt at any step cannot tell the steps apart. The subject score can: where the subject is not
+    found it is 0.
+    """
     for metric in RANKED_BY[kind]:
+        if metric != SUBJECT_SCORE and any(metric in each.doubts for each in scores.values()):
+            continue
         found = {
-            step: values[metric]
-            for step, values in sorted(scores.items())
-            if math.isfinite(values.get(metric, math.nan))
+            step: each.values[metric]
+            for step, each in sorted(scores.items())
+            if math.isfinite(each.values.get(metric, math.nan)) and metric not in each.doubts
         }
         if found:
             step = max(found, key=lambda each: found[each])

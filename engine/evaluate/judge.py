@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from engine.errors import ScorerMissingError
+from engine.evaluate.definitions import Measured
 from engine.evaluate.scores import References, Score, names_of, score_by_tower, score_video
 from engine.evaluate.towers import Tower, open_towers
 from engine.progress import Note, Progress
@@ -58,7 +59,7 @@ class Judge:
         self._progress = progress
         self._has_all = True
 
-    def __call__(self, frames: Pixels) -> dict[str, float]:
+    def __call__(self, frames: Pixels) -> Measured:
         """Every score of ``frames``, uint8 (f, h, w, 3), over the references that it is measured against.
 
         It is their mean, of a copy risk the highest. Of several towers of a family the first has the metric's name.
@@ -67,14 +68,18 @@ class Judge:
             ScorerMissingError, BaseInvalidError: see `open_tower`.
         """
         found: dict[tuple[str, str], list[float]] = {}
+        doubts: dict[tuple[str, str], str] = {}
         for place, references in enumerate(self._references):
             for score in self._score(frames, references, () if place else self._towers):
                 found.setdefault((score.metric, score.by), []).append(score.value)
+                if score.doubt is not None:
+                    doubts[score.metric, score.by] = score.doubt
         names = names_of(found)
-        return {
+        values = {
             names[measured]: COMBINED.get(measured[0], fmean)(values)
             for measured, values in found.items()
         }
+        return Measured(values, {names[measured]: text for measured, text in doubts.items()})
 
     @cached_property
     def _towers(self) -> tuple[Tower, ...]:

@@ -6,12 +6,13 @@ Paper: arXiv 2312.04433, section 4.1: CLIP-T, CLIP-I, DINO-I and T.Cons; the res
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.evaluate.copying import copy_risk
+from engine.evaluate.definitions import SUBJECT_SCORE
 from engine.evaluate.fidelity import motion_fidelity
 from engine.evaluate.subject import Look, describe_photos, score_among, subject_score
 from engine.evaluate.towers import Tower
@@ -37,6 +38,7 @@ class Score:
             that is not known, as a stranger's likeness.
         ceiling: what the learned pictures reach among themselves, or the most there can be; None where that is not
             known.
+        doubt: why its scorer cannot judge here; None where nothing speaks against it.
     """
 
     metric: str
@@ -44,6 +46,7 @@ class Score:
     value: float
     floor: float | None = None
     ceiling: float | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,16 @@ def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
         ScorerMissingError: see `set_standard`.
     """
     scores = [score for seen in standard.seen for score in _score_seen(frames, seen)]
+    not_found = None
     if standard.looks:
         value, ceiling = subject_score(frames, standard.looks), score_among(standard.looks)
-        scores.append(Score("mini subject score", CUT, value, ceiling=ceiling))
+        not_found = "the subject is in no frame" if value == 0 else None
+        scores.append(Score(SUBJECT_SCORE, CUT, value, ceiling=ceiling, doubt=not_found))
+    elif any(_judges_drawings(seen) for seen in standard.seen):
+        not_found = "no photo shows a subject before a plain background"
+    scores = [
+        replace(s, doubt=not_found) if not_found and s.metric == "image" else s for s in scores
+    ]
     if standard.learned:
         risk = max(copy_risk(frames, photo[None]) for photo in standard.learned)
         scores.append(Score("photo copy risk", PIXELS, risk, floor=standard.floor, ceiling=1.0))
@@ -196,6 +206,11 @@ def cosine_among(features: Tensor) -> float | None:
     return float(((features @ features.T).sum() - count) / (count * (count - 1)))
 
 
+def _judges_drawings(seen: Seen) -> bool:
+    """Whether it is mini's tower, which has seen drawn subjects on plain backgrounds only, and it has photos."""
+    return seen.tower.family == "mini" and seen.photos is not None
+
+
 def _look_at(references: References, tower: Tower) -> Seen:
     """Photos and prompt by one tower, as far as it scores them."""
     text, image, _ = NAMES[tower.family]
@@ -212,7 +227,9 @@ def _score_seen(frames: Pixels, seen: Seen) -> list[Score]:
         scores.append(Score(text, by, mean_cosine(features, seen.prompt)))
     if image and seen.photos is not None:
         ceiling = cosine_among(seen.photos)
-        scores.append(Score(image, by, mean_cosine(features, seen.photos), ceiling=ceiling))
+        value = mean_cosine(features, seen.photos)
+        doubt = "it is above its ceiling" if ceiling is not None and value > ceiling else None
+        scores.append(Score(image, by, value, ceiling=ceiling, doubt=doubt))
     if consistency and len(frames) > 1:
         scores.append(Score(consistency, by, neighbour_cosine(features), ceiling=1.0))
     return scores

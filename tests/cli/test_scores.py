@@ -10,7 +10,7 @@ import pytest
 from dreamvideo_cli.report import render
 from dreamvideo_cli.timings import Timing, remember
 from engine.bases import locate_base
-from engine.evaluate.definitions import DEFINITIONS
+from engine.evaluate.definitions import DEFINITIONS, Measured
 from engine.evaluate.judge import Judge
 from registry.runs import EventLog, Run, end_run, find_run
 from tests.cli.conftest import Dv, Result
@@ -39,7 +39,7 @@ def no_towers(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 def script(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     """Score what is filmed so, the base alone first."""
     left = list(values)
-    monkeypatch.setattr(Judge, "__call__", lambda _self, _frames: {"image": left.pop(0)})
+    monkeypatch.setattr(Judge, "__call__", lambda _self, _frames: Measured({"image": left.pop(0)}))
 
 
 def only_run(dv: Dv) -> dict:
@@ -56,9 +56,10 @@ def test_scores_are_told_kept_and_promoted(learn: Learn, dv: Dv, home: Path) -> 
     assert [row["promotable"] for row in run["scores"]] == [False, True, True]
     assert all(row["seconds"] > 0 for row in run["scores"])
     assert "scored in" in done.err
-    assert f"{len(run['scores'])} scores, which took" in done.err
-    best = run["best"]
-    assert best["metric"] == "image"
+    assert run["best"] is None  # noise, of which the scorer knows nothing
+    assert "image: no photo shows a subject" in done.err
+    assert "this scorer cannot judge these photos" in done.err
+    assert run["scores"][2]["doubts"].keys() == {"image"}
     shown = dv("runs", "show", run["id"]).out
     assert "STEP  TEXT" in shown
     assert "held out" in shown
@@ -73,6 +74,7 @@ def test_scores_are_told_kept_and_promoted(learn: Learn, dv: Dv, home: Path) -> 
     page = (Path(run["folder"]) / "report.html").read_text("utf-8")
     assert "held out, and scored against: 0.png" in page
     assert 'aria-label="image by step"' in page
+    assert "no step is the best; image: no photo shows" in page
 
 
 def test_the_line_that_publishes_the_best_step_works_as_it_is_printed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import pytest
 from engine.bases import BaseLocation, locate_base
 from engine.errors import ScorerMissingError, StoppedError
 from engine.evaluate import judge
-from engine.evaluate.definitions import MOST_SCORES, best_step, score_interval
+from engine.evaluate.definitions import MOST_SCORES, Measured, best_step, score_interval
 from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
 from engine.keep import Keeping
 from engine.learn_motion import learn_motion
@@ -27,7 +27,7 @@ from tests.engine.test_learning import MOTION, SUBJECT
 from tests.engine.test_memory_rungs import PREVIEW
 
 RECIPE = msgspec.structs.replace(SUBJECT, word_steps=1, adapter_steps=6)
-Measure = Callable[[np.ndarray], Mapping[str, float]]
+Measure = Callable[[np.ndarray], Measured]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ class Script:
         self.values = list(values)
         self.seen: list[bytes] = []
 
-    def __call__(self, frames: np.ndarray) -> Mapping[str, float]:
+    def __call__(self, frames: np.ndarray) -> Measured:
         self.seen.append(frames.tobytes())
-        return {"image": self.values.pop(0)}
+        return Measured({"image": self.values.pop(0)})
 
 
 def subject(
@@ -128,7 +128,7 @@ def test_a_stopped_run_takes_the_same_scores_and_publishes_the_same_step(
 
 
 def test_a_score_that_fails_ends_no_run(tmp_path: Path, location: BaseLocation) -> None:
-    def fail(_frames: np.ndarray) -> Mapping[str, float]:
+    def fail(_frames: np.ndarray) -> Measured:
         raise ScorerMissingError("the tower is gone")
 
     learned, told = subject(tmp_path / "a", location, fail, 1)
@@ -172,16 +172,16 @@ def test_without_opencv_the_scores_that_need_none_are_taken_and_it_is_said_once(
     judged = Judge(references_of_photos(photos(2), "dog"), ["mini"], told.append)
     frames = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     for _ in range(2):
-        assert set(judged(frames)) == {"text", "image", "consistency"}
+        assert set(judged(frames).values) == {"text", "image", "consistency"}
     (note,) = told
     assert "OpenCV is not installed; pip install it" in note.text
 
 
 def test_the_first_metric_that_was_measured_says_which_step_is_best() -> None:
     scores = {
-        2: {"image": 0.9, "CLIP-I": 0.4, "text": 0.1},
-        4: {"image": 0.1, "CLIP-I": 0.6, "text": float("nan")},
-        6: {"image": 0.1, "CLIP-I": 0.6, "text": 0.2},
+        2: Measured({"image": 0.9, "CLIP-I": 0.4, "text": 0.1}),
+        4: Measured({"image": 0.1, "CLIP-I": 0.6, "text": float("nan")}),
+        6: Measured({"image": 0.1, "CLIP-I": 0.6, "text": 0.2}),
     }
     best = best_step("subject", scores)
     assert best is not None
@@ -189,7 +189,40 @@ def test_the_first_metric_that_was_measured_says_which_step_is_best() -> None:
     motion = best_step("motion", scores)
     assert motion is not None
     assert (motion.step, motion.metric) == (6, "text")
-    assert best_step("subject", {2: {"text": 1.0}, 4: {"image": float("nan")}}) is None
+    nothing = {2: Measured({"text": 1.0}), 4: Measured({"image": float("nan")})}
+    assert best_step("subject", nothing) is None
+
+
+def test_no_step_is_chosen_by_a_score_in_doubt() -> None:
+    above = {"image": "it is above its ceiling"}
+    praised = {2: Measured({"image": 0.5}), 4: Measured({"image": 0.9}, above)}
+    assert best_step("subject", praised) is None
+    other = {step: Measured({**each.values, "ViT-I": 0.1 * step}) for step, each in praised.items()}
+    best = best_step("subject", other)
+    assert best is not None
+    assert (best.metric, best.step) == ("ViT-I", 4)
+
+
+def test_the_subject_score_chooses_where_it_is_defined_but_not_where_nothing_is_found() -> None:
+    lost = Measured({"mini subject score": 0.0, "image": 0.9}, {"mini subject score": "not there"})
+    found = Measured({"mini subject score": 0.3, "image": 0.4})
+    best = best_step("subject", {2: lost, 4: found, 6: lost})
+    assert best is not None
+    assert (best.metric, best.step) == ("mini subject score", 4)
+    both = {"mini subject score": "not there", "image": "not there"}
+    assert best_step("subject", {2: Measured(lost.values, both)}) is None
+
+
+def test_patience_is_not_kept_with_a_score_in_doubt(tmp_path: Path, location: BaseLocation) -> None:
+    left = [0.1, 0.9, 0.2, 0.1, 0.1, 0.1, 0.1]
+
+    def praise(_frames: np.ndarray) -> Measured:
+        return Measured({"image": left.pop(0)}, {"image": "it is above its ceiling"})
+
+    learned, told = subject(tmp_path / "a", location, praise, 1)
+    assert left == []
+    assert all(event.doubts for event in told if isinstance(event, Scored))
+    assert "step" not in learned.metrics
 
 
 @pytest.mark.parametrize("steps", [1, 3, 9, 10, 11, 99, 800, 1501])
