@@ -92,11 +92,9 @@ def locate(name: str, image_tower: str | None = None) -> "BaseLocation":
     Raises:
         BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base`.
     """
-    from engine.bases import family_of, locate_base
+    from engine.bases import locate_base
 
-    location = locate_base(name, image_tower=image_tower, memo=settings.fingerprint_memo())
-    family_of(location)
-    return location
+    return locate_base(name, image_tower=image_tower, memo=settings.fingerprint_memo())
 
 
 def locate_whole(name: str, image_tower: str | None = None) -> "BaseLocation":

@@ -15,13 +15,14 @@ from torch import nn
 
 from engine.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
 from engine.device import explain_memory
-from engine.diffusion.objective import draw_order
+from engine.diffusion.losses import Draw
+from engine.diffusion.noise import draw_order
 from engine.errors import (
     DivergedError,
     EngineError,
     MemoryExhaustedError,
 )
-from engine.gradients import Draw, Gradients
+from engine.gradients import Gradients
 from engine.keep import Keeper
 from engine.ladder import Ladder
 from engine.progress import (

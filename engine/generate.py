@@ -23,7 +23,7 @@ from engine.adapters.files import Adapter, fit_bank
 from engine.adapters.uses import AdapterUse, common_look, learned_words, load_adapters, plain_words
 from engine.bases import BaseLocation, open_base, require_image_tower
 from engine.bases.limits import check_video
-from engine.bases.protocol import Base
+from engine.bases.protocol import Base, LearnedWord, Text
 from engine.device import (
     DTYPES,
     explain_memory,
@@ -31,7 +31,7 @@ from engine.device import (
     resolve_precision,
     use_threads,
 )
-from engine.diffusion.sampling import draw_start, halves_of, sample
+from engine.diffusion.samplers import count_halves, draw_start, sample
 from engine.encode import to_pixels, to_unit
 from engine.errors import DivergedError, IncompatibleError, RecipeError
 from engine.media.photos import Photo, frame_photo
@@ -61,7 +61,7 @@ class Generator:
         base: Base,
         device: torch.device,
         precision: Precision,
-        words: Mapping[str, Tensor],
+        words: Mapping[str, LearnedWord],
         plain: Mapping[str, str],
         attached: Sequence[_Attached],
         appearance: Tensor | None,
@@ -111,18 +111,17 @@ class Generator:
             raise RecipeError(f"appearance_photo is {wanted}, and {given} was given")
 
     def _sample(self, recipe: GenerateRecipe, *, sliced: bool) -> NDArray[np.uint8]:
-        noise = draw_start(self._latent_shape(recipe), recipe.seed).to(self._device)
+        shape = self._base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
+        noise = draw_start(shape, recipe.seed).to(self._device)
         text = self._encode_prompts(recipe)
         self._set_appearance(recipe)
         started = time.monotonic()
         self._progress(StageStarted("generate", recipe.steps))
         denoise = self._denoise_halves if sliced else self._base.denoise
         steps = sample(
-            lambda latents, timesteps: denoise(latents, timesteps, text),
-            self._base.scheduler_config,
+            lambda latents, times: denoise(latents, times, text),
+            self._base.samplers[recipe.sampler](recipe.steps),
             noise,
-            sampler=recipe.sampler,
-            steps=recipe.steps,
             guidance=recipe.guidance,
         )
         latents = deque(self._watch(steps, recipe), maxlen=1).pop()
@@ -131,12 +130,11 @@ class Generator:
                 f"the video of seed {recipe.seed} is not finite",
                 hint="--precision fp32 or bf16, or smaller weights",
             )
-        video = self._decode_frames(latents) if sliced else self._base.decode_video(latents)
-        pixels = to_pixels(video[0])
+        pixels = to_pixels(self._base.decode_video(latents, sliced=sliced)[0])
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
 
-    def _denoise_halves(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+    def _denoise_halves(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """`Base.denoise` of one sample after the other, each with its own part of every condition."""
         banks = [held.bank for held in self._attached]
         whole = [bank.condition for bank in banks]
@@ -145,15 +143,10 @@ class Generator:
             for bank, condition in zip(banks, whole, strict=True):
                 bank.condition = condition and condition.part(k)
             one = slice(k, k + 1)
-            parts.append(self._base.denoise(latents[one], timesteps[one], text[one]))
+            parts.append(self._base.denoise(latents[one], times[one], text.rows([k])))
         for bank, condition in zip(banks, whole, strict=True):
             bank.condition = condition
         return torch.cat(parts)
-
-    def _decode_frames(self, latents: Tensor) -> Tensor:
-        """`Base.decode_video` of one frame after the other, each kept on the CPU."""
-        frames = [self._base.decode_video(frame).cpu() for frame in latents.split(1, dim=2)]
-        return torch.cat(frames, dim=2)
 
     def _watch(self, steps: Iterator[Tensor], recipe: GenerateRecipe) -> Iterator[Tensor]:
         """Tell of every step, and set what the next one is made with before it is asked for."""
@@ -174,20 +167,9 @@ class Generator:
             is_on = len(kinds) == 1 or acts[held.adapter.facts.kind]
             held.bank.weight = held.weight if is_on else 0.0
 
-    def _latent_shape(self, recipe: GenerateRecipe) -> tuple[int, int, int, int, int]:
-        geometry = self._base.geometry
-        scale = geometry.latent_scale
-        return (
-            1,
-            geometry.latent_channels,
-            recipe.frames,
-            recipe.height_px // scale,
-            recipe.width_px // scale,
-        )
-
-    def _encode_prompts(self, recipe: GenerateRecipe) -> Tensor:
-        """Text features (halves, l, d), the unconditional half first."""
-        prompts = [recipe.negative, recipe.prompt][-halves_of(recipe.guidance) :]
+    def _encode_prompts(self, recipe: GenerateRecipe) -> Text:
+        """The prompts of both halves of guidance, the unconditional one first."""
+        prompts = [recipe.negative, recipe.prompt][-count_halves(recipe.guidance) :]
         for token, phrase in self._plain.items():
             prompts = [prompt.replace(token, phrase) for prompt in prompts]
         return self._base.encode_text(prompts, self._words)
@@ -198,7 +180,7 @@ class Generator:
             width = held.adapter.facts.condition_width
             if width is None:
                 continue
-            halves = self._strengths(recipe, held.adapter)[-halves_of(recipe.guidance) :]
+            halves = self._strengths(recipe, held.adapter)[-count_halves(recipe.guidance) :]
             weight = next(held.bank.parameters())
             strength = torch.tensor(halves, device=weight.device, dtype=weight.dtype)
             look = torch.zeros(width) if self._appearance is None else self._appearance
@@ -283,9 +265,7 @@ class LoadedBase:
                 base=self._base,
                 device=self.device,
                 precision=self.precision,
-                words={
-                    token: word.to(self.device) for token, word in learned_words(adapters).items()
-                },
+                words=learned_words(adapters, self.device),
                 plain=plain_words(adapters),
                 attached=attached,
                 appearance=look,

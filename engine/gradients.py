@@ -5,20 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One sample of one update: ``step`` from 0, its ``place`` in the batch, the ``item`` it takes."""
-
-    step: int
-    place: int
-    item: int
+from engine.diffusion.losses import Draw
 
 
 class Gradients:

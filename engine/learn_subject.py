@@ -90,7 +90,7 @@ def learn_word(
 ) -> tuple[Word, list[float]]:
     """Stage 1, textual inversion: the word ``token`` and the loss of every update."""
     recipe = bench.recipe
-    word = Word(token, bench.base.word_vectors(recipe.class_word)).to(bench.device)
+    word = Word(token, recipe.class_word, bench.base.start_word(recipe.class_word)).to(bench.device)
     objective = WordObjective(bench.base, word, seen, recipe.seed)
     plan = _plan(recipe, seen, WORD_STAGE, recipe.word_steps, recipe.word_lr)
     keeper = keeper_of(bench, WORD_STAGE, recipe.word_steps, progress)

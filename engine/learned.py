@@ -27,8 +27,9 @@ from engine.adapters.files import (
     load_adapter,
     save_adapter,
 )
+from engine.bases.protocol import LearnedWord
 from engine.device import DTYPES
-from engine.diffusion.objective import draw_noise
+from engine.diffusion.noise import draw_noise
 from engine.errors import DivergedError, IntegrityError
 from engine.keep import STATES, state_name
 from engine.recipe import MotionRecipe, SubjectRecipe
@@ -201,15 +202,16 @@ def probe(draft: Draft, file: Path) -> float:
     """
     held, read = draft.as_read(), load_adapter(file)
     base, geometry = draft.bench.base, draft.bench.base.geometry
-    side = geometry.height_px // geometry.latent_scale, geometry.width_px // geometry.latent_scale
     frames = 2 if draft.kind == "motion" else 1
-    latents = draw_noise((1, geometry.latent_channels, frames, *side), 0, 0, 0).to(
-        draft.bench.device
-    )
+    shape = base.latent_shape(frames, geometry.height_px, geometry.width_px)
+    latents = draw_noise(shape, 0, 0, 0).to(draft.bench.device)
     phrase = draft.token or draft.phrase
     outputs = []
     for adapter in (held, read):
-        words = {phrase: adapter.tensors[WORD].to(draft.bench.device)} if draft.token else {}
+        words = {}
+        if draft.token:
+            vector = adapter.tensors[WORD].to(draft.bench.device)
+            words = {phrase: LearnedWord(vector, draft.phrase)}
         text = base.encode_text([phrase], words)
         bank = fit_bank(adapter, base).to(draft.bench.device, DTYPES[draft.bench.recipe.precision])
         with bank.attached(base.denoiser):

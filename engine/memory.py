@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from engine.adapters.bank import Bank, Condition
-from engine.bases.catalog import BaseLocation
-from engine.bases.limits import latent_scale
-from engine.bases.protocol import Role
-from engine.bases.unet3d import blocks_of, sites_of
+from engine.bases import BaseLocation, open_base
+from engine.bases.protocol import Base, Role, Text
+from engine.bases.weights import weight_files
 from engine.device import DTYPES, resolve_device, resolve_precision
 from engine.recipe import MotionRecipe, Precision, SubjectRecipe
 
@@ -29,12 +27,12 @@ IMAGE_WIDTH = 1024
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """A batch of latents: ``batch`` videos of ``frames`` frames of ``height`` × ``width`` latents."""
+    """A batch of ``batch`` videos of ``frames`` frames of ``height_px`` × ``width_px``."""
 
     batch: int
     frames: int
-    height: int
-    width: int
+    height_px: int
+    width_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +68,18 @@ def estimate_learning(
 
     Mixed precision keeps some normalisations in fp32; the estimate counts everything in ``precision``.
     """
-    from diffusers import UNet3DConditionModel
-
-    config = json.loads((location.folder / "unet" / "config.json").read_text("utf-8"))
-    with torch.device("meta"):
-        unet = UNet3DConditionModel.from_config(config)
-    nn.Module.to(unet, DTYPES[precision])  # diffusers' own `to` warns of weights it does not have
-    unet.requires_grad_(requires_grad=False)
-    text = location.folder.glob("text_encoder/*.safetensors")
-    towers = sum(path.stat().st_size for path in text) if role == "identity" else 0
-    need = estimate_denoiser(
-        unet,
+    base = open_base(location, device=torch.device("meta"), dtype=DTYPES[precision])
+    files = weight_files(location.folder / "text_encoder") if role == "identity" else ()
+    tower = sum(path.stat().st_size for path in files)
+    need = estimate_base(
+        base,
         role,
         sizes,
         image_width=IMAGE_WIDTH,
         checkpointing=checkpointing,
         width_ratio=width_ratio,
     )
-    return MemoryNeed(need.base + towers, need.adapter, need.activations)
+    return MemoryNeed(need.base + tower, need.adapter, need.activations)
 
 
 def estimate_recipe(
@@ -98,12 +90,12 @@ def estimate_recipe(
     Raises:
         DeviceError: the device or the precision is not to be had.
     """
-    video, scale = location.card.video, latent_scale(location.folder)
+    video = location.card.video
     sizes = Sizes(
         batch=recipe.batch // recipe.accumulate,
         frames=recipe.frames if isinstance(recipe, MotionRecipe) else 1,
-        height=video.height_px // scale,
-        width=video.width_px // scale,
+        height_px=video.height_px,
+        width_px=video.width_px,
     )
     return estimate_learning(
         location,
@@ -115,8 +107,8 @@ def estimate_recipe(
     )
 
 
-def estimate_denoiser(
-    unet: Any,
+def estimate_base(
+    base: Base,
     role: Role,
     sizes: Sizes,
     *,
@@ -124,11 +116,11 @@ def estimate_denoiser(
     checkpointing: bool,
     width_ratio: float = 0.5,
 ) -> MemoryNeed:
-    """What learning a bank on this frozen UNet3D needs; it may lie on the meta device."""
-    weight = next(unet.parameters())
+    """What learning a bank on this frozen base needs; it may lie on the meta device."""
+    weight = next(base.denoiser.parameters())
     condition_width = image_width if role == "motion" else None
-    bank = Bank(sites_of(unet, role), width_ratio, condition_width).to(weight.device, weight.dtype)
-    kept = _activations(unet, bank, sizes, image_width)
+    bank = Bank(base.sites(role), width_ratio, condition_width).to(weight.device, weight.dtype)
+    kept = _activations(base, bank, sizes, image_width)
     inner = [kept[name] for name in kept if name != OUTSIDE]
     if checkpointing:
         inputs = sum(found.inputs for found in inner)
@@ -138,7 +130,7 @@ def estimate_denoiser(
         activations = sum(found.saved for found in kept.values())
     learned = sum(p.numel() for p in bank.parameters())
     return MemoryNeed(
-        base=sum(p.numel() * p.element_size() for p in unet.parameters()),
+        base=sum(p.numel() * p.element_size() for p in base.denoiser.parameters()),
         adapter=learned * BYTES_A_LEARNED_NUMBER,
         activations=activations,
     )
@@ -152,20 +144,19 @@ class _Kept:
     inputs: int = 0
 
 
-def _activations(unet: Any, bank: Bank, sizes: Sizes, image_width: int) -> dict[str, _Kept]:
+def _activations(base: Base, bank: Bank, sizes: Sizes, image_width: int) -> dict[str, _Kept]:
     """Run the denoiser once and see what autograd keeps, block by block."""
-    weight = next(unet.parameters())
-    like = {"device": weight.device, "dtype": weight.dtype}
-    latents = torch.zeros(
-        sizes.batch, unet.config.in_channels, sizes.frames, sizes.height, sizes.width, **like
-    )
-    text = torch.zeros(sizes.batch, 77, unet.config.cross_attention_dim, **like)
+    weight, geometry = next(base.denoiser.parameters()), base.geometry
+    like: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
+    _, *shape = base.latent_shape(sizes.frames, sizes.height_px, sizes.width_px)
+    latents = torch.zeros(sizes.batch, *shape, **like)
+    text = Text(torch.zeros(sizes.batch, geometry.text_length, geometry.text_width, **like))
     bank.condition = Condition(torch.zeros(sizes.batch, image_width, **like))
-    steps = torch.zeros(sizes.batch, device=weight.device, dtype=torch.long)
-    ledger = _Ledger({_cell(p) for p in (*unet.parameters(), *bank.parameters())})
+    times = torch.zeros(sizes.batch, device=weight.device, dtype=torch.long)
+    ledger = _Ledger({_cell(p) for p in (*base.denoiser.parameters(), *bank.parameters())})
     attention = _FusedAttention() if weight.is_meta else nullcontext()
-    with bank.attached(unet), ledger.watching(unet), attention, torch.enable_grad():
-        unet(latents, steps, text, return_dict=False)
+    with bank.attached(base.denoiser), ledger.watching(base), attention, torch.enable_grad():
+        base.denoise(latents, times, text)
     return ledger.kept
 
 
@@ -205,10 +196,10 @@ class _Ledger:
         self._block = OUTSIDE
 
     @contextmanager
-    def watching(self, unet: Any) -> Iterator[None]:
+    def watching(self, base: Base) -> Iterator[None]:
         """Count what is kept while the block of code runs."""
         with ExitStack() as stack:
-            for name, block in blocks_of(unet).items():
+            for name, block in base.blocks().items():
                 stack.callback(
                     block.register_forward_pre_hook(self._enter(name), with_kwargs=True).remove
                 )

@@ -70,8 +70,8 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ``text_drop`` and ``image_drop`` are the probabilities with which a sample's caption becomes the empty prompt and
     its appearance vector zeros. ``appearance_cond`` and ``appearance_uncond`` are the strengths that `generate` uses
     by default in the two halves of guidance. ``noise_bias`` below 1 learns more at timesteps of much noise, where a
-    motion is decided; see `engine.diffusion.objective.draw_timestep`. ``start_s`` and ``end_s`` say which part of each
-    clip is taken.
+    motion is decided; see `engine.diffusion.path.NoisePath.draw_time`. ``start_s`` and ``end_s`` say which part of
+    each clip is taken.
 
     Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
     Differs: neither an ``actor`` nor a ``noise_bias`` other than 1 is the paper's.

@@ -18,7 +18,7 @@ from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
 from engine.drafts import discard_drafts
 from engine.fit import open_accelerator
 from engine.keep import PREVIEWS, STATES, Keeping
-from engine.ladder import Ladder
+from engine.ladder import Ladder, recompute_blocks
 from engine.memory import estimate_recipe
 from engine.progress import Progress
 from engine.recipe import MotionRecipe, SubjectRecipe
@@ -75,7 +75,7 @@ def open_workbench(
     threads = use_threads(recipe.threads)
     base = open_base(location, device=where, dtype=DTYPES[precision])
     if recipe.checkpointing:
-        base.checkpoint_gradients()
+        recompute_blocks(base)
     # A run that goes on may have been killed while it wrote.
     for place in (folder, folder / STATES, folder / PREVIEWS):
         discard_drafts(place)

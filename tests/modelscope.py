@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import tempfile
+from pathlib import Path
+
+from engine.bases import locate_base, open_base
+from engine.bases.protocol import Base
 
 # The UNet of ModelScopeT2V's folder.
 UNET = {
@@ -21,12 +26,24 @@ APPEARANCE_WIDTH = 1024
 TEXT_TOWER_BYTES = 680_775_680
 
 
-def build_denoiser(*, half: bool = False) -> Any:
-    """The frozen denoiser on the meta device, in fp32 or bf16."""
-    import torch
-    from diffusers import UNet3DConditionModel
+CONFIGS = {
+    "unet/config.json": UNET,
+    "vae/config.json": {"block_out_channels": [128, 256, 512, 512]},
+    "text_encoder/config.json": {"max_position_embeddings": 77},
+    "scheduler/scheduler_config.json": {"_class_name": "DDIMScheduler"},
+    "model_index.json": {"unet": ["diffusers", "UNet3DConditionModel"]},
+}
 
-    with torch.device("meta"):
-        unet = UNet3DConditionModel(**UNET)
-    dtype = torch.bfloat16 if half else torch.float32
-    return torch.nn.Module.to(unet, dtype).requires_grad_(requires_grad=False)
+
+def open_hollow(*, half: bool = False) -> Base:
+    """The base on the meta device, in fp32 or bf16."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, config in CONFIGS.items():
+            path = Path(folder) / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(config), "utf-8")
+        location = locate_base(folder)
+        dtype = torch.bfloat16 if half else torch.float32
+        return open_base(location, device=torch.device("meta"), dtype=dtype)

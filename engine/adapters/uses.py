@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, load_adapter
 from engine.bases import BaseLocation
+from engine.bases.protocol import LearnedWord
 from engine.errors import IncompatibleError
 
 
@@ -73,10 +74,12 @@ def _refuse_shared_words(adapters: Sequence[Adapter]) -> None:
             raise IncompatibleError(f"two subjects share the word {token}")
 
 
-def learned_words(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, Tensor]:
-    """The learned vectors by token, of every subject whose weight is not 0."""
+def learned_words(
+    adapters: Sequence[tuple[AdapterUse, Adapter]], device: torch.device
+) -> dict[str, LearnedWord]:
+    """The learned words by token, of every subject whose weight is not 0."""
     return {
-        adapter.facts.token: adapter.tensors[WORD]
+        adapter.facts.token: LearnedWord(adapter.tensors[WORD].to(device), adapter.facts.phrase)
         for use, adapter in adapters
         if use.weight != 0.0 and WORD in adapter.tensors
     }

@@ -1,16 +1,14 @@
 """Where a base lies and what is known of it before anything heavy is imported.
 
-A base is a path, else a known name, else a hub id, in this order. Its fingerprint is the SHA-256 over the names and
-hashes of its folder's configs and weight files, so that two folders with the same bytes are the same base. The image
-tower has a fingerprint of its own: a base may be given another, and only what saw through the same one goes together.
+A base is a path, else a known name, else a hub id, in this order. Its fingerprint covers the configs and weight files
+of its family's parts, so that two folders with the same bytes are the same base. The image tower has a fingerprint of
+its own: a base may be given another, and only adapters that were learned through the same one go together.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,17 +16,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from engine.drafts import drafted
+from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
+from engine.bases.folder import INDEX, fingerprint, list_files
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
 CARD = "base.toml"
-IMAGE_TOWER = "image_encoder"
-# Everything a base computes with lives in these folders; cards, pictures and licences change no result.
-PARTS = ("unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER)
-WEIGHT_ENDINGS = (".safetensors",)
-FACT_ENDINGS = (".json", ".txt", ".model")
-CHUNK_BYTES = 1 << 22
 
 
 class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,6 +108,7 @@ class BaseLocation:
         image_tower: folder of the CLIP image tower, or None where the base has none.
         revision: the hub's commit, or "".
         card: what it says of itself.
+        family: which opens it.
         fingerprint: 64 hex digits, of the folder.
         tower_fingerprint: 64 hex digits, of the image tower, or "" where there is none.
     """
@@ -124,15 +118,25 @@ class BaseLocation:
     image_tower: Path | None
     revision: str
     card: BaseCard
+    family: Family
     fingerprint: str = field(repr=False)
     tower_fingerprint: str = field(repr=False)
 
     @property
+    def limits(self) -> Limits:
+        """What it can make.
+
+        Raises:
+            BaseInvalidError: a config is missing or damaged.
+        """
+        return self.family.read_limits(self.folder)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of everything the fingerprint covers."""
-        covered = [*_covered(self.folder, PARTS)]
+        covered = [*list_files(self.folder, self.family.parts)]
         if self.image_tower and self.image_tower != self.folder / IMAGE_TOWER:
-            covered += _covered(self.image_tower.parent, (self.image_tower.name,))
+            covered += list_files(self.image_tower.parent, (self.image_tower.name,))
         return sum(path.stat().st_size for _, path in covered)
 
 
@@ -148,15 +152,16 @@ def locate_base(
 
     Raises:
         BaseNotFoundError: it is not on this machine.
-        BaseInvalidError: its folder is not a diffusers text-to-video folder.
+        BaseInvalidError: its folder is not a diffusers text-to-video folder that a family opens.
     """
     folder, known, revision = _find(name)
-    if not (folder / "model_index.json").is_file():
+    if not (folder / INDEX).is_file():
         raise BaseInvalidError(
-            f"{folder} is not a base: it has no model_index.json",
+            f"{folder} is not a base: it has no {INDEX}",
             hint="give a folder as saved by a diffusers text-to-video pipeline",
         )
     card = read_card(folder, known.card if known else BaseCard())
+    family = find_family(folder)
     tower = _find_tower(folder, image_tower, known)
     return BaseLocation(
         id=_identity(name, folder, known, card),
@@ -164,7 +169,10 @@ def locate_base(
         image_tower=tower,
         revision=revision,
         card=card,
-        fingerprint=fingerprint(folder, PARTS, memo=memo),
+        family=family,
+        fingerprint=fingerprint(
+            folder, family.parts, index_settings=family.index_settings, memo=memo
+        ),
         tower_fingerprint=fingerprint(tower.parent, (tower.name,), memo=memo) if tower else "",
     )
 
@@ -195,23 +203,6 @@ def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), BaseCard)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BaseInvalidError(f"{path} cannot be read: {error}") from error
-
-
-def fingerprint(folder: Path, parts: Sequence[str], *, memo: Path | None = None) -> str:
-    """SHA-256, as 64 hex digits, over the sorted names and hashes of all that these parts compute with.
-
-    A single part's own name does not count: an image tower is the same one wherever it lies.
-    """
-    remembered = _read_memo(memo)
-    total = hashlib.sha256()
-    for name, path in _covered(folder, parts):
-        status = path.stat()
-        key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
-        digest = remembered.get(key) or _hash_file(path)
-        remembered[key] = digest
-        total.update(f"{name}\0{digest}\n".encode())
-    _write_memo(memo, remembered)
-    return total.hexdigest()
 
 
 def is_path(name: str) -> bool:
@@ -315,59 +306,3 @@ def _identity(name: str, folder: Path, known: KnownBase | None, card: BaseCard) 
     if is_path(name):
         return str(folder)
     return name if card.version is None else f"{card.name}@{card.version}"
-
-
-def _covered(folder: Path, parts: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Name and path of every file a fingerprint covers, in a fixed order."""
-    for part in sorted(parts):
-        if not (folder / part).is_dir():
-            continue
-        for path in sorted((folder / part).iterdir()):
-            if path.suffix in WEIGHT_ENDINGS + FACT_ENDINGS and path.is_file():
-                yield f"{part}/{path.name}" if len(parts) > 1 else path.name, path
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        BaseInvalidError: it is missing or damaged.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise BaseInvalidError(f"{path} is not a JSON object")
-    return found
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read_memo(memo: Path | None) -> dict[str, str]:
-    """Hashes by path, size and time; a memo that cannot be read is an empty one."""
-    if memo is None:
-        return {}
-    try:
-        found = json.loads(memo.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write_memo(memo: Path | None, hashes: Mapping[str, str]) -> None:
-    """Remembering is a convenience: a folder that cannot be written only costs time."""
-    if memo is None or dict(hashes) == _read_memo(memo):
-        return
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        with drafted(memo, is_lasting=False) as draft:
-            draft.write_text(json.dumps(dict(hashes)), "utf-8")
-    except OSError:
-        return

@@ -1,36 +1,46 @@
-"""What a base can make, read from its configs before anything heavy is imported."""
+"""Whether a base can make a video, said before anything heavy is imported."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from engine.bases.catalog import BaseLocation, read_json
+from engine.bases.catalog import BaseLocation
 from engine.errors import RecipeError
 from engine.recipe import GenerateRecipe
 
-TRAIN_TIMESTEPS = 1000  # where a scheduler's config is silent, as diffusers has it
-
-
-def latent_scale(folder: Path) -> int:
-    """Pixels per latent along height and width, of the autoencoder in a base's folder."""
-    levels = len(read_json(folder / "vae" / "config.json")["block_out_channels"])
-    return int(2 ** (levels - 1))
-
 
 def check_video(location: BaseLocation, recipe: GenerateRecipe) -> None:
-    """Whether this base can make a video of this size in so many steps.
+    """Whether this base can make a video of this size in so many steps by this sampler.
 
     Raises:
         RecipeError: naming the value and the nearest ones that would do.
     """
-    scale = latent_scale(location.folder)
+    limits = location.limits
     for side, pixels in (("height", recipe.height_px), ("width", recipe.width_px)):
-        if pixels % scale:
+        if pixels % limits.multiple_px:
+            near = nearest(pixels, limits.multiple_px, limits.multiple_px)
             raise RecipeError(
-                f"{side} is {pixels} px; this base makes multiples of {scale}",
-                hint=f"{pixels // scale * scale or scale} or {-(-pixels // scale) * scale}",
+                f"{side} is {pixels} px; this base makes multiples of {limits.multiple_px}",
+                hint=" or ".join(map(str, near)),
             )
-    config = read_json(location.folder / "scheduler" / "scheduler_config.json")
-    limit = config.get("num_train_timesteps", TRAIN_TIMESTEPS)
-    if recipe.steps > limit:
-        raise RecipeError(f"steps is {recipe.steps}; this base has {limit} timesteps")
+    if (recipe.frames - 1) % limits.frame_step:
+        near = nearest(recipe.frames, limits.frame_step, 1)
+        raise RecipeError(
+            f"frames is {recipe.frames}; this base makes {limits.frame_step}·k + 1",
+            hint=" or ".join(map(str, near)),
+        )
+    if limits.most_frames is not None and recipe.frames > limits.most_frames:
+        raise RecipeError(
+            f"frames is {recipe.frames}; this base makes at most {limits.most_frames}"
+        )
+    if recipe.steps > limits.timesteps:
+        raise RecipeError(f"steps is {recipe.steps}; this base has {limits.timesteps} timesteps")
+    if recipe.sampler not in location.family.samplers:
+        raise RecipeError(
+            f"sampler is {recipe.sampler}, which this base cannot be sampled with",
+            hint="one of: " + ", ".join(location.family.samplers),
+        )
+
+
+def nearest(value: int, step: int, first: int) -> tuple[int, ...]:
+    """The numbers ``first + k·step`` next below and above ``value``, from ``first`` on."""
+    below = first + (value - first) // step * step
+    return tuple(number for number in (below, below + step) if number >= first)

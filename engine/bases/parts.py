@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,29 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from engine.bases.catalog import read_json
+from engine.bases.folder import read_json
+from engine.bases.weights import weight_files
 from engine.errors import BaseInvalidError
 
 
-def load_part(part: str, folder: Path, *, device: torch.device, dtype: torch.dtype | None) -> Any:
+def load_part(
+    model: str, folder: Path, *, device: torch.device, dtype: torch.dtype | None = None
+) -> Any:
     """The part that lies in ``folder``: frozen, in eval mode, on the device; a tokenizer as it is.
 
     Args:
-        part: ``unet``, ``vae``, ``text_encoder``, ``tokenizer`` or ``image_encoder``.
+        model: library and class, such as ``diffusers.AutoencoderKL``.
         folder: where it was saved by `save_pretrained`.
-        device: where it goes.
+        device: where it goes; on the meta device a model of diffusers has shapes and no weights.
         dtype: of its weights, or None for a part without weights.
 
     Raises:
         BaseInvalidError: the folder is missing or cannot be loaded whole.
     """
     if not folder.is_dir():
-        raise BaseInvalidError(f"the base has no {part}: {folder} is missing")
+        raise BaseInvalidError(f"the base has no {folder.name}: {folder} is missing")
     try:
-        loaded = LOADERS[part](folder, dtype)
+        loaded = _load(model, folder, dtype, is_hollow=device.type == "meta")
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BaseInvalidError(f"{folder} cannot be loaded: {reason}") from error
@@ -42,45 +45,6 @@ def projection_width(tower: Path) -> int:
     """Width of the tower's projected vector; a whole CLIP's config keeps it at the top too."""
     config = read_json(tower / "config.json")
     return int(config.get("projection_dim") or config["vision_config"]["projection_dim"])
-
-
-def _load_unet(folder: Path, dtype: torch.dtype | None) -> Any:
-    from diffusers import UNet3DConditionModel
-
-    return load_complete(UNet3DConditionModel, folder, torch_dtype=dtype)
-
-
-def _load_vae(folder: Path, dtype: torch.dtype | None) -> Any:
-    from diffusers import AutoencoderKL
-
-    return load_complete(AutoencoderKL, folder, torch_dtype=dtype)
-
-
-def _load_text(folder: Path, dtype: torch.dtype | None) -> Any:
-    from transformers import CLIPTextModel
-
-    return load_complete(CLIPTextModel, folder, dtype=dtype)
-
-
-def _load_tokenizer(folder: Path, _dtype: torch.dtype | None) -> Any:
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _load_image_tower(folder: Path, dtype: torch.dtype | None) -> Any:
-    from transformers import CLIPVisionModelWithProjection
-
-    return load_complete(CLIPVisionModelWithProjection, folder, dtype=dtype)
-
-
-LOADERS: Mapping[str, Callable[[Path, torch.dtype | None], Any]] = {
-    "unet": _load_unet,
-    "vae": _load_vae,
-    "text_encoder": _load_text,
-    "tokenizer": _load_tokenizer,
-    "image_encoder": _load_image_tower,
-}
 
 
 def load_complete(model: Any, folder: Path, **settings: Any) -> Any:
@@ -97,9 +61,25 @@ def load_complete(model: Any, folder: Path, **settings: Any) -> Any:
     return loaded
 
 
+def _load(model: str, folder: Path, dtype: torch.dtype | None, *, is_hollow: bool) -> Any:
+    library, name = model.split(".")
+    kind = getattr(importlib.import_module(library), name)
+    if not issubclass(kind, nn.Module):
+        return kind.from_pretrained(folder, local_files_only=True)
+    if is_hollow:
+        with torch.device("meta"):
+            hollow = kind.from_config(read_json(folder / "config.json"))
+        # diffusers' own `to` warns of weights that the meta device does not have.
+        return hollow if dtype is None else nn.Module.to(hollow, dtype)
+    return load_complete(kind, folder, **{_DTYPE[library]: dtype})
+
+
+# What the libraries call the setting.
+_DTYPE = {"diffusers": "torch_dtype", "transformers": "dtype"}
+
+
 def _only_safe(folder: Path) -> dict[str, Any]:
     """Loading options: from this disk, never by pickle, the half-precision variant where it is the only one."""
-    whole = any("fp16" not in path.name for path in folder.glob("*.safetensors"))
-    half = any(folder.glob("*.fp16*.safetensors"))
-    variant = "fp16" if half and not whole else None
+    files = list(weight_files(folder))
+    variant = "fp16" if files and all("fp16" in path.name for path in files) else None
     return {"local_files_only": True, "use_safetensors": True, "variant": variant}

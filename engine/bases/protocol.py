@@ -1,22 +1,29 @@
-"""What the engine asks of a base: one protocol, and the values that cross it."""
+"""What the engine asks of a base: one protocol, and the values that cross it.
+
+Letters: b batch, c channels, f frames, h height, w width, n tokens, d width of a stream, l text length.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
+
+from engine.diffusion.path import NoisePath
+from engine.diffusion.samplers import MakeScheduler
 
 Role = Literal["identity", "motion"]
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place in the denoiser where a bottleneck sits.
+    """A place in the denoiser where an adapter acts.
 
     Attributes:
-        name: the write module's path; it names the bottleneck in files.
+        name: the write module's path; it names the adapter's tensors in files.
         read: path of the module whose input is the residual stream, (b·k, n, d).
         write: path of the module whose output receives the delta, (b·k, n, d).
         width: d, the width of the stream.
@@ -55,35 +62,107 @@ class Geometry:
     image_width: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedWord:
+    """A pseudo-word as a prompt may contain it.
+
+    Attributes:
+        vectors: (n, d), which stand side by side in the prompt, or (d,); gradients flow into them.
+        class_word: what the word is a kind of, such as ``dog``; a family whose words are offsets to its text
+            features encodes it in the word's place.
+    """
+
+    vectors: Tensor
+    class_word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Prompts as a base has encoded them; only `Base.denoise` looks inside.
+
+    Attributes:
+        features: (b, l, d).
+        mask: 1 at the positions to attend to and 0 elsewhere, (b, l), or None for all.
+    """
+
+    features: Tensor
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        """b, the number of prompts."""
+        return self.features.shape[0]
+
+    def rows(self, numbers: Sequence[int]) -> Text:
+        """The prompts of these numbers, in this order; a number may come again."""
+        index = torch.tensor(numbers, device=self.features.device)
+        return Text(self.features[index], None if self.mask is None else self.mask[index])
+
+    def expand(self, count: int) -> Text:
+        """One prompt as a batch of ``count``."""
+        mask = None if self.mask is None else self.mask.expand(count, -1)
+        return Text(self.features.expand(count, -1, -1), mask)
+
+    def to(self, *where: Any) -> Text:
+        """With features on a device or in a dtype, as `torch.Tensor.to` takes them; the mask moves and stays whole."""
+        features = self.features.to(*where)
+        mask = None if self.mask is None else self.mask.to(features.device)
+        return Text(features, mask)
+
+    def detach(self) -> Text:
+        """Without gradients."""
+        return replace(self, features=self.features.detach())
+
+
 class Base(Protocol):
-    """A frozen latent text-to-video model in eval mode."""
+    """A frozen latent text-to-video model in eval mode.
+
+    Attributes:
+        family: name of its family.
+        fingerprint: 64 hex digits.
+        geometry: its sizes.
+        denoiser: the network; on the meta device it has no weights.
+        path: from data to noise, and what the denoiser predicts.
+        samplers: by the names that `GenerateRecipe.sampler` has, each making a scheduler for so many steps.
+    """
 
     family: str
     fingerprint: str
     geometry: Geometry
-    scheduler_config: Mapping[str, Any]
     denoiser: nn.Module
+    path: NoisePath
+    samplers: Mapping[str, MakeScheduler]
+
+    def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
+        """(1, c, f, h, w) of the latents of a video."""
 
     def sites(self, role: Role) -> tuple[Site, ...]:
-        """Every place for a bottleneck of this role, in the order of the forward pass."""
+        """Every place for an adapter of this role, in the order of the forward pass."""
+
+    def blocks(self) -> Mapping[str, nn.Module]:
+        """The denoiser's large parts by path: what is recomputed for gradients, compiled, or counted as one."""
 
     def encode_video(self, video: Tensor) -> Tensor:
-        """(b, 3, f, h, w) in [-1, 1] to scaled latents (b, c, f, h/s, w/s); deterministic."""
+        """(b, 3, f, h, w) in [-1, 1] to scaled latents (b, c, f, h, w); deterministic."""
 
-    def decode_video(self, latents: Tensor) -> Tensor:
-        """Scaled latents (b, c, f, h/s, w/s) to (b, 3, f, h, w) in [-1, 1], a few frames at a time."""
+    def decode_video(self, latents: Tensor, *, sliced: bool = False) -> Tensor:
+        """Scaled latents (b, c, f, h, w) to (b, 3, f, h, w) in [-1, 1].
 
-    def encode_text(self, prompts: Sequence[str], words: Mapping[str, Tensor]) -> Tensor:
-        """Prompts to features (b, l, d); ``words`` maps a token as written (``<corgi>``) to its vector (d,).
+        ``sliced`` takes the least memory that it can be done with and leaves the pixels on the CPU.
+        """
 
-        Gradients flow into the vectors.
+    def encode_text(self, prompts: Sequence[str], words: Mapping[str, LearnedWord]) -> Text:
+        """Encode prompts; ``words`` maps a token as written (``<corgi>``) to what was learned of it.
 
         Raises:
             RecipeError: a prompt is longer than the base can read.
         """
 
-    def word_vectors(self, text: str) -> Tensor:
-        """The token table's vectors of ``text``, (n, d), where a learned word may start."""
+    def start_word(self, text: str) -> Tensor:
+        """Vectors (n, d) at which the learning of a word for ``text`` may start; with them it reads like ``text``.
+
+        Raises:
+            RecipeError: the text has no token in this base.
+        """
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(b, 3, h, w) in [-1, 1] to appearance vectors (b, d), projected and not normalised.
@@ -92,11 +171,8 @@ class Base(Protocol):
             BaseInvalidError: the base has no image tower.
         """
 
-    def denoise(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
-        """Noisy latents (b, c, f, h, w), timesteps (b,), text (b, l, d) to the prediction (b, c, f, h, w)."""
-
-    def checkpoint_gradients(self) -> None:
-        """Recompute the denoiser's blocks in the backward pass instead of keeping their activations."""
+    def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
+        """Noisy latents (b, c, f, h, w), times (b,) of `path`, b prompts to the prediction (b, c, f, h, w)."""
 
     def release_towers(self) -> None:
         """Give back the memory of everything but the denoiser; what is needed again is loaded again."""

@@ -9,19 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torch.utils.checkpoint import checkpoint
 
-from engine.bases.catalog import BaseLocation, read_json, require_image_tower
-from engine.bases.limits import latent_scale
+from engine.bases.catalog import BaseLocation, require_image_tower
+from engine.bases.families import read_scheduler
+from engine.bases.folder import read_json
 from engine.bases.parts import load_part, projection_width
-from engine.bases.protocol import Geometry, Role, Site
+from engine.bases.protocol import Geometry, LearnedWord, Role, Site, Text
 from engine.bases.wording import refuse_longer, split_at_words
+from engine.diffusion.path import DiffusionPath
+from engine.diffusion.samplers import diffusion_samplers
 from engine.errors import RecipeError
 
 # Frames that the autoencoder takes at once; more would cost memory and gain nothing.
 SLICE_FRAMES = 4
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+MODELS: Mapping[str, str] = {
+    "unet": "diffusers.UNet3DConditionModel",
+    "vae": "diffusers.AutoencoderKL",
+    "text_encoder": "transformers.CLIPTextModel",
+    "tokenizer": "transformers.CLIPTokenizer",
+    "image_encoder": "transformers.CLIPVisionModelWithProjection",
+}
 
 
 def open_base(location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> UNet3DBase:
@@ -48,15 +57,37 @@ class UNet3DBase:
         self.device = device
         self.dtype = dtype
         self.fingerprint = location.fingerprint
-        self.scheduler_config: Mapping[str, Any] = read_json(
-            location.folder / "scheduler" / "scheduler_config.json"
-        )
+        scheduler = read_scheduler(location.folder)
+        self.path = DiffusionPath(scheduler)
+        self.samplers = diffusion_samplers(scheduler)
         self.denoiser: nn.Module = self._load("unet")
         self.geometry = self._measure()
 
+    def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
+        """See `Base.latent_shape`: a latent frame for each frame."""
+        scale = self.geometry.latent_scale
+        return (1, self.geometry.latent_channels, frames, height_px // scale, width_px // scale)
+
     def sites(self, role: Role) -> tuple[Site, ...]:
         """See `Base.sites`: identity at spatial cross-attention, motion at all of every temporal block."""
-        return sites_of(self.denoiser, role)
+        return tuple(
+            Site(
+                f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", block.norm1.weight.shape[0]
+            )
+            for path, block in _transformer_blocks(self.denoiser)
+            if _is_temporal(path) == (role == "motion")
+            for read, write in SITES[role]
+        )
+
+    def blocks(self) -> Mapping[str, nn.Module]:
+        """See `Base.blocks`."""
+        unet: Any = self.denoiser
+        return {
+            "transformer_in": unet.transformer_in,
+            **{f"down_blocks.{i}": block for i, block in enumerate(unet.down_blocks)},
+            "mid_block": unet.mid_block,
+            **{f"up_blocks.{i}": block for i, block in enumerate(unet.up_blocks)},
+        }
 
     @torch.no_grad()
     def encode_video(self, video: Tensor) -> Tensor:
@@ -74,32 +105,36 @@ class UNet3DBase:
         return encoded
 
     @torch.no_grad()
-    def decode_video(self, latents: Tensor) -> Tensor:
-        """See `Base.decode_video`."""
+    def decode_video(self, latents: Tensor, *, sliced: bool = False) -> Tensor:
+        """See `Base.decode_video`; ``sliced`` takes one frame at a time."""
         scaled = latents.to(self.device, torch.float32) / self._vae.config.scaling_factor
         frames = scaled.transpose(1, 2).flatten(0, 1)
-        pixels = torch.cat([self._vae.decode(part).sample for part in frames.split(SLICE_FRAMES)])
-        video: Tensor = pixels.clamp(-1, 1).unflatten(0, (latents.shape[0], -1)).transpose(1, 2)
+        pixels = [
+            self._vae.decode(part).sample.to("cpu" if sliced else self.device)
+            for part in frames.split(1 if sliced else SLICE_FRAMES)
+        ]
+        flat = torch.cat(pixels).clamp(-1, 1)
+        video: Tensor = flat.unflatten(0, (latents.shape[0], -1)).transpose(1, 2)
         return video
 
-    def encode_text(self, prompts: Sequence[str], words: Mapping[str, Tensor]) -> Tensor:
+    def encode_text(self, prompts: Sequence[str], words: Mapping[str, LearnedWord]) -> Text:
         """See `Base.encode_text`."""
-        rows = [self._ids(prompt, tuple(words)) for prompt in prompts]
+        vectors = {token: torch.atleast_2d(word.vectors) for token, word in words.items()}
+        rows = [self._ids(prompt, vectors) for prompt in prompts]
         length = self._prompt_limit
         padded = [row + [self._pad_id] * (length - len(row)) for row, _ in rows]
         ids = torch.tensor(padded, device=self.device)
         places = [
-            (sample, place, words[token])
+            (sample, place, vector)
             for sample, (_, found) in enumerate(rows)
-            for place, token in found.items()
+            for place, vector in found.items()
         ]
         with _vectors_placed(self._text.get_input_embeddings(), places):
             mask = self._reading_mask([len(row) for row, _ in rows])
-            features: Tensor = self._text(ids, attention_mask=mask)[0]
-        return features
+            return Text(self._text(ids, attention_mask=mask)[0])
 
-    def word_vectors(self, text: str) -> Tensor:
-        """See `Base.word_vectors`."""
+    def start_word(self, text: str) -> Tensor:
+        """See `Base.start_word`: the rows of the token table."""
         ids = self._tokenizer(text, add_special_tokens=False).input_ids
         if not ids:
             raise RecipeError(f"the class word {text!r} has no token in this base")
@@ -118,20 +153,15 @@ class UNet3DBase:
         features: Tensor = tower((pixels - mean) / std).image_embeds
         return features
 
-    def denoise(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+    def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """See `Base.denoise`."""
         prediction: Tensor = self.denoiser(
             latents.to(self.dtype),
-            timesteps.to(self.device),
-            text.to(self.dtype),
+            times.to(self.device),
+            text.features.to(self.dtype),
             return_dict=False,
         )[0]
         return prediction
-
-    def checkpoint_gradients(self) -> None:
-        """See `Base.checkpoint_gradients`; diffusers' own switch raises for this class."""
-        for block in blocks_of(self.denoiser).values():
-            _recompute(block)
 
     def release_towers(self) -> None:
         """See `Base.release_towers`."""
@@ -151,7 +181,7 @@ class UNet3DBase:
             height_px=card.height_px,
             width_px=card.width_px,
             latent_channels=unet.config.in_channels,
-            latent_scale=latent_scale(folder),
+            latent_scale=self.location.limits.latent_scale,
             text_length=text.get("max_position_embeddings", 77),
             text_width=unet.config.cross_attention_dim,
             image_width=projection_width(tower) if tower else None,
@@ -181,7 +211,7 @@ class UNet3DBase:
             torch.tensor(found.get(name, default), device=self.device)[:, None, None]
             for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
         )
-        tower = load_part("image_encoder", folder, device=self.device, dtype=torch.float32)
+        tower = load_part(MODELS["image_encoder"], folder, device=self.device, dtype=torch.float32)
         return tower, mean, std
 
     @cached_property
@@ -202,13 +232,14 @@ class UNet3DBase:
         places = torch.arange(self._prompt_limit, device=self.device)
         return (places < torch.tensor(lengths, device=self.device)[:, None]).long()
 
-    def _ids(self, prompt: str, tokens: tuple[str, ...]) -> tuple[list[int], dict[int, str]]:
-        """Ids of ``prompt``, and the token that stands at each place of a learned word."""
-        ids, places = [self._tokenizer.bos_token_id], dict[int, str]()
-        for piece in split_at_words(prompt, tokens):
-            if piece in tokens:
-                places[len(ids)] = piece
-                ids.append(self._tokenizer.unk_token_id or 0)
+    def _ids(self, prompt: str, words: Mapping[str, Tensor]) -> tuple[list[int], dict[int, Tensor]]:
+        """Ids of ``prompt``, and the vector (d,) that stands at each place of a learned word."""
+        ids, places = [self._tokenizer.bos_token_id], dict[int, Tensor]()
+        for piece in split_at_words(prompt, tuple(words)):
+            if piece in words:
+                for vector in words[piece]:
+                    places[len(ids)] = vector
+                    ids.append(self._tokenizer.unk_token_id or 0)
             else:
                 ids += self._tokenizer(piece, add_special_tokens=False).input_ids
         ids.append(self._tokenizer.eos_token_id)
@@ -218,34 +249,12 @@ class UNet3DBase:
     def _load(self, part: str, dtype: torch.dtype | None = None) -> Any:
         """One part of the base's own folder, in its dtype unless told."""
         folder = self.location.folder / part
-        return load_part(part, folder, device=self.device, dtype=dtype or self.dtype)
+        return load_part(MODELS[part], folder, device=self.device, dtype=dtype or self.dtype)
 
 
-def sites_of(denoiser: nn.Module, role: Role) -> tuple[Site, ...]:
-    """The sites of a UNet3D, real or on the meta device, in the order of the forward pass.
-
-    Paper: arXiv 2312.04433, section 3: identity parallel to spatial cross-attention, motion parallel to both
-    self-attentions and the feed-forward of every temporal transformer, the first one (`transformer_in`) included.
-    """
-    return tuple(
-        Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", block.norm1.weight.shape[0])
-        for path, block in _transformer_blocks(denoiser)
-        if _is_temporal(path) == (role == "motion")
-        for read, write in SITES[role]
-    )
-
-
-def blocks_of(denoiser: Any) -> dict[str, nn.Module]:
-    """The blocks whose activations are worth computing twice, by path."""
-    return {
-        "transformer_in": denoiser.transformer_in,
-        **{f"down_blocks.{i}": block for i, block in enumerate(denoiser.down_blocks)},
-        "mid_block": denoiser.mid_block,
-        **{f"up_blocks.{i}": block for i, block in enumerate(denoiser.up_blocks)},
-    }
-
-
-# (read, write) inside a BasicTransformerBlock.
+# (read, write) inside a BasicTransformerBlock. Identity acts beside spatial cross-attention, motion beside both
+# self-attentions and the feed-forward of every temporal transformer, the first one (`transformer_in`) included.
+# Paper: arXiv 2312.04433, section 3.
 SITES: Mapping[Role, tuple[tuple[str, str], ...]] = {
     "identity": (("norm2", "attn2"),),
     "motion": (("norm1", "attn1"), ("norm2", "attn2"), ("norm3", "ff")),
@@ -267,18 +276,6 @@ def _transformer_blocks(denoiser: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _is_temporal(path: str) -> bool:
     return "temp_attentions" in path or path.startswith("transformer_in")
-
-
-def _recompute(block: nn.Module) -> None:
-    """Make ``block`` forget its activations in training and compute them again in the backward pass."""
-    forward = block.forward
-
-    def again(*inputs: Any, **named: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return forward(*inputs, **named)
-        return checkpoint(forward, *inputs, use_reentrant=False, **named)
-
-    block.forward = again
 
 
 class _vectors_placed:  # noqa: N801  (reads as a with-statement)

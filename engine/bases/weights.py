@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.bases.catalog import BaseLocation, is_path, read_json
+from engine.bases.catalog import BaseLocation, is_path
+from engine.bases.folder import read_json
 from engine.errors import BaseInvalidError
 
 # What generating needs, and what it loads as weights.

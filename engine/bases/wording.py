@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.bases.catalog import BaseLocation, read_json
+from engine.bases.catalog import BaseLocation
+from engine.bases.folder import read_json
 from engine.errors import BaseInvalidError, RecipeError
 
 if TYPE_CHECKING:

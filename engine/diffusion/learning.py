@@ -10,17 +10,10 @@ from torch import Tensor, nn
 
 from engine.adapters.bank import Bank, Condition
 from engine.adapters.token import Word
-from engine.bases.protocol import Base
-from engine.diffusion.objective import (
-    NoiseSchedule,
-    draw_chance,
-    draw_frame,
-    draw_noise,
-    draw_timestep,
-    masked_mse,
-)
+from engine.bases.protocol import Base, Text
+from engine.diffusion.losses import DenoisingLoss, Draw
+from engine.diffusion.noise import draw_chance, draw_frame
 from engine.encode import EncodedClip, EncodedPhotos
-from engine.gradients import Draw
 
 
 class WordObjective(nn.Module):
@@ -33,7 +26,7 @@ class WordObjective(nn.Module):
         """Learn ``word`` on ``photos`` under the plainest prompt."""
         super().__init__()
         self.word = word
-        self._losses = DenoisingLoss(base, seed)
+        self._loss = DenoisingLoss(base.path, seed)
         self._base, self._photos = base, photos
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
@@ -43,23 +36,23 @@ class WordObjective(nn.Module):
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),); the prompt runs through the text tower each time, for the gradient's sake."""
         text = self._base.encode_text([prompt_of(self.word.token)], self.word.as_words())
-        return photo_losses(self._losses, self._photos, text, draws)
+        return photo_losses(self._base, self._loss, self._photos, text, draws)
 
 
 class IdentityObjective(nn.Module):
-    """Loss of an identity adapter under text features (1, l, d) that are given and frozen.
+    """Loss of an identity adapter under one prompt that is given and frozen.
 
     Paper: arXiv 2312.04433, section 3.1, second stage.
     """
 
     def __init__(
-        self, base: Base, bank: Bank, text: Tensor, photos: EncodedPhotos, seed: int
+        self, base: Base, bank: Bank, text: Text, photos: EncodedPhotos, seed: int
     ) -> None:
         """Learn ``bank``, which must be attached to the base's denoiser."""
         super().__init__()
         self.bank = bank
-        self._losses = DenoisingLoss(base, seed)
-        self._text, self._photos = text, photos
+        self._loss = DenoisingLoss(base.path, seed)
+        self._base, self._text, self._photos = base, text, photos
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
         """All photos have one shape: all draws at once."""
@@ -67,7 +60,7 @@ class IdentityObjective(nn.Module):
 
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),)."""
-        return photo_losses(self._losses, self._photos, self._text, draws)
+        return photo_losses(self._base, self._loss, self._photos, self._text, draws)
 
 
 class MotionObjective(nn.Module):
@@ -83,7 +76,7 @@ class MotionObjective(nn.Module):
         self,
         base: Base,
         bank: Bank,
-        text: Tensor,
+        text: Text,
         clips: Sequence[EncodedClip],
         seed: int,
         *,
@@ -91,11 +84,11 @@ class MotionObjective(nn.Module):
         image_drop: float,
         noise_bias: float = 1.0,
     ) -> None:
-        """Learn ``bank``, attached to the base's denoiser; ``text`` (2, l, d) is empty prompt and caption."""
+        """Learn ``bank``, attached to the base's denoiser; ``text`` is the empty prompt and the caption."""
         super().__init__()
         self.bank = bank
-        self._losses = DenoisingLoss(base, seed, noise_bias)
-        self._text, self._clips, self._seed = text, tuple(clips), seed
+        self._loss = DenoisingLoss(base.path, seed, noise_bias)
+        self._base, self._text, self._clips, self._seed = base, text, tuple(clips), seed
         self._text_drop, self._image_drop = text_drop, image_drop
 
     def parts(self, draws: Sequence[Draw]) -> list[list[Draw]]:
@@ -113,8 +106,9 @@ class MotionObjective(nn.Module):
         """
         latents = torch.stack([self._clips[draw.item].latents for draw in draws])
         self.bank.condition = Condition(torch.stack([self._appearance(draw) for draw in draws]))
-        text = torch.stack([self._text[0 if self._drops("text", draw) else 1] for draw in draws])
-        return self._losses(latents, text, draws)
+        text = self._text.rows([0 if self._drops("text", draw) else 1 for draw in draws])
+        denoise = self._base.denoise
+        return self._loss(lambda noisy, times: denoise(noisy, times, text), latents, draws)
 
     def _appearance(self, draw: Draw) -> Tensor:
         """The vector (d,) of a random frame, or zeros."""
@@ -128,42 +122,19 @@ class MotionObjective(nn.Module):
         return draw_chance(probability, self._seed, draw.step, draw.place, f"{what} drop")
 
 
-class DenoisingLoss:
-    """The denoising loss with noise and timesteps keyed by (seed, step, place).
-
-    Paper: arXiv 2312.04433, equation 1.
-    """
-
-    def __init__(self, base: Base, seed: int, noise_bias: float = 1.0) -> None:
-        """Draw for ``base``, as its scheduler's config says; see `draw_timestep` for the bias."""
-        self._base, self._seed, self._bias = base, seed, noise_bias
-        self._schedule = NoiseSchedule(base.scheduler_config)
-
-    def __call__(
-        self, latents: Tensor, text: Tensor, draws: Sequence[Draw], masks: Tensor | None = None
-    ) -> Tensor:
-        """Losses (b,) of latents (b, c, f, h, w) under text (b, l, d), one draw a sample."""
-        shape = tuple(latents.shape[1:])
-        noise = torch.stack(
-            [draw_noise(shape, self._seed, draw.step, draw.place) for draw in draws]
-        ).to(latents)
-        limit = self._schedule.timesteps
-        timesteps = torch.tensor(
-            [draw_timestep(limit, self._seed, draw.step, draw.place, self._bias) for draw in draws],
-            device=latents.device,
-        )
-        noisy = self._schedule.add_noise(latents, noise, timesteps)
-        prediction = self._base.denoise(noisy, timesteps, text)
-        return masked_mse(prediction, self._schedule.target(latents, noise, timesteps), masks)
-
-
 def photo_losses(
-    losses: DenoisingLoss, photos: EncodedPhotos, text: Tensor, draws: Sequence[Draw]
+    base: Base, loss: DenoisingLoss, photos: EncodedPhotos, text: Text, draws: Sequence[Draw]
 ) -> Tensor:
-    """Losses (len(draws),) of photos under one prompt's features (1, l, d), masked where they have masks."""
+    """Losses (len(draws),) of photos under one prompt, masked where they have masks."""
     items = torch.tensor([draw.item for draw in draws], device=photos.latents.device)
     masks = None if photos.masks is None else photos.masks[items]
-    return losses(photos.latents[items], text.expand(len(draws), -1, -1), draws, masks)
+    texts = text.expand(len(draws))
+    return loss(
+        lambda noisy, times: base.denoise(noisy, times, texts),
+        photos.latents[items],
+        draws,
+        masks,
+    )
 
 
 def prompt_of(token: str) -> str:

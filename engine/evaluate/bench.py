@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from engine.bases.catalog import BUNDLED, PARTS, fingerprint
+from engine.bases.catalog import BUNDLED, locate_base
 from engine.evaluate.methods import METHODS, why_missing
 from engine.evaluate.pairs import Pair, list_pairs
 from engine.evaluate.results import Measured, Results
@@ -93,7 +93,7 @@ class Scorer:
 
     def __init__(self) -> None:
         self.tower: Tower = open_tower(SCORER)
-        self.digest = fingerprint(BUNDLED, PARTS)
+        self.digest = locate_base(str(BUNDLED)).fingerprint
 
 
 def measure(plan: BenchPlan, key: str, pair: Pair, made: Made, scorer: Scorer) -> Measured:

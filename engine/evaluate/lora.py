@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.bases.protocol import Base
-from engine.diffusion.learning import DenoisingLoss, photo_losses
+from engine.bases.protocol import Base, Text
+from engine.diffusion.learning import photo_losses
+from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.encode import EncodedClip, EncodedPhotos, encode_clips, encode_photos
 from engine.errors import ScorerMissingError
 from engine.evaluate.pairs import Pair
 from engine.evaluate.workshop import Workshop, photo_set
 from engine.fit import fit, plan_stage
-from engine.gradients import Draw
 from engine.progress import ignore
 from engine.recipe import MotionRecipe
 from engine.workbench import open_workbench
@@ -48,14 +48,15 @@ class JointObjective(nn.Module):
         base: Base,
         photos: EncodedPhotos,
         clip: EncodedClip,
-        text: Tensor,
+        text: Text,
         move: MotionRecipe,
     ) -> None:
-        """Learn what of ``base`` wants gradients; ``text`` (2, l, d) is the photos' prompt and the clip's."""
+        """Learn what of ``base`` wants gradients; ``text`` is the photos' prompt and the clip's."""
         super().__init__()
         self.denoiser = base.denoiser
-        self._photo_losses = DenoisingLoss(base, move.seed)
-        self._clip_losses = DenoisingLoss(base, move.seed, move.noise_bias)
+        self._base = base
+        self._photo_loss = DenoisingLoss(base.path, move.seed)
+        self._clip_loss = DenoisingLoss(base.path, move.seed, move.noise_bias)
         self._photos, self._clip, self._text = photos, clip, text
 
     @property
@@ -73,9 +74,12 @@ class JointObjective(nn.Module):
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),), all of them photos or all of them the clip."""
         if draws[0].item < len(self._photos.latents):
-            return photo_losses(self._photo_losses, self._photos, self._text[:1], draws)
+            text = self._text.rows([0])
+            return photo_losses(self._base, self._photo_loss, self._photos, text, draws)
         latents = self._clip.latents.expand(len(draws), *self._clip.latents.shape)
-        return self._clip_losses(latents, self._text[1:].expand(len(draws), -1, -1), draws)
+        text = self._text.rows([1] * len(draws))
+        denoise = self._base.denoise
+        return self._clip_loss(lambda noisy, times: denoise(noisy, times, text), latents, draws)
 
 
 def learn_joint(workshop: Workshop, pair: Pair) -> Joint:

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from engine.bases.catalog import BUNDLED, read_json
+from engine.bases.catalog import BUNDLED
+from engine.bases.folder import read_json
 from engine.bases.parts import load_part
+from engine.bases.unet3d import MODELS
 from engine.errors import BaseInvalidError
 from engine.evaluate.places import CONFIG, MINI, PREPARATION, find_tower, title_of
 
@@ -126,10 +128,10 @@ def _open_vit(folder: Path) -> tuple[str, See, None]:
 def _open_mini(folder: Path) -> Tower:
     """The bundled base's towers, whose text and image features share one space."""
     settings = _preparation(folder / "image_encoder")
-    cpu = torch.device("cpu")
-    image = load_part("image_encoder", folder / "image_encoder", device=cpu, dtype=torch.float32)
-    text = load_part("text_encoder", folder / "text_encoder", device=cpu, dtype=torch.float32)
-    tokenizer = load_part("tokenizer", folder / "tokenizer", device=cpu, dtype=None)
+    image, text, tokenizer = (
+        load_part(MODELS[part], folder / part, device=torch.device("cpu"), dtype=torch.float32)
+        for part in ("image_encoder", "text_encoder", "tokenizer")
+    )
     limit = int(text.config.max_position_embeddings)
 
     @torch.no_grad()

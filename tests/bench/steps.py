@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.bases import open_base
 from engine.diffusion.learning import IdentityObjective, MotionObjective
-from engine.diffusion.objective import NoiseSchedule
+from engine.diffusion.path import NoisePath
 from engine.encode import EncodedClip, EncodedPhotos
 from engine.fit import FitPlan, fit, open_accelerator
 from engine.progress import StageAdvanced
@@ -125,11 +125,11 @@ def _network_steps(scene: Scene, steps: int) -> list[float]:
 def _plain_steps(scene: Scene, steps: int) -> list[float]:
     """Seconds of a loop as it is first written: pixels, prompt and photo are encoded anew each step."""
     optimiser = torch.optim.AdamW(scene.bank.parameters(), lr=1e-5)
-    schedule = NoiseSchedule(scene.base.scheduler_config)
+    path = scene.base.path
 
     def step() -> None:
         pixels = scene.pixels[torch.randint(ITEMS, (scene.batch,))]
-        loss = _plain_loss(scene, schedule, pixels)
+        loss = _plain_loss(scene, path, pixels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(scene.bank.parameters(), 1.0)
         optimiser.step()
@@ -139,14 +139,14 @@ def _plain_steps(scene: Scene, steps: int) -> list[float]:
     return [timed(step) for _ in range(steps)]
 
 
-def _plain_loss(scene: Scene, schedule: NoiseSchedule, pixels: Tensor) -> Any:
+def _plain_loss(scene: Scene, path: NoisePath, pixels: Tensor) -> Any:
     base, batch = scene.base, scene.batch
     latents = base.encode_video(pixels)
     text = base.encode_text([PROMPT] * batch, {})
     scene.bank.condition = _condition(scene, pixels)
-    noise, timesteps = torch.randn_like(latents), torch.randint(schedule.timesteps, (batch,))
-    noisy = schedule.add_noise(latents, noise, timesteps)
-    wanted = schedule.target(latents, noise, timesteps)
+    noise, timesteps = torch.randn_like(latents), torch.randint(path.timesteps, (batch,))
+    noisy = path.mix(latents, noise, timesteps)
+    wanted = path.target(latents, noise, timesteps)
     return (base.denoise(noisy, timesteps, text) - wanted).square().mean()
 
 

@@ -263,7 +263,7 @@ def test_a_video_that_is_not_finite_is_no_video(
 ) -> None:
     from engine.bases.unet3d import UNet3DBase
 
-    monkeypatch.setattr(UNet3DBase, "denoise", lambda self, latents, *_: latents * float("nan"))
+    monkeypatch.setattr(UNet3DBase, "denoise", lambda _, latents, *__: latents * float("nan"))
     with pytest.raises(DivergedError, match="is not finite"):
         video(world)
 

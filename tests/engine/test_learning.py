@@ -12,9 +12,9 @@ import torch
 
 from engine.adapters.files import APPEARANCE, WORD, load_adapter
 from engine.bases import BaseLocation, locate_base
+from engine.diffusion.losses import Draw
 from engine.errors import DeviceError, DivergedError, InputError, RecipeError
 from engine.fit import FitPlan, draws_of, final_losses, fit, open_accelerator
-from engine.gradients import Draw
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.learned import Learned

@@ -15,10 +15,10 @@ from engine.adapters.uses import AdapterUse
 from engine.bases import BaseLocation, locate_base, open_base
 from engine.bases.unet3d import UNet3DBase
 from engine.camera import ways_of
+from engine.diffusion.losses import Draw
 from engine.errors import MemoryExhaustedError
 from engine.fit import fit, open_accelerator
 from engine.generate import Generator, open_generator
-from engine.gradients import Draw
 from engine.keep import Keeping
 from engine.ladder import Ladder
 from engine.learn_motion import learn_motion

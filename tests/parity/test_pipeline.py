@@ -8,7 +8,7 @@ import logging
 import pytest
 import torch
 
-from engine.diffusion.sampling import draw_start, sample
+from engine.diffusion.samplers import draw_start, sample
 from tests.tiny import FRAMES, LATENT_CHANNELS, LATENT_SCALE, SIZE_PX, build_unet3d, open_tiny
 
 SIDE = SIZE_PX // LATENT_SCALE
@@ -72,10 +72,8 @@ def our_latents(base, guidance, noise, negative=""):
         text = base.encode_text(prompts, {})
         *_, latents = sample(
             lambda noisy, timesteps: base.denoise(noisy, timesteps, text),
-            base.scheduler_config,
+            base.samplers["ddim"](STEPS),
             noise,
-            sampler="ddim",
-            steps=STEPS,
             guidance=guidance,
         )
     return latents
@@ -92,7 +90,7 @@ def test_ddim_gives_the_pipelines_latents(base, pipeline, guidance):
 def test_text_features_are_the_pipelines(base, pipeline):
     with torch.no_grad():
         cond, uncond = pipeline.encode_prompt(PROMPT, "cpu", 1, True)
-    ours = base.encode_text(["", PROMPT], {})
+    ours = base.encode_text(["", PROMPT], {}).features
     assert torch.allclose(ours, torch.cat([uncond, cond]), atol=1e-6)
 
 
@@ -145,4 +143,4 @@ def test_a_text_tower_that_masks_padding_reads_as_in_the_pipeline(tmp_path):
         theirs = torch.cat(
             [open_pipeline(folder).encode_prompt(p, "cpu", 1, False)[0] for p in prompts]
         )
-    assert torch.allclose(open_tiny(folder).encode_text(prompts, {}), theirs, atol=1e-6)
+    assert torch.allclose(open_tiny(folder).encode_text(prompts, {}).features, theirs, atol=1e-6)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
+from engine.bases.protocol import Text
 from tests.tiny import build_unet3d, quiet_draws, wake
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Scene:
 
     latents: Tensor
     timesteps: Tensor
-    text: Tensor
+    text: Text
     features: Tensor
 
 
@@ -37,8 +38,8 @@ def draw_scene(base: Base) -> Scene:
     """Two samples that differ in everything."""
     geometry, generator = base.geometry, torch.Generator().manual_seed(0)
     assert geometry.image_width is not None
-    side = geometry.height_px // geometry.latent_scale
-    shape = (BATCH, geometry.latent_channels, FRAMES, side, side)
+    _, *sizes = base.latent_shape(FRAMES, geometry.height_px, geometry.width_px)
+    shape = (BATCH, *sizes)
     return Scene(
         latents=torch.randn(shape, generator=generator),
         timesteps=torch.tensor([700, 20]),

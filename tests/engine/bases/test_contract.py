@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from engine.bases import FAMILIES
+from engine.bases.protocol import LearnedWord, Text
 from engine.errors import RecipeError
+from engine.ladder import recompute_blocks
 from tests.engine.bases.families import BATCH, BUILDERS, FRAMES, denoise
 from tests.tiny import open_tiny
 
@@ -35,17 +37,25 @@ def test_the_prediction_has_the_latents_shape(plain, scene):
 
 def test_checkpointing_leaves_the_output_as_it_is(folder, scene, plain):
     lean = open_tiny(folder)
-    lean.checkpoint_gradients()
+    recompute_blocks(lean)
     latents = scene.latents.clone().requires_grad_()
     assert torch.equal(lean.denoise(latents, scene.timesteps, scene.text), plain)
 
 
-@pytest.mark.parametrize("changed", ["latents", "timesteps", "text"])
+def test_checkpointing_twice_is_checkpointing_once(folder):
+    lean = open_tiny(folder)
+    recompute_blocks(lean)
+    before = {name: block.forward for name, block in lean.blocks().items()}
+    recompute_blocks(lean)
+    assert {name: block.forward for name, block in lean.blocks().items()} == before
+
+
+@pytest.mark.parametrize("changed", range(3), ids=["latents", "timesteps", "text"])
 def test_a_sample_depends_on_its_own_inputs_only(base, scene, plain, changed):
-    inputs = {name: getattr(scene, name).clone() for name in ("latents", "timesteps", "text")}
+    inputs = [scene.latents.clone(), scene.timesteps.clone(), scene.text.features.clone()]
     inputs[changed][1] += 3
     with torch.no_grad():
-        output = base.denoise(**inputs)
+        output = base.denoise(*inputs[:2], Text(inputs[2]))
     assert torch.equal(output[0], plain[0])
     assert not torch.allclose(output[1], plain[1], atol=1e-4)
 
@@ -61,8 +71,7 @@ def test_the_codec_gives_the_shapes_of_the_geometry(base):
     size = (geometry.height_px, geometry.width_px)
     video = torch.rand(BATCH, 3, FRAMES, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latents = base.encode_video(video)
-    side = [pixels // geometry.latent_scale for pixels in size]
-    assert latents.shape == (BATCH, geometry.latent_channels, FRAMES, *side)
+    assert latents.shape == (BATCH, *base.latent_shape(FRAMES, *size)[1:])
     assert base.decode_video(latents).shape == video.shape
 
 
@@ -83,34 +92,53 @@ def test_decoded_pixels_stay_in_range(base, scene):
 
 
 def test_text_features_have_the_shape_of_the_geometry(base):
-    features = base.encode_text(["a dog", ""], {})
-    assert features.shape == (2, base.geometry.text_length, base.geometry.text_width)
+    text = base.encode_text(["a dog", ""], {})
+    assert len(text) == 2
+    assert text.features.shape == (2, base.geometry.text_length, base.geometry.text_width)
+
+
+def features_of(base, prompts, words=None):
+    found = {token: LearnedWord(vectors, "dog") for token, vectors in (words or {}).items()}
+    return base.encode_text(prompts, found).features
 
 
 def test_a_word_with_the_class_words_vector_reads_like_the_class_word(base):
-    vector = base.word_vectors("dog")
+    vector = base.start_word("dog")
     assert vector.shape == (1, base.geometry.text_width)
-    words = {"<rex>": vector[0], "<rex2>": base.word_vectors("box")[0]}
-    written = base.encode_text(["a <rex> on a <rex2>", "a <rex2>, red"], words)
-    assert torch.equal(written, base.encode_text(["a dog on a box", "a box, red"], {}))
+    words = {"<rex>": vector[0], "<rex2>": base.start_word("box")}
+    written = features_of(base, ["a <rex> on a <rex2>", "a <rex2>, red"], words)
+    assert torch.equal(written, features_of(base, ["a dog on a box", "a box, red"]))
+
+
+def test_a_word_of_several_vectors_reads_like_its_words_side_by_side(base):
+    words = {"<rex>": base.start_word("red dog toy")}
+    written = features_of(base, ["a <rex> on a box"], words)
+    assert torch.equal(written, features_of(base, ["a red dog toy on a box"]))
 
 
 def test_a_words_vector_gets_gradient(base):
-    vector = base.word_vectors("dog")[0].clone().requires_grad_()
-    base.encode_text(["a <rex> on a <rex>"], {"<rex>": vector})[0, -1, 0].backward()
+    vector = base.start_word("dog")[0].clone().requires_grad_()
+    features_of(base, ["a <rex> on a <rex>"], {"<rex>": vector})[0, -1, 0].backward()
     assert vector.grad.abs().sum() > 0
 
 
 def test_a_word_changes_no_prompt_without_it(base):
     words = {"<rex>": torch.ones(base.geometry.text_width)}
-    with_word = base.encode_text(["a dog", "a <rex>"], words)
-    assert torch.allclose(with_word[:1], base.encode_text(["a dog"], {}), atol=1e-5)
+    with_word = features_of(base, ["a dog", "a <rex>"], words)
+    assert torch.allclose(with_word[:1], features_of(base, ["a dog"]), atol=1e-5)
 
 
 def test_a_word_leaves_the_token_table_alone(base):
-    before = base.word_vectors("a dog on").clone()
-    base.encode_text(["a <rex>"], {"<rex>": torch.ones(base.geometry.text_width)})
-    assert torch.equal(base.word_vectors("a dog on"), before)
+    before = base.start_word("a dog on").clone()
+    features_of(base, ["a <rex>"], {"<rex>": torch.ones(base.geometry.text_width)})
+    assert torch.equal(base.start_word("a dog on"), before)
+
+
+def test_rows_of_a_text_are_its_prompts_in_any_order(base):
+    texts = base.encode_text(["a dog", "a red box"], {})
+    rows = texts.rows([1, 0, 1])
+    assert torch.equal(rows.features, texts.features[[1, 0, 1]])
+    assert torch.equal(texts.rows([1]).expand(3).features, texts.features[[1, 1, 1]])
 
 
 def test_a_prompt_that_just_fits_is_read_and_a_longer_one_is_refused(base):
@@ -122,7 +150,7 @@ def test_a_prompt_that_just_fits_is_read_and_a_longer_one_is_refused(base):
 
 def test_a_class_word_without_a_token_is_refused(base):
     with pytest.raises(RecipeError):
-        base.word_vectors("  ")
+        base.start_word("  ")
 
 
 def test_images_become_vectors_each_by_itself(base):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import CLIPTokenizer
 
 from engine.bases import BaseLocation, locate_base
-from engine.bases.parts import load_part
 from engine.bases.wording import check_class_word, check_prompt, count_tokens
 from engine.errors import RecipeError
 from tests.tiny import build_tokenizer
@@ -28,7 +28,7 @@ def counted(request, tmp_path_factory, tiny_folder: Path):
             (folder / path.name).symlink_to(path)
     build_tokenizer(folder / "tokenizer", old_layout=request.param == "vocab.json")
     location = locate_base(str(folder))
-    return location, load_part("tokenizer", folder / "tokenizer", device=None, dtype=None)
+    return location, CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 @given(text=texts)

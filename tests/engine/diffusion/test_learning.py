@@ -10,10 +10,11 @@ from torch import nn
 from engine.adapters.bank import Condition, fresh_bank
 from engine.adapters.token import Word
 from engine.diffusion.learning import IdentityObjective, MotionObjective, WordObjective
-from engine.diffusion.objective import draw_noise, draw_timestep
+from engine.diffusion.losses import Draw
+from engine.diffusion.noise import draw_noise, keyed_generator
 from engine.encode import EncodedClip, EncodedPhotos
 from engine.fit import FitPlan, draws_of, fit, open_accelerator
-from engine.gradients import Draw
+from engine.ladder import recompute_blocks
 from engine.progress import ignore
 from tests.tiny import (
     IMAGE_WIDTH,
@@ -87,7 +88,7 @@ def test_a_photos_loss_is_the_papers_masked_over_the_area(tiny_base, photos, ide
     for draw in DRAWS:
         latents = photos.latents[draw.item].numpy()
         noise = draw_noise(latents.shape, SEED, draw.step, draw.place).numpy()
-        t = draw_timestep(1000, SEED, draw.step, draw.place)
+        t = tiny_base.path.draw_time(keyed_generator(SEED, draw.step, draw.place, "timestep"))
         noisy = alphas[t] ** 0.5 * latents + (1 - alphas[t]) ** 0.5 * noise
         with torch.no_grad(), identity.bank.attached(tiny_base.denoiser):
             said = tiny_base.denoise(
@@ -129,14 +130,14 @@ class Blind:
     """A base whose prediction is zero whatever it sees."""
 
     def __init__(self, base, denoiser):
-        self.scheduler_config, self.denoiser = base.scheduler_config, denoiser
+        self.path, self.denoiser = base.path, denoiser
 
     def denoise(self, latents, timesteps, text):
         return torch.zeros_like(latents)
 
 
 def test_learning_a_word_moves_its_vector_only(tiny_base, photos):
-    word = Word("<rex>", tiny_base.word_vectors("dog"))
+    word = Word("<rex>", "dog", tiny_base.start_word("dog"))
     objective = WordObjective(tiny_base, word, photos, SEED)
     objective(DRAWS).mean().backward()
     assert word.vector.grad.abs().sum() > 0
@@ -229,7 +230,7 @@ def test_clips_of_any_lengths_are_learned_together(tiny_base, lengths):
 def test_checkpointing_changes_nothing_that_is_learned(tiny_base, tiny_folder, lengths):
     """Blocks that run again in the backward pass must see the appearance they saw at first."""
     lean = open_tiny(tiny_folder)
-    lean.checkpoint_gradients()
+    recompute_blocks(lean)
     clips = tuple(clip_of(frames, seed) for seed, frames in enumerate(lengths))
     banks = [awake(tiny_base, "motion") for _ in range(2)]
     for base, bank in zip((tiny_base, lean), banks, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.diffusion.sampling import draw_start, sample
+from engine.diffusion.samplers import diffusion_samplers, draw_start, sample
 from engine.errors import RecipeError
 
 CONFIG = {
@@ -56,9 +56,8 @@ def network(x, t):
 
 
 def run(denoise, config, *, sampler="ddim", steps=STEPS, guidance=1.0, seed=0):
-    latents = sample(
-        denoise, config, draw_start(SHAPE, seed), sampler=sampler, steps=steps, guidance=guidance
-    )
+    scheduler = diffusion_samplers(config)[sampler](steps)
+    latents = sample(denoise, scheduler, draw_start(SHAPE, seed), guidance=guidance)
     return list(latents)
 
 
@@ -162,15 +161,36 @@ def test_more_steps_than_the_base_has_timesteps_are_refused():
 
 
 def test_latents_are_never_clipped_unless_the_config_says_so():
-    from engine.diffusion.sampling import make_scheduler
-
-    assert not make_scheduler({"num_train_timesteps": 1000}, "ddim", 5).config.clip_sample
+    assert not diffusion_samplers({"num_train_timesteps": 1000})["ddim"](5).config.clip_sample
 
 
 def test_an_offset_beyond_the_last_timestep_is_refused():
-    from engine.diffusion.sampling import make_scheduler
-    from engine.errors import RecipeError
-
     config = {"num_train_timesteps": 1000, "steps_offset": 1, "timestep_spacing": "leading"}
     with pytest.raises(RecipeError, match="steps is 1000"):
-        make_scheduler(config, "ddim", 1000)
+        diffusion_samplers(config)["ddim"](1000)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_epsilon_is_never_asked_for_at_pure_noise(sampler):
+    """There ``x_0 = (x - √(1-ᾱ)·ε) / √ᾱ`` divides by zero."""
+    config = ZERO_SNR | {"prediction_type": "epsilon"}
+    with pytest.raises(RecipeError, match="pure noise"):
+        diffusion_samplers(config)[sampler](5)
+    leading = config | {"timestep_spacing": "leading", "steps_offset": 1}
+    assert all(value.isfinite().all() for value in run(ours, leading, sampler=sampler))
+
+
+class Euler:
+    """A scheduler of flow matching, which has neither a first noise of its own nor a scale of inputs."""
+
+    timesteps = torch.tensor([1000.0, 500.0])
+
+    def step(self, prediction, timestep, latents, return_dict):
+        return (latents - 0.5 * prediction,)
+
+
+def test_a_scheduler_of_flow_matching_is_sampled_with_too():
+    """The velocity ``noise - answer`` is constant along the path, so that two steps end on the answer."""
+    answer, noise = draw_start(SHAPE, 9), draw_start(SHAPE, 0)
+    *_, end = sample(lambda x, _: noise - answer, Euler(), noise, guidance=1.0)
+    assert torch.allclose(end, answer, atol=1e-6)

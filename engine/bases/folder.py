@@ -1,0 +1,105 @@
+"""A base's folder: its JSON files, the files it computes with, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.drafts import drafted
+from engine.errors import BaseInvalidError
+
+INDEX = "model_index.json"
+WEIGHT_ENDINGS = (".safetensors",)
+CONFIG_ENDINGS = (".json", ".txt", ".model")
+CHUNK_BYTES = 1 << 22
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BaseInvalidError: the file is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise BaseInvalidError(f"{path} is not a JSON object")
+    return found
+
+
+def list_files(folder: Path, parts: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Name and path of every config and weight file of these parts, in a fixed order."""
+    for part in sorted(parts):
+        if not (folder / part).is_dir():
+            continue
+        for path in sorted((folder / part).iterdir()):
+            if path.suffix in WEIGHT_ENDINGS + CONFIG_ENDINGS and path.is_file():
+                yield f"{part}/{path.name}" if len(parts) > 1 else path.name, path
+
+
+def fingerprint(
+    folder: Path,
+    parts: Sequence[str],
+    *,
+    index_settings: Sequence[str] = (),
+    memo: Path | None = None,
+) -> str:
+    """SHA-256, as 64 hex digits, over the sorted names and hashes of all files of these parts.
+
+    A single part's own name does not count: an image tower is the same one wherever it lies.
+
+    Args:
+        folder: of the base.
+        parts: folders in it; those that are missing do not count.
+        index_settings: keys of ``model_index.json`` whose values change results; those it lacks do not count.
+        memo: file that remembers hashes by path, size and time, or None.
+    """
+    remembered = _read_memo(memo)
+    total = hashlib.sha256()
+    for name, path in list_files(folder, parts):
+        status = path.stat()
+        key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
+        digest = remembered.get(key) or _hash_file(path)
+        remembered[key] = digest
+        total.update(f"{name}\0{digest}\n".encode())
+    index = read_json(folder / INDEX) if index_settings else {}
+    for name in sorted(set(index_settings) & index.keys()):
+        total.update(f"{INDEX}#{name}\0{json.dumps(index[name], sort_keys=True)}\n".encode())
+    _write_memo(memo, remembered)
+    return total.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_memo(memo: Path | None) -> dict[str, str]:
+    """Hashes by path, size and time; a memo that cannot be read is an empty one."""
+    if memo is None:
+        return {}
+    try:
+        found = json.loads(memo.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_memo(memo: Path | None, hashes: Mapping[str, str]) -> None:
+    """Remembering is a convenience: a folder that cannot be written only costs time."""
+    if memo is None or dict(hashes) == _read_memo(memo):
+        return
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        with drafted(memo, is_lasting=False) as draft:
+            draft.write_text(json.dumps(dict(hashes)), "utf-8")
+    except OSError:
+        return
