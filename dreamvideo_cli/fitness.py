@@ -71,7 +71,7 @@ def photos_fitness(
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against learning a subject from these photos."""
     from engine.bases.fitness import Request, check_fitness
-    from engine.media.photographs import are_photographs
+    from engine.media.photos.photographs import are_photographs
 
     request = Request(
         class_word,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli.lesson import Sources
 from dreamvideo_cli.subjects import MaskOptions, read_subject
+from engine.progress import ignore
 
 if TYPE_CHECKING:
     from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
+    from engine.progress import Progress
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 
@@ -33,14 +35,19 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def read_inputs(sources: Sources, recipe: SubjectRecipe | MotionRecipe, device: str) -> Inputs:
+def read_inputs(
+    sources: Sources,
+    recipe: SubjectRecipe | MotionRecipe,
+    device: str,
+    progress: Progress = ignore,
+) -> Inputs:
     """Photos of a subject or clips of a motion; ``device`` is where masks are found.
 
     Raises:
         BaseNotFoundError: the model of `--mask auto` is not here.
         InputError, InputNotFoundError: see `read_photos`, `hold_out` and `read_clip`.
     """
-    from engine.media.holdout import hold_out
+    from engine.media.photos.holdout import hold_out
     from engine.recipe import SubjectRecipe
 
     paths = [Path(path) for path in sources.paths]
@@ -51,6 +58,7 @@ def read_inputs(sources: Sources, recipe: SubjectRecipe | MotionRecipe, device: 
             class_word=recipe.class_word,
             device=device,
             skip_bad=sources.skip_bad,
+            progress=progress,
         )
         if sources.holdout is not None:
             photos = hold_out(photos, sources.holdout)

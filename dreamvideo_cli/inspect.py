@@ -16,6 +16,7 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.fitness import photos_fitness, warning_documents, warning_line
 from dreamvideo_cli.options import Shell
 from dreamvideo_cli.output import facts, print_result, table
+from dreamvideo_cli.progress import show_progress
 from dreamvideo_cli.subjects import MaskOptions, read_subject
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def inspect(
         _inspect_clip(place, learning, shell, base)
         return
     word = learning.class_word or "object"
-    found = read_subject([place], masks, class_word=word, skip_bad=True)
+    with show_progress(shell) as progress:
+        found = read_subject([place], masks, class_word=word, skip_bad=True, progress=progress)
     _inspect_photos(place, found, learning, shell, base)
 
 
@@ -105,12 +107,12 @@ def _check_known(place: Path) -> None:
     Raises:
         InputNotFoundError, UsageError: see above.
     """
-    from engine.media.files import is_text, require_path
+    from engine.media.files import is_text, require_path, shown
 
     require_path(place)
     if place.is_file() and is_text(place):
         hint = "give a photo, a clip, a folder of them, a bundle (.dva) or an adapter's file"
-        raise UsageError(f"{place} is text: nothing that inspect knows", hint=hint)
+        raise UsageError(f"{shown(place)} is text: nothing that inspect knows", hint=hint)
 
 
 def _check_sheet(learning: Learning) -> None:
@@ -174,18 +176,19 @@ def _inspect_photos(
         InputError: after the result is printed, if there are such photos.
     """
     from engine.errors import InputError
+    from engine.media.files import printable, shown
 
     size = base.card.video.height_px, base.card.video.width_px
     warnings = photos_fitness(base, found, learning.class_word or "object")
     document = {
         "schema": SCHEMA,
         "what": "photos",
-        "path": str(place),
+        "path": shown(place),
         "usable": not found.skipped,
         "base": base.id,
         "learned_px": [size[1], size[0]],
         "photos": [_photo_document(photo, found, *size) for photo in found.photos],
-        "left_out": [{"path": str(item.path), "reason": item.reason} for item in found.skipped],
+        "left_out": [{"path": shown(item.path), "reason": item.reason} for item in found.skipped],
         "warnings": warning_documents(warnings),
         "sheet": _draw(learning, base, warnings, photos=found),
     }
@@ -193,29 +196,29 @@ def _inspect_photos(
     if found.skipped:
         raise InputError(
             f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
-            f" used: {', '.join(item.path.name for item in found.skipped)}",
+            f" used: {', '.join(printable(item.path.name) for item in found.skipped)}",
             hint="learn --skip-bad goes on without them",
         )
 
 
 def _photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int) -> dict[str, Any]:
     from engine.media.contact import photo_box
+    from engine.media.files import shown
     from engine.media.photos import frame_photo
 
-    height, width = photo.pixels.shape[:2]
     note = frame_photo(photo, height_px, width_px)[2]
     return {
-        "path": str(photo.path),
-        "name": photo.path.name,
+        "path": shown(photo.path),
+        "name": photo.name,
         "digest": photo.digest,
-        "size_px": [width, height],
+        "size_px": list(photo.size_px),
         "learned_box_px": [round(edge) for edge in photo_box(photo, height_px, width_px)],
         "mask": photo.mask_from,
         "notes": [*photo.notes, *([note] if note else [])],
         "warnings": [
-            {"kind": doubt.kind, "text": doubt.text}
-            for doubt in found.doubts
-            if doubt.path == photo.path
+            {"kind": each.kind, "text": each.text}
+            for each in found.warnings
+            if each.path == photo.path
         ],
     }
 

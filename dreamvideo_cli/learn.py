@@ -73,7 +73,8 @@ def learn_subject(
     recipe = subject_settings(base.card.subject, options, class_word)
     check_class_word(base, recipe.class_word)
     sources = replace(_sources_of(options, photos, masks), holdout=holdout)
-    found = read_inputs(sources, recipe, options.device)
+    with show_progress(shell) as progress:
+        found = read_inputs(sources, recipe, options.device, progress)
     if class_word is None:
         say(shell, f'no --class: taking "{recipe.class_word}"')
     for note in found.notes:

@@ -109,15 +109,20 @@ class Lesson:
     def held_out(self) -> list[dict[str, str]]:
         """Name and SHA-256 of the photo that is kept out to score against, if one is."""
         photo = self.photos.held_out if self.photos else None
-        return [{"name": photo.path.name, "digest": photo.digest}] if photo else []
+        return [{"name": photo.name, "digest": photo.digest}] if photo else []
 
     @property
     def omissions(self) -> list[dict[str, str]]:
         """Name of each photo and clip that is left out, and why; like inputs without their folders."""
+        from engine.media.files import printable, shown
+
         photos = self.photos.skipped if self.photos else ()
         pairs = [*((item.path, item.reason) for item in photos), *self.left_out]
         return [
-            {"name": path.name, "reason": one_line(reason.replace(f"{path.parent}/", ""))}
+            {
+                "name": printable(path.name),
+                "reason": one_line(reason.replace(f"{shown(path.parent)}/", "")),
+            }
             for path, reason in pairs
         ]
 

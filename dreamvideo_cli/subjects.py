@@ -12,9 +12,11 @@ import typer
 
 from dreamvideo_cli.commands import MACHINE
 from dreamvideo_cli.silence import silent_libraries
+from engine.progress import ignore
 
 if TYPE_CHECKING:
     from engine.media.photos import PhotoSet
+    from engine.progress import Progress
 
 MASK_MODEL = "CIDAS/clipseg-rd64-refined"
 
@@ -45,6 +47,7 @@ def read_subject(
     class_word: str,
     device: str = "auto",
     skip_bad: bool = False,
+    progress: Progress = ignore,
 ) -> PhotoSet:
     """The photos with their masks.
 
@@ -56,10 +59,10 @@ def read_subject(
 
     if options.mask != "auto":
         masks = None if options.mask == "none" else Path(options.mask).expanduser()
-        return read_photos(paths, masks=masks, skip_bad=skip_bad)
+        return read_photos(paths, masks=masks, skip_bad=skip_bad, progress=progress)
     masker = _masker(options.mask_model, class_word, device)
     with silent_libraries():
-        return read_photos(paths, masker=masker, skip_bad=skip_bad)
+        return read_photos(paths, masker=masker, skip_bad=skip_bad, progress=progress)
 
 
 def _masker(name: str, word: str, device: str) -> Callable[..., Any]:

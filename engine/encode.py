@@ -19,8 +19,9 @@ from engine.bases.protocol import Base
 from engine.cache import Cache
 from engine.errors import InputError
 from engine.media.clips.reader import Clip, frame_clip
+from engine.media.files import printable, shown
 from engine.media.photos import PhotoSet, frame_photo
-from engine.media.views import views_of
+from engine.media.photos.views import views_of
 from engine.progress import Note, Progress, StageAdvanced, StageEnded, StageStarted
 
 
@@ -68,8 +69,9 @@ def encode_photos(
     started = time.monotonic()
     progress(StageStarted("encode photos", len(photos.photos)))
     framed = [frame_photo(photo, *size) for photo in photos.photos]
-    for note in (note for _, _, note in framed if note):
-        progress(Note(note))
+    for photo, (_, _, note) in zip(photos.photos, framed, strict=True):
+        if note:
+            progress(Note(f"{photo.name}: {note}"))
     latents, looks, kept = [], [], []
     for number, (pixels, mask, _) in enumerate(framed, 1):
         for view, part in views_of(pixels, mask, views, seed + number):
@@ -87,7 +89,7 @@ def encode_photos(
     paths = [photo.path for photo in photos.photos for _ in range(views)]
     refuse_vanished(paths, masks)
     progress(StageEnded("encode photos", time.monotonic() - started))
-    names = tuple(path.name for path in paths)
+    names = tuple(printable(path.name) for path in paths)
     return EncodedPhotos(seen, masks, torch.cat(looks) if looks else None, names)
 
 
@@ -108,7 +110,7 @@ def refuse_vanished(paths: Sequence[Path], masks: Tensor | None) -> None:
     for path, area in zip(paths, masks.flatten(1).sum(dim=1).tolist(), strict=True):
         if area == 0.0:
             raise InputError(
-                f"{path}: its mask is too small to be seen by this base",
+                f"{shown(path)}: its mask is too small to be seen by this base",
                 hint="crop the photo around the subject",
             )
 

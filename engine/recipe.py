@@ -38,7 +38,7 @@ class SubjectRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Steps count optimiser updates; rates are AdamW's; ``batch`` counts photos an update and ``accumulate`` the parts
     it is computed in. ``width_ratio`` is the bottleneck's hidden width over the stream's. ``views`` counts how often
-    each photo is seen: once as it is, otherwise smaller and elsewhere in the frame; see `engine.media.views`.
+    each photo is seen: once as it is, otherwise smaller and elsewhere in the frame; see `engine.media.photos.views`.
 
     Paper: arXiv 2312.04433, section 3.1 and its implementation details.
     Differs: adapter steps stand in the middle of the paper's 500 to 1000; ``views`` other than 1 are not the paper's.

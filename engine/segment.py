@@ -21,8 +21,9 @@ from PIL import Image
 from engine.bases.parts import load_complete
 from engine.device import explain_memory, resolve_device
 from engine.errors import BaseInvalidError, InputError
-from engine.media.masks import spread_mask
+from engine.media.files import shown
 from engine.media.photos import Photo
+from engine.media.photos.masks import spread_mask
 
 # Below this probability at its surest place the model does not see the thing at all.
 LEAST_SURE = 0.3
@@ -66,7 +67,7 @@ class Segmenter:
         sure = torch.sigmoid(logits.float()).reshape(side, side).cpu().numpy()
         if float(sure.max()) < LEAST_SURE:
             raise InputError(
-                f"{photo.path}: no {self.word!r} is seen in it, {sure.max():.2f} sure at most",
+                f"{shown(photo.path)}: no {self.word!r} is seen in it, {sure.max():.2f} sure at most",
                 hint="name what it is with --class, or draw the masks: --mask DIR",
             )
         return spread_mask(sure, photo.pixels.shape[:2])

@@ -123,18 +123,24 @@ def _photo_tile(photo: Photo, photos: PhotoSet, height_px: int, width_px: int) -
     learned = fitted(Image.fromarray(pixels), LARGE_PX)
     if mask is not None:
         learned = _outlined(learned, mask)
-    height, width = photo.pixels.shape[:2]
-    lines = [Line(photo.path.name, INK), Line(f"{width}×{height}")]
+    width, height = photo.size_px
+    lines = [Line(photo.name, INK), Line(f"{width}×{height}")]
     lines += [Line(text) for text in (*photo.notes, note) if text]
-    lines += [Line(d.text, ALARM) for d in photos.doubts if d.path == photo.path]
-    whole = _with_window(photo.pixels, photo_box(photo, height_px, width_px))
+    lines += [Line(each.text, ALARM) for each in photos.warnings if each.path == photo.path]
+    box = _box_in(photo, height_px, width_px, photo.pixels.shape[1::-1])
+    whole = _with_window(photo.pixels, box)
     return Tile((fitted(whole, SMALL_PX), learned), tuple(lines))
 
 
 def photo_box(photo: Photo, height_px: int, width_px: int) -> Box:
-    """What of a photo is learned from: left, top, right, bottom in its own pixels."""
+    """What of a photo is learned from: left, top, right, bottom in pixels of its file."""
+    return _box_in(photo, height_px, width_px, photo.size_px)
+
+
+def _box_in(photo: Photo, height_px: int, width_px: int, size: tuple[int, ...]) -> Box:
+    """What of a photo is learned from, in pixels of a copy of a ``size`` of (width, height)."""
     place = place_photo(photo, height_px, width_px)
-    height, width = photo.pixels.shape[:2]
+    width, height = size
     x, y = width / place.size[0], height / place.size[1]
     right, bottom = place.left + width_px, place.top + height_px
     return place.left * x, place.top * y, right * x, bottom * y

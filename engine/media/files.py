@@ -11,24 +11,38 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from engine.errors import InputError, InputNotFoundError
+from engine.media.signatures import UNREAD_SUFFIXES, is_picture_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
-)
-
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp"})
+PICTURE_SUFFIXES |= {".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".j2k", ".heic", ".heif"}
+PICTURE_SUFFIXES |= {".hif"}
 MOST_HINTS = 3
 MOST_NAMES = 10_000  # of a folder, to find one like a name that is not there
 
 
+ADDRESS = re.compile(r"(?:^|/)((?:https?|ftp|s3|gs|hf|file|data):)/*(.*)", re.IGNORECASE)
+
+
 def shown(path: Path) -> str:
     """The path as one printable line, whatever characters its name holds."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)
+    return printable(str(path))
+
+
+def printable(text: str) -> str:
+    r"""The text, with what cannot be printed escaped as in a shell's ``$'…'``: ``\n``, ``\xe9``."""
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -58,6 +72,24 @@ def list_pictures(folder: Path) -> list[Path]:
         and not entry.name.startswith(".")
         and entry.is_file()
     )
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """Pictures as `list_pictures`, and what is one by its first bytes or is of a kind that is not read.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    known = set(list_pictures(folder))
+    others = (
+        entry
+        for entry in folder.iterdir()
+        if entry not in known
+        and not entry.name.startswith(".")
+        and entry.is_file()
+        and (entry.suffix.lower() in UNREAD_SUFFIXES or is_picture_file(entry))
+    )
+    return natural_order([*known, *others])
 
 
 def instead_of(folder: Path, suffixes: frozenset[str]) -> str | None:
@@ -102,20 +134,41 @@ def require_path(path: Path) -> None:
     """
     try:
         path.stat()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        _refuse_address(path)
         dangling = " (a link to nothing)" if path.is_symlink() else ""
         raise InputNotFoundError(
             f"{shown(path)} is not there{dangling}", hint=_nearest_to(path)
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown(path)} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or printable(str(error))
+        raise InputError(f"{shown(path)} cannot be read: {reason}") from error
+
+
+def _refuse_address(path: Path) -> None:
+    """Say that files are read, and no addresses.
+
+    Raises:
+        InputNotFoundError: the path is an address (URL).
+    """
+    found = ADDRESS.search(str(path))
+    if found is None:
+        return
+    scheme, rest = found.groups()
+    address = printable(f"{scheme}//{rest}")
+    raise InputNotFoundError(
+        f"{address} is an address; photos and clips are read from files",
+        hint=f"download it first: curl -LO {shlex.quote(address)}",
+    )
 
 
 def _nearest_to(path: Path) -> str:
     """What is there instead: the folder above that is missing too, a name like it, or how to look."""
     folder = path.parent
     if not folder.is_dir():
-        there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if not there.is_dir():
+            return f"{shown(there)} is a file, and no folder"
         return f"there is no folder {shown(folder)}; ls {quoted(there)} shows what is there"
     try:
         names = {
@@ -131,7 +184,10 @@ def _nearest_to(path: Path) -> str:
 
 def quoted(path: Path) -> str:
     """The path as a word of a shell's line."""
-    return shlex.quote(shown(path))
+    text = str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + printable(text.replace("\\", r"\\").replace("'", r"\'")) + "'"
 
 
 def digest_file(path: Path) -> str:

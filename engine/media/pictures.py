@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import warnings
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from engine.errors import InputError
-from engine.media.files import CLIP_SUFFIXES, is_text, require_file, shown
+from engine.errors import EngineError, InputError
+from engine.media.colours import BACKGROUND, to_srgb
+from engine.media.files import (
+    CLIP_SUFFIXES,
+    is_text,
+    printable,
+    quoted,
+    require_file,
+    shown,
+)
+from engine.media.signatures import (
+    HEIF,
+    PICTURE_SIGNATURES,
+    RAW,
+    RAW_SUFFIXES,
+    VIDEO,
+    is_raw,
+    name_format,
+    without_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +43,31 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MAX_MEGAPIXELS = 64
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# Neither light nor dark, so that a cut-out gets no halo on either kind of background.
-BACKGROUND = (128, 128, 128)
-SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-# What Pillow's readers raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error)
+# A frame of 4096×4096; of hours of such frames nobody learns a motion.
+MAX_FRAME_MEGAPIXELS = 16
+# Pixels are kept no larger than this on the short side: no base learns from more.
+KEPT_SIDE_PX = 1024
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+READABLE = "use jpg, png, webp, gif, bmp, tiff, avif or jp2"
+ORIENTATION_TAG, SUBFILE_TAG, DNG_TAG = 0x0112, 0x00FE, 0xC612
+# How to turn a picture upright, by its EXIF orientation; other values mean nothing.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+}
+MOST_PAGES = 8
+MOST_REASON_CHARS = 120
 
 
 @dataclass(frozen=True)
@@ -37,37 +75,39 @@ class Picture:
     """A decoded picture file.
 
     Attributes:
-        pixels: uint8 (h, w, 3), sRGB, the right way up; alpha laid over mid-grey.
+        pixels: uint8 (h, w, 3), sRGB, the right way up; alpha laid over mid-grey. The short side is
+            at most the size that was asked for.
         alpha: uint8 (h, w), 255 opaque; None where every pixel is opaque.
+        size_px: width and height of the whole picture, the right way up.
         notes: what was done to the file's pixels to get here.
     """
 
     pixels: Pixels
     alpha: Pixels | None
+    size_px: tuple[int, int]
     notes: tuple[str, ...] = ()
 
 
-def read_picture(path: Path, *, min_side_px: int = 1) -> Picture:
+def read_picture(path: Path, *, min_side_px: int = 1, kept_side_px: int = KEPT_SIDE_PX) -> Picture:
     """Decode a picture file; of an animated one the first frame.
+
+    A picture whose short side is over `kept_side_px` is scaled down to it while it is read.
 
     Raises:
         InputNotFoundError: nothing is there.
-        InputError: empty, no picture, cut short, too small, or more than `MAX_MEGAPIXELS`.
+        InputError: empty, no picture, cut short, too small, more than `MAX_MEGAPIXELS`, or a raw
+            file, of which only a small copy could be read.
     """
-    image = open_picture(path)
-    _check_size(image, path, min_side_px)
-    notes = []
-    if image.format != "MPO" and (count := count_frames(image, path)) > 1:
-        notes.append(f"first of {count} frames")
+    data = _read_bytes(path)
     try:
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
-    if image.getexif().get(0x0112, 1) not in {0, 1}:
-        notes.append("turned as its EXIF orientation says")
-    colour, alpha, colour_notes = _to_srgb(upright, path)
-    return Picture(np.asarray(colour), alpha, (*notes, *colour_notes))
+        return _decode(data, path, min_side_px, kept_side_px)
+    except InputError:
+        bare = without_text(data)
+        if bare is None:
+            raise
+        picture = _decode(bare, path, min_side_px, kept_side_px)
+        note = "a text in it cannot be read and was left out"
+        return replace(picture, notes=(note, *picture.notes))
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -77,119 +117,7 @@ def open_picture(path: Path) -> Image.Image:
         InputNotFoundError: nothing is there.
         InputError: empty, no picture, or too large to be unpacked safely.
     """
-    require_file(path)
-    if path.suffix.lower() in {".heic", ".heif"}:
-        return _open_heif(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # From memory, so that no file stays open; a file beyond the bound is refused unread.
-            if path.stat().st_size > MAX_MEGAPIXELS * 8_000_000:
-                raise _too_large(path, f"a file of {path.stat().st_size / 1e9:.1f} GB")
-            return Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        counted = re.search(r"\d+", str(error))
-        what = f"{int(counted[0]) / 1e6:.0f} megapixels" if counted else "a decompression bomb"
-        raise _too_large(path, what) from error
-    except UnidentifiedImageError as error:
-        kind, hint = "no picture that can be read", "use jpg, png, webp, gif, bmp or tiff"
-        if is_text(path):
-            kind = "text, not a picture"
-        elif path.suffix.lower() in CLIP_SUFFIXES:
-            kind, hint = "a video, not a picture", "a motion is learned from it, or use photos"
-        raise InputError(f"{shown(path)} is {kind}", hint=hint) from error
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
-
-
-def _open_heif(path: Path) -> Image.Image:
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise InputError(
-            f"{shown(path)} is HEIC, which needs another package",
-            hint="pip install 'dreamvideo-cli[heic]', or save it as jpg",
-        ) from error
-    try:
-        image: Image.Image = pillow_heif.open_heif(path).to_pillow()
-    except DAMAGE as error:
-        raise InputError(f"{shown(path)} is no HEIC picture that can be read: {error}") from error
-    return image
-
-
-def _check_size(image: Image.Image, path: Path, min_side_px: int) -> None:
-    width, height = image.size
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise _too_large(path, f"{width}×{height} pixels")
-    if min(width, height) < min_side_px:
-        raise InputError(
-            f"{shown(path)} is too small: {width}×{height} pixels",
-            hint=f"use photos of at least {min_side_px} pixels on the short side",
-        )
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{shown(path)} is damaged or cut short: {error}", hint="copy or download it again"
-    )
-
-
-def _too_large(path: Path, what: str) -> InputError:
-    return InputError(
-        f"{shown(path)} is too large to open safely: {what}",
-        hint=f"scale it down below {MAX_MEGAPIXELS} megapixels",
-    )
-
-
-def _to_srgb(image: Image.Image, path: Path) -> tuple[Image.Image, Pixels | None, list[str]]:
-    """Any colour mode to 8-bit RGB over mid-grey, and its alpha where something shows through."""
-    notes = []
-    if image.mode in SIXTEEN_BIT or image.mode == "F":
-        notes.append(f"{image.mode} reduced to 8 bits")
-        image = _to_eight_bits(image, path)
-    alpha: Pixels | None = None
-    if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        alpha = np.asarray(layered.getchannel("A"))
-        image_rgb = _convert_profile(layered.convert("RGB"), image.info.get("icc_profile"), notes)
-        image = Image.new("RGB", layered.size, BACKGROUND)
-        image.paste(image_rgb, mask=layered.getchannel("A"))
-    else:
-        if image.mode not in {"RGB", "L", "P", "1"}:
-            notes.append(f"{image.mode} converted to RGB")
-        image = _convert_profile(image, image.info.get("icc_profile"), notes).convert("RGB")
-    if alpha is not None and int(alpha.min()) == 255:
-        alpha = None
-    return image, alpha, notes
-
-
-def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Scale 16-bit grey by its full range, so that equal photos stay equally bright."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise InputError(
-            f"{shown(path)} holds values from {values.min():g} to {values.max():g}, not a photo's",
-            hint="save it with 8 or 16 bits a channel",
-        )
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
-
-
-def _convert_profile(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
-    """Colours of another profile to sRGB; an unreadable profile is taken as sRGB, and said."""
-    if not profile or image.mode not in {"RGB", "CMYK", "L"}:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip()
-        if "srgb" in name.lower():
-            return image
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        notes.append("its colour profile cannot be used; taken as sRGB")
-        return image
-    notes.append(f"colours converted from {name or 'its profile'} to sRGB")
-    return converted if converted is not None else image
+    return _open(_read_bytes(path), path)
 
 
 def count_frames(image: Image.Image, path: Path) -> int:
@@ -198,30 +126,223 @@ def count_frames(image: Image.Image, path: Path) -> int:
     Raises:
         InputError: the file breaks off between frames.
     """
-    try:
+    with decoding(path):
         return int(getattr(image, "n_frames", 1))
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
 
 
 def animation_frames(image: Image.Image, path: Path) -> Iterator[tuple[Image.Image, float]]:
     """Each frame of an animated gif or webp over mid-grey, with how long it stays in seconds.
 
+    What a later frame draws outside the first one is cut off, as players do.
+
     Raises:
-        InputError: a frame cannot be decoded.
+        InputError: a frame cannot be decoded, or is over `MAX_FRAME_MEGAPIXELS`.
     """
-    count = count_frames(image, path)
+    count, (width, height) = count_frames(image, path), image.size
     for k in range(count):
-        try:
+        with decoding(path, MAX_FRAME_MEGAPIXELS, part=f"{k} of {count} frames can be read"):
             image.seek(k)
-            layered = image.convert("RGBA")
-        except DAMAGE as error:
-            raise InputError(
-                f"{shown(path)} is damaged: {k} of {count} frames can be read ({error})",
-                hint="copy or download it again",
-            ) from error
+            _check_size(image.size, path, 1, MAX_FRAME_MEGAPIXELS)
+            layered = image.convert("RGBA").crop((0, 0, width, height))
         frame = Image.new("RGB", layered.size, BACKGROUND)
         frame.paste(layered, mask=layered.getchannel("A"))
         # Players show a frame without a duration, or with a senseless one, for 100 ms.
         duration_ms = float(image.info.get("duration", 0))
         yield frame, (duration_ms if duration_ms > 10 else 100.0) / 1000
+
+
+@contextmanager
+def decoding(
+    path: Path, megapixels: float = MAX_MEGAPIXELS, *, part: str | None = None
+) -> Iterator[None]:
+    """Let Pillow work on a stranger's bytes: silent, bounded, and every failure is the picture's.
+
+    Args:
+        path: of the picture.
+        megapixels: the most that Pillow may unpack at once.
+        part: how much of the file can be read, for the message.
+
+    Raises:
+        InputError: Pillow raised anything at all.
+    """
+    former = Image.MAX_IMAGE_PIXELS
+    # Pillow raises from twice its bound on.
+    Image.MAX_IMAGE_PIXELS = round(megapixels * 500_000)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except EngineError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, _bomb_size(error), megapixels) from error
+    except MemoryError as error:
+        raise _too_large(path, "it needs more memory than there is", megapixels) from error
+    except Exception as error:
+        # Pillow and the libraries behind it raise what they like of damaged bytes.
+        raise _damaged(path, error, part) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = former
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The whole file, so that no file stays open; a file beyond the bound is refused unread."""
+    require_file(path)
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_MEGAPIXELS * 8_000_000:
+            raise _too_large(path, f"a file of {size_bytes / 1e9:.1f} GB")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
+
+
+def _open(data: bytes, path: Path) -> Image.Image:
+    with decoding(path, MAX_MEGAPIXELS * 2):
+        if name_format(data) == HEIF:
+            return _open_heif(data, path)
+        try:
+            return Image.open(io.BytesIO(data), formats=_formats())
+        except UnidentifiedImageError as error:
+            raise _no_picture(data, path) from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _open_heif(data: bytes, path: Path) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"{shown(path)} is HEIC, which needs another package",
+            hint="pip install 'dreamvideo-cli[heic]', or save it as jpg",
+        ) from error
+    found = pillow_heif.open_heif(io.BytesIO(data))
+    _check_size(found.size, path)
+    image: Image.Image = found.to_pillow()
+    return image
+
+
+def _no_picture(data: bytes, path: Path) -> InputError:
+    kind, hint = name_format(data, path.suffix), READABLE
+    if data.startswith(PICTURE_SIGNATURES):
+        return _damaged(path)
+    if is_text(path):
+        kind = "text, not a picture"
+    elif kind is None and path.suffix.lower() in CLIP_SUFFIXES:
+        kind = VIDEO
+    if kind == VIDEO:
+        hint = f"dv motion learn {quoted(path)} learns a motion from it"
+    elif kind == RAW:
+        hint = "export it as jpg or png"
+    return InputError(f"{shown(path)} is {kind or 'no picture that can be read'}", hint=hint)
+
+
+def _decode(data: bytes, path: Path, min_side_px: int, kept_side_px: int) -> Picture:
+    image = _open(data, path)
+    _check_size(image.size, path, min_side_px)
+    notes = []
+    with decoding(path):
+        if image.format == "TIFF":
+            _refuse_reduced(image, data, path)
+        if image.format != "MPO" and (count := count_frames(image, path)) > 1:
+            notes.append(f"first of {count} frames")
+        whole, size = image.size, _kept_size(image.size, kept_side_px)
+        image.draft(None, size)
+        if image.format != "TIFF":  # of which Pillow forgets the orientation while it is loaded
+            image.load()
+        turn = _read_turn(image, notes)
+        image.load()
+
+        def shape(plain: Image.Image) -> Image.Image:
+            if plain.size != size:
+                plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+            # Pillow has turned a TIFF already, while it was loaded.
+            return plain if turn is None or image.format == "TIFF" else plain.transpose(turn)
+
+        pixels, alpha, colour_notes = to_srgb(image, path, shape)
+    if turn in SIDEWAYS and image.format != "TIFF":
+        whole = whole[::-1]
+    return Picture(pixels, alpha, whole, (*notes, *colour_notes))
+
+
+def _read_turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
+    """How the picture is turned upright by its EXIF."""
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001 - Pillow raises what it likes of damaged EXIF
+        notes.append("its EXIF cannot be read; taken as upright")
+        return None
+    if turn is not None:
+        notes.append("turned as its EXIF orientation says")
+    return turn
+
+
+def _refuse_reduced(image: Image.Image, data: bytes, path: Path) -> None:
+    """Refuse a small copy of what the camera or the scanner took: raw files begin with one.
+
+    Raises:
+        InputError: the first picture in a TIFF is no whole one.
+    """
+    tags = image.tag_v2  # type: ignore[attr-defined] # of TIFF alone
+    width, height = image.size
+    if is_raw(data) or DNG_TAG in tags or path.suffix.lower() in RAW_SUFFIXES:
+        raise InputError(
+            f"{shown(path)} is a raw file of a camera, with a reduced picture of"
+            f" {width}×{height} pixels in it",
+            hint="export it as jpg or png",
+        )
+    largest = (width, height)
+    for page in range(1, min(int(getattr(image, "n_frames", 1)), MOST_PAGES)):
+        image.seek(page)
+        largest = max(largest, image.size, key=lambda size: size[0] * size[1])
+    image.seek(0)
+    if int(tags.get(SUBFILE_TAG, 0)) & 1 or largest != (width, height):
+        raise InputError(
+            f"{shown(path)} begins with a reduced picture of {width}×{height} pixels, and the whole"
+            " one is not read",
+            hint="save the whole picture as jpg or png",
+        )
+
+
+def _kept_size(size: tuple[int, int], kept_side_px: int) -> tuple[int, int]:
+    scale = min(1.0, kept_side_px / min(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _check_size(
+    size: tuple[int, int], path: Path, min_side_px: int = 1, megapixels: float = MAX_MEGAPIXELS
+) -> None:
+    width, height = size
+    if width * height > megapixels * 1_000_000:
+        raise _too_large(path, f"{width}×{height} pixels", megapixels)
+    if min(width, height) < min_side_px:
+        raise InputError(
+            f"{shown(path)} is too small: {width}×{height} pixels",
+            hint=f"use photos of at least {min_side_px} pixels on the short side",
+        )
+
+
+def _damaged(path: Path, error: Exception | None = None, part: str | None = None) -> InputError:
+    """Pillow's own reason where it wrote one; its slips are no reason that a person could use."""
+    is_reason = isinstance(error, OSError | SyntaxError | ValueError) and str(error)
+    reason = printable(str(error))[:MOST_REASON_CHARS] if is_reason else "it cannot be decoded"
+    what = f"is damaged: {part} ({reason})" if part else f"is damaged or cut short: {reason}"
+    return InputError(f"{shown(path)} {what}", hint="copy or download it again")
+
+
+def _bomb_size(error: Exception) -> str:
+    counted = re.search(r"\d+", str(error))
+    return f"{int(counted[0]) / 1e6:.0f} megapixels" if counted else "a decompression bomb"
+
+
+def _too_large(path: Path, what: str, megapixels: float = MAX_MEGAPIXELS) -> InputError:
+    return InputError(
+        f"{shown(path)} is too large to open safely: {what}",
+        hint=f"scale it down below {megapixels:g} megapixels",
+    )

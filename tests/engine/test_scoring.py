@@ -18,7 +18,7 @@ from engine.keep import Keeping
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.learned import Learned
-from engine.media.holdout import hold_out
+from engine.media.photos.holdout import hold_out
 from engine.progress import Event, Note, Previewed, Saved, Scored, ignore
 from engine.scoring import SCORES, Scoring
 from tests.engine.samples import clip, photos

@@ -12,8 +12,8 @@ import torch
 from engine import segment
 from engine.bases.catalog import locate_mask_model
 from engine.errors import BaseInvalidError, BaseNotFoundError, InputError
-from engine.media.masks import spread_mask
 from engine.media.photos import Photo, read_photos
+from engine.media.photos.masks import spread_mask
 from engine.segment import open_segmenter
 from tests.tiny import build_clipseg
 

@@ -14,7 +14,7 @@ from engine.evaluate.pairs import paint_photos
 from engine.evaluate.scores import References, score_video
 from engine.evaluate.towers import open_tower
 from engine.media.clips.reader import Clip
-from engine.media.holdout import hold_out
+from engine.media.photos.holdout import hold_out
 from engine.progress import ignore
 from tests.engine.evaluate.drawings import moving_square
 from tests.engine.evaluate.tiny_towers import build_vit

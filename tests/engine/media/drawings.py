@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def draw_picture(height: int = 64, width: int = 96, *, seed: int = 0) -> np.ndarray:
@@ -18,3 +24,10 @@ def draw_motion(frames: int, height: int = 64, width: int = 96, *, seed: int = 0
         top, left = 8 + k // 8, 2 * k % (width - 16)
         clip[k, top : top + 16, left : left + 16] = (255, 20, 20)
     return clip
+
+
+def save_picture(path: Path, pixels: np.ndarray | None = None, **options: object) -> Path:
+    """Save pixels, by default those of `draw_picture`, in the format of the path's suffix."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(draw_picture() if pixels is None else pixels).save(path, **options)
+    return path

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import InputError, InputNotFoundError
-from engine.media.holdout import hold_out
 from engine.media.photos import PhotoSet
+from engine.media.photos.holdout import hold_out
 from tests.engine.samples import photo, photos
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.media.views import views_of
+from engine.media.photos.views import views_of
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.errors import InputError, InputNotFoundError
-from engine.media.photos import Photo, PhotoSet
+from engine.media.photos.photo import Photo, PhotoSet
 
 # One photo alone is learned by heart.
 FEWEST_LEFT = 2
@@ -26,16 +26,16 @@ def hold_out(photos: PhotoSet, which: str) -> PhotoSet:
     left = tuple(each for each in photos.photos if each is not photo)
     if len(left) < FEWEST_LEFT:
         raise InputError(
-            f"holding out {photo.path.name} leaves {len(left)} to learn from, and {FEWEST_LEFT} are the fewest",
+            f"holding out {photo.name} leaves {len(left)} to learn from, and {FEWEST_LEFT} are the fewest",
             hint="more photos, or no --holdout",
         )
-    note = f"{photo.path.name} is held out: not learned from, scored against"
+    note = f"{photo.name} is held out: not learned from, scored against"
     return replace(photos, photos=left, held_out=photo, notes=(*photos.notes, note))
 
 
 def _find(photos: tuple[Photo, ...], which: str) -> Photo:
     """By the file's name, else by its name without an ending, else by number."""
-    by_name = [photo for photo in photos if photo.path.name == which]
+    by_name = [photo for photo in photos if which in {photo.path.name, photo.name}]
     by_stem = [photo for photo in photos if photo.path.stem == which]
     for found in (by_name, by_stem):
         if len(found) > 1:
@@ -47,7 +47,7 @@ def _find(photos: tuple[Photo, ...], which: str) -> Photo:
             return found[0]
     if which.isdecimal() and 1 <= int(which) <= len(photos):
         return photos[int(which) - 1]
-    names = ", ".join(photo.path.name for photo in photos)
+    names = ", ".join(photo.name for photo in photos)
     raise InputNotFoundError(
         f"--holdout {which}: no photo is called so", hint=f"1 to {len(photos)}, or one of {names}"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,10 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from engine.errors import InputError, InputNotFoundError
-from engine.media.photos import Photo, frame_photo, gather_photos, read_photo, read_photos
+from engine.media.files import printable
+from engine.media.photos import frame_photo, gather_photos, read_photo, read_photos
 from tests.engine.media.drawings import draw_picture
-
-
-def save(path: Path, pixels: np.ndarray | None = None, **options: object) -> Path:
-    Image.fromarray(draw_picture() if pixels is None else pixels).save(path, **options)
-    return path
-
-
-def photo_of(pixels: np.ndarray, mask: np.ndarray | None = None) -> Photo:
-    return Photo(Path("p.png"), pixels, mask, "0" * 64)
+from tests.engine.media.drawings import save_picture as save
 
 
 def test_folders_are_read_in_natural_order_and_not_deeper(tmp_path: Path):
@@ -175,112 +168,10 @@ def test_the_same_picture_twice_is_refused_naming_both(tmp_path: Path):
         read_photos([tmp_path])
 
 
-@pytest.fixture
-def masked(tmp_path: Path) -> tuple[Path, Path]:
-    photos, masks = tmp_path / "photos", tmp_path / "masks"
-    photos.mkdir()
-    masks.mkdir()
-    save(photos / "a.png")
-    return photos, masks
-
-
-def test_masks_are_matched_by_stem_whatever_the_extension(masked: tuple[Path, Path]):
-    photos, masks = masked
-    mask = np.zeros((64, 96), np.uint8)
-    mask[8:40, 8:40] = 255
-    mask[40:48, 8:40] = 128
-    save(masks / "a.BMP", mask)
-    assert np.array_equal(read_photos([photos], masks=masks).photos[0].mask, mask)
-
-
-def test_a_mask_may_differ_from_its_photo_in_case_and_in_how_accents_are_composed(
-    masked: tuple[Path, Path],
-):
-    photos, masks = masked
-    (photo,) = gather_photos([photos])
-    photo.rename(photos / unicodedata.normalize("NFD", "Ünï.PNG"))
-    name = unicodedata.normalize("NFC", "ünï.png")
-    save(masks / name, np.full((64, 96), 255, np.uint8))
-    assert read_photos([photos], masks=masks).photos[0].mask is not None
-
-
-def test_a_missing_mask_is_an_error_and_never_an_empty_one(masked: tuple[Path, Path]):
-    with pytest.raises(InputError, match=r"a\.png has no mask"):
-        read_photos([masked[0]], masks=masked[1])
-
-
-@pytest.mark.parametrize("brightest", [0, 1])
-def test_a_mask_that_marks_nothing_is_an_error(masked: tuple[Path, Path], brightest: int):
-    save(masked[1] / "a.png", np.full((64, 96), brightest, np.uint8))
-    with pytest.raises(
-        InputError, match=rf"a\.png, the mask of a\.png, marks nothing.* {brightest} of 255"
-    ):
-        read_photos([masked[0]], masks=masked[1])
-
-
-def test_a_mask_of_other_proportions_is_an_error(masked: tuple[Path, Path]):
-    save(masked[1] / "a.png", np.full((96, 64), 255, np.uint8))
-    with pytest.raises(InputError, match="64×96"):
-        read_photos([masked[0]], masks=masked[1])
-
-
-def test_a_mask_of_half_the_size_is_scaled_and_said(masked: tuple[Path, Path]):
-    save(masked[1] / "a.png", np.full((32, 48), 255, np.uint8))
-    photo = read_photos([masked[0]], masks=masked[1]).photos[0]
-    assert photo.mask is not None
-    assert photo.mask.shape == (64, 96)
-    assert any("scaled from 48×32" in note for note in photo.notes)
-
-
-def test_a_mask_drawn_in_alpha_counts_only_where_it_is_opaque(masked: tuple[Path, Path]):
-    white = np.full((64, 96, 4), 255, np.uint8)
-    white[:, 48:, 3] = 0
-    save(masked[1] / "a.png", white)
-    mask = read_photos([masked[0]], masks=masked[1]).photos[0].mask
-    assert mask is not None
-    assert (mask[:, :48] == 255).all()
-    assert (mask[:, 48:] == 0).all()
-
-
-def test_framing_a_photo_of_the_same_size_changes_nothing():
-    pixels, mask, note = frame_photo(photo_of(draw_picture()), 64, 96)
-    assert np.array_equal(pixels, draw_picture())
-    assert mask is None
-    assert note is None
-
-
-def test_framing_cuts_the_middle_and_says_what_is_lost():
-    pixels, _, note = frame_photo(photo_of(draw_picture()), 64, 64)
-    assert np.array_equal(pixels, draw_picture()[:, 16:80])
-    assert note == "17% cut off the left, 17% cut off the right"
-
-
-def test_framing_moves_to_keep_the_subject_whole():
-    mask = np.zeros((64, 96), np.uint8)
-    mask[10:50, 60:96] = 255
-    pixels, framed, note = frame_photo(photo_of(draw_picture(), mask), 64, 64)
-    assert np.array_equal(pixels, draw_picture()[:, 32:])
-    assert framed is not None
-    assert framed.sum() == mask.sum()
-    assert note == "33% cut off the left"
-
-
-def test_framing_says_how_much_of_a_wide_subject_is_lost():
-    _, _, note = frame_photo(photo_of(draw_picture(), np.full((64, 96), 255, np.uint8)), 64, 64)
-    assert note is not None
-    assert "33% of the subject is outside" in note
-
-
-def test_framing_says_when_it_enlarges():
-    pixels, _, note = frame_photo(photo_of(draw_picture()), 128, 192)
-    assert pixels.shape == (128, 192, 3)
-    assert note == "enlarged 2.0×"
-
-
 def test_heic_without_its_package_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    (tmp_path / "a.heic").write_bytes(b"x")
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(InputError, match="HEIC") as error:
         read_photo(tmp_path / "a.heic")
@@ -307,16 +198,78 @@ def test_values_that_are_no_brightness_are_refused(tmp_path: Path):
         read_photo(tmp_path / "a.tiff")
 
 
-def test_a_folder_of_masks_must_be_there(masked: tuple[Path, Path]):
-    with pytest.raises(InputNotFoundError, match="the folder of masks"):
-        read_photos([masked[0]], masks=masked[1] / "no")
+def test_a_picture_of_another_suffix_is_taken_and_what_is_not_read_is_named(tmp_path: Path):
+    for name in ("a.jfif", "b.jpe"):
+        Image.fromarray(draw_picture(seed=ord(name[0]))).save(tmp_path / name, format="JPEG")
+    Image.fromarray(draw_picture(seed=3)).save(tmp_path / "c.JPG_large", format="PNG")
+    save(tmp_path / "d.jp2", draw_picture(seed=4))
+    save(tmp_path / "e.avif", draw_picture(seed=5))
+    (tmp_path / "f.psd").write_bytes(b"8BPS\0\1" + bytes(40))
+    (tmp_path / "g.cr3").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\0crx isom")
+    (tmp_path / "readme.md").write_text("words")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0isommp42")
+    found = read_photos([tmp_path], skip_bad=True)
+    assert [p.name for p in found.photos] == ["a.jfif", "b.jpe", "c.JPG_large", "d.jp2", "e.avif"]
+    assert [item.reason.rpartition("/")[2] for item in found.skipped] == [
+        "f.psd is a Photoshop file, which is not read",
+        "g.cr3 is a raw file of a camera, not a picture",
+    ]
 
 
-def test_two_masks_for_one_photo_are_an_error(masked: tuple[Path, Path]):
-    for suffix in ("png", "bmp"):
-        save(masked[1] / f"a.{suffix}")
-    with pytest.raises(InputError, match=r"several masks .*a\.bmp and a\.png"):
-        read_photos([masked[0]], masks=masked[1])
+def test_a_raw_file_beside_its_picture_is_left_out_with_a_note(tmp_path: Path):
+    save(tmp_path / "a.jpg")
+    (tmp_path / "a.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0")
+    found = read_photos([tmp_path])
+    assert [photo.name for photo in found.photos] == ["a.jpg"]
+    assert found.notes == ("a.CR2: a raw file, not read; the picture beside it is",)
+
+
+def test_a_clip_is_answered_with_the_line_that_learns_a_motion(tmp_path: Path):
+    (tmp_path / "my clip.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0isommp42")
+    with pytest.raises(InputError, match="is a video, not a picture") as error:
+        read_photo(tmp_path / "my clip.mp4")
+    assert error.value.hint is not None
+    assert f"dv motion learn '{tmp_path}/my clip.mp4'" in error.value.hint
+    with pytest.raises(InputError, match="holds no photos") as error:
+        gather_photos([tmp_path])
+    assert error.value.hint is not None
+    assert "dv motion learn" in error.value.hint
+
+
+@pytest.mark.parametrize("spelled", ["https://example.org/a b.jpg", "/tmp/http:/x.org/a.jpg"])
+def test_an_address_is_named_as_one(spelled: str):
+    with pytest.raises(InputNotFoundError, match=r"https?://\S+ .*is an address|is an address"):
+        gather_photos([Path(spelled)])
+
+
+def test_a_path_through_a_file_says_that_it_is_one(tmp_path: Path):
+    save(tmp_path / "a.png")
+    with pytest.raises(InputNotFoundError, match=r"b\.png is not there") as error:
+        gather_photos([tmp_path / "a.png" / "b.png"])
+    assert error.value.hint == f"{tmp_path}/a.png is a file, and no folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        (b"caf\xe9.png", r"caf\xe9.png"),
+        (b"a\x1b[2J.png", r"a\x1b[2J.png"),
+        ("rtl\u202egnp.png".encode(), r"rtl\u202egnp.png"),
+    ],
+)
+def test_a_name_that_cannot_be_printed_is_learned_and_escaped(
+    tmp_path: Path, name: bytes, printed: str
+):
+    odd = tmp_path / os.fsdecode(name)
+    save(tmp_path / "mask" / odd.name, np.full((64, 96), 255, np.uint8), format="PNG")
+    save(odd, format="PNG")
+    found = read_photos([tmp_path], masks=tmp_path / "mask")
+    assert [name for name, _ in found.inputs] == [printed, f"mask of {printed}"]
+    assert all(note.isprintable() and printed in note for note in found.notes)
+
+
+def test_a_dull_name_is_left_alone():
+    assert printable("ünï 🐕 'x'.png") == "ünï 🐕 'x'.png"
 
 
 def test_no_paths_are_an_error():
@@ -383,3 +336,58 @@ def test_real_subjects_have_a_mask_for_every_photo(real_data: Path, subject: str
     photos = read_photos([folder], masks=folder / "masks").photos
     assert len(photos) > 5
     assert all(photo.mask is not None and photo.mask.max() == 255 for photo in photos)
+
+
+FIELD_UNUSABLE = {
+    "depths": {"float.tif": "not a photo's", "rgb16.tif": "is the same picture as"},
+    "dng_as_tif": {"scan.tif": "raw file of a camera, with a reduced picture"},
+    "suffixes": {"IMG_1.heic": "damaged or cut short"},
+    "tiff_typeerror": {"bad.tif": "damaged or cut short: it cannot be decoded"},
+}
+FIELD_NOTES = {
+    "animated": {"an.webp": "first of 2", "ap.png": "first of 3", "pages.tif": "first of 2"},
+    "exif_png": {"png_exif.png": "EXIF cannot be read"},
+    "exif_zerodiv": {"zero.jpg": "turned as its EXIF"},
+    "icc_empty": {"e.jpg": "profile cannot be used"},
+    "icc_gray": {"g.jpg": "Dot Gain 20%"},
+    "icc_gray_on_rgb": {"g.jpg": "profile cannot be used"},
+    "icc_p3": {"p3.jpg": "Display P3"},
+    "icc_p3_alpha": {"pa.png": "Display P3"},
+    "icc_srgb_named_linear": {"linear.png": "converted from sRGB-elle"},
+    "orient_png_webp_tiff": dict.fromkeys(("o.png", "o.webp", "o.tif"), "turned as its EXIF"),
+    "png_text_bomb": {"ztxt.png": "a text in it cannot be read"},
+}
+FIELD_PHOTOS = {"names": 8, "suffixes": 7, "appledouble": 3}
+NOT_ONE_FOLDER = {"mask_cutout", "same_stem"}
+
+
+def test_every_folder_of_the_field_ends_right(real_data: Path):
+    """Right pixels or one line for every file, and no note of what was not done."""
+    for folder in sorted((real_data / "field" / "photos").iterdir()):
+        if folder.name in NOT_ONE_FOLDER:
+            continue
+        found = read_photos([folder], skip_bad=True)
+        unusable = FIELD_UNUSABLE.get(folder.name, {})
+        assert {item.path.name for item in found.skipped} == set(unusable), folder.name
+        assert all(unusable[item.path.name] in item.reason for item in found.skipped)
+        told = FIELD_NOTES.get(folder.name, {})
+        assert {p.name for p in found.photos if p.notes and p.mask is None} <= set(told), (
+            folder.name
+        )
+        for photo in found.photos:
+            assert told.get(photo.name, "") in " ".join(photo.notes)
+        assert len(found.photos) >= FIELD_PHOTOS.get(folder.name, 2)
+
+
+def test_the_cut_outs_of_the_field_are_whole_masks(real_data: Path):
+    folder = real_data / "field" / "photos" / "mask_cutout"
+    for photo in read_photos([folder / "ph"], masks=folder / "ms").photos:
+        assert photo.mask is not None
+        with Image.open(folder / "ms" / photo.name) as cut_out:
+            assert np.array_equal(photo.mask, np.asarray(cut_out.getchannel("A")))
+
+
+def test_the_photos_of_the_field_that_share_a_mask_are_refused(real_data: Path):
+    folder = real_data / "field" / "photos" / "same_stem"
+    with pytest.raises(InputError, match=r"2 of 2 photos.*in common with"):
+        read_photos([folder / "day1", folder / "day2"], masks=folder / "ms", skip_bad=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from engine.media.masks import scale_mask
+from engine.media.photos.masks import scale_mask
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from engine.media.doubts import find_doubts, measure_blur
 from engine.media.photos import Photo, read_photos
+from engine.media.photos.photo_warnings import find_warnings, measure_blur
 from tests.engine.media.drawings import draw_picture
 
 SUBJECTS = ("dog2", "tea_box", "wolf_plushie")
@@ -20,7 +20,7 @@ def photo_of(pixels: np.ndarray, name: str = "a.png") -> Photo:
 
 
 def kinds_of(photos: list[Photo]) -> list[tuple[str, str]]:
-    return [(doubt.path.name, doubt.kind) for doubt in find_doubts(photos)]
+    return [(warning.path.name, warning.kind) for warning in find_warnings(photos)]
 
 
 def blurred(pixels: np.ndarray, radius: float) -> np.ndarray:
@@ -96,10 +96,10 @@ def test_doubts_are_notes_and_leave_every_photo_in(tmp_path: Path):
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_good_photos_of_one_subject_raise_no_doubt(real_data: Path, subject: str):
+def test_good_photos_of_one_subject_raise_no_warning(real_data: Path, subject: str):
     folder = real_data / "subjects" / subject
-    assert read_photos([folder], masks=folder / "masks").doubts == ()
-    assert read_photos([folder]).doubts == ()
+    assert read_photos([folder], masks=folder / "masks").warnings == ()
+    assert read_photos([folder]).warnings == ()
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -108,6 +108,6 @@ def test_a_photo_of_another_subject_is_found(real_data: Path, subject: str):
     own = read_photos([folders[subject]], masks=folders[subject] / "masks").photos
     other = "wolf_plushie" if subject != "wolf_plushie" else "dog2"
     stranger = read_photos([folders[other]], masks=folders[other] / "masks").photos[-1]
-    assert [(d.path, d.kind) for d in find_doubts([*own, stranger])] == [
+    assert [(d.path, d.kind) for d in find_warnings([*own, stranger])] == [
         (stranger.path, "odd_one_out")
     ]

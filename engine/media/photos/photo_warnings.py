@@ -7,19 +7,17 @@ Thresholds are set so that they keep silent on good photos of one subject.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from engine.media.photos.masks import marks_all
+from engine.media.photos.photo import Photo, PhotoWarning
+
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
-
-    from engine.media.photos import Photo
 
     Pixels = npt.NDArray[np.uint8]
     Floats = npt.NDArray[np.float64]
@@ -44,26 +42,16 @@ UNLIKE_OVER_OTHERS = 1.75
 MIN_PHOTOS = 4
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """Something about a photo that a person should look at.
-
-    Attributes:
-        path: the photo.
-        kind: what is doubted.
-        text: one line for people, without the photo's name.
-    """
-
-    path: Path
-    kind: Literal["blurred", "near_duplicate", "odd_one_out"]
-    text: str
-
-
-def find_doubts(photos: Sequence[Photo]) -> tuple[Doubt, ...]:
+def find_warnings(photos: Sequence[Photo]) -> tuple[PhotoWarning, ...]:
     """What should be looked at before learning from these photos, in their order."""
-    found = [*_blurred(photos), *_near_duplicates(photos), *_odd_one_out(photos)]
+    found = [
+        *_masks_of_all(photos),
+        *_blurred(photos),
+        *_near_duplicates(photos),
+        *_odd_one_out(photos),
+    ]
     order = [photo.path for photo in photos]
-    return tuple(sorted(found, key=lambda doubt: order.index(doubt.path)))
+    return tuple(sorted(found, key=lambda warning: order.index(warning.path)))
 
 
 def measure_blur(pixels: Pixels) -> float:
@@ -117,17 +105,26 @@ def describe_look(photo: Photo) -> Floats:
     return np.asarray(np.sqrt(counts / counts.sum()).ravel())
 
 
-def _blurred(photos: Sequence[Photo]) -> list[Doubt]:
+def _masks_of_all(photos: Sequence[Photo]) -> list[PhotoWarning]:
+    text = "has a mask that is white everywhere: its background is learned too"
+    return [
+        PhotoWarning(photo.path, "mask_of_all", text)
+        for photo in photos
+        if photo.mask is not None and marks_all(photo.mask)
+    ]
+
+
+def _blurred(photos: Sequence[Photo]) -> list[PhotoWarning]:
     large = [p for p in photos if min(p.pixels.shape[:2]) >= MIN_SHARPNESS_PX]
     measured = [(photo, measure_blur(photo.pixels)) for photo in large]
     return [
-        Doubt(photo.path, "blurred", f"looks blurred ({blur:.2f} of 1, sharp is below 0.4)")
+        PhotoWarning(photo.path, "blurred", f"looks blurred ({blur:.2f} of 1, sharp is below 0.4)")
         for photo, blur in measured
         if blur > BLURRED
     ]
 
 
-def _near_duplicates(photos: Sequence[Photo]) -> list[Doubt]:
+def _near_duplicates(photos: Sequence[Photo]) -> list[PhotoWarning]:
     hashes = [hash_look(photo.pixels) for photo in photos]
     pairs = combinations(range(len(photos)), 2)
     first_of: dict[int, int] = {}
@@ -135,16 +132,16 @@ def _near_duplicates(photos: Sequence[Photo]) -> list[Doubt]:
         if np.count_nonzero(hashes[one] != hashes[other]) <= SAME_BITS:
             first_of.setdefault(other, one)
     return [
-        Doubt(
+        PhotoWarning(
             photos[other].path,
             "near_duplicate",
-            f"is nearly the same as {photos[one].path.name}: it counts twice",
+            f"is nearly the same as {photos[one].name}: it counts twice",
         )
         for other, one in first_of.items()
     ]
 
 
-def _odd_one_out(photos: Sequence[Photo]) -> list[Doubt]:
+def _odd_one_out(photos: Sequence[Photo]) -> list[PhotoWarning]:
     """Photos farther from their nearest neighbour than any other is from its own, by much."""
     if len(photos) < MIN_PHOTOS:
         return []
@@ -158,7 +155,9 @@ def _odd_one_out(photos: Sequence[Photo]) -> list[Doubt]:
         others = np.delete(np.delete(distances, k, axis=0), k, axis=1)
         usual = float(others.min(axis=1).max())
         if nearest > max(UNLIKE, UNLIKE_OVER_OTHERS * usual):
-            found.append(Doubt(photo.path, "odd_one_out", "is unlike the others: same subject?"))
+            found.append(
+                PhotoWarning(photo.path, "odd_one_out", "is unlike the others: same subject?")
+            )
     return found
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from engine.evaluate.pairs import list_pairs, paint_photos
-from engine.media.photographs import are_photographs, flat_share
 from engine.media.photos import read_photos
+from engine.media.photos.photographs import are_photographs, flat_share
 
 SAMPLES = Path(__file__).resolve().parents[3] / "dreamvideo_cli" / "samples" / "subject"
 

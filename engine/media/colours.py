@@ -1,0 +1,135 @@
+"""Any colours of a picture file to 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from engine.errors import InputError
+from engine.media.files import printable, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+# Neither light nor dark, so that a cut-out gets no halo on either kind of background.
+BACKGROUND = (128, 128, 128)
+SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+# The mode in which each mode of Pillow is scaled and its colours converted; the second where
+# something shows through.
+PLAIN_MODES = {
+    "1": ("L", "LA"),
+    "L": ("L", "LA"),
+    "LA": ("LA", "LA"),
+    "P": ("RGB", "RGBA"),
+    "PA": ("RGBA", "RGBA"),
+    "RGB": ("RGB", "RGBA"),
+    "RGBX": ("RGB", "RGB"),
+    "RGBA": ("RGBA", "RGBA"),
+    "RGBa": ("RGBA", "RGBA"),
+    "CMYK": ("CMYK", "CMYK"),
+    "YCbCr": ("RGB", "RGB"),
+    "HSV": ("RGB", "RGB"),
+}
+# Two profiles are one where no colour differs by more: sRGB is written in many ways.
+SAME_LEVELS = 3
+MOST_NAME_CHARS = 60
+
+
+def to_srgb(
+    image: Image.Image, path: Path, shape: Callable[[Image.Image], Image.Image]
+) -> tuple[Pixels, Pixels | None, list[str]]:
+    """A loaded picture as sRGB over mid-grey, its alpha where something shows through, and notes.
+
+    Args:
+        image: of any mode.
+        path: where it was read.
+        shape: scales and turns the picture, once its mode allows that.
+
+    Returns:
+        uint8 (h, w, 3), uint8 (h, w) or None, and what was done.
+
+    Raises:
+        InputError: its values are no brightness, or its mode is not known.
+    """
+    notes: list[str] = []
+    profile = image.info.get("icc_profile")
+    if image.mode in SIXTEEN_BIT or image.mode == "F":
+        notes.append(f"{image.mode} reduced to 8 bits")
+        image = _to_eight_bits(image, path)
+    elif image.mode in {"CMYK", "YCbCr", "HSV"}:
+        notes.append(f"{image.mode} converted to RGB")
+    plain = shape(_to_plain(image, path))
+    alpha: Pixels | None = None
+    if plain.mode in {"LA", "RGBA"}:
+        layer = plain.getchannel("A")
+        colour = _convert_profile(plain.convert(plain.mode[:-1]), profile, notes)
+        if np.asarray(layer).min() < 255:
+            alpha = np.asarray(layer)
+            ground = Image.new("RGB", plain.size, BACKGROUND)
+            ground.paste(colour, mask=layer)
+            colour = ground
+    else:
+        colour = _convert_profile(plain, profile, notes)
+    return np.asarray(colour), alpha, notes
+
+
+def _to_plain(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode not in PLAIN_MODES:
+        raise InputError(
+            f"{shown(path)} has colours of a kind that is not read: {image.mode}",
+            hint="save it as RGB",
+        )
+    mode = PLAIN_MODES[image.mode][image.has_transparency_data]
+    return image if mode == image.mode else image.convert(mode)
+
+
+def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """Scale 16-bit grey by its full range, so that equal photos stay equally bright."""
+    values = np.asarray(image)
+    least, most = values.min(), values.max()
+    if image.mode == "F" or least < 0 or most > 65535:
+        raise InputError(
+            f"{shown(path)} holds values from {least:g} to {most:g}, not a photo's",
+            hint="save it with 8 or 16 bits a channel",
+        )
+    # As a table: a copy of a large picture in floats would fill the memory.
+    levels = np.rint(np.arange(65536) / 257).astype(np.uint8)
+    return Image.fromarray(levels[values])
+
+
+def _convert_profile(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
+    """L, RGB or CMYK of another profile to RGB; an unreadable profile is taken as sRGB, and said."""
+    if not profile:
+        return image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
+        if image.mode != "CMYK" and _changes_little(image.mode, transform):
+            return image.convert("RGB")
+        name = printable(ImageCms.getProfileDescription(source).strip())[:MOST_NAME_CHARS]
+        converted = ImageCms.applyTransform(image, transform)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        notes.append("its colour profile cannot be used; taken as sRGB")
+        return image.convert("RGB")
+    notes.append(f"colours converted from {name or 'its profile'} to sRGB")
+    assert converted is not None  # only a conversion in place gives nothing
+    return converted
+
+
+def _changes_little(mode: str, transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a profile is sRGB, whatever it is called."""
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
+    probe = Image.fromarray(cube) if mode == "RGB" else Image.fromarray(steps[None])
+    after = ImageCms.applyTransform(probe, transform)
+    change = np.asarray(after, np.int16) - np.asarray(probe.convert("RGB"), np.int16)
+    return bool(np.abs(change).max() <= SAME_LEVELS)

@@ -1,0 +1,106 @@
+"""What is known of a photo, and of a set of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from engine.media.files import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+MaskSource = Literal["file", "alpha", "model"]
+WarningKind = Literal["blurred", "near_duplicate", "odd_one_out", "mask_of_all"]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of the subject.
+
+    Attributes:
+        path: where it was read.
+        pixels: uint8 (h, w, 3), sRGB.
+        mask: uint8 (h, w), 255 = subject, grey = partly; or None.
+        digest: SHA-256 of the file's bytes, in hexadecimal.
+        notes: what was done to its pixels, for people.
+        mask_from: where the mask comes from: a file, the photo's own alpha, a model; or None.
+        whole_px: width and height in the file, where it was scaled down while it was read.
+    """
+
+    path: Path
+    pixels: Pixels
+    mask: Pixels | None
+    digest: str
+    notes: tuple[str, ...] = ()
+    mask_from: MaskSource | None = None
+    whole_px: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, what cannot be printed escaped."""
+        return printable(self.path.name)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the photo in its file, the right way up."""
+        return self.whole_px or (self.pixels.shape[1], self.pixels.shape[0])
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo that was left out, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class PhotoWarning:
+    """Something about a photo that a person should look at; nothing was done about it.
+
+    Attributes:
+        path: the photo.
+        kind: which of the checks it is.
+        text: one line for people, without the photo's name.
+    """
+
+    path: Path
+    kind: WarningKind
+    text: str
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """The photos that will be learned from.
+
+    Attributes:
+        photos: in natural order.
+        skipped: those left out.
+        notes: one line for each thing to know, warnings included.
+        warnings: what a person should look at; nothing was done about it.
+        held_out: the one that is kept to score against, or None.
+    """
+
+    photos: tuple[Photo, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[PhotoWarning, ...] = ()
+    held_out: Photo | None = None
+
+    @property
+    def inputs(self) -> tuple[tuple[str, str], ...]:
+        """Name and SHA-256 of all that will be learned from; of a mask it is that of its pixels."""
+        found: list[tuple[str, str]] = []
+        for photo in self.photos:
+            found.append((photo.name, photo.digest))
+            if photo.mask is not None:
+                digest = hashlib.sha256(photo.mask.tobytes()).hexdigest()
+                found.append((f"mask of {photo.name}", digest))
+        return tuple(found)

@@ -1,0 +1,220 @@
+"""A few photos of a subject, checked before anything is learned from them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.errors import InputError
+from engine.media.files import (
+    CLIP_SUFFIXES,
+    PICTURE_SUFFIXES,
+    digest_file,
+    instead_of,
+    list_photos,
+    printable,
+    quoted,
+    require_path,
+    shown,
+)
+from engine.media.photos.masks import match_masks, read_mask
+from engine.media.photos.photo import MaskSource, Photo, PhotoSet, Skipped
+from engine.media.photos.photo_warnings import find_warnings
+from engine.media.pictures import read_picture
+from engine.media.signatures import RAW_SUFFIXES
+from engine.progress import StageAdvanced, StageEnded, StageStarted, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from engine.progress import Progress
+
+    Pixels = npt.NDArray[np.uint8]
+    Masker = Callable[[Photo], Pixels]
+
+
+# Beyond this many the line that says what is wrong could no longer be read.
+MAX_REASONS = 20
+# Files of so many bytes together take seconds to read.
+SLOW_BYTES = 40_000_000
+
+
+def gather_photos(paths: Sequence[Path]) -> list[Path]:
+    """Files as given, and the pictures directly in folders, by natural order of their names.
+
+    A picture in a folder is known by its suffix or by its first bytes; one of a kind that is not
+    read is in the list too, so that it is refused by name.
+
+    Raises:
+        InputNotFoundError: a path is not there.
+        InputError: a folder holds no picture, or nothing was given.
+    """
+    found: list[Path] = []
+    for path in paths:
+        require_path(path)
+        pictures = list_photos(path) if path.is_dir() else [path]
+        if not pictures:
+            raise InputError(f"{shown(path)} holds no photos", hint=_hint_of_empty(path))
+        found += pictures
+    if not found:
+        raise InputError("no photos were given", hint="name photos or a folder of them")
+    return found
+
+
+def read_photo(path: Path, *, mask: Path | None = None, min_side_px: int = 32) -> Photo:
+    """Read one photo, upright, in 8-bit sRGB.
+
+    Alpha is laid over mid-grey and, where no mask is given, taken as the mask.
+
+    Args:
+        path: jpg, png, webp, gif (first frame), bmp, tiff, avif, jp2, or heic with the extra.
+        mask: picture of the same shape, white = subject, or a cut-out with alpha.
+        min_side_px: photos with a shorter side are refused.
+
+    Raises:
+        InputNotFoundError: the photo or its mask is not there.
+        InputError: it cannot be used; the message says why.
+    """
+    picture = read_picture(path, min_side_px=min_side_px)
+    notes = list(picture.notes)
+    if picture.alpha is not None and int(picture.alpha.max()) == 0:
+        raise InputError(f"{shown(path)} is transparent everywhere: nothing can be seen")
+    if _is_flat(picture.pixels):
+        raise InputError(
+            f"{shown(path)} is one flat colour: there is nothing to learn from", hint="leave it out"
+        )
+    weight: Pixels | None = None
+    source: MaskSource | None = None
+    if mask is not None:
+        weight, mask_notes = read_mask(mask, photo=picture, name=printable(path.name))
+        notes += mask_notes
+        source = "file"
+    elif picture.alpha is not None:
+        weight, source = picture.alpha, "alpha"
+        notes.append("its transparency is taken as the mask")
+    if picture.alpha is not None:
+        notes.append("transparent parts laid over mid-grey")
+    digest = digest_file(path)
+    return Photo(path, picture.pixels, weight, digest, tuple(notes), source, picture.size_px)
+
+
+def read_photos(
+    paths: Sequence[Path],
+    *,
+    masks: Path | None = None,
+    masker: Masker | None = None,
+    skip_bad: bool = False,
+    min_side_px: int = 32,
+    progress: Progress = ignore,
+) -> PhotoSet:
+    """Read photos and folders of photos; by default one that cannot be used stops the whole set.
+
+    Args:
+        paths: photos and folders, as for `gather_photos`.
+        masks: folder with a mask for every photo, matched by stem, any extension.
+        masker: makes the mask of a photo that has none, not even in its own transparency.
+        skip_bad: leave out what cannot be used, and report it in `skipped`.
+        min_side_px: photos with a shorter side cannot be used.
+        progress: is told of each photo where there is much to read.
+
+    Raises:
+        InputNotFoundError: a path or the folder of masks is not there.
+        InputError: naming every photo that cannot be used, or that none is left.
+    """
+    photos: list[Photo] = []
+    skipped: list[Skipped] = []
+    hints: list[str | None] = []
+    gathered, notes = _without_raw_twins(gather_photos(paths))
+    mask_of = match_masks(masks, gathered) if masks is not None else {}
+    for path in _told(gathered, progress):
+        try:
+            mask = mask_of.get(path)
+            if isinstance(mask, InputError):
+                raise mask
+            photo = read_photo(path, mask=mask, min_side_px=min_side_px)
+            _refuse_duplicate(photo, photos)
+            if masker is not None and photo.mask is None:
+                told = (*photo.notes, "its mask was found by a model")
+                photo = replace(photo, mask=masker(photo), mask_from="model", notes=told)
+        except InputError as error:
+            skipped.append(Skipped(path, error.message))
+            hints.append(error.hint)
+        else:
+            photos.append(photo)
+    if skipped and (not photos or not skip_bad):
+        raise _unusable(skipped, hints, total=len(gathered), skip_bad=skip_bad)
+    notes += [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
+    notes += [f"left out: {item.reason}" for item in skipped]
+    warnings = find_warnings(photos)
+    notes += [f"warning: {printable(each.path.name)} {each.text}" for each in warnings]
+    return PhotoSet(tuple(photos), tuple(skipped), tuple(notes), warnings)
+
+
+def _told(paths: Sequence[Path], progress: Progress) -> Iterator[Path]:
+    """The paths one by one; `progress` is told of them where they are large together."""
+    if sum(path.stat().st_size for path in paths) < SLOW_BYTES:
+        yield from paths
+        return
+    started = time.monotonic()
+    progress(StageStarted("read photos", len(paths)))
+    for number, path in enumerate(paths, 1):
+        yield path
+        progress(StageAdvanced("read photos", number, len(paths)))
+    progress(StageEnded("read photos", time.monotonic() - started))
+
+
+def _without_raw_twins(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The paths without raw files that have their picture beside them, and a note of each."""
+    pictures = {
+        (path.parent, path.stem) for path in paths if path.suffix.lower() in PICTURE_SUFFIXES
+    }
+    kept, notes = [], []
+    for path in paths:
+        if path.suffix.lower() in RAW_SUFFIXES and (path.parent, path.stem) in pictures:
+            notes.append(f"{printable(path.name)}: a raw file, not read; the picture beside it is")
+        else:
+            kept.append(path)
+    return kept, notes
+
+
+def _hint_of_empty(folder: Path) -> str:
+    clips = [path for path in folder.iterdir() if path.suffix.lower() in CLIP_SUFFIXES]
+    if clips:
+        return f"dv motion learn {quoted(min(clips))} learns a motion from a clip in it"
+    named = instead_of(folder, frozenset())
+    return named or "jpg, png, webp, gif, bmp, tiff, avif or jp2; folders in it are not searched"
+
+
+def _is_flat(pixels: Pixels) -> bool:
+    return bool(np.ptp(pixels.reshape(-1, 3), axis=0).max() <= 2)
+
+
+def _refuse_duplicate(photo: Photo, earlier: Sequence[Photo]) -> None:
+    for other in earlier:
+        if photo.digest == other.digest or np.array_equal(photo.pixels, other.pixels):
+            raise InputError(
+                f"{shown(photo.path)} is the same picture as {shown(other.path)}",
+                hint="leave one of them out: it would count twice",
+            )
+
+
+def _unusable(
+    skipped: Sequence[Skipped], hints: Sequence[str | None], *, total: int, skip_bad: bool
+) -> InputError:
+    """One line that names every photo that cannot be used."""
+    reasons = "; ".join(item.reason for item in skipped[:MAX_REASONS])
+    if len(skipped) > MAX_REASONS:
+        reasons += f"; and {len(skipped) - MAX_REASONS} more"
+    way_out = None if skip_bad else "--skip-bad goes on without what cannot be used"
+    if len(skipped) == total:
+        way_out = "name photos that can be opened"
+    if len(skipped) > 1:
+        message = f"{len(skipped)} of {total} photos cannot be used: {reasons}"
+        return InputError(message, hint=way_out)
+    return InputError(reasons, hint="; ".join(h for h in (hints[0], way_out) if h))
