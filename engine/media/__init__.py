@@ -3,7 +3,7 @@
 Map:
     photos/   photos of a subject, with masks, as the engine learns from them
     clips/    frames of a clip taken by time
-    pictures  one picture file to pixels; `formats` names files by content, `colours` makes sRGB
+    pictures  one picture file to pixels; `signatures` names files by content, `colours` makes sRGB
     write     frames to mp4, gif, webp or png, with a comment that `comments` reads back
     sheets    labelled contact sheets of videos
     contact   contact sheets of what will be learned from
