@@ -12,7 +12,7 @@ from engine.evaluate.pairs import list_pairs, paint_photos
 from engine.media.photos import read_photos
 from engine.media.photos.photographs import are_photographs, flat_share
 
-SAMPLES = Path(__file__).resolve().parents[3] / "dreamvideo_cli" / "samples" / "subject"
+SAMPLES = Path(__file__).resolve().parents[4] / "dreamvideo_cli" / "samples" / "subject"
 
 
 def pixels_of(folder: Path, masks: Path | None = None) -> list[np.ndarray]:
