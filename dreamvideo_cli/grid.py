@@ -146,7 +146,8 @@ def grid(options: GridOptions, shell: Shell) -> None:
     if options.dry_run:
         print_result(shell, plan_document(plan), plan_lines(plan))
         return
-    document = make_grid(plan, shell)
+    make_grid(plan, shell)
+    document = grid_document(plan)
     print_result(shell, document, [path for path in (document["path"], document["sheet"]) if path])
 
 
@@ -205,8 +206,8 @@ def read_weights(text: str | None) -> list[float]:
     return [split_weight(f"--weights={part.strip()}")[1] for part in text.split(",")]
 
 
-def make_grid(plan: GridPlan, shell: Shell) -> dict[str, Any]:
-    """Make every cell, then write the video and the picture; returns what JSON tells of them.
+def make_grid(plan: GridPlan, shell: Shell) -> None:
+    """Make every cell, then write the video and the picture.
 
     Whatever stops it, the finished cells are kept for the same line.
 
@@ -225,7 +226,6 @@ def make_grid(plan: GridPlan, shell: Shell) -> dict[str, Any]:
     videos = [[cell.frames for cell in column] for column in columns]
     write_grid(plan, list(zip(*videos, strict=True)), settled.fps, canonical(recipe))
     store.drop(takes)
-    return grid_document(plan)
 
 
 def _make_columns(plan: GridPlan, shell: Shell, store: Cells) -> list[list[Cell]]:

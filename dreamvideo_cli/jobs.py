@@ -91,17 +91,14 @@ class Batch:
         check_space([job.plan for job in jobs])
         return jobs
 
-    def make(self, job: PlannedJob, maker: Maker) -> None:
-        """Make the videos of one line and print each as soon as it is there.
+    def make(self, job: PlannedJob, maker: Maker) -> Iterator[Video]:
+        """Make the videos of one line and hand out each as soon as it is written.
 
         Raises:
             EngineError: naming the line; with `--keep-going` it is told instead.
         """
         try:
-            for video in maker.make(job.plan):
-                self._print(job, video)
-        except BrokenPipeError:
-            raise
+            yield from maker.make(job.plan)
         except Exception as error:  # noqa: BLE001 - one job's bug is no reason to lose the night's others
             self._fail(error, job.label)
 
@@ -151,14 +148,6 @@ class Batch:
                 say(self._shell, note)
         self._said.update(plan.notes)
         return plan
-
-    def _print(self, job: PlannedJob, video: Video) -> None:
-        if not self._shell.json:
-            print_lines([str(video.path)])
-            return
-        plan = job.plan
-        found = video_document(plan, video.recipe, video.path)
-        print_json({"schema": found["schema"], "id": job.label, **found})
 
 
 def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share) -> None:
@@ -217,8 +206,18 @@ def _make_all(batch: Batch, jobs: Iterator[PlannedJob], shell: Shell, share: Sha
     with show_progress(shell) as progress, silent_libraries():
         maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
         for job in jobs:
-            batch.make(job, maker)
+            for video in batch.make(job, maker):
+                _print_video(job, video, shell)
             end_if_stopped()
+
+
+def _print_video(job: PlannedJob, video: Video, shell: Shell) -> None:
+    """Print where a job's video lies."""
+    if not shell.json:
+        print_lines([str(video.path)])
+        return
+    found = video_document(job.plan, video.recipe, video.path)
+    print_json({"schema": found["schema"], "id": job.label, **found})
 
 
 def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:
