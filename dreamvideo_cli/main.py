@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.interrupts import STOPPING, Stopped, stopped, unwinding
-from dreamvideo_cli.streams import drop_stdout, open_missing_streams
+from dreamvideo_cli.terminal.signals import STOPPING, Stopped, stopped, unwinding
+from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams
 
 STDOUT_CLOSED = 141
 # Read by the libraries when they are imported, so they must stand before any command runs.
@@ -49,7 +49,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] in (["--install-completion"], ["--show-completion"]):
             return _teach_shell(arguments)
-        from dreamvideo_cli.tree import app
+        from dreamvideo_cli.app.groups import app
 
         returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
         sys.stdout.flush()
@@ -71,7 +71,7 @@ def _guarded(arguments: Sequence[str]) -> int:
 def _complete(arguments: Sequence[str]) -> int:
     """Tell a shell what may stand at the cursor; a fault must not land in the line that is being typed."""
     try:
-        from dreamvideo_cli.completion import answer
+        from dreamvideo_cli.app.completion import answer
 
         lines = answer(os.environ["_DV_COMPLETE"], arguments, os.environ)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -83,15 +83,15 @@ def _complete(arguments: Sequence[str]) -> int:
 
 def _teach_shell(arguments: Sequence[str]) -> int:
     """Print the script that completes in a shell, or put it where the shell finds it."""
-    from dreamvideo_cli import installation
-    from dreamvideo_cli.output import print_lines, tell
+    from dreamvideo_cli.app.install_completion import choose_shell, install, script
+    from dreamvideo_cli.terminal.output import print_lines, tell
 
     named = arguments[1] if len(arguments) > 1 else None
-    shell = installation.choose_shell(named, os.environ)
+    shell = choose_shell(named, os.environ)
     if arguments[0] == "--show-completion":
-        print_lines([installation.script(shell).rstrip("\n")])
+        print_lines([script(shell).rstrip("\n")])
         return 0
-    path, start = installation.install(shell)
+    path, start = install(shell)
     tell(f"{start} loads it: start a new {shell}" if start else f"start a new {shell}")
     print_lines([str(path)])
     return 0
@@ -102,8 +102,8 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     if not isinstance(error, Stopped):
         error = stopped() or error
     try:
-        from dreamvideo_cli.failures import report
-        from dreamvideo_cli.suggestions import translate
+        from dreamvideo_cli.app.suggestions import translate
+        from dreamvideo_cli.terminal.failures import report
     except ImportError as broken:
         sys.stderr.write(f"error: this installation of dv is broken: {broken}\n")
         return 1

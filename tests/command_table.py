@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamvideo_cli.commands import Branch
-from dreamvideo_cli.tree import ROOT
+from dreamvideo_cli.app.tree import ROOT, Branch
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- commands: python -m tests.command_table -->\n", "<!-- end of commands -->"

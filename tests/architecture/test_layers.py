@@ -70,8 +70,12 @@ def test_what_a_quick_command_imports_is_light(module):
 
 
 def test_every_module_of_the_command_line_is_light():
-    paths = (REPOSITORY / "dreamvideo_cli").glob("*.py")
-    names = [f"dreamvideo_cli.{path.stem}" for path in paths if path.stem != "__main__"]
+    paths = (REPOSITORY / "dreamvideo_cli").rglob("*.py")
+    names = [
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for path in paths
+        if path.stem not in {"__main__", "__init__"}
+    ]
     assert not loaded_by("import " + ", ".join(names)) & HEAVY
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from dreamvideo_cli import help_topics
-from dreamvideo_cli.failures import EXIT_CODES, MEANINGS
-from dreamvideo_cli.options import Shell
+from dreamvideo_cli.app import help as help_topics
+from dreamvideo_cli.terminal.failures import EXIT_CODES, MEANINGS
+from dreamvideo_cli.terminal.options import Shell
 from registry import open_registry
 from registry.runs import end_run, list_runs, start_run
+from tests.cli.app.test_tree import COMMANDS
 from tests.cli.conftest import Dv, Put, Result, publisher, write_base
 from tests.cli.test_main import HEAVY, start
-from tests.cli.test_tree import COMMANDS
 from tests.registry.samples import safetensors
 
 SCHEMA = re.compile(r"dv\.[a-z_]+/[1-9]")
@@ -331,7 +331,7 @@ def test_help_tells_every_exit_code_and_every_variable(dv: Dv) -> None:
     told = dv("help", "environment").out
     used = {
         name
-        for path in Path(__file__).parents[2].glob("dreamvideo_cli/*.py")
+        for path in Path(__file__).parents[2].glob("dreamvideo_cli/**/*.py")
         for name in re.findall(r"\bDV_[A-Z_]+\b", path.read_text("utf-8"))
     }
     assert all(name in told for name in used - {"DV_COMPLETE"}), used
@@ -346,10 +346,10 @@ def test_the_examples_of_the_first_help_are_commands_that_exist(dv: Dv) -> None:
 
 
 def test_the_topic_on_json_names_every_schema_that_a_command_prints() -> None:
-    package = Path(help_topics.__file__).parent
+    package = Path(help_topics.__file__).parents[1]
     printed = {
         name
-        for module in package.glob("*.py")
+        for module in package.rglob("*.py")
         for name in re.findall(r'"schema": "(dv\.[a-z_]+/1)"', module.read_text())
     }
     assert printed <= set(help_topics.SCHEMAS)

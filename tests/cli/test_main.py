@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli import __version__, main
-from dreamvideo_cli.interrupts import catching, unwind
+from dreamvideo_cli.terminal.signals import catching, unwind
 from tests.cli.conftest import Dv, Put
 
 HEAVY = (
@@ -124,15 +124,17 @@ def test_a_signal_leaves_nothing_half_written(
 def test_a_second_signal_ends_it_at_once(home: Path) -> None:
     script = """
 import signal, sys, time
-from dreamvideo_cli import interrupts, main, tree
+from dreamvideo_cli import main
+from dreamvideo_cli.app import groups
+from dreamvideo_cli.terminal import signals
 def stubborn(*_, **__):
     try:
         sys.stderr.write("ready\\n")
         time.sleep(60)
-    except interrupts.Stopped:
+    except signals.Stopped:
         sys.stderr.write("cleaning\\n")
         time.sleep(60)
-tree.app = lambda: stubborn
+groups.app = lambda: stubborn
 main.main([])
 """
     process = start(script=script)
@@ -163,7 +165,7 @@ def test_a_signal_that_code_turns_into_an_error_of_its_own_still_ends_it(
         except BaseException as error:
             raise ValueError("a reader of files knows only errors of its own") from error
 
-    monkeypatch.setattr("dreamvideo_cli.adapters.open_registry", convert)
+    monkeypatch.setattr("dreamvideo_cli.commands.adapters.open_registry", convert)
     result = dv("subject", "list", "--json")
     assert (result.code, result.error["code"]) == (143, "stopped")
 
@@ -172,7 +174,7 @@ def test_a_bug_is_one_line_and_a_log(dv: Dv, home: Path, monkeypatch: pytest.Mon
     def fail(_shell: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("dreamvideo_cli.adapters.open_registry", fail)
+    monkeypatch.setattr("dreamvideo_cli.commands.adapters.open_registry", fail)
     result = dv("subject", "list", "--json")
     assert (result.code, result.out, result.error["code"]) == (1, "", "bug")
     assert len(list((home / "state" / "logs").iterdir())) == 1

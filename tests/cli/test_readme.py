@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamvideo_cli.failures import MEANINGS
 from dreamvideo_cli.main import main
+from dreamvideo_cli.terminal.failures import MEANINGS
 from tests import command_table
 from tests.tiny import build_unet3d
 

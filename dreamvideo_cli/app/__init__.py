@@ -1,0 +1,1 @@
+"""The tree of commands, its help, suggestions and completion."""

@@ -1,0 +1,209 @@
+"""Groups and commands as Typer runs them: a command's module is imported when the command is met, not before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from dreamvideo_cli.app.tree import ROOT, Branch, Leaf
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.terminal.options import EVERYWHERE, OPTIONS, SECTIONS
+
+SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
+# Holds the words of "[at least 1]" together while a help is wrapped.
+UNBROKEN = "\xa0"
+
+
+class Command(TyperCommand):
+    """A command whose options may stand in files of settings, and are listed last in its help if all have them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Flags and variables are read by Typer; what neither says may stand in a file."""
+        is_asked_only = extra.get("resilient_parsing") or {"-h", "--help"} & set(args)
+        if not is_asked_only:
+            extra["default_map"] = FileDefaults(self.params)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What is required, without Typer's braces, then that there are options."""
+        params = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        named = [param.make_metavar(ctx) for param in params]
+        pieces = zip(params, named, strict=True)
+        words = [
+            name if param.required or name.startswith("[") else f"[{name}]"
+            for param, name in pieces
+        ]
+        return [*words, "[OPTIONS]"]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options in sections; an option names its own by its help panel."""
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in SECTIONS}
+        for param in self.get_params(ctx):
+            row = param.get_help_record(ctx)
+            if row is not None:
+                is_argument = param.param_type_name == "argument"
+                is_help = "--help" in param.opts
+                panel = EVERYWHERE if is_help else getattr(param, "rich_help_panel", None)
+                title = "Arguments" if is_argument else panel or OPTIONS
+                sections[title].append(spoken(row))
+        write_sections(formatter, sections)
+
+
+class SettingsCommand(Command):
+    """A command that no file of settings can stop: it is there to mend them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Nothing stands behind the options."""
+        return TyperCommand.make_context(self, info_name, args, parent, **extra)
+
+
+class FileDefaults(dict[str, Any]):
+    """What files of settings say of a command's parameters; a file is read when it is needed."""
+
+    def __init__(self, params: Iterable[Any]) -> None:
+        from dreamvideo_cli.settings.keys import KEYS
+
+        super().__init__()
+        by_variable = {key.variable: name for name, key in KEYS.items()}
+        self._keys = {
+            param.name: by_variable[param.envvar]
+            for param in params
+            if getattr(param, "envvar", None) in by_variable
+        }
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value in the nearest file, for Typer's `Context.lookup_default`.
+
+        Raises:
+            UsageError: see `settings.look_up`.
+        """
+        from dreamvideo_cli.settings.lookup import from_files
+
+        found = from_files(self._keys[name]) if name in self._keys else None
+        return default if found is None else found.value
+
+
+class Group(TyperGroup):
+    """A group that knows its commands by name and summary, and loads the one that is asked for."""
+
+    def __init__(self, name: str, branch: Branch) -> None:
+        super().__init__(
+            name=name,
+            help=branch.summary,
+            commands=cast("dict[str, Any]", Entries(branch.entries)),
+            context_settings=dict(SETTINGS),
+            rich_markup_mode=None,
+            options_metavar=None,
+        )
+        self.branch = branch
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A group without a command tells what it has."""
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command of that name; a name that is not there is answered with what was meant."""
+        if args[0] in self.commands or args[0].startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        from dreamvideo_cli.app.suggestions import command_meant, either
+
+        meant = command_meant(self.branch, ctx.command_path, args[0])
+        hint = f"did you mean {either(meant)}?" if meant else f"{ctx.command_path} --help"
+        raise UsageError(f"there is no command {ctx.command_path} {args[0]}", hint=hint)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        """Name and summary of every command, in sections, none of them loaded."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.branch.entries.items():
+            sections.setdefault(entry.section, []).append((name, entry.summary))
+        write_sections(formatter, sections)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The commands first: they are what a reader looks for."""
+        self.format_commands(ctx, formatter)
+        rows = [row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
+        write_sections(formatter, {OPTIONS: [*self.branch.options.items(), *rows]})
+        if self.branch.epilog:
+            formatter.write(f"\n{self.branch.epilog}\n")
+
+
+class Entries(MutableMapping[str, Any]):
+    """A group's commands by name, each built when it is asked for."""
+
+    def __init__(self, entries: Mapping[str, Leaf | Branch]) -> None:
+        self._entries = entries
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The command or group of that name."""
+        if name not in self._built:
+            self._built[name] = build(name, self._entries[name])
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, in the order of the tree."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a command, which is not loaded for that."""
+        return name in self._entries
+
+
+def build(name: str, entry: Leaf | Branch) -> Any:
+    """The group or the command as Typer runs it."""
+    return Group(name, entry) if isinstance(entry, Branch) else _command(name, entry)
+
+
+def spoken(row: tuple[str, str]) -> tuple[str, str]:
+    """Typer's row of an option, ``<a|b>`` and ``[0<=x<=1]``, in the words that we write elsewhere."""
+    names, told = row
+    told = re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"from \1 to \2", told)
+    told = re.sub(r"\bx>=([\d.]+)", r"at least \1", told)
+    told = re.sub(r"\[[^][]+\]$", lambda found: found[0].replace(" ", UNBROKEN), told)
+    return re.sub(r"<([^<>]+)>", r"\1", names), told
+
+
+def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]) -> None:
+    """Two columns under each heading that has rows."""
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+    formatter.buffer[:] = [text.replace(UNBROKEN, " ") for text in formatter.buffer]
+
+
+def _command(name: str, leaf: Leaf) -> Any:
+    """The one command of a Typer app of its own, in plain text: markup would double the time of every help."""
+    from importlib import import_module
+
+    from dreamvideo_cli.terminal.options import command
+
+    module, _, function = leaf.place.partition(":")
+    found = getattr(import_module(f"dreamvideo_cli.{module}"), function)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = dict(SETTINGS)
+    cls = Command if leaf.reads_files else SettingsCommand
+    app.command(name, cls=cls, context_settings=settings)(command(found, **leaf.fixed))
+    return typer.main.get_command(app)
+
+
+def app() -> Group:
+    """`dv` with all its commands."""
+    return Group("dv", ROOT)

@@ -1,0 +1,314 @@
+"""The verbs that subjects and motions share; ``kind`` is bound when the groups are built."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.settings.places import open_registry
+from dreamvideo_cli.terminal.options import Kind, Shell
+from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say, tell
+from dreamvideo_cli.terminal.text import facts, read_time, table
+from dreamvideo_cli.views.adapters import (
+    _cell,
+    _event_document,
+    _told,
+    adapter_document,
+    facts_of,
+    label,
+    manifest_document,
+    row_of,
+)
+
+if TYPE_CHECKING:
+    from registry import Adapter
+
+Reference = Annotated[
+    str, typer.Argument(metavar="REF", help="NAME, NAME:TAG, NAME:vN or NAME@DIGEST.")
+]
+Sort = Literal["name", "created", "size"]
+# What comes first has most of it; among equals the order of names and versions stays.
+SORT_KEYS: Mapping[str, Callable[["Adapter"], Any]] = {
+    "created": lambda row: row.record.created,
+    "size": lambda row: row.record.size_bytes,
+}
+References = Annotated[list[str], typer.Argument(metavar="REF...", help="References.")]
+
+
+def list_adapters(
+    kind: Kind,
+    shell: Shell,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="[GLOB]", help="Only names that match, such as 'c*'.")
+    ] = None,
+    *,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="Every version, not only the latest.")
+    ] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Versions that were removed and can be restored.")
+    ] = False,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="TAG", help="Only versions with this tag.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="BASE", help="Only versions of this base or fingerprint."),
+    ] = None,
+    sort: Annotated[
+        Sort, typer.Option("--sort", help="By name, or newest or largest first.")
+    ] = "name",
+) -> None:
+    """List the learned KINDs.
+
+    Example: dv KIND list
+    """
+    listing = open_registry(shell.registry).list(
+        kind, pattern, all_versions=all_versions, removed=removed, tag=tag, base=base
+    )
+    rows = list(listing.rows)
+    if sort in SORT_KEYS:
+        rows.sort(key=SORT_KEYS[sort], reverse=True)
+    for problem in listing.problems:
+        tell(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
+    if shell.json:
+        print_json([adapter_document(row) for row in rows])
+    elif shell.quiet:
+        print_lines(label(row) if all_versions or removed else row.name for row in rows)
+    else:
+        word = "CLASS" if kind == "subject" else "CAPTION"
+        head = ("NAME", "VERSION", "TAGS", word, "BASE", "SIZE", "CREATED")
+        print_lines(table(head, [row_of(row) for row in rows]))
+        if not rows:
+            is_all = pattern is tag is base is None and not removed
+            say(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
+
+
+def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
+    """Show a KIND: what it is, what it was learned from, and how.
+
+    Example: dv KIND show NAME:best
+    """
+    store = open_registry(shell.registry)
+    adapter = store.resolve(ref, kind=kind)
+    manifest = store.manifest(adapter)
+    rows = store.list(kind, adapter.name, all_versions=True).rows
+    files = {file.role: str(store.layout.blob(file.digest)) for file in manifest.files}
+    card = facts_of(adapter, manifest)
+    card[1:1] = [("versions", " ".join(f"v{row.version}" for row in rows))]
+    card += [("preview", files.get("preview", ""))]
+    document = {**adapter_document(adapter), **manifest_document(manifest)}
+    more = {"versions": [row.version for row in rows], "preview": files.get("preview")}
+    print_result(shell, {**document, **more}, facts(card))
+
+
+def tag_adapter(
+    kind: Kind,
+    ref: Reference,
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Any word but latest, prev and vN.")],
+    shell: Shell,
+    *,
+    move: Annotated[
+        bool, typer.Option("--move", help="Take it from the version it is on.")
+    ] = False,
+    if_at: Annotated[
+        str | None,
+        typer.Option("--if-at", metavar="REF", help="Only if it is on this version now."),
+    ] = None,
+) -> None:
+    """Tag a version of a KIND.
+
+    Example: dv KIND tag NAME:v2 best
+    """
+    moved = open_registry(shell.registry).tag(ref, tag, kind=kind, move=move, if_at=if_at)
+    if moved.was not in {None, moved.adapter.version}:
+        say(shell, f"{moved.adapter.name}:{tag} was on v{moved.was}")
+    print_result(shell, adapter_document(moved.adapter), [str(moved.adapter)])
+
+
+def untag_adapter(
+    kind: Kind,
+    ref: Annotated[str, typer.Argument(metavar="NAME:TAG", help="The tag to take off.")],
+    shell: Shell,
+) -> None:
+    """Take a tag off a KIND; the version stays.
+
+    Example: dv KIND untag NAME:best
+    """
+    adapter = open_registry(shell.registry).untag(ref, kind=kind)
+    print_result(shell, adapter_document(adapter), [str(adapter)])
+
+
+def remove_adapters(
+    kind: Kind,
+    refs: References,
+    shell: Shell,
+    *,
+    whole: Annotated[bool, typer.Option("--all", help="Every version of the names given.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove versions of a KIND; restore undoes it.
+
+    Example: dv KIND rm NAME:v1
+    """
+    store = open_registry(shell.registry)
+    plan = store.plan_removal(refs, kind=kind, whole=whole)
+    if not dry_run:
+        if plan.needs_consent and not yes:
+            _ask(shell, plan.adapters)
+        gone = store.remove(plan)
+    else:
+        gone = plan.adapters
+    if shell.json:
+        print_json([adapter_document(adapter) for adapter in gone])
+    else:
+        print_lines(str(adapter) for adapter in gone)
+    if gone and not dry_run:
+        say(shell, f"undo: dv {kind} restore {label(gone[0])}")
+
+
+def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
+    """Put a removed version of a KIND back, with its tags.
+
+    Example: dv KIND restore NAME:v1
+    """
+    restored = open_registry(shell.registry).restore(ref, kind=kind)
+    if restored.was_live:
+        say(shell, f"{label(restored.adapter)} was not removed: nothing to restore")
+    for tag in restored.tags_elsewhere:
+        say(
+            shell,
+            f"the tag {restored.adapter.name}:{tag} is on another version by now and stays there",
+        )
+    print_result(shell, adapter_document(restored.adapter), [str(restored.adapter)])
+
+
+def print_path(
+    kind: Kind,
+    ref: Reference,
+    shell: Shell,
+    file: Annotated[
+        str, typer.Option("--file", metavar="ROLE", help="Which of its files.")
+    ] = "weights",
+) -> None:
+    """Print where a KIND's file lies, its bytes checked.
+
+    Example: dv KIND path NAME
+    """
+    store = open_registry(shell.registry)
+    adapter = store.resolve(ref, kind=kind)
+    path = store.file(adapter, file)
+    print_result(
+        shell,
+        {"schema": "dv.path/1", "ref": str(adapter), "file": file, "path": str(path)},
+        [str(path)],
+    )
+
+
+def resolve(refs: References, shell: Shell) -> None:
+    """Print what references stand for now, pinned.
+
+    Example: dv resolve corgi:best motion/skate
+    """
+    store = open_registry(shell.registry)
+    found = [store.resolve(ref) for ref in refs]
+    if shell.json:
+        print_json([adapter_document(adapter) for adapter in found])
+    else:
+        print_lines(str(adapter) for adapter in found)
+
+
+def _ask(shell: Shell, adapters: Sequence["Adapter"]) -> None:
+    """Ask on a terminal; elsewhere somebody must have said yes already.
+
+    Raises:
+        UsageError: nobody can be asked.
+        typer.Abort: the answer is no.
+    """
+    named = ", ".join(
+        label(adapter) + (f" ({', '.join(adapter.tags)})" if adapter.tags else "")
+        for adapter in adapters
+    )
+    if shell.no_input or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would remove {named}", hint="-y removes without asking", code="usage.consent"
+        )
+    typer.confirm(f"remove {named}?", abort=True, err=True)
+
+
+def rename_adapter(
+    kind: Kind,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The name now.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="A name that was never used.")],
+    shell: Shell,
+) -> None:
+    """Rename a KIND: versions, tags and log go along, and digests stay.
+
+    Example: dv KIND rename OLD NEW
+    """
+    store = open_registry(shell.registry)
+    store.rename(old, new, kind)
+    rows = store.list(kind, new, all_versions=True).rows
+    print_result(shell, [adapter_document(row) for row in rows], [str(row) for row in rows])
+
+
+def show_log(
+    kind: Kind,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name.")],
+    shell: Shell,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="Where the tags were then: a date, a time, yesterday, or 'last tuesday'.",
+        ),
+    ] = None,
+) -> None:
+    """Tell what happened to a KIND, and where its tags were.
+
+    Example: dv KIND log NAME --at "last tuesday"
+    """
+    store = open_registry(shell.registry)
+    if at is not None:
+        when = read_time(at, datetime.now(UTC).astimezone())
+        places = store.places_at(name, kind, when)
+        lines = [f"{name}:{tag} -> {name}:v{version}" for tag, version in places.items()]
+        document = {"schema": "dv.places/1", "kind": kind, "name": name, "at": when.isoformat()}
+        print_result(shell, {**document, "tags": places}, lines)
+        if not places:
+            say(shell, f"{name} had no version then")
+        return
+    log = store.log(name, kind)
+    if shell.json:
+        print_json([_event_document(happened) for happened in log])
+    else:
+        print_lines(f"{each.at[:10]} {each.at[11:19]}  {_told(each)}" for each in log)
+
+
+def show_difference(
+    kind: Kind,
+    left: Annotated[str, typer.Argument(metavar="REF", help="A version.")],
+    right: Annotated[str, typer.Argument(metavar="REF", help="The version to compare it with.")],
+    shell: Shell,
+) -> None:
+    """Compare two versions of a KIND: settings, inputs, scores and files.
+
+    Example: dv KIND diff NAME:prev NAME:latest
+    """
+    store = open_registry(shell.registry)
+    pair = [store.resolve(ref, kind=kind) for ref in (left, right)]
+    found = store.diff(*pair)
+    if shell.json:
+        rows = [{"field": each.field, "left": each.left, "right": each.right} for each in found]
+        refs = {"left": str(pair[0]), "right": str(pair[1])}
+        print_json({"schema": "dv.difference/1", **refs, "differences": rows})
+    else:
+        cells = [(each.field, _cell(each.left), _cell(each.right)) for each in found]
+        print_lines(table(("FIELD", label(pair[0]), label(pair[1])), cells))
+        if not cells:
+            say(shell, "no difference")

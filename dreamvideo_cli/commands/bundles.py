@@ -1,0 +1,187 @@
+"""Adapters as files: out of the registry, into it, and looked into."""
+
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from dreamvideo_cli import __version__
+from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.settings.places import open_registry
+from dreamvideo_cli.terminal.options import Kind, Shell
+from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
+from dreamvideo_cli.terminal.text import facts
+from dreamvideo_cli.views.adapters import adapter_document, draft_document, draft_facts, label
+from engine.drafts import drafted
+
+if TYPE_CHECKING:
+    from registry import Adapter, Registry
+    from registry.bundle import Packed
+    from registry.loose import Loose
+
+TOOL = f"dv {__version__}"
+UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def export_adapters(
+    kind: Kind,
+    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="References.")],
+    shell: Shell,
+    *,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE|-", help="Where the bundle goes.")
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
+    ] = False,
+) -> None:
+    """Write versions of a KIND into one bundle, for another registry.
+
+    subject/NAME and motion/NAME go into the same bundle, whichever command writes it.
+
+    Example: dv KIND export NAME:best -o NAME.dva
+    """
+    store = open_registry(shell.registry)
+    adapters = [_one_of(store, ref, kind) for ref in refs]
+    if output == "-":
+        _export_to_stdout(store, adapters, shell)
+        return
+    path = Path(output).expanduser().absolute()
+    if path.exists() and not overwrite:
+        hint = "--overwrite replaces it"
+        raise ExistsError(f"{path} is there already", hint=hint, code="output.exists")
+    _export_to(store, adapters, path)
+    document = {
+        "schema": "dv.bundle/1",
+        "path": str(path),
+        "refs": [str(each) for each in adapters],
+    }
+    print_result(shell, document, [str(path)])
+
+
+def import_adapters(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="A bundle (.dva) or an adapter's file.")
+    ],
+    shell: Shell,
+    *,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Instead of the name in the file.")
+    ] = None,
+    max_size: Annotated[
+        str, typer.Option("--max-size", metavar="SIZE", help="Refuse more than this, such as 500M.")
+    ] = "4G",
+) -> None:
+    """Take adapters from a file or a pipe into the registry.
+
+    Example: dv import corgi.dva
+    """
+    if source == "-" and sys.stdin.isatty():
+        raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
+    stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
+    imported = open_registry(shell.registry).import_file(
+        stream, tool=TOOL, name=name, most_bytes=read_bytes(max_size)
+    )
+    for each in imported:
+        if not each.is_new:
+            say(shell, f"{label(each.adapter)} is there already")
+    if shell.json:
+        print_json([adapter_document(each.adapter) for each in imported])
+    else:
+        print_lines(str(each.adapter) for each in imported)
+
+
+def show_adapters_in(place: Path, shell: Shell) -> None:
+    """Tell what a bundle or an adapter's file holds, without importing it.
+
+    Raises:
+        RegistryError: see `registry.incoming.look_into`.
+    """
+    from registry.incoming import look_into
+
+    looked = look_into(place, tool=TOOL)
+    found: Sequence[Packed | Loose] = looked if isinstance(looked, tuple) else [looked]
+    if shell.json:
+        print_json([_document(each) for each in found])
+        return
+    for k, each in enumerate(found):
+        print_lines([*([""] if k else []), *facts(_facts(each))])
+
+
+def read_bytes(text: str) -> int:
+    """``500M`` to bytes; a unit is a power of 1024.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    match = re.fullmatch(r"(\d{1,9})([KMGT]?)(?:I?B)?", text.strip().upper())
+    if not match:
+        raise UsageError(f"--max-size {text!r} is no size", hint="for example 500M or 4G")
+    return int(match[1]) << UNITS[match[2]]
+
+
+def _one_of(store: "Registry", ref: str, kind: Kind) -> "Adapter":
+    """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both.
+
+    Raises:
+        RegistryError: see `Registry.resolve`; of one of the other kind the hint says how to write it.
+    """
+    from registry import NotFoundError, RegistryError
+
+    if ref.startswith(tuple(f"{each}/" for each in get_args(Kind))):
+        return store.resolve(ref)
+    try:
+        return store.resolve(ref, kind=kind)
+    except NotFoundError as error:
+        other: Kind = "motion" if kind == "subject" else "subject"
+        with suppress(RegistryError):
+            store.resolve(ref, kind=other)
+            error.hint = f"there is a {other} of that name; write {other}/{ref}"
+        raise
+
+
+def _export_to(store: "Registry", adapters: "list[Adapter]", path: Path) -> None:
+    """Write the file whole or not at all."""
+    import os
+
+    with drafted(path) as draft, draft.open("xb") as target:
+        store.export(adapters, target)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _export_to_stdout(store: "Registry", adapters: "list[Adapter]", shell: Shell) -> None:
+    """By way of a temporary file: a bundle is sought while it is written, and goes out unbroken."""
+    import shutil
+    import tempfile
+
+    if shell.json:
+        raise UsageError("--json and -o - both want stdout", hint="leave one out")
+    if sys.stdout.isatty():
+        raise UsageError("a bundle is nothing for a terminal", hint="-o FILE, or a pipe")
+    with tempfile.TemporaryFile() as spool:
+        store.export(adapters, spool)
+        spool.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(spool, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _document(found: "Packed | Loose") -> dict[str, Any]:
+    from registry.loose import Loose
+
+    if isinstance(found, Loose):
+        return draft_document(found.kind, found.name, None, found.draft)
+    return draft_document(found.kind, found.name, found.digest, found.manifest)
+
+
+def _facts(found: "Packed | Loose") -> list[tuple[str, str]]:
+    from registry.loose import Loose
+
+    if isinstance(found, Loose):
+        return draft_facts(found.kind, found.name, None, found.draft)
+    return draft_facts(found.kind, found.name, found.digest, found.manifest)

@@ -1,0 +1,29 @@
+"""`dv grid`: one labelled video and picture over versions, weights and seeds: look before you tag."""
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.grid import GridOptions, make_grid, plan_grid
+from dreamvideo_cli.settings.places import open_registry
+from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.processes import read_share
+from dreamvideo_cli.views.videos import grid_document, grid_plan_document, grid_plan_lines
+
+
+def grid(options: GridOptions, shell: Shell) -> None:
+    """Compare versions, weights and seeds in one labelled video and one picture.
+
+    The base alone is the first column.
+
+    Example: dv grid "a corgi skate" --subject corgi:v1 --subject corgi:v2 --weights 0.5,1 --seeds 0..2
+    """
+    if read_share().of > 1:
+        raise UsageError("a grid is made by one process", hint="start it without a launcher")
+    plan = plan_grid(open_registry(shell.registry), options)
+    for note in dict.fromkeys(note for column in plan.columns for note in column.takes.notes):
+        say(shell, note)
+    if options.dry_run:
+        print_result(shell, grid_plan_document(plan), grid_plan_lines(plan))
+        return
+    make_grid(plan, shell)
+    document = grid_document(plan)
+    print_result(shell, document, [path for path in (document["path"], document["sheet"]) if path])

@@ -1,0 +1,262 @@
+"""`dv inspect`: what is it, and what would dv do with it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dreamvideo_cli.commands.bundles import show_adapters_in
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.recipe_file import may_carry_recipe, read_recipe
+from dreamvideo_cli.learning.fitness import photos_fitness
+from dreamvideo_cli.learning.inputs import read_subject
+from dreamvideo_cli.learning.options import MaskOptions
+from dreamvideo_cli.settings.places import default_base, locate
+from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.progress import show_progress
+from dreamvideo_cli.terminal.warnings import warning_documents, warning_line
+from dreamvideo_cli.views.inputs import (
+    SCHEMA,
+    _clip_document,
+    _clip_lines,
+    _photo_document,
+    _photo_lines,
+)
+from dreamvideo_cli.views.videos import carried_document, printable, recipe_lines
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.terminal.options import Shell
+    from engine.bases import BaseLocation
+    from engine.bases.fitness import FitnessWarning
+    from engine.media.photos import PhotoSet
+
+ADAPTER_FILES = {".dva", ".safetensors"}
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What learning would be told about photos and clips."""
+
+    base: Annotated[
+        str | None, typer.Option(metavar="BASE", help="The base that would learn from it.")
+    ] = None
+    take_as: Annotated[
+        Literal["auto", "photos", "clip"],
+        typer.Option("--as", help="A folder of pictures is photos unless this says clip."),
+    ] = "auto"
+    class_word: Annotated[
+        str | None, typer.Option("--class", metavar="WORD", help="What --mask auto looks for.")
+    ] = None
+    start: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
+    ] = 0.0
+    end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
+    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a png of exactly what would be learned from.",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
+    ] = False
+
+
+def inspect(
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="Photo, clip, folder of them, dv's video, .dva."),
+    ],
+    learning: Learning,
+    masks: MaskOptions,
+    shell: Shell,
+) -> None:
+    """Tell what photos, a clip or a file of adapters are, and what dv would do with them.
+
+    A video that dv made tells its recipe; --as clip takes it for a clip.
+
+    Exit code 10 says that learning would stop at some of it; what is wrong is part of the result.
+
+    Example: dv inspect ./dog_pics -o sheet.png
+    """
+    place = Path(path).expanduser().absolute()
+    if place.suffix.lower() in ADAPTER_FILES:
+        show_adapters_in(place, shell)
+        return
+    if learning.take_as == "auto" and learning.sheet is None and may_carry_recipe(place):
+        show_recipe(place, shell)
+        return
+    _check_known(place)
+    _check_sheet(learning)
+    base = locate(learning.base or default_base())
+    if _is_clip(place, learning):
+        _inspect_clip(place, learning, shell, base)
+        return
+    word = learning.class_word or "object"
+    with show_progress(shell) as progress:
+        found = read_subject([place], masks, class_word=word, skip_bad=True, progress=progress)
+    _inspect_photos(place, found, learning, shell, base)
+
+
+def _check_known(place: Path) -> None:
+    """Refuse what is not there, and files of text.
+
+    Raises:
+        InputNotFoundError, UsageError: see above.
+    """
+    from engine.media.files import is_text, require_path, shown
+
+    require_path(place)
+    if place.is_file() and is_text(place):
+        hint = "give a photo, a clip, a folder of them, a bundle (.dva) or an adapter's file"
+        raise UsageError(f"{shown(place)} is text: nothing that inspect knows", hint=hint)
+
+
+def _check_sheet(learning: Learning) -> None:
+    """See before anything is read that the sheet can be written.
+
+    Raises:
+        UsageError: it would be no png.
+        OutputExistsError, OutputError: it cannot be written there.
+    """
+    from engine.media.staging import refuse_existing
+
+    if learning.sheet is None:
+        return
+    if learning.sheet.suffix.lower() != ".png":
+        hint = f"-o {learning.sheet.stem}.png would do"
+        raise UsageError(f"{learning.sheet} is no png", hint=hint)
+    refuse_existing(learning.sheet.expanduser().absolute(), overwrite=learning.overwrite)
+
+
+def _verdict(base: BaseLocation, warnings: Sequence[FitnessWarning]) -> tuple[str, ...]:
+    """What learning from this on the base would come to."""
+    return warning_line(warnings) or (f"nothing speaks against learning this on {base.id}",)
+
+
+def _draw(
+    learning: Learning, base: BaseLocation, warnings: Sequence[FitnessWarning], **inputs: Any
+) -> str | None:
+    """Write the sheet, if one is asked for; returns where it lies."""
+    from engine.media.contact import write_inputs
+
+    if learning.sheet is None:
+        return None
+    place = learning.sheet.expanduser().absolute()
+    video = base.card.video
+    return str(
+        write_inputs(
+            place,
+            video.height_px,
+            video.width_px,
+            verdict=_verdict(base, warnings),
+            overwrite=learning.overwrite,
+            **inputs,
+        )
+    )
+
+
+def _is_clip(place: Path, learning: Learning) -> bool:
+    from engine.media.clips.reader import is_clip
+
+    if learning.take_as != "auto":
+        return learning.take_as == "clip"
+    return place.is_file() and is_clip(place)
+
+
+def _inspect_photos(
+    place: Path, found: PhotoSet, learning: Learning, shell: Shell, base: BaseLocation
+) -> None:
+    """Every photo, those included that would stop a `learn`.
+
+    Raises:
+        InputError: after the result is printed, if there are such photos.
+    """
+    from engine.errors import InputError
+    from engine.media.files import printable, shown
+
+    size = base.card.video.height_px, base.card.video.width_px
+    warnings = photos_fitness(base, found, learning.class_word or "object")
+    document = {
+        "schema": SCHEMA,
+        "what": "photos",
+        "path": shown(place),
+        "usable": not found.skipped,
+        "base": base.id,
+        "learned_px": [size[1], size[0]],
+        "photos": [_photo_document(photo, found, *size) for photo in found.photos],
+        "left_out": [{"path": shown(item.path), "reason": item.reason} for item in found.skipped],
+        "warnings": warning_documents(warnings),
+        "sheet": _draw(learning, base, warnings, photos=found),
+    }
+    print_result(shell, document, [*_photo_lines(document), "", *_verdict(base, warnings)])
+    if found.skipped:
+        raise InputError(
+            f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
+            f" used: {', '.join(printable(item.path.name) for item in found.skipped)}",
+            hint="learn --skip-bad goes on without them",
+        )
+
+
+def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocation) -> None:
+    """What a clip is and what would be taken of it, or why nothing would.
+
+    Raises:
+        InputError: it cannot be opened, or, after the result is printed, cannot be learned from.
+    """
+    from engine.bases.fitness import Request, check_fitness
+    from engine.errors import InputError
+    from engine.media.clips.reader import look_at_clip, read_clip
+
+    video = base.card.video
+    fps = video.fps if learning.fps is None else learning.fps
+    looked = look_at_clip(place, fps=fps, start_s=learning.start)
+    frames = video.frames if learning.frames is None else learning.frames
+    clip, refusal = None, None
+    try:
+        clip = read_clip(place, frames=frames, fps=fps, start_s=learning.start, end_s=learning.end)
+    except InputError as error:
+        refusal = error
+    warnings = check_fitness(base, Request("", "caption"))
+    document = {
+        **_clip_document(place, looked, clip, refusal),
+        "base": base.id,
+        "learned_px": [video.width_px, video.height_px],
+        "warnings": warning_documents(warnings),
+        "sheet": _draw(learning, base, warnings, clips=[clip]) if clip else None,
+    }
+    verdict = ["", *_verdict(base, warnings)] if clip else []
+    print_result(shell, document, [*_clip_lines(document), *verdict])
+    if refusal is not None:
+        raise refusal
+
+
+def show_recipe(path: Path, shell: Shell) -> None:
+    """Tell how a video was made, from what it carries.
+
+    Raises:
+        EngineError: see `read_recipe`.
+    """
+    from dreamvideo_cli.generation.recipe_file import find_grid
+    from dreamvideo_cli.views.videos import grid_recipe_document as grid_document
+    from dreamvideo_cli.views.videos import grid_recipe_lines as grid_lines
+
+    grid = find_grid(path)
+    if grid is not None:
+        print_result(shell, printable(grid_document(path, grid)), grid_lines(grid))
+        return
+    recipe = read_recipe(path)
+    print_result(shell, carried_document(path, recipe), recipe_lines(recipe))
+    say(shell, f"make it again: dv gen --again {shlex.quote(str(path))}")

@@ -1,0 +1,190 @@
+"""The registry itself: what is in it, whether it is whole, what can go, what can be mended."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli.settings.places import cache_folder, open_registry, registry_root, state_folder
+from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.text import facts, size_text
+
+if TYPE_CHECKING:
+    from registry.doctor import Diagnosis
+    from registry.verify import Finding
+
+
+def show_info(shell: Shell) -> None:
+    """Tell where the registry lies and how much is in it.
+
+    Example: dv registry info
+    """
+    from registry.reach import stored_files
+
+    store = open_registry(shell.registry)
+    rows = store.list(all_versions=True).rows
+    stored = [path.stat().st_size for path in stored_files(store.layout)]
+    document: dict[str, Any] = {
+        "schema": "dv.registry/1",
+        "path": str(store.layout.root),
+        "subjects": len({row.name for row in rows if row.kind == "subject"}),
+        "motions": len({row.name for row in rows if row.kind == "motion"}),
+        "versions": len(rows),
+        "removed": len(store.list(removed=True).rows),
+        "files": len(stored),
+        "size_bytes": sum(stored),
+        "cache_bytes": _size_of(cache_folder()),
+        "runs_bytes": _size_of(state_folder() / "runs"),
+    }
+    pairs = [
+        (name.removesuffix("_bytes"), size_text(value) if name.endswith("_bytes") else str(value))
+        for name, value in document.items()
+        if name != "schema"
+    ]
+    print_result(shell, document, facts(pairs))
+
+
+def verify(shell: Shell) -> None:
+    """Hash everything again and follow every name; exit 5 where something is damaged.
+
+    What was found is the result and goes to stdout, with exit 5 as well; the error goes to stderr.
+
+    Example: dv registry verify
+    """
+    found = open_registry(shell.registry).verify()
+    document = {
+        "schema": "dv.verified/1",
+        "versions": found.versions,
+        "files": found.files,
+        "size_bytes": found.size_bytes,
+        "findings": [_finding_document(finding) for finding in found.findings],
+    }
+    size = size_text(found.size_bytes)
+    lines = [line for finding in found.findings for line in _finding_lines(finding)]
+    lines.append(
+        f"{found.versions} versions, {found.files} files, {size}: {_verdict(found.findings)}"
+    )
+    print_result(shell, document, lines)
+    _fail_on_damage(found.findings)
+
+
+def collect(
+    shell: Shell,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+) -> None:
+    """Delete the bytes that no version, tag or recent removal needs.
+
+    Example: dv registry gc -n
+    """
+    store = open_registry(shell.registry)
+    plan = store.plan_collection()
+    done = plan if dry_run else store.collect(plan)
+    paths = [str(path.relative_to(store.layout.root)) for path in done.files]
+    document = {
+        "schema": "dv.collection/1",
+        "dry_run": dry_run,
+        "size_bytes": done.size_bytes,
+        "files": paths,
+    }
+    print_result(shell, document, paths)
+    say(
+        shell,
+        f"{size_text(done.size_bytes)} {'would be' if dry_run else ''} freed".replace("  ", " "),
+    )
+
+
+def diagnose(
+    shell: Shell,
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Carry out the repairs; each can be undone.")
+    ] = False,
+) -> None:
+    """Tell what is odd in the registry, and what would mend it.
+
+    What was found is the result and goes to stdout; exit 5 where damage is left. A repair never
+    deletes: what it replaces goes to the registry's folder `aside`.
+
+    Example: dv registry doctor --fix
+    """
+    from registry import doctor
+    from registry.layout import Layout
+
+    # A damaged header is for the doctor, not for open.
+    layout = Layout(registry_root(shell.registry))
+    found = (*doctor.diagnose(layout), *_damaged_runs())
+    mended = doctor.repair(layout, found) if fix else ()
+    left = [each for each in found if each not in mended]
+    document = {
+        "schema": "dv.diagnosis/1",
+        "mended": [_diagnosis_document(each) for each in mended],
+        "found": [_diagnosis_document(each) for each in left],
+    }
+    lines = [f"mended: {each.finding.where}: {each.remedy}" for each in mended]
+    lines += [line for each in left for line in _diagnosis_lines(each)]
+    print_result(shell, document, lines or ["nothing odd"])
+    if any(each.repair for each in left):
+        say(shell, "dv registry doctor --fix mends what can be mended")
+    _fail_on_damage([each.finding for each in left])
+
+
+def _damaged_runs() -> "list[Diagnosis]":
+    """A finding for each learning run that cannot be read; nothing published depends on one."""
+    from registry.doctor import Diagnosis
+    from registry.runs import damaged_runs
+    from registry.verify import Finding
+
+    return [
+        Diagnosis(
+            Finding(run.error.code, f"runs/{run.id}", run.message, run.error.hint, is_damage=False)
+        )
+        for run in damaged_runs(state_folder() / "runs")
+    ]
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; none where it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _verdict(findings: "Sequence[Finding]") -> str:
+    damaged = sum(finding.is_damage for finding in findings)
+    return f"{damaged} damaged" if damaged else "whole"
+
+
+def _fail_on_damage(findings: "Sequence[Finding]") -> None:
+    """The result is printed; the exit code says that it is no good news.
+
+    Raises:
+        IntegrityError: something is damaged.
+    """
+    from registry import IntegrityError
+
+    damaged = [finding for finding in findings if finding.is_damage]
+    if damaged:
+        message = f"{len(damaged)} damaged: {damaged[0].where}: {damaged[0].message}"
+        raise IntegrityError(message, hint=damaged[0].hint, code=damaged[0].code)
+
+
+def _finding_document(finding: "Finding") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(finding)
+
+
+def _finding_lines(finding: "Finding") -> list[str]:
+    word = "damaged" if finding.is_damage else "odd"
+    hint = [f"  {finding.hint}"] if finding.hint else []
+    return [f"{word}: {finding.where}: {finding.message}", *hint]
+
+
+def _diagnosis_document(diagnosis: "Diagnosis") -> dict[str, Any]:
+    return {**_finding_document(diagnosis.finding), "remedy": diagnosis.remedy}
+
+
+def _diagnosis_lines(diagnosis: "Diagnosis") -> list[str]:
+    remedy = [f"  --fix would {diagnosis.remedy}"] if diagnosis.remedy else []
+    return [*_finding_lines(diagnosis.finding), *remedy]

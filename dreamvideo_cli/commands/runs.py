@@ -1,0 +1,200 @@
+"""`dv runs`: learning that is going on, was stopped, or is done."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli.commands.learn import deadline_of, learn, show_learned
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.learning.publish import _draft
+from dreamvideo_cli.learning.resume import reopen
+from dreamvideo_cli.learning.train import Terms
+from dreamvideo_cli.runs.events import state_files
+from dreamvideo_cli.settings.places import runs_folder
+from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
+from dreamvideo_cli.terminal.text import table
+from dreamvideo_cli.views.adapters import adapter_document
+from dreamvideo_cli.views.runs import damaged_document, run_document, run_lines, run_row
+
+if TYPE_CHECKING:
+    from registry import Registry
+    from registry.runs import Run
+
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, or a beginning that no other has.")
+]
+
+
+def list_runs(shell: Shell) -> None:
+    """List the learning runs, the oldest first.
+
+    Example: dv runs list
+    """
+    from registry import runs
+
+    found = runs.read_runs(runs_folder())
+    if shell.quiet and not shell.json:
+        print_lines(run.id for run in found)
+        return
+    documents = [
+        run_document(run) if isinstance(run, runs.Run) else damaged_document(run) for run in found
+    ]
+    if shell.json:
+        print_json(documents)
+        return
+    head = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
+    print_lines(table(head, [run_row(document) for document in documents]))
+    for damaged in (run for run in found if isinstance(run, runs.DamagedRun)):
+        say(shell, f"{damaged.id} is damaged: {damaged.message}")
+    if not found:
+        say(shell, "no run yet: dv subject learn --help")
+
+
+def show_run(
+    run: RunId,
+    shell: Shell,
+    *,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write its report anew and print where it lies.")
+    ] = False,
+) -> None:
+    """Show a learning run: how far it is, what it saved, how it ended.
+
+    Example: dv runs show corgi
+    """
+    found = _find(run)
+    document = run_document(found)
+    if not report:
+        print_result(shell, document, run_lines(found, document))
+        return
+    from dreamvideo_cli.runs.report import write_report
+
+    path = str(write_report(found))
+    print_result(shell, {**document, "report": path}, [path])
+
+
+def resume_run(
+    run: RunId,
+    shell: Shell,
+    *,
+    max_time: Annotated[
+        str | None,
+        typer.Option("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+    ] = None,
+) -> None:
+    """Go on with a stopped run from its last save; of a finished one print what it published.
+
+    Example: dv runs resume corgi-3f9a2c1e-1
+    """
+    from registry import open_registry
+    from registry.runs import state_of
+
+    deadline = deadline_of(max_time)
+    found = _find(run)
+    store = open_registry(_registry_of(found))
+    if state_of(found) == "finished":
+        adapter = store.resolve(run_document(found)["ended"]["ref"], kind=found.facts.kind)
+        say(shell, f"{found.id} is finished: nothing to do")
+        show_learned(shell, store, adapter, is_new=False)
+        return
+    lesson = reopen(found)
+    adapter_or_none = learn(shell, store, lesson, Terms(run=found, deadline=deadline))
+    if adapter_or_none is not None:
+        show_learned(shell, store, adapter_or_none, is_new=True)
+
+
+def promote_run(
+    run: RunId,
+    shell: Shell,
+    *,
+    step: Annotated[
+        int, typer.Option("--step", metavar="N", help="The step whose save to publish.")
+    ],
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+    ] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
+        None
+    ),
+) -> None:
+    """Publish an adapter as it was at an earlier save of a run.
+
+    Example: dv runs promote corgi-3f9a2c1e-1 --step 400 --tag best
+    """
+    from registry import NotFoundError, open_registry
+
+    found = _find(run)
+    files = {int(path.stem): path for path in state_files(found)}
+    if step not in files:
+        raise NotFoundError(
+            f"{found.id} has no save of step {step} that can be published",
+            hint="there are: " + (" ".join(str(each) for each in sorted(files)) or "none"),
+            code="run.no_state",
+        )
+    store: Registry = open_registry(_registry_of(found))
+    kind, name = found.facts.kind, found.facts.name
+    store.check_publish(kind, name, tag or [])
+    draft = _draft(found, step, note)
+    adapter = store.publish(kind, name, draft, {"weights": files[step]}, tag or []).adapter
+    print_result(shell, adapter_document(adapter), [str(adapter)])
+
+
+def remove_runs(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs.")],
+    shell: Shell,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs with their saves, for good; what they published stays.
+
+    Example: dv runs rm corgi-3f9a2c1e-1
+    """
+    from registry.runs import Run, find_any_run, refuse_running, remove_run, state_of
+
+    chosen = [find_any_run(runs_folder(), text) for text in runs]
+    found = list({each.id: each for each in chosen}.values())
+    for each in found:
+        refuse_running(each)
+    if not dry_run:
+        unfinished = [
+            each.id for each in found if not isinstance(each, Run) or state_of(each) == "stopped"
+        ]
+        if unfinished and not yes:
+            _ask(shell, unfinished)
+        for each in found:
+            remove_run(each)
+    ids = [each.id for each in found]
+    print_result(shell, {"schema": "dv.runs_removed/1", "dry_run": dry_run, "runs": ids}, ids)
+
+
+def _find(text: str) -> "Run":
+    from registry.runs import find_run
+
+    return find_run(runs_folder(), text)
+
+
+def _registry_of(run: "Run") -> Any:
+    from pathlib import Path
+
+    return Path(run.facts.settings["registry"])
+
+
+def _ask(shell: Shell, ids: list[str]) -> None:
+    """Ask on a terminal; elsewhere somebody must have said yes already.
+
+    Raises:
+        UsageError: nobody can be asked.
+        typer.Abort: the answer is no.
+    """
+    named = ", ".join(ids)
+    if shell.no_input or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would delete what could go on: {named}",
+            hint="-y deletes without asking",
+            code="usage.consent",
+        )
+    typer.confirm(f"delete {named}, which could go on?", abort=True, err=True)

@@ -1,0 +1,1 @@
+"""Videos and grids: requested, planned, sampled, written."""

@@ -1,0 +1,144 @@
+"""What `--appearance` says: how strongly the motions are told of a look, and of which photo's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.generation.references import Use
+    from engine.bases import BaseLocation
+    from engine.media.photos import Photo
+
+GREATEST_STRENGTH = 10.0
+EXAMPLES = "0.5, ./corgi.jpg, or ./corgi.jpg=0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look to tell the motions of.
+
+    Attributes:
+        strength: multiplies what each motion was learned for; None leaves it as it is.
+        photo: the file whose look it is; None is the subjects' own.
+        digest: SHA-256 of the photo's bytes, in hexadecimal; None without a photo.
+    """
+
+    strength: float | None = None
+    photo: Path | None = None
+    digest: str | None = None
+
+    def open(self) -> Photo | None:
+        """The photo, its pixels read; None without one.
+
+        Raises:
+            InputError, InputNotFoundError: see `engine.media.photos.read_photos`.
+        """
+        if self.photo is None:
+            return None
+        from engine.media.photos import read_photos
+
+        return read_photos([self.photo]).photos[0]
+
+
+def read_look(text: str | None) -> Look:
+    """A strength, a photo, or ``PHOTO=STRENGTH``; the photo is there, and its bytes are hashed.
+
+    Raises:
+        UsageError: it is none of these, or a strength that is not from 0 to 10.
+        InputNotFoundError, InputError: the photo is not there, or no picture.
+    """
+    if text is None:
+        return Look()
+    strength = _number(text)
+    if strength is not None:
+        return Look(_checked(strength, text))
+    path, written = text, None
+    if "=" in text and not Path(text).expanduser().exists():
+        path, _, behind = text.rpartition("=")
+        written = _number(behind)
+        if written is None:
+            raise UsageError(f"--appearance {text!r} is no strength and no photo", hint=EXAMPLES)
+    return Look(None if written is None else _checked(written, text), *_find_photo(path))
+
+
+def settle_look(
+    look: Look, uses: Sequence[Use], base: BaseLocation, values: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a look changes of the recipe ``values`` it comes to, and what a person should know.
+
+    Raises:
+        UsageError: there is no motion that could be told of it.
+        InputNotFoundError: the recipe is of a photo's look, and no photo was given.
+        BaseInvalidError: the base has no image tower to see the photo with.
+    """
+    from engine.bases import require_image_tower
+
+    former = values.get("appearance_photo")
+    if look == Look():
+        _refuse_lost(former)
+        return {}, ()
+    if not any(use.adapter.kind == "motion" for use in uses):
+        raise UsageError(
+            "--appearance tells a motion of a look, and there is no --motion",
+            hint="--motion REF, or leave it out",
+        )
+    if look.photo is not None:
+        require_image_tower(base)
+    strength = {} if look.strength is None else {"appearance": look.strength}
+    note = "" if former in {None, look.digest} else f"not the look of the video's photo {former}"
+    return {**strength, "appearance_photo": look.digest}, (note,) if note else ()
+
+
+def _refuse_lost(digest: str | None) -> None:
+    """A recipe says which photo it was, and nobody's recipe may say where it lies."""
+    from engine.errors import InputNotFoundError
+
+    if digest is not None:
+        raise InputNotFoundError(
+            f"the video was made with the look of a photo, sha256:{digest}, which it does not hold",
+            hint="--appearance PHOTO gives it again; --appearance 1 takes the subject's own look",
+        )
+
+
+def _find_photo(text: str) -> tuple[Path, str]:
+    """Path and digest of a picture.
+
+    Raises:
+        UsageError: a word that is no file and does not look like one.
+        InputNotFoundError, InputError: it is not there, or no picture.
+    """
+    from engine.errors import InputError
+    from engine.media.files import PICTURE_SUFFIXES, digest_file, require_file
+
+    path = Path(text).expanduser().absolute()
+    is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+    if not is_picture and "/" not in text and not path.exists():
+        raise UsageError(f"--appearance {text!r} is no strength and no photo", hint=EXAMPLES)
+    require_file(path)
+    if not is_picture:
+        raise InputError(
+            f"--appearance {text} is no picture by its name",
+            hint="one that ends in " + ", ".join(sorted(PICTURE_SUFFIXES)),
+        )
+    return path, digest_file(path)
+
+
+def _checked(strength: float, text: str) -> float:
+    if not 0 <= strength <= GREATEST_STRENGTH:
+        hint = "1 is what the motion was learned for, 0 leaves the look out"
+        raise UsageError(f"--appearance {text} is not from 0 to 10", hint=hint)
+    return strength
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return -1.0 if math.isnan(value) else value

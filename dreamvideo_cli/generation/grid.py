@@ -1,0 +1,365 @@
+"""A grid over versions, weights and seeds: planned, made, and written as one video and one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.grid_cells import Cell, Cells
+from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
+from dreamvideo_cli.generation.plan import Takes, output_stem, plan_takes
+from dreamvideo_cli.generation.recipe_file import (
+    GRID_SCHEMA,
+    adapter_use,
+    base_document,
+    canonical,
+    versions,
+)
+from dreamvideo_cli.generation.references import Shelf, has_weight, split_weight
+from dreamvideo_cli.generation.sampler import Maker
+from dreamvideo_cli.terminal.options import DryRun, Shell
+from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
+
+if TYPE_CHECKING:
+    from engine.media.formats import Format
+    from registry import Registry
+
+MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridOptions(SamplingOptions):
+    """What `dv grid` compares; the rest is as for `dv gen`."""
+
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
+    ]
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subject",
+            metavar="REF[,REF…]",
+            help="Learned subjects; a comma composes, repeating makes a column.",
+        ),
+    ] = None
+    motion: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--motion",
+            metavar="REF[,REF…]",
+            help="Learned motions; a comma composes, repeating makes a column.",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="F,F…", help="A column each, of every adapter without =WEIGHT."),
+    ] = None
+    seeds: Annotated[
+        str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="One row a seed.")
+    ] = "0"
+    dry_run: DryRun = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who takes part in a column, as typed, and the weight of those that were typed without one."""
+
+    subjects: tuple[str, ...]
+    motions: tuple[str, ...]
+    weight: float | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Subjects first, then motions."""
+        return self.subjects + self.motions
+
+    def weighted(self, texts: Sequence[str]) -> list[str]:
+        """Each with the column's weight where it has none of its own."""
+        if self.weight is None:
+            return list(texts)
+        return [text if has_weight(text) else f"{text}={self.weight:g}" for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class GridColumn:
+    """A column: heading and label above it, and its videos, one a row."""
+
+    heading: tuple[str, ...]
+    label: str
+    takes: Takes
+
+    @property
+    def name(self) -> str:
+        """``corgi:v1 skate:v1, weight 0.5``, on one line."""
+        return ", ".join(part for part in (" ".join(self.heading), self.label) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class GridPlan:
+    """A grid, checked to the end.
+
+    Attributes:
+        columns: the base alone first.
+        video: where the video goes; None where only the picture is wanted.
+        sheet: where the picture goes.
+        format: of the video.
+        overwrite: what is there may be replaced.
+    """
+
+    columns: tuple[GridColumn, ...]
+    video: Path | None
+    sheet: Path
+    format: Format
+    overwrite: bool
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One a row."""
+        return tuple(recipe.seed for recipe in self.columns[0].takes.recipes)
+
+
+def plan_grid(store: Registry, options: GridOptions) -> GridPlan:
+    """Every column and every path, checked before anything heavy is imported.
+
+    Raises:
+        UsageError: no grid can be made of this, or too large a one.
+        IncompatibleError: adapters of different bases.
+        ShellError, EngineError, RegistryError: see `plan_videos`.
+    """
+    shelf = Shelf(store)
+    choices = choose(options.subject or [], options.motion or [], read_weights(options.weights))
+    _check_size(len(choices) + 1, 1)
+    columns = [_column(choice, _plan_column(shelf, options, choice)) for choice in choices]
+    planned = [column.takes for column in columns]
+    if planned[0].uses:
+        columns.insert(0, GridColumn(("base alone",), "", _without_adapters(planned[0])))
+    _check_size(len(columns), len(planned[0].recipes))
+    _refuse_other_bases(planned)
+    form, video, sheet = places(options, planned)
+    return GridPlan(tuple(columns), video, sheet, form, options.overwrite)
+
+
+def choose(
+    subjects: Sequence[str], motions: Sequence[str], weights: Sequence[float]
+) -> list[Choice]:
+    """A column each: every set of subjects with every set of motions and every weight.
+
+    Raises:
+        UsageError: there are weights, and some column has no adapter to take them.
+    """
+    offered: list[float | None] = [*weights] or [None]
+    choices = [
+        Choice(tuple(subject), tuple(motion), weight)
+        for subject in ([text.split(",") for text in subjects] or [[]])
+        for motion in ([text.split(",") for text in motions] or [[]])
+        for weight in offered
+    ]
+    for choice in choices:
+        if weights and all(has_weight(text) for text in choice.texts):
+            what = " and ".join(choice.texts) or "no adapter"
+            hint = "they hold for adapters without =WEIGHT; leave one of those off"
+            raise UsageError(f"--weights change nothing of {what}", hint=hint)
+    return choices
+
+
+def read_weights(text: str | None) -> list[float]:
+    """``0.5,1,1.5`` to numbers.
+
+    Raises:
+        UsageError: one is no number from 0 to 10.
+    """
+    if text is None:
+        return []
+    return [split_weight(f"--weights={part.strip()}")[1] for part in text.split(",")]
+
+
+def make_grid(plan: GridPlan, shell: Shell) -> None:
+    """Make every cell, then write the video and the picture.
+
+    Whatever stops it, the finished cells are kept for the same line.
+
+    Raises:
+        EngineError: see `engine.generate`, `engine.media.write` and `engine.media.grid`.
+    """
+    import msgspec
+
+    store = Cells()
+    store.prune()
+    columns = _make_columns(plan, shell, store)
+    settled = columns[-1][0].recipe
+    takes = [column.takes for column in plan.columns]
+    names = [column.name for column in plan.columns]
+    recipe = grid_recipe(names, takes, plan.seeds, msgspec.to_builtins(settled))
+    videos = [[cell.frames for cell in column] for column in columns]
+    write_grid(plan, list(zip(*videos, strict=True)), settled.fps, canonical(recipe))
+    store.drop(takes)
+
+
+def _make_columns(plan: GridPlan, shell: Shell, store: Cells) -> list[list[Cell]]:
+    """All cells, column by column; what an earlier try of the same line made is taken."""
+    columns: list[list[Cell]] = []
+    kept = 0
+    try:
+        with show_progress(shell) as progress, silent_libraries():
+            maker = Maker(progress, announce=lambda text: say(shell, text))
+            for k, column in enumerate(plan.columns, 1):
+                say(shell, f"column {k} of {len(plan.columns)}: {column.name}")
+                columns.append([])
+                for cell, is_kept in _make_cells(maker, column.takes, store):
+                    columns[-1].append(cell)
+                    kept += is_kept
+    except BaseException:
+        if kept:
+            cells = len(plan.columns) * len(plan.seeds)
+            say(shell, f"{kept} of {cells} cells are kept: the same line goes on from them")
+        raise
+    return columns
+
+
+def _make_cells(maker: Maker, takes: Takes, store: Cells) -> Iterator[tuple[Cell, bool]]:
+    """The cells of a column, each with whether it will be there next time."""
+    known = [store.read(takes, number) for number in range(len(takes.recipes))]
+    missing = [number for number, cell in enumerate(known) if cell is None]
+    with closing(maker.sample(takes, missing)) as made:
+        for number, cell in enumerate(known):
+            if cell is not None:
+                yield cell, True
+                continue
+            fresh = Cell(*next(made))
+            yield fresh, store.keep(takes, number, fresh)
+
+
+def _plan_column(shelf: Shelf, options: GridOptions, choice: Choice) -> Takes:
+    names = [field.name for field in dataclasses.fields(SamplingOptions)]
+    shared = {name: getattr(options, name) for name in names}
+    shared["subject"] = choice.weighted(choice.subjects)
+    shared["motion"] = choice.weighted(choice.motions)
+    return plan_takes(shelf, VideoOptions(prompt=options.prompt, seed=options.seeds, **shared))
+
+
+def _without_adapters(takes: Takes) -> Takes:
+    """The same sentence and seeds with every weight 0, which is the base bit for bit."""
+    uses = tuple(dataclasses.replace(use, weight=0.0) for use in takes.uses)
+    return dataclasses.replace(takes, uses=uses, notes=())
+
+
+def _column(choice: Choice, takes: Takes) -> GridColumn:
+    """Labels say what was chosen; the weight that varies stands below what stays."""
+    if not takes.uses:
+        return GridColumn(("base alone",), "", takes)
+    told = [
+        use.label
+        if use.weight == 1 or (choice.weight is not None and not has_weight(text))
+        else f"{use.label}={use.weight:g}"
+        for text, use in zip(choice.texts, takes.uses, strict=True)
+    ]
+    label = "" if choice.weight is None else f"weight {choice.weight:g}"
+    return GridColumn(tuple(told), label, takes)
+
+
+def _check_size(columns: int, rows: int) -> None:
+    """Refuse what nobody could look at.
+
+    Raises:
+        UsageError: naming how many there are and how many there may be.
+    """
+    for count, most, what in (
+        (columns, MOST_COLUMNS, "columns"),
+        (rows, MOST_ROWS, "rows"),
+        (columns * rows, MOST_CELLS, "cells"),
+    ):
+        if count > most:
+            raise UsageError(f"{count} {what} are over {most}", hint="make several grids")
+
+
+def _refuse_other_bases(planned: Sequence[Takes]) -> None:
+    from engine.errors import IncompatibleError
+
+    first = planned[0].base
+    for takes in planned:
+        if takes.base.fingerprint != first.fingerprint:
+            raise IncompatibleError(
+                f"the columns are of two bases: {first.id} and {takes.base.id}",
+                hint="make a grid of each",
+                code="base.mismatch",
+            )
+
+
+def places(options: GridOptions, planned: Sequence[Takes]) -> tuple[Format, Path | None, Path]:
+    """Format, video and picture, both free and writable.
+
+    Raises:
+        UsageError, OutputExistsError, OutputError: see `engine.media.staging`.
+    """
+    from dreamvideo_cli.generation.outputs import SUFFIXES, format_of_file, names_a_file, next_free
+    from engine.media.staging import refuse_existing
+
+    if options.output == "-":
+        raise UsageError("a grid is two files", hint="-o FILE.mp4 or a folder")
+    if options.output is not None and names_a_file(options.output):
+        form = format_of_file(options.output, options.format)
+        video = Path(options.output).expanduser().absolute()
+        sheet = video if form == "png" else video.with_suffix(".png")
+    else:
+        form = options.format or "mp4"
+        folder = Path(options.output or ".").expanduser().absolute()
+        stem = f"grid_{output_stem(planned[-1].uses, planned[-1].base)}"
+        # The picture's name is found free first, and the video takes the same.
+        sheet = next_free(folder / f"{stem}.png")
+        video = next_free(sheet.with_suffix(SUFFIXES[form] or ".png"))
+    for path in {video, sheet}:
+        refuse_existing(path, overwrite=options.overwrite)
+    return form, None if form == "png" else video, sheet
+
+
+def write_grid(plan: GridPlan, rows: Sequence[Sequence[Any]], fps: float, comment: str) -> None:
+    """Write the video, if there is one, and the picture."""
+    from engine.media.grid import Column, grid_frames, grid_sheet, write_sheet
+    from engine.media.write import write_video
+
+    title = plan.columns[0].takes.typed
+    columns = [Column(column.heading, column.label) for column in plan.columns]
+    labels = [f"seed {seed}" for seed in plan.seeds]
+    if plan.video is not None:
+        frames = grid_frames(title, columns, labels, rows)
+        write_video(
+            frames,
+            plan.video,
+            fps=fps,
+            format=plan.format,
+            comment=comment,
+            overwrite=plan.overwrite,
+        )
+    picture = grid_sheet(title, columns, labels, rows)
+    write_sheet(picture, plan.sheet, comment=comment, overwrite=plan.overwrite)
+
+
+def grid_recipe(
+    labels: Sequence[str], columns: Sequence[Takes], seeds: Sequence[int], settled: dict[str, Any]
+) -> dict[str, Any]:
+    """The recipe of a grid; ``settled`` are the settings of any of its cells."""
+    own = {"prompt", "seed"}
+    return {
+        "schema": GRID_SCHEMA,
+        "base": base_document(columns[0].base),
+        "prompt": columns[0].typed,
+        "columns": [
+            {
+                "label": label,
+                "prompt": takes.prompt.sent,
+                "adapters": [adapter_use(use) for use in takes.uses],
+            }
+            for label, takes in zip(labels, columns, strict=True)
+        ],
+        "seeds": list(seeds),
+        "generate": {name: value for name, value in settled.items() if name not in own},
+        "versions": versions(),
+    }

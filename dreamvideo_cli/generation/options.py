@@ -1,0 +1,133 @@
+"""The options of `dv gen` and `dv grid`."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import typer
+
+from dreamvideo_cli.terminal.options import MACHINE, OUTPUT, SAMPLING, Anyway, DryRun, Precision
+
+_sampling = partial(typer.Option, rich_help_panel=SAMPLING)
+_output = partial(typer.Option, rich_help_panel=OUTPUT)
+_machine = partial(typer.Option, rich_help_panel=MACHINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """Who takes part and how it is sampled; every value left out is the base card's or the recipe's."""
+
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subject", metavar="REF[=WEIGHT]", help="A learned subject; repeat to compose."
+        ),
+    ] = None
+    motion: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--motion", metavar="REF[=WEIGHT]", help="A learned motion; repeat to compose."
+        ),
+    ] = None
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE|DIR|-", help="Where the video goes."),
+    ] = None
+    negative: Annotated[str | None, _sampling(metavar="TEXT", help="What is not to be seen.")] = (
+        None
+    )
+    frames: Annotated[int | None, _sampling(metavar="N", help="Number of frames.")] = None
+    fps: Annotated[float | None, _sampling(metavar="N", help="Frames a second.")] = None
+    size: Annotated[str | None, _sampling(metavar="WxH", help="Pixels, such as 256x256.")] = None
+    steps: Annotated[int | None, _sampling(metavar="N", help="Denoising steps.")] = None
+    guidance: Annotated[
+        float | None, _sampling(metavar="F", help="How closely the prompt is followed.")
+    ] = None
+    identity_from: Annotated[
+        float | None,
+        _sampling(
+            "--identity-from",
+            metavar="F",
+            min=0,
+            max=1,
+            help="With a motion: fraction of the steps after which the subject's look acts.",
+        ),
+    ] = None
+    motion_until: Annotated[
+        float | None,
+        _sampling(
+            "--motion-until",
+            metavar="F",
+            min=0,
+            max=1,
+            help="With a subject: fraction of the steps after which the motion no longer acts.",
+        ),
+    ] = None
+    sampler: Annotated[Literal["ddim", "dpm++"] | None, _sampling(help="How noise is removed.")] = (
+        None
+    )
+    appearance: Annotated[
+        str | None,
+        _sampling(
+            metavar="F|PHOTO[=F]",
+            help="How strongly, 0 to 10, the motion is told of the subject's look, or of a photo's.",
+        ),
+    ] = None
+    format: Annotated[
+        Literal["mp4", "gif", "webp", "png"] | None,
+        _output(help="By default the suffix of -o, or mp4."),
+    ] = None
+    overwrite: Annotated[bool, _output("--overwrite", help="Replace the file that -o names.")] = (
+        False
+    )
+    precision: Annotated[
+        Precision | None, _machine(help="Numbers to compute with; by default auto.")
+    ] = None
+    device: Annotated[
+        str,
+        _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
+    ] = "auto"
+    base: Annotated[
+        str | None, _machine(metavar="BASE", help="By default the base of the adapters.")
+    ] = None
+    image_tower: Annotated[
+        str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
+    ] = None
+    anyway: Anyway = False
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions(SamplingOptions):
+    """What `dv gen` makes."""
+
+    prompt: Annotated[
+        str | None,
+        typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters."),
+    ] = None
+    seed: Annotated[
+        str | None,
+        typer.Option(metavar="N|A..B|random", help="One video a seed; by default 0."),
+    ] = None
+    count: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Videos, counting up from the seed.")
+    ] = None
+    again: Annotated[
+        str | None,
+        typer.Option("--again", metavar="VIDEO", help="Make a video again; other flags override."),
+    ] = None
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            metavar="FILE|-",
+            help="Videos by a JSON object a line, named as flags are; flags hold for all.",
+        ),
+    ] = None
+    keep_going: Annotated[
+        bool,
+        typer.Option("--keep-going", help="Take jobs as they come; exit 9 where some failed."),
+    ] = False
+    sidecar: Annotated[
+        bool, _output("--sidecar", help="Write the recipe beside each video too: out.mp4.json.")
+    ] = False
+    dry_run: DryRun = False

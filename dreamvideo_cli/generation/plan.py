@@ -1,0 +1,318 @@
+"""What `dv gen` will do, decided and checked to the end before anything heavy is imported."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.appearance import Look, read_look, settle_look
+from dreamvideo_cli.generation.outputs import Outputs, plan_outputs
+from dreamvideo_cli.generation.prompt import Prompt
+from dreamvideo_cli.generation.references import Shelf, Use
+from dreamvideo_cli.generation.start import Start, start_afresh
+from dreamvideo_cli.settings.keys import check_device
+from dreamvideo_cli.terminal.space import existing, require_free
+from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
+from engine.hardware import require_device
+from engine.media.formats import check_rate
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.generation.options import VideoOptions
+    from dreamvideo_cli.generation.references import Use
+    from engine.bases import BaseLocation
+    from engine.bases.fitness import FitnessWarning
+    from engine.media.formats import Format
+    from engine.recipe import GenerateRecipe
+    from registry import Registry
+
+GREATEST_SEED = 2**32 - 1
+MOST_VIDEOS = 10_000
+LONGEST_STEM = 180  # a name has at most 255 bytes; seed, number and suffix come behind
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Videos that differ in the seed alone, before it is known where they go.
+
+    Attributes:
+        typed: the prompt as typed.
+        prompt: the prompt as sent.
+        uses: subjects first, then motions, each in the order given.
+        base: the base they were learned on.
+        recipes: one a video, differing in the seed.
+        device: as asked for.
+        look: what the motions are told of.
+        format: where neither `--format` nor a file's name says one.
+        notes: what was resolved, put into the prompt, drawn.
+        warnings: what the base cannot do; the notes tell of it too.
+    """
+
+    typed: str
+    prompt: Prompt
+    uses: tuple[Use, ...]
+    base: BaseLocation
+    recipes: tuple[GenerateRecipe, ...]
+    device: str
+    look: Look
+    format: Format
+    notes: tuple[str, ...]
+    warnings: tuple[FitnessWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPlan(Takes):
+    """Everything `dv gen` needs, and a line for everything a person should know.
+
+    Attributes:
+        outputs: where each video goes.
+        overwrite: an explicit file may be replaced.
+        sidecar: each video's recipe is written beside it too.
+    """
+
+    outputs: Outputs
+    overwrite: bool
+    sidecar: bool
+
+
+def plan_videos(
+    store: Registry,
+    options: VideoOptions,
+    *,
+    shelf: Shelf | None = None,
+    taken: Container[Path] = (),
+) -> VideoPlan:
+    """Resolve references, base, prompt, settings and paths, in this order.
+
+    Args:
+        store: where references are looked up.
+        options: what to make.
+        shelf: what was found in the store already.
+        taken: paths of other videos of the same command.
+
+    Raises:
+        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError,
+        OutputExistsError, OutputError: each before anything heavy is imported.
+    """
+    takes = plan_takes(shelf or Shelf(store), options)
+    seeds = [recipe.seed for recipe in takes.recipes]
+    outputs = plan_outputs(
+        output_stem(takes.uses, takes.base),
+        seeds,
+        options.output,
+        format=options.format or _named_format(options.output, takes.format),
+        overwrite=options.overwrite,
+        sidecar=options.sidecar,
+        taken=taken,
+    )
+    check_rate(outputs.format, takes.recipes[0].fps)
+    fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__}
+    return VideoPlan(
+        **fields, outputs=outputs, overwrite=options.overwrite, sidecar=options.sidecar
+    )
+
+
+def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
+    """Everything about the videos but where they go.
+
+    Raises:
+        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError: see `plan_videos`.
+        InputNotFoundError, InputError, BaseInvalidError: see `read_look` and `settle_look`.
+        UnfitError: the base would need hours for it on this machine.
+    """
+    from dreamvideo_cli.generation.start import start_again
+
+    check_device(options.device)
+    look = read_look(options.appearance)
+    start = start_again(shelf, options) if options.again else start_afresh(shelf, options)
+    seed = str(start.seed) if options.seed is None else options.seed
+    seeds, seed_notes = read_seeds(seed, options.count)
+    appearance, look_notes = settle_look(look, start.uses, start.base, start.values)
+    settled = {**appearance, "prompt": start.prompt.sent}
+    recipes = [
+        video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
+    ]
+    shelf.require_whole(start.base)
+    _check_texts(start, recipes[0])
+    require_device(options.device, recipes[0].precision)
+    warnings = prompt_fitness(start.base, start.uses, recipes[0], options.device)
+    refuse_costly(warnings, anyway=options.anyway)
+    return Takes(
+        typed=start.typed,
+        prompt=start.prompt,
+        uses=start.uses,
+        base=start.base,
+        recipes=tuple(recipes),
+        device=options.device,
+        look=look,
+        format=start.format,
+        warnings=warnings,
+        notes=(
+            *warning_line(warnings),
+            *start.notes,
+            *_resolved_notes(start.uses),
+            *start.prompt.notes,
+            *look_notes,
+            *_size_notes(start.base, recipes[0]),
+            *seed_notes,
+        ),
+    )
+
+
+def _check_texts(start: Start, recipe: GenerateRecipe) -> None:
+    """Whether the base reads both prompts to their ends; of a subject without weight its class word is read.
+
+    Raises:
+        RecipeError: one has too many tokens.
+    """
+    from engine.bases.wording import check_prompt
+
+    prompt, words = recipe.prompt, []
+    for use in start.uses:
+        if use.adapter.kind == "subject" and use.weight:
+            words.append(use.phrase)
+        elif use.adapter.kind == "subject" and use.phrase:
+            prompt = prompt.replace(use.phrase, use.adapter.record.class_word or "")
+    check_prompt(start.base, prompt, words)
+    check_prompt(start.base, recipe.negative, words)
+
+
+def check_space(plans: Sequence[VideoPlan]) -> None:
+    """Whether the disks have room for all videos of these plans.
+
+    Raises:
+        OutputError: naming a folder, what is free and what is needed.
+    """
+    from engine.media.formats import SHARES
+
+    needs: dict[int, tuple[Path, float]] = {}
+    for plan in plans:
+        for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True):
+            if plan.outputs.to_stdout:
+                continue
+            size = recipe.frames * recipe.height_px * recipe.width_px * 3
+            disk = existing(path.parent).stat().st_dev
+            folder, sum_bytes = needs.get(disk, (path.parent, 0.0))
+            needs[disk] = folder, sum_bytes + size * SHARES[plan.outputs.format]
+    for folder, sum_bytes in needs.values():
+        require_free(
+            folder, int(sum_bytes), what="the videos", hint="free some space; -o elsewhere"
+        )
+
+
+def video_recipe(
+    base: BaseLocation, options: VideoOptions, values: Mapping[str, Any], settled: Mapping[str, Any]
+) -> GenerateRecipe:
+    """What the plan started from, then the flags, then what is ``settled`` already.
+
+    Raises:
+        RecipeError: a value is out of range.
+    """
+    from engine.bases.limits import check_video
+    from engine.recipe import GenerateRecipe, build_recipe
+
+    asked = {
+        "negative": options.negative,
+        "frames": options.frames,
+        "fps": options.fps,
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "sampler": options.sampler,
+        "identity_from": options.identity_from,
+        "motion_until": options.motion_until,
+        "precision": options.precision,
+        **read_size(options.size),
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    recipe = build_recipe(GenerateRecipe, {**values, **given, **settled})
+    check_video(base, recipe)
+    return recipe
+
+
+def read_size(text: str | None) -> dict[str, int]:
+    """``320x256`` to width and height in pixels.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    if text is None:
+        return {}
+    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
+    if not match:
+        raise UsageError(f"--size {text!r} is not WIDTHxHEIGHT", hint="for example --size 256x256")
+    return {"width_px": int(match[1]), "height_px": int(match[2])}
+
+
+def read_seeds(text: str, number: int | None) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """``7``, ``0..3`` (both ends count) or ``random``, and how many from there; with what to say of it.
+
+    Raises:
+        UsageError: it is none of these, or too many.
+    """
+    match = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", text)
+    if text != "random" and not match:
+        raise UsageError(f"--seed {text!r} is no seed", hint="a number, A..B, or random")
+    if match and match[2]:
+        if number is not None:
+            raise UsageError("--seed A..B and --count both say how many", hint="leave one out")
+        first, last = int(match[1]), int(match[2])
+    else:
+        first = int(match[1]) if match else random.randrange(2**31)
+        last = first + (1 if number is None else number) - 1
+    if not 0 < last - first + 1 <= MOST_VIDEOS or last > GREATEST_SEED:
+        raise UsageError(f"seeds {first} to {last} are not 1 to {MOST_VIDEOS} seeds below 2^32")
+    return tuple(range(first, last + 1)), () if match else (f"the seed drawn is {first}",)
+
+
+def output_stem(uses: Sequence[Use], base: BaseLocation) -> str:
+    """``corgi-v1_skate-v2``, or the base's name where no adapter takes part; cut to what a file system takes."""
+    named = "_".join(f"{use.adapter.name}-v{use.adapter.version}" for use in uses)
+    plain = re.sub(r"[^a-z0-9]+", "-", (base.card.name or base.folder.name).lower()).strip("-")
+    return (named or plain or "base")[:LONGEST_STEM].rstrip("-_.")
+
+
+def _size_notes(base: BaseLocation, recipe: GenerateRecipe) -> tuple[str, ...]:
+    """Larger than what the base was made for works, takes long and seldom looks well."""
+    made, asked = base.card.video, recipe
+    notes = []
+    if asked.width_px * asked.height_px > 2 * made.width_px * made.height_px:
+        size, own = f"{asked.width_px}x{asked.height_px}", f"{made.width_px}x{made.height_px}"
+        notes.append(f"{own}; {size} takes")
+    if asked.frames > 2 * made.frames:
+        notes.append(f"{made.frames} frames; {asked.frames} take")
+    return tuple(
+        f"warning: {base.id} is made for {each} long and may not look well" for each in notes
+    )
+
+
+def _named_format(output: str | None, otherwise: Format) -> Format | None:
+    """None where a file's name says the format itself."""
+    from dreamvideo_cli.generation.outputs import names_a_file
+
+    return None if output is not None and names_a_file(output) else otherwise
+
+
+def _resolved_notes(uses: Sequence[Use]) -> tuple[str, ...]:
+    """What a reference stands for, where it does not say so itself."""
+    return tuple(
+        f"{use.asked} -> {use.label}" for use in uses if f":v{use.adapter.version}" not in use.asked
+    )
+
+
+def prompt_fitness(
+    base: BaseLocation, uses: Sequence[Use], recipe: GenerateRecipe, device: str
+) -> tuple[FitnessWarning, ...]:
+    """What speaks against making a video; what adapters stand for in the prompt they were taught."""
+    from dreamvideo_cli.runs.timings import expect_seconds, work_of
+    from engine.bases.fitness import Request, check_fitness
+
+    taught = sorted((use.phrase for use in uses if use.phrase), key=len, reverse=True)
+    plain = (
+        re.sub("|".join(map(re.escape, taught)), " ", recipe.prompt) if taught else recipe.prompt
+    )
+    expected_s = expect_seconds("generate", base.fingerprint, device, work_of(recipe))
+    return check_fitness(base, Request(plain, "prompt", device=device, expected_s=expected_s))

@@ -1,0 +1,233 @@
+"""Making planned videos: one base kept loaded, each video on the disk when it is handed out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_of
+from dreamvideo_cli.generation.recipe_file import canonical, recipe_document
+from dreamvideo_cli.runs.timings import Task, Timing, remember, work_of
+from engine.bases.weights import count_numbers, weight_files
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.generation.plan import Takes, VideoPlan
+    from engine.generate import Generator as LoadedGenerator
+    from engine.generate import LoadedBase
+    from engine.progress import Progress
+    from engine.recipe import GenerateRecipe
+
+MOST_LOADED = 4
+ROOM = 2  # times its weights: what a base needs to be loaded and to compute beside others
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video on the disk; ``frames`` is uint8 (f, h, w, 3)."""
+
+    recipe: GenerateRecipe
+    path: Path
+    frames: Any
+
+
+class Maker:
+    """Makes one plan after another; bases stay loaded as long as memory allows, the one used last in any case."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        announce: Callable[[str], None] = lambda _: None,
+        rank: int = 0,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            progress: hears of every step.
+            announce: hears, in a line, of every base before it is loaded.
+            rank: of this process among those that share the machine.
+        """
+        self._progress, self._announce, self._rank = progress, announce, rank
+        self._loaded: dict[tuple[str, ...], LoadedBase] = {}  # the one used last at the end
+
+    def make(self, plan: VideoPlan, numbers: Sequence[int] | None = None) -> Iterator[Video]:
+        """The plan's videos, or those of some numbers, one after the other.
+
+        Raises:
+            EngineError: see `engine.generate` and `engine.media.write`.
+        """
+        chosen = range(len(plan.recipes)) if numbers is None else numbers
+        takes = self.sample(plan, chosen)
+        for number, (settled, frames) in zip(chosen, takes, strict=True):
+            yield Video(settled, _write(plan, number, settled, frames), frames)
+
+    def sample(
+        self, takes: Takes, numbers: Sequence[int]
+    ) -> Generator[tuple[GenerateRecipe, Any], None, None]:
+        """Settled recipe and frames, uint8 (f, h, w, 3), of each take.
+
+        Raises:
+            EngineError: see `engine.generate`.
+            InputError, InputNotFoundError: the photo of `--appearance` cannot be used after all.
+        """
+        from engine.adapters.uses import AdapterUse, load_adapters
+
+        uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in takes.uses]
+        photo = takes.look.open()
+        loaded = self._load(takes)
+        with loaded.equipped(load_adapters(uses, takes.base), photo) as generator:
+            for recipe in (takes.recipes[number] for number in numbers):
+                started = time.monotonic()
+                frames = self._sample_with_room(generator, recipe)
+                _remember("generate", loaded, work_of(recipe), started)
+                yield generator.settled(recipe), frames
+
+    def _load(self, takes: Takes) -> LoadedBase:
+        """The base that these takes want, loaded unless it is there already."""
+        precision = takes.recipes[0].precision
+        wanted = (str(takes.base.folder), takes.base.fingerprint, takes.device, precision)
+        loaded = self._loaded.pop(wanted, None)
+        if loaded is None:
+            self._make_room(takes)
+            self._announce(f"loading {takes.base.id} …")
+            loaded = self._open(takes)
+        self._loaded[wanted] = loaded
+        return loaded
+
+    def _open(self, takes: Takes) -> LoadedBase:
+        started = time.monotonic()
+        from engine.generate import LoadedBase
+
+        loaded = LoadedBase(
+            takes.base,
+            precision=takes.recipes[0].precision,
+            device=takes.device,
+            rank=self._rank,
+            progress=self._progress,
+        )
+        _remember("load", loaded, 1.0, started)
+        return loaded
+
+    def _make_room(self, takes: Takes) -> None:
+        """Let those go that were used longest ago, until another base and what it computes fit beside the rest."""
+        if not self._loaded:
+            return
+        from engine.device import free_bytes, resolve_device
+
+        device = resolve_device(takes.device, rank=self._rank)
+        needed = ROOM * weights_bytes(takes, str(device))
+        while self._loaded and (
+            len(self._loaded) >= MOST_LOADED or (free_bytes(device) or 0) < needed
+        ):
+            del self._loaded[next(iter(self._loaded))]
+
+    def _sample_with_room(self, generator: LoadedGenerator, recipe: GenerateRecipe) -> Any:
+        """Frames; where memory runs out beside other bases, these go and it is tried once more."""
+        from engine.errors import MemoryExhaustedError
+
+        try:
+            return generator.sample(recipe)
+        except MemoryExhaustedError:
+            if len(self._loaded) == 1:
+                raise
+        last = next(reversed(self._loaded))
+        self._loaded = {last: self._loaded[last]}
+        return generator.sample(recipe)
+
+
+def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
+    """Make the plan's videos one after the other; each is on the disk when it is handed out.
+
+    Raises:
+        EngineError: see `engine.generate` and `engine.media.write`.
+    """
+    return Maker(progress).make(plan)
+
+
+def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:
+    """Write one video, and its recipe beside it where that is asked for."""
+    document = recipe_document(plan.base, plan.uses, recipe)
+    path = _write_frames(plan, number, recipe, frames, canonical(document))
+    if plan.sidecar:
+        from engine.media.comments import write_sidecar
+
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        overwrite = plan.overwrite and not plan.outputs.automatic
+        write_sidecar(sidecar_of(path), text, overwrite=overwrite)
+    return path
+
+
+def _write_frames(
+    plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any, comment: str
+) -> Path:
+    """Write one video where it was planned; an automatic name gives way to whoever took it meanwhile."""
+    from engine.errors import OutputExistsError
+    from engine.media.write import write_video
+
+    settings: dict[str, Any] = {
+        "fps": recipe.fps,
+        "format": plan.outputs.format,
+        "comment": comment,
+    }
+    planned = plan.outputs.paths[number]
+    if plan.outputs.to_stdout:
+        return _write_to_stdout(frames, settings)
+    if not plan.outputs.automatic:
+        return write_video(frames, planned, overwrite=plan.overwrite, **settings)
+    make_folder(planned.parent)
+    while True:
+        try:
+            free = next_free(planned, sidecar=plan.sidecar)
+            return write_video(frames, free, **settings)
+        except OutputExistsError:
+            continue
+
+
+def _write_to_stdout(frames: Any, settings: dict[str, Any]) -> Path:
+    """By way of a file: an mp4 is sought while it is written, and goes out whole or not at all."""
+    from dreamvideo_cli.generation.outputs import STDOUT
+    from engine.media.write import write_video
+
+    with tempfile.TemporaryDirectory(prefix="dv-") as folder:
+        path = write_video(frames, Path(folder) / "video", **settings)
+        sys.stdout.flush()
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    return STDOUT
+
+
+def _remember(task: Task, loaded: LoadedBase, work: float, started: float) -> None:
+    remember(
+        Timing(
+            task=task,
+            base=loaded.location.fingerprint,
+            device=str(loaded.device),
+            work=work,
+            seconds=max(time.monotonic() - started, 1e-6),
+        )
+    )
+
+
+# Parts of a base that generating loads.
+PARTS = ("unet", "transformer", "vae", "text_encoder")
+BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+def weights_bytes(takes: Takes, device: str) -> int:
+    """What base and adapters take of a device's memory, in the precision that will be used."""
+    precision = takes.recipes[0].precision
+    if precision == "auto":
+        precision = "bf16" if device.startswith("cuda") else "fp32"
+    folders = [takes.base.folder / part for part in PARTS]
+    files = [path for folder in folders for path in weight_files(folder)]
+    numbers = sum(count_numbers(path) for path in files)
+    numbers += sum(use.adapter.record.params for use in takes.uses if use.weight)
+    return numbers * BYTES_OF[precision]

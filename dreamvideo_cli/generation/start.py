@@ -1,0 +1,232 @@
+"""Where a plan starts: a prompt that was typed, or the recipe of a video."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.prompt import Prompt, Word, compose_prompt
+from dreamvideo_cli.generation.recipe_file import (
+    AdapterNote,
+    BaseNote,
+    VideoRecipe,
+    format_of,
+    read_recipe,
+    versions,
+)
+from dreamvideo_cli.generation.references import (
+    Shelf,
+    Use,
+    find_base,
+    find_uses,
+    refuse_clashing_words,
+)
+from dreamvideo_cli.settings.places import default_base, locate
+from dreamvideo_cli.terminal.text import one_printable_line
+from engine.recipe import check_text
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.generation.options import VideoOptions
+    from engine.bases import BaseLocation
+    from engine.media.formats import Format
+    from registry import Adapter, Kind
+
+# Names that say where a base is without being a path: bundled, or a hub id.
+BASE_NAME = re.compile(r"mini(@\d{1,6})?|\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
+
+
+def start_again(shelf: Shelf, options: VideoOptions) -> Start:
+    """From the recipe of the video that `--again` names; flags override it.
+
+    Raises:
+        InputNotFoundError, InputError, IntegrityError, IncompatibleError: see `read_recipe`.
+        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError: see `plan_videos`.
+    """
+    path = Path(options.again or "").expanduser().absolute()
+    recipe = read_recipe(path)
+    uses, notes = _uses_again(shelf, recipe, options)
+    refuse_clashing_words(uses)
+    base = _base_again(recipe, uses, options)
+    prompt = _prompt_again(recipe, uses, options)
+    return Start(
+        typed=one_printable_line(options.prompt or "") or prompt.sent,
+        prompt=prompt,
+        uses=uses,
+        base=base,
+        values=recipe.generate,
+        seed=recipe.generate.get("seed", 0),
+        format=format_of(path),
+        notes=(*notes, *_version_notes(recipe)),
+    )
+
+
+def _uses_again(
+    shelf: Shelf, recipe: VideoRecipe, options: VideoOptions
+) -> tuple[tuple[Use, ...], list[str]]:
+    """The recipe's adapters, or those that flags put in the place of all of their kind."""
+    uses: list[Use] = []
+    notes: list[str] = []
+    given: tuple[tuple[Kind, list[str] | None], ...]
+    given = (("subject", options.subject), ("motion", options.motion))
+    for kind, texts in given:
+        if texts is not None:
+            uses += find_uses(shelf, kind, texts)
+            continue
+        for note in recipe.adapters:
+            if note.kind == kind:
+                adapter = _find_again(shelf, note)
+                found = f"{adapter.name}:v{adapter.version}"
+                notes += [f"{note.label} is called {found} here"] if found != note.label else []
+                uses.append(Use(note.ref, adapter, note.weight, shelf.weights(adapter)[1]))
+    return tuple(uses), notes
+
+
+def _find_again(shelf: Shelf, note: AdapterNote) -> Adapter:
+    """The adapter of that digest, under whatever name it has here.
+
+    Raises:
+        NotFoundError: it is not here.
+        IntegrityError: another one has its name and number here.
+    """
+    from registry.errors import IntegrityError, NotFoundError
+
+    try:
+        return shelf.store.resolve(note.ref, kind=note.kind)
+    except (NotFoundError, IntegrityError) as error:
+        rows = shelf.store.list(note.kind, all_versions=True).rows
+        same = next((row for row in rows if row.digest == note.digest), None)
+        if same is not None:
+            return same
+        hint = f"dv import the bundle that holds it, or put another in its place: --{note.kind} REF"
+        if error.code == "ref.removed":
+            hint = error.hint or hint
+        message = f"the video was made with the {note.kind} {note.label}: {error.message}"
+        raise type(error)(message, hint=hint, code=error.code) from error
+
+
+def _base_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOptions) -> BaseLocation:
+    """The base of the adapters; without any, the one of the recipe's fingerprint or the one asked for."""
+    from engine.errors import IncompatibleError
+
+    if not uses:
+        return _bare_base_again(recipe.base, options)
+    base = find_base(uses, options.base, options.image_tower)
+    pinned = {note.ref for note in recipe.adapters}
+    if base.fingerprint != recipe.base.fingerprint and any(use.asked in pinned for use in uses):
+        raise IncompatibleError(
+            f"the video was made on {recipe.base.id} ({recipe.base.fingerprint[:12]}), "
+            f"and its adapters are of {base.id} ({base.fingerprint[:12]})",
+            hint="the recipe in the video contradicts itself; give the adapters yourself",
+            code="base.mismatch",
+        )
+    return base
+
+
+def _bare_base_again(note: BaseNote, options: VideoOptions) -> BaseLocation:
+    """The base of a video without adapters, sought by name here and known by its fingerprint."""
+    from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError
+
+    if options.base is not None:
+        return locate(options.base, options.image_tower)
+    found = []
+    for name in dict.fromkeys([default_base(), note.id]):
+        if name == note.id and not BASE_NAME.fullmatch(name):
+            continue
+        try:
+            found.append(locate(name, options.image_tower))
+        except (BaseNotFoundError, BaseInvalidError):
+            continue
+        if found[-1].fingerprint == note.fingerprint:
+            return found[-1]
+    wanted = f"the video was made on {one_printable_line(note.id)} ({note.fingerprint[:12]})"
+    hint = "--base BASE says where it lies, or takes another one"
+    if not found:
+        raise BaseNotFoundError(f"{wanted}, which is not on this machine", hint=hint)
+    here = ", ".join(f"{each.id} ({each.fingerprint[:12]})" for each in found)
+    raise IncompatibleError(f"{wanted}, and here is {here}", hint=hint, code="base.mismatch")
+
+
+def _prompt_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOptions) -> Prompt:
+    """The prompt as it was sent; other adapters speak in the place of those they stand in for."""
+    if options.prompt is not None:
+        typed = one_printable_line(options.prompt)
+        if not typed:
+            raise UsageError("the prompt is empty", hint="leave it out to keep the video's own")
+        return compose_prompt(typed, words_of(uses))
+    sent: str = recipe.generate["prompt"]
+    if options.subject is None and options.motion is None:
+        return Prompt(sent)
+    for kind in ("subject", "motion"):
+        former = [note.phrase for note in recipe.adapters if note.kind == kind]
+        present = [use.phrase for use in uses if use.adapter.kind == kind]
+        for old, new in zip(former, present, strict=False):
+            sent = sent.replace(old, new) if old else sent
+    return compose_prompt(sent, words_of(uses))
+
+
+def _version_notes(recipe: VideoRecipe) -> list[str]:
+    """What may make the bytes differ."""
+    here = versions()
+    other = [
+        f"{name} {recipe.versions[name]} (here {here[name]})"
+        for name in here
+        if name in recipe.versions and recipe.versions[name] != here[name]
+    ]
+    return [f"made with {', '.join(other)}: the bytes may differ"] if other else []
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a plan starts from: a prompt that was typed, or a video that is made again.
+
+    Attributes:
+        typed: the prompt as typed.
+        prompt: the prompt as sent.
+        uses: subjects first, then motions, each in the order given.
+        base: the base they were learned on.
+        values: settings of the recipe, under the flags.
+        seed: where no flag names one.
+        format: where neither `--format` nor a file's name says one.
+        notes: what a person should know.
+    """
+
+    typed: str
+    prompt: Prompt
+    uses: tuple[Use, ...]
+    base: BaseLocation
+    values: Mapping[str, Any]
+    seed: int = 0
+    format: Format = "mp4"
+    notes: tuple[str, ...] = ()
+
+
+def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
+    """From a prompt, and the base's card.
+
+    Raises:
+        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError: see `plan_videos`.
+    """
+    typed = one_printable_line(check_text(options.prompt or "", "the prompt"))
+    if not typed:
+        raise UsageError(
+            "the prompt is empty", hint='say what is to be seen: dv gen "a corgi skate"'
+        )
+    uses = (
+        *find_uses(shelf, "subject", options.subject or []),
+        *find_uses(shelf, "motion", options.motion or []),
+    )
+    refuse_clashing_words(uses)
+    base = find_base(uses, options.base, options.image_tower)
+    prompt = compose_prompt(typed, words_of(uses))
+    return Start(typed, prompt, uses, base, base.card.generate_defaults)
+
+
+def words_of(uses: Sequence[Use]) -> list[Word]:
+    """What each adapter's name stands for in a prompt."""
+    return [
+        Word(use.adapter.name, use.phrase, is_subject=use.adapter.kind == "subject") for use in uses
+    ]

@@ -1,0 +1,1 @@
+"""One training run: planned, begun or resumed, trained, published."""

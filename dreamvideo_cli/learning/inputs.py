@@ -1,0 +1,155 @@
+"""Photos and clips as `learn` reads them, the first time and when a run goes on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.learning.options import MaskOptions
+from dreamvideo_cli.learning.plan import Sources
+from dreamvideo_cli.terminal.progress import silent_libraries
+from engine.progress import ignore
+
+if TYPE_CHECKING:
+    from engine.media.clips.reader import Clip
+    from engine.media.photos import PhotoSet
+    from engine.progress import Progress
+    from engine.recipe import MotionRecipe, SubjectRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was read.
+
+    Attributes:
+        photos: of a subject, else None.
+        clips: of a motion, else none.
+        left_out: clips that cannot be used, each with its fault.
+        notes: what a person should know.
+    """
+
+    photos: PhotoSet | None = None
+    clips: tuple[Clip, ...] = ()
+    left_out: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_inputs(
+    sources: Sources,
+    recipe: SubjectRecipe | MotionRecipe,
+    device: str,
+    progress: Progress = ignore,
+) -> Inputs:
+    """Photos of a subject or clips of a motion; ``device`` is where masks are found.
+
+    Raises:
+        BaseNotFoundError: the model of `--mask auto` is not here.
+        InputError, InputNotFoundError: see `read_photos`, `hold_out` and `read_clip`.
+    """
+    from engine.media.photos.holdout import hold_out
+    from engine.recipe import SubjectRecipe
+
+    paths = [Path(path) for path in sources.paths]
+    if isinstance(recipe, SubjectRecipe):
+        photos = read_subject(
+            paths,
+            MaskOptions(sources.mask, sources.mask_model),
+            class_word=recipe.class_word,
+            device=device,
+            skip_bad=sources.skip_bad,
+            progress=progress,
+        )
+        if sources.holdout is not None:
+            photos = hold_out(photos, sources.holdout)
+        return Inputs(photos=photos, notes=photos.notes)
+    return _read_clips(paths, recipe, skip_bad=sources.skip_bad)
+
+
+def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) -> Inputs:
+    """Every clip that can be used, what was taken of it, and the fault of those that cannot."""
+    from engine.errors import InputError
+    from engine.media.clips.reader import read_clip
+
+    clips: list[Clip] = []
+    left_out: list[tuple[Path, str]] = []
+    notes: list[str] = []
+    for path in paths:
+        try:
+            clip = read_clip(
+                path,
+                frames=recipe.frames,
+                fps=recipe.fps,
+                start_s=recipe.start_s,
+                end_s=recipe.end_s,
+            )
+        except InputError as error:
+            if not skip_bad or (not clips and path == paths[-1]):
+                raise
+            notes.append(f"left out: {error.message}")
+            left_out.append((path, error.message))
+            continue
+        read_as = "taken as a clip, " if path.is_dir() else ""
+        notes += [f"{path.name}: {line}" for line in (f"{read_as}{clip.taken}", *clip.notes)]
+        clips.append(clip)
+    return Inputs(clips=tuple(clips), left_out=tuple(left_out), notes=tuple(notes))
+
+
+def refuse_photos(clips: Sequence[Clip]) -> None:
+    """Refuse a folder of photos, which nobody said are frames.
+
+    Raises:
+        InputError: the pictures of a folder look unlike one another.
+    """
+    from engine.errors import InputError
+    from engine.media.clips.reader import looks_like_photos
+
+    for clip in clips:
+        if looks_like_photos(clip):
+            raise InputError(
+                f"the pictures in {clip.path} look unlike one another: photos, and no clip's frames",
+                hint="photos are for dv subject learn; if they are frames, say how many a second:"
+                f" --fps {clip.fps:g}",
+            )
+
+
+def read_subject(
+    paths: Sequence[Path],
+    options: MaskOptions,
+    *,
+    class_word: str,
+    device: str = "auto",
+    skip_bad: bool = False,
+    progress: Progress = ignore,
+) -> PhotoSet:
+    """The photos with their masks.
+
+    Raises:
+        BaseNotFoundError: the model of `--mask auto` is not here.
+        InputError, InputNotFoundError: see `engine.media.photos.read_photos`.
+    """
+    from engine.media.photos import read_photos
+
+    if options.mask != "auto":
+        masks = None if options.mask == "none" else Path(options.mask).expanduser()
+        return read_photos(paths, masks=masks, skip_bad=skip_bad, progress=progress)
+    masker = _masker(options.mask_model, class_word, device)
+    with silent_libraries():
+        return read_photos(paths, masker=masker, skip_bad=skip_bad, progress=progress)
+
+
+def _masker(name: str, word: str, device: str) -> Callable[..., Any]:
+    """What masks a photo; the model is loaded for the first one that needs it."""
+    from engine.bases.catalog import locate_mask_model
+
+    folder = locate_mask_model(name)
+
+    @functools.cache
+    def opened() -> Any:
+        from engine.segment import open_segmenter
+
+        return open_segmenter(folder, word, device=device)
+
+    return lambda photo: opened().mask(photo)

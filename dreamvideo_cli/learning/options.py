@@ -1,0 +1,221 @@
+"""The options of learning, and the recipe that they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.terminal.options import MACHINE, RUNNING, TRAINING, Anyway, DryRun, Precision
+
+if TYPE_CHECKING:
+    from engine.recipe import MotionRecipe, SubjectRecipe
+
+_training = partial(typer.Option, rich_help_panel=TRAINING)
+_running = partial(typer.Option, rich_help_panel=RUNNING)
+_machine = partial(typer.Option, rich_help_panel=MACHINE)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnOptions:
+    """What learning a subject and learning a motion have in common."""
+
+    quality: Annotated[
+        Literal["draft", "standard", "max"],
+        typer.Option(help="How long to learn; draft is a first look."),
+    ] = "standard"
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+    ] = None
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
+        None
+    )
+    if_exists: Annotated[
+        Literal["new", "skip", "error"],
+        typer.Option(help="Where the same was learned from the same already."),
+    ] = "new"
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say so.")
+    ] = False
+    preview: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Make a video every N steps.")
+    ] = None
+    dry_run: DryRun = False
+    steps: Annotated[
+        int | None,
+        _training(metavar="N", help="Updates, of all stages; by default as --quality says."),
+    ] = None
+    lr: Annotated[float | None, _training(metavar="F", help="Learning rate of the adapter.")] = None
+    batch: Annotated[int | None, _training(metavar="N", help="Samples an update.")] = None
+    seed: Annotated[int, _training(metavar="N", help="Key of every random number.")] = 0
+    setting: Annotated[
+        list[str] | None,
+        _training(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any field of the recipe, named as -n shows them; repeatable.",
+        ),
+    ] = None
+    track: Annotated[
+        Literal["tensorboard", "wandb", "trackio"] | None,
+        _training(metavar="tensorboard|wandb|trackio", help="Tell a tracker the losses too."),
+    ] = None
+    max_time: Annotated[
+        str | None,
+        _running("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+    ] = None
+    save_every: Annotated[
+        int | None,
+        _running(metavar="N", min=1, help="Save every N steps, besides every two minutes."),
+    ] = None
+    fresh: Annotated[
+        bool, _running("--fresh", help="Begin anew where an unfinished run could go on.")
+    ] = False
+    base: Annotated[
+        str | None, _machine(metavar="BASE", help="A path, a known name or a hub id.")
+    ] = None
+    image_tower: Annotated[
+        str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
+    ] = None
+    precision: Annotated[Precision, _machine(help="Numbers to compute with.")] = "auto"
+    device: Annotated[
+        str,
+        _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
+    ] = "auto"
+    anyway: Anyway = False
+
+
+def subject_settings(
+    card: dict[str, dict[str, Any]], options: LearnOptions, class_word: str | None
+) -> SubjectRecipe:
+    """The recipe of a subject; `--lr` is the adapter's rate, and the word's keeps its proportion to it.
+
+    Raises:
+        UsageError, RecipeError: naming the setting.
+    """
+    from engine.recipe import subject_recipe
+
+    given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
+    values = _with_set(given, options.setting or [])
+    planned = subject_recipe(options.quality, card, values)
+    if not planned.class_word.strip():
+        raise UsageError("the class word is empty", hint="say what it is: --class dog")
+    if options.lr is None:
+        return planned
+    scaled = {
+        "adapter_lr": options.lr,
+        "word_lr": planned.word_lr * options.lr / planned.adapter_lr,
+    }
+    return subject_recipe(options.quality, card, {**scaled, **values})
+
+
+def motion_settings(
+    card: dict[str, dict[str, Any]], options: LearnOptions, own: dict[str, Any], clips: int
+) -> MotionRecipe:
+    """The recipe of a motion.
+
+    Raises:
+        UsageError, RecipeError: naming the setting.
+    """
+    from engine.recipe import motion_recipe
+
+    given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
+    values = _with_set(given, options.setting or [])
+    recipe = motion_recipe(options.quality, card, values, clips=clips)
+    if not recipe.caption.strip():
+        hint = 'say what moves how: --caption "skating away"'
+        raise UsageError("the caption is empty", hint=hint)
+    return recipe
+
+
+def _common_settings(options: LearnOptions) -> dict[str, Any]:
+    return {"batch": options.batch, "seed": options.seed, "precision": options.precision}
+
+
+def _with_set(given: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """What flags give, without what they leave open, and what `--set` adds.
+
+    Raises:
+        UsageError: it is not KEY=VALUE.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    for text in texts:
+        key, equals, written = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text!r} is not KEY=VALUE", hint="for example --set seed=1")
+        values[key] = read_value(written)
+    return values
+
+
+def read_value(text: str) -> Any:
+    """A number, true, false or null as such; anything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """Which scores are taken while something is learned, and what they are for."""
+
+    score: Annotated[
+        bool,
+        typer.Option(
+            "--score",
+            help="Score a video at each --save-every, or ten times in all; each waits for a video.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scorer",
+            metavar="clip|dino|mini|DIR|ID",
+            help="Who scores; repeatable. By default mini on mini, else what is here.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Stop after N scores without a better subject score, DINO-I, DINOv2-I, CLIP-I, ViT-I or image of a"
+            " subject, motion fidelity of a motion, and publish the best step; without it the last is published.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any of these asks for scores."""
+        return self.score or bool(self.scorer) or self.patience is not None
+
+
+MASK_MODEL = "CIDAS/clipseg-rd64-refined"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOptions:
+    """Which pixels of the photos are the subject."""
+
+    mask: Annotated[
+        str,
+        typer.Option(
+            metavar="none|auto|DIR",
+            help="Masks by the photos' names, white where it is; auto finds what --class names.",
+        ),
+    ] = "none"
+    mask_model: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|ID", help="The CLIPSeg model of --mask auto.", rich_help_panel=MACHINE
+        ),
+    ] = MASK_MODEL

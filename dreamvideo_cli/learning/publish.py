@@ -1,0 +1,160 @@
+"""From a finished run, or one of its saves, to a version in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli import __version__
+from dreamvideo_cli.learning.plan import Lesson
+from dreamvideo_cli.runs.events import rungs_of, state_files
+from dreamvideo_cli.runs.scores import finite_values, scores_of
+from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.output import say
+
+if TYPE_CHECKING:
+    from engine.learned import Learned
+    from engine.recipe import MotionRecipe, SubjectRecipe
+    from registry import Adapter, Draft, Registry
+    from registry.manifest import Training
+    from registry.runs import Run
+
+
+def find_equal(store: Registry, lesson: Lesson) -> Adapter | None:
+    """The highest live version that was learned from the same inputs, with the same recipe, on the same base."""
+    rows = store.list(lesson.kind, lesson.name, all_versions=True).rows
+    for row in reversed(rows):
+        if row.record.base_fingerprint != lesson.base.fingerprint:
+            continue
+        training = store.manifest(row).training
+        if _is_same_training(lesson, training) and _is_same_recipe(lesson.recipe, training.recipe):
+            return row
+    return None
+
+
+def _is_same_training(lesson: Lesson, training: Training) -> bool:
+    """From the same inputs, and to its end: what `dv runs promote` published of a run is an earlier state."""
+    learned = [item.digest for item in training.inputs]
+    kept_out = [item.digest for item in training.held_out]
+    return (
+        learned == [item["digest"] for item in lesson.inputs]
+        and kept_out == [item["digest"] for item in lesson.held_out]
+        and training.metrics.get("patience") == lesson.patience
+        and ("step" in training.metrics) == (lesson.patience is not None)
+    )
+
+
+def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
+    """The manifest of an adapter that ``run`` learned, but for what the registry adds."""
+    import msgspec
+
+    from dreamvideo_cli.runs.events import rungs_of
+    from dreamvideo_cli.runs.scores import finite_values, scores_of
+    from registry import read_draft
+
+    is_subject = lesson.kind == "subject"
+    recipe = msgspec.to_builtins(learned.recipe)
+    base = dict(learned.base)
+    scores = scores_of(run)
+    last = recipe["adapter_steps"] if is_subject else recipe["steps"]
+    published = int(learned.metrics.get("step", last))
+    return read_draft(
+        {
+            "tool": f"dv {__version__}",
+            "base": {**base, "architecture": {"layout": base["architecture"]}},
+            "adapter": {
+                name: learned.adapter[name]
+                for name in ("method", "sites", "widths", "dtype", "params")
+            },
+            "prompt": {
+                "token": lesson.token,
+                "class_word": recipe["class_word"] if is_subject else None,
+                "caption": None if is_subject else recipe["caption"],
+            },
+            "training": {
+                "recipe": recipe,
+                "seed": recipe["seed"],
+                "inputs": lesson.inputs,
+                "left_out": lesson.omissions,
+                "held_out": lesson.held_out,
+                "rungs": rungs_of(run),
+                "device": learned.device,
+                "seconds": round(learned.seconds, 3),
+                "metrics": {**learned.metrics, **finite_values(scores.get(published))},
+            },
+            "lineage": {"run": run.id},
+            "note": lesson.note,
+        }
+    )
+
+
+def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any]) -> bool:
+    """Equal but for what the machine settles: "auto" precision and 0 threads agree with anything.
+
+    A manifest leaves out what is None.
+    """
+    import msgspec
+
+    wanted = {
+        key: value
+        for key, value in msgspec.to_builtins(asked).items()
+        if value is not None and (key, value) not in {("precision", "auto"), ("threads", 0)}
+    }
+    settled = {"precision", "threads"} - wanted.keys()
+    return wanted == {key: value for key, value in found.items() if key not in settled}
+
+
+# Less than this of the base's prediction, and an adapter does next to nothing.
+LEAST_CHANGE = 1e-6
+
+
+def _publish(shell: Shell, store: Registry, run: Run, lesson: Lesson, learned: Learned) -> Adapter:
+    """Publish, and see that the registry gives back what was learned."""
+    draft = draft_of(lesson, learned, run)
+    files = {"weights": learned.weights}
+    adapter = store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
+    if learned.probe is not None:
+        change = learned.probe(store.file(adapter, "weights"))
+        if change < LEAST_CHANGE:
+            say(
+                shell,
+                f"warning: {adapter.name}:v{adapter.version} changes the base's prediction by "
+                f"{change:.1e} of it, next to nothing: more --steps, or a higher --lr",
+            )
+    return adapter
+
+
+def _published_before(store: Registry, run: Run) -> Adapter | None:
+    """The version that this run published before it was killed on its way out."""
+    if len(list((run.folder / "owners").iterdir())) == 1:
+        return None
+    rows = store.list(run.facts.kind, run.facts.name, all_versions=True).rows
+    return next((row for row in rows if store.manifest(row).lineage.run == run.id), None)
+
+
+def _draft(run: Run, step: int, note: str | None) -> Draft:
+    """The manifest of a save: what its file says, and what the run wrote down up to there."""
+    import msgspec
+
+    from registry.loose import read_loose
+    from registry.manifest import Input, Lineage, Rung
+
+    (path,) = (path for path in state_files(run) if int(path.stem) == step)
+    draft = read_loose(path, tool=f"dv {__version__}").draft
+    events = run.events()
+    machines = [event["facts"] for event in events if event["event"] == "machine"]
+    steps = [event for event in events if event["event"] == "step"]
+    last_stage = steps[-1]["stage"] if steps else ""
+    losses = [e["loss"] for e in steps if e["stage"] == last_stage and e["step"] <= step]
+    tail = losses[-max(1, len(losses) // 10) :]
+    loss = {"adapter_loss": sum(tail) / len(tail)} if tail else {}
+    training = msgspec.structs.replace(
+        draft.training,
+        device=machines[-1].get("device", "") if machines else "",
+        seconds=round(sum(event["seconds"] for event in steps), 3),
+        metrics={**loss, "step": step, **finite_values(scores_of(run).get(step))},
+        held_out=msgspec.convert(run.facts.settings.get("held_out") or [], list[Input]),
+        rungs=msgspec.convert(rungs_of(run), list[Rung]),
+    )
+    lineage = Lineage(run=run.id)
+    return msgspec.structs.replace(draft, training=training, lineage=lineage, note=note)

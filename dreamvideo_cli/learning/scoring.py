@@ -1,0 +1,114 @@
+"""Scores of a run: who takes them, what they say of its steps, and which step is best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli.learning.options import ScoreOptions
+from dreamvideo_cli.runs.scores import best_of, doubts_of, scores_of
+from dreamvideo_cli.terminal.options import Kind, Shell
+from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.terminal.text import time_text
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.learning.plan import Lesson
+    from engine.bases import BaseLocation
+    from engine.progress import Progress
+    from engine.scoring import Scoring
+    from registry.runs import Run
+
+
+def choose_scorers(
+    shell: Shell, options: ScoreOptions, kind: Kind, base: BaseLocation
+) -> tuple[str, ...] | None:
+    """The towers that score what is learned on ``base``, all of them here; None where nothing is to be scored.
+
+    A motion can do without any: its fidelity is tracked.
+
+    Raises:
+        ScorerMissingError: what was asked for is not on this machine, or nothing is that could score.
+    """
+    from engine.errors import ScorerMissingError
+    from engine.evaluate.places import MINI, USUAL, find_tower, has_open_cv
+
+    if not options.is_wanted:
+        return None
+    if options.scorer:
+        for name in options.scorer:
+            if name != MINI:
+                find_tower(name)
+        return tuple(options.scorer)
+    if base.id.partition("@")[0] == MINI:
+        return (MINI,)
+    found = []
+    for name in USUAL:
+        try:
+            find_tower(name)
+        except ScorerMissingError as error:
+            missing = error
+            say(shell, f"no scores by {name}: {error.message}")
+        else:
+            found.append(name)
+    if not found and (kind == "subject" or not has_open_cv()):
+        raise ScorerMissingError(
+            f"nothing here can score a {kind}: {missing.message}", hint=missing.hint
+        )
+    return tuple(found)
+
+
+def score_steps(lesson: Lesson) -> int:
+    """Steps between the scores of a lesson."""
+    from engine.evaluate.definitions import score_interval
+    from engine.recipe import SubjectRecipe
+
+    recipe = lesson.recipe
+    steps = recipe.adapter_steps if isinstance(recipe, SubjectRecipe) else recipe.steps
+    return lesson.save_every or score_interval(steps)
+
+
+def scoring_of(lesson: Lesson, progress: Progress) -> Scoring | None:
+    """What the engine scores a lesson with."""
+    from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
+    from engine.recipe import SubjectRecipe
+    from engine.scoring import Scoring
+
+    if lesson.scored_by is None:
+        return None
+    recipe = lesson.recipe
+    if isinstance(recipe, SubjectRecipe):
+        assert lesson.photos is not None
+        references = references_of_photos(lesson.photos, recipe.class_word)
+    else:
+        references = references_of_clips(lesson.clips, recipe.caption)
+    judge = Judge(references, lesson.scored_by, progress)
+    return Scoring(judge, score_steps(lesson), lesson.patience)
+
+
+def say_best(shell: Shell, run: Run, *, patience: int | None) -> None:
+    """Which step scored best, what the scores took, and how to publish another step than was."""
+    scores = scores_of(run)
+    best = best_of(run, scores)
+    for line in doubts_of(scores.values()):
+        say(shell, f"warning: {line}")
+    if best is None:
+        if scores:
+            say(shell, "no step is the best by these scores")
+        return
+    took = time_text(sum(score.seconds for score in scores.values()))
+    told = f"by {best.metric} ({best.value:.3f}) of {len(scores)} scores, which took {took}"
+    last = max(scores)
+    if patience is not None:
+        say(shell, f"published step {best.step}, the best {told}; the last was {last}")
+    elif best.step == last:
+        say(shell, f"the last step is the best {told}")
+    else:
+        line = f"dv runs promote {run.id} --step {best.step} --tag best"
+        say(shell, f"step {best.step} is the best {told}; to publish it too: {line}")
+
+
+def anywhere(name: str) -> str:
+    """A name as it is, a path made absolute."""
+    from engine.bases.catalog import is_path
+
+    return str(Path(name).expanduser().absolute()) if is_path(name) else name

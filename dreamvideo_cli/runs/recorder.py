@@ -1,0 +1,90 @@
+"""What a run's own record says: the engine's events, and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli import __version__
+from dreamvideo_cli.terminal.processes import read_share
+
+if TYPE_CHECKING:
+    from engine.progress import Event, Progress
+    from registry.runs import EventLog
+
+# Those whose versions can change a result.
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow")
+
+
+def record(log: EventLog, progress: Progress) -> Progress:
+    """Write down what is told, and hand it on."""
+    from engine.progress import StageAdvanced
+
+    last = time.monotonic()
+
+    def listen(event: Event) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if isinstance(event, StageAdvanced):
+            if event.loss is not None:
+                seconds = round(now - last, 4)
+                log.write(
+                    "step", stage=event.stage, step=event.step, loss=event.loss, seconds=seconds
+                )
+        elif type(event) in _writers():
+            word, names = _writers()[type(event)]
+            log.write(word, **{new: getattr(event, old) for old, new in names.items()})
+        last = now
+        progress(event)
+
+    return listen
+
+
+def _writers() -> Mapping[type, tuple[str, Mapping[str, str]]]:
+    """How each of the engine's events is written down: its word, and the names of its fields."""
+    from engine.progress import (
+        Note,
+        Previewed,
+        RungTaken,
+        Saved,
+        Scored,
+        StageStarted,
+        StepSkipped,
+    )
+
+    place = {"stage": "stage", "step": "step"}
+    return {
+        StageStarted: ("stage", {"stage": "stage", "total": "steps", "done": "done"}),
+        Saved: ("save", {**place, "state": "state"}),
+        Previewed: ("preview", {**place, "path": "path"}),
+        Scored: ("score", {**place, "values": "values", "seconds": "seconds", "doubts": "doubts"}),
+        RungTaken: ("rung", {**place, "text": "text"}),
+        StepSkipped: ("skip", {**place, "text": "text", "files": "files"}),
+        Note: ("note", {"text": "text"}),
+    }
+
+
+def machine_facts(device: str) -> dict[str, str]:
+    """Where it runs, and with what; ``device`` is as asked for, and what it comes to is told.
+
+    Raises:
+        DeviceError: it is not here.
+    """
+    from importlib import metadata
+
+    from engine.device import maker_name, resolve_device
+
+    found = resolve_device(device, rank=read_share().local_rank)
+    name = maker_name(found)
+    return {
+        "device": str(found),
+        **({"gpu": name} if name else {}),
+        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores",
+        "system": platform.platform(),
+        "dv": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }

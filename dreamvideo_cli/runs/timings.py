@@ -1,0 +1,134 @@
+"""How long this machine took before: a small record of its own work, from which the next wait is told.
+
+One JSON object a line in ``<state>/timings.ndjson``. The record is a convenience: where it is missing, damaged or
+cannot be written, nothing is told and nothing fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dreamvideo_cli.settings.places import state_folder
+from engine.drafts import drafted
+
+if TYPE_CHECKING:
+    from engine.recipe import GenerateRecipe
+
+# Learning is told by its stages, which differ in what a step takes.
+Task = Literal["load", "generate", "learn the word", "learn the look", "learn the motion"]
+Positive = Annotated[float, Meta(gt=0.0, lt=1e18)]
+
+MOST_BYTES = 256 << 10
+# The newest few: a machine that is busier or quicker than it was is believed soon.
+NEWEST = 9
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of work that was done.
+
+    Attributes:
+        task: what was done; only equal tasks are compared.
+        base: the base's fingerprint.
+        device: on which it was done, such as ``cpu`` or ``cuda:0``.
+        work: how much, in units that cost the same within a task; 1 where every piece is alike.
+        seconds: how long it took.
+    """
+
+    task: Task
+    base: Annotated[str, Meta(max_length=64)]
+    device: Annotated[str, Meta(max_length=32)]
+    work: Positive
+    seconds: Positive
+
+
+def timings_file() -> Path:
+    """Where the record lies."""
+    return state_folder() / "timings.ndjson"
+
+
+def remember(timing: Timing) -> None:
+    """Append one line; a record that has grown too long loses its older half."""
+    path = timings_file()
+    line = msgspec.json.encode(timing) + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > MOST_BYTES:
+            _halve(path)
+        # One write to a file opened for appending: lines of two processes never mix.
+        with path.open("ab", buffering=0) as file:
+            file.write(line)
+    except OSError:
+        return
+
+
+def expect_seconds(task: Task, base: str, device: str, work: float) -> float | None:
+    """How long so much work would take here, or None where the like of it was never done.
+
+    Args:
+        task: what is to be done.
+        base: the base's fingerprint.
+        device: as asked for; ``auto`` is what was used last, and ``cuda`` any of its devices.
+        work: how much, in the task's units.
+    """
+    alike = [timing for timing in read_timings() if (timing.task, timing.base) == (task, base)]
+    if device != "auto":
+        alike = [
+            each
+            for each in alike
+            if each.device.partition(":")[0] == device or each.device == device
+        ]
+    elif alike:
+        alike = [each for each in alike if each.device == alike[-1].device]
+    if not alike:
+        return None
+    return work * median(each.seconds / each.work for each in alike[-NEWEST:])
+
+
+def work_of(recipe: GenerateRecipe) -> float:
+    """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
+    halves = 1 if recipe.guidance == 1.0 else 2
+    pixels = recipe.frames * recipe.height_px * recipe.width_px
+    return (recipe.steps * halves + 1) * pixels / 1e6
+
+
+def read_timings() -> list[Timing]:
+    """Every line that can be read, the oldest first."""
+    return list(_readable(timings_file()))
+
+
+def _readable(path: Path) -> Iterator[Timing]:
+    decoder = msgspec.json.Decoder(Timing)
+    try:
+        with path.open("rb") as file:
+            lines = file.read(2 * MOST_BYTES).splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+
+
+def _halve(path: Path) -> None:
+    """Keep the newer half. What another process appends meanwhile may be lost, which costs nothing."""
+    with path.open("rb") as file:
+        file.seek(-MOST_BYTES // 2, os.SEEK_END)
+        kept = file.read().partition(b"\n")[2]
+    with drafted(path, is_lasting=False) as draft:
+        draft.write_bytes(kept)
+
+
+def likely_device(device: str, base: str) -> str:
+    """The device asked for; in place of ``auto`` the one that the base of this fingerprint was used on last."""
+    if device != "auto":
+        return device
+    seen = [each.device for each in read_timings() if each.base == base]
+    return seen[-1] if seen else "auto"

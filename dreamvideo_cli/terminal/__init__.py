@@ -1,0 +1,1 @@
+"""Stdout, stderr, progress, errors, signals and processes."""

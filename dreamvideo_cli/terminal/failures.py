@@ -1,0 +1,188 @@
+"""Errors at the edge: each class has one exit code, one line, one JSON object. Imported only once something failed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import engine.errors
+import registry.errors
+from dreamvideo_cli import __version__
+from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UnfitError, UsageError
+from dreamvideo_cli.settings.lookup import wants_traceback
+from dreamvideo_cli.settings.places import state_folder
+from dreamvideo_cli.terminal.output import tell, wipe_echo
+from dreamvideo_cli.terminal.signals import Stopped
+from dreamvideo_cli.terminal.text import one_line
+
+BUG = 1
+USAGE = 2
+ENVIRONMENT = 7
+LONGEST_SHOWN = 60
+
+# What people and scripts may rely on; a code is never given a second meaning.
+MEANINGS: Mapping[int, str] = {
+    0: "done, or nothing to do",
+    1: "a bug; everything about it is in a log",
+    2: "usage, or a value that cannot be",
+    3: "not found: reference, run or file",
+    4: "conflict: it exists, the tag is elsewhere, or a run is active",
+    5: "integrity: damaged, tampered or unsafe file",
+    6: "incompatible: other base or architecture, or made by a newer dv",
+    7: "environment: device, memory, disk, or a base that is not here",
+    8: "busy: a lock was not free in time",
+    9: "some of a batch failed",
+    10: "unusable photos or clip",
+    75: "stopped with a checkpoint, as --max-time asked",
+    129: "hung up (HUP)",
+    130: "interrupted (INT, Ctrl-C)",
+    141: "stdout was closed",
+    143: "terminated (TERM)",
+}
+KnownError = ShellError | engine.errors.EngineError | registry.errors.RegistryError
+# Which exit code stands for which class; a class that is not here is a bug and exits 1.
+EXIT_CODES: Mapping[type[KnownError], int] = {
+    UsageError: 2,
+    engine.errors.RecipeError: 2,
+    registry.errors.InvalidError: 2,
+    engine.errors.InputNotFoundError: 3,
+    registry.errors.NotFoundError: 3,
+    ExistsError: 4,
+    engine.errors.OutputExistsError: 4,
+    registry.errors.ConflictError: 4,
+    engine.errors.IntegrityError: 5,
+    registry.errors.IntegrityError: 5,
+    engine.errors.IncompatibleError: 6,
+    registry.errors.IncompatibleError: 6,
+    engine.errors.BaseNotFoundError: 7,
+    engine.errors.BaseInvalidError: 7,
+    engine.errors.ScorerMissingError: 7,
+    engine.errors.DeviceError: 7,
+    engine.errors.MemoryExhaustedError: 7,
+    engine.errors.MissingPackageError: 7,
+    engine.errors.OutputError: 7,
+    engine.errors.DivergedError: 7,
+    registry.errors.StorageError: 7,
+    registry.errors.BusyError: 8,
+    UnfitError: 7,
+    BatchError: 9,
+    engine.errors.InputError: 10,
+    engine.errors.StoppedError: 75,
+}
+# The system's refusals that no part has put into its own words.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as people and scripts are told of it."""
+
+    exit_code: int
+    code: str
+    message: str
+    hint: str | None = None
+
+
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Tell what failed on stderr and return the exit code."""
+    failure = describe(error)
+    if wants_traceback():
+        traceback.print_exception(error)
+    if isinstance(error, Stopped):
+        wipe_echo()
+    if as_json:
+        tell(json.dumps(error_document(failure), ensure_ascii=False))
+    else:
+        tell(f"error: {failure.message}")
+        if failure.hint:
+            tell(f"hint: {failure.hint}")
+    return failure.exit_code
+
+
+def tell_part(error: BaseException, *, key: str, called: str, value: object, as_json: bool) -> None:
+    """A failure of one of many on one line of stderr; of which one, JSON tells by ``key`` and words as ``called``."""
+    failure = describe(error)
+    if as_json:
+        document = error_document(failure)
+        told = {"schema": document["schema"], key: value, **document}
+        tell(json.dumps(told, ensure_ascii=False))
+    else:
+        hint = f" ({failure.hint})" if failure.hint else ""
+        tell(f"error: {called} {value}: {failure.message}{hint}")
+
+
+def error_document(failure: Failure) -> dict[str, Any]:
+    """A failure as JSON tells of it."""
+    return {
+        "schema": "dv.error/1",
+        "code": failure.code,
+        "exit": failure.exit_code,
+        "message": one_line(failure.message),
+        "hint": failure.hint and one_line(failure.hint),
+    }
+
+
+def describe(error: BaseException) -> Failure:
+    """Exit code, stable code, message and hint of any error."""
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        exit_code = error.exit_code if isinstance(error, Stopped) else 130
+        by = f"stopped by {error}" if str(error) else "stopped"
+        return Failure(exit_code, "stopped", by, getattr(error, "hint", None))
+    if isinstance(error, OSError) and (refused := _describe_refusal(error)):
+        return refused
+    for known, exit_code in EXIT_CODES.items():
+        if isinstance(error, known):
+            return Failure(exit_code, error.code, str(error), error.hint)
+    return _describe_bug(error)
+
+
+def _describe_refusal(error: OSError) -> Failure | None:
+    """What the system refused, where it is no bug that it was asked."""
+    name = str(error.filename or "")
+    if error.errno == errno.ENAMETOOLONG:
+        cut = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+        return Failure(USAGE, "path.too_long", f"{cut}: the name is too long for a file")
+    if error.errno in REFUSALS:
+        where = f"{name}: " if name else ""
+        return Failure(ENVIRONMENT, "system.refused", f"{where}{error.strerror}")
+    return None
+
+
+def _describe_bug(error: BaseException) -> Failure:
+    """A fault of ours: the line says where everything about it was written down."""
+    reason = f"{type(error).__name__}: {error}"
+    try:
+        hint = f"a bug in dv; everything about it is in {_write_log(error)}"
+    except OSError:
+        hint = "a bug in dv; DV_DEBUG=1 shows where"
+    return Failure(BUG, "bug", reason, hint)
+
+
+def _write_log(error: BaseException) -> Path:
+    """Write the traceback under the state folder, or where temporary files go; returns the path."""
+    text = "".join(
+        [
+            f"dv {__version__}, Python {sys.version}, {sys.platform}\n{sys.argv}\n",
+            *traceback.format_exception(error),
+        ]
+    )
+    name = time.strftime("bug-%Y%m%d-%H%M%S-")
+    for folder in (state_folder() / "logs", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", dir=folder, prefix=name, suffix=".log", delete=False, encoding="utf-8"
+            ) as file:
+                file.write(text)
+            return Path(file.name)
+        except OSError:
+            continue
+    raise OSError("no folder takes a log")

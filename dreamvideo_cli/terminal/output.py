@@ -1,0 +1,100 @@
+"""What a command prints: results on stdout, the same on a terminal and in a pipe; everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.terminal.streams import drop_stderr
+from dreamvideo_cli.terminal.text import one_line
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.terminal.options import Shell
+
+# What a line on stderr may begin with, and how a terminal shows it.
+LABELS: Mapping[str, str] = {
+    "error": "1;31",
+    "warning": "1;33",
+    "hint": "36",
+    "next": "1;32",
+    "undo": "36",
+}
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Results, one a line.
+
+    Raises:
+        BrokenPipeError: nobody takes them.
+    """
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def print_json(document: Any) -> None:
+    """A result as JSON on one line, keys in the order in which they were put."""
+    import json
+
+    print_lines([json.dumps(document, ensure_ascii=False)])
+
+
+def print_result(shell: Shell, document: Any, lines: Iterable[str]) -> None:
+    """The document where JSON was asked for, the lines otherwise."""
+    if shell.json:
+        print_json(document)
+    else:
+        print_lines(lines)
+
+
+def say(shell: Shell, text: str) -> None:
+    """One line for a person, on stderr."""
+    if not shell.quiet:
+        tell(text)
+
+
+def say_more(shell: Shell, text: str) -> None:
+    """One line for a person who asked for more."""
+    if shell.verbose:
+        say(shell, text)
+
+
+def tell(text: str) -> None:
+    """One line on stderr, even where only errors are wanted; a stderr that is closed changes no result."""
+    try:
+        sys.stderr.write(f"{_painted(one_line(text))}\n")
+        sys.stderr.flush()
+    except OSError:
+        drop_stderr()
+
+
+def wipe_echo() -> None:
+    """Take away the ^C that a terminal has written where the next line on stderr begins."""
+    if _is_terminal():
+        with suppress(OSError):
+            sys.stderr.write("\r\x1b[K")
+
+
+def wants_colour() -> bool:
+    """Whether stderr takes colours: as the terminal and the user say."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return _is_terminal()
+
+
+def _is_terminal() -> bool:
+    """Whether stderr is a terminal that obeys more than the end of a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _painted(line: str) -> str:
+    """The line with its first word in colour where that is one of `LABELS` and colours are wanted."""
+    label, colon, rest = line.partition(": ")
+    if not colon or label not in LABELS or not wants_colour():
+        return line
+    return f"\x1b[{LABELS[label]}m{label}:\x1b[0m {rest}"

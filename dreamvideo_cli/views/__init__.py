@@ -1,0 +1,1 @@
+"""Each result as JSON and as lines; each view owns the name of its schema."""

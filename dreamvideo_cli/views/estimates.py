@@ -1,0 +1,81 @@
+"""What making videos or learning will take on this machine, told before anything heavy is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli.generation.sampler import weights_bytes
+from dreamvideo_cli.learning.plan import _stages, _work_of_step, preview_recipe
+from dreamvideo_cli.learning.scoring import score_steps
+from dreamvideo_cli.runs.timings import Task, expect_seconds, likely_device, work_of
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.generation.plan import Takes
+    from dreamvideo_cli.learning.plan import Lesson
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is to be expected.
+
+    Attributes:
+        device: the one asked for; in place of ``auto`` the one that this base was used on last, if any.
+        weights_bytes: of base and adapters in the precision that will be used.
+        seconds: loading and making, or None where this machine has done nothing like it.
+    """
+
+    device: str
+    weights_bytes: int
+    seconds: float | None
+
+
+def foresee(takes: Sequence[Takes]) -> Forecast:
+    """What making all of these one after the other will take, where memory holds every base that they want."""
+    first = takes[0]
+    device = likely_device(first.device, first.base.fingerprint)
+    seconds = 0.0
+    loaded: set[str] = set()
+    for each in takes:
+        base = each.base.fingerprint
+        parts = [_seconds("generate", each, work_of(recipe)) for recipe in each.recipes]
+        if base not in loaded:
+            parts.append(_seconds("load", each, 1.0))
+        seconds += sum(parts)
+        loaded.add(base)
+    return Forecast(
+        device=device,
+        weights_bytes=max(weights_bytes(each, device) for each in takes),
+        seconds=None if math.isnan(seconds) else seconds,
+    )
+
+
+def _seconds(task: Task, takes: Takes, work: float) -> float:
+    """Not a number where it is not known."""
+    found = expect_seconds(task, takes.base.fingerprint, takes.device, work)
+    return math.nan if found is None else found
+
+
+def foresee_lesson(lesson: Lesson) -> float | None:
+    """Seconds that a lesson will take, its videos on the way included; None where its like was never learned here."""
+    base = lesson.base.fingerprint
+    parts = [
+        expect_seconds(task, base, lesson.device, steps * _work_of_step(lesson))
+        for task, steps in _stages(lesson).items()
+        if steps
+    ]
+    if videos := videos_of(lesson):
+        work = videos * work_of(preview_recipe(lesson))
+        parts.append(expect_seconds("generate", base, lesson.device, work))
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def videos_of(lesson: Lesson) -> int:
+    """How many videos a lesson makes on the way at most, the base's own among them."""
+    steps = list(_stages(lesson).values())[-1]
+    shown = set(range(0, steps, lesson.preview)) if lesson.preview else set()
+    scored = set(range(0, steps, score_steps(lesson))) if lesson.scored_by is not None else set()
+    return len(shown | scored) + 1 if shown or scored else 0

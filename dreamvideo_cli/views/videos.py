@@ -1,0 +1,268 @@
+"""Videos, grids, their plans and their recipes as JSON and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dreamvideo_cli.generation.grid import GridPlan
+from dreamvideo_cli.generation.outputs import sidecar_of
+from dreamvideo_cli.generation.recipe_file import GridRecipe, VideoRecipe, format_of, generate_of
+from dreamvideo_cli.terminal.text import facts, one_printable_line, size_text, time_text
+from dreamvideo_cli.terminal.warnings import warning_documents
+from dreamvideo_cli.views.estimates import foresee
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.generation.plan import Takes, VideoPlan
+    from dreamvideo_cli.generation.references import Use
+    from dreamvideo_cli.views.estimates import Forecast
+    from engine.recipe import GenerateRecipe
+
+
+def video_document(plan: VideoPlan, recipe: GenerateRecipe, path: Path) -> dict[str, Any]:
+    """A video as JSON tells of it."""
+    return {
+        "schema": "dv.video/1",
+        **_places(plan, path),
+        "seed": recipe.seed,
+        "format": plan.outputs.format,
+        **takes_document(plan),
+        "frames": recipe.frames,
+        "fps": recipe.fps,
+        "width_px": recipe.width_px,
+        "height_px": recipe.height_px,
+    }
+
+
+def plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
+    """A plan as JSON tells of it."""
+    pairs = zip(plan.outputs.paths, plan.recipes, strict=True)
+    return {
+        "schema": "dv.plan/1",
+        "command": "gen",
+        "format": plan.outputs.format,
+        **takes_document(plan),
+        "generate": settings_document(plan),
+        "videos": [{**_places(plan, path), "seed": recipe.seed} for path, recipe in pairs],
+        **forecast_document(plan.device, forecast),
+    }
+
+
+def _places(plan: VideoPlan, path: Path) -> dict[str, str]:
+    """Where a video lies, and its recipe where that was asked for."""
+    beside = {"sidecar": str(sidecar_of(path))} if plan.sidecar else {}
+    return {"path": str(path), **beside}
+
+
+def takes_document(takes: Takes) -> dict[str, Any]:
+    """What a video and a plan of it have in common."""
+    return {
+        "prompt": takes.typed,
+        "prompt_sent": takes.prompt.sent,
+        "subjects": [_use_document(use) for use in takes.uses if use.adapter.kind == "subject"],
+        "motions": [_use_document(use) for use in takes.uses if use.adapter.kind == "motion"],
+        "base": {"id": takes.base.id, "fingerprint": takes.base.fingerprint},
+        "warnings": warning_documents(takes.warnings),
+    }
+
+
+def settings_document(takes: Takes) -> dict[str, Any]:
+    """The recipe that all of the videos share."""
+    import msgspec
+
+    generate: dict[str, Any] = msgspec.to_builtins(takes.recipes[0])
+    return {name: value for name, value in generate.items() if name != "seed"}
+
+
+def forecast_document(device: str, forecast: Forecast) -> dict[str, Any]:
+    """What the work will take; ``expected_seconds`` is null where nothing like it was done here before."""
+    return {
+        "device": device,
+        "device_expected": forecast.device,
+        "weights_bytes": forecast.weights_bytes,
+        "expected_seconds": forecast.seconds and round(forecast.seconds, 1),
+    }
+
+
+def plan_lines(plan: VideoPlan, forecast: Forecast) -> list[str]:
+    """A plan for people."""
+    outputs = [
+        ("output", f"{path}  seed {each.seed}")
+        for path, each in zip(plan.outputs.paths, plan.recipes, strict=True)
+    ]
+    return facts(
+        [*takes_pairs(plan), *settings_pairs(plan), *forecast_pairs(forecast), *_few(outputs)]
+    )
+
+
+def takes_pairs(takes: Takes) -> list[tuple[str, str]]:
+    """Who takes part, for people."""
+    adapters = [
+        (use.adapter.kind, f"{use.label}  weight {use.weight:g}  {use.phrase}")
+        for use in takes.uses
+    ]
+    return [*adapters, ("base", takes.base.id), ("prompt", takes.prompt.sent)]
+
+
+def settings_pairs(takes: Takes) -> list[tuple[str, str]]:
+    """The recipe that all of the videos share, for people."""
+    return recipe_pairs(takes.recipes[0])
+
+
+def recipe_pairs(recipe: GenerateRecipe) -> list[tuple[str, str]]:
+    """How a video is sampled, for people."""
+    size = f"{recipe.width_px}x{recipe.height_px}"
+    late = f", identity from {recipe.identity_from:g}" if recipe.identity_from else ""
+    early = f", motion until {recipe.motion_until:g}" if recipe.motion_until < 1 else ""
+    return [
+        ("negative", recipe.negative),
+        ("video", f"{recipe.frames} frames at {recipe.fps:g} fps, {size}"),
+        (
+            "sampling",
+            f"{recipe.sampler}, {recipe.steps} steps, guidance {recipe.guidance:g}{late}{early}",
+        ),
+        ("look", _look_text(recipe)),
+    ]
+
+
+def _look_text(recipe: GenerateRecipe) -> str:
+    """Of which photo and how strongly the motions are told; nothing where it is the subject's own, as learned."""
+    whose = f"photo sha256:{recipe.appearance_photo[:12]}" if recipe.appearance_photo else ""
+    strength = "" if recipe.appearance == 1 else f"strength {recipe.appearance:g}"
+    return ", ".join(part for part in (whose, strength) if part)
+
+
+def forecast_pairs(forecast: Forecast) -> list[tuple[str, str]]:
+    """What the work will take, for people."""
+    wait = "not known: this base has made nothing here yet"
+    if forecast.seconds is not None:
+        wait = f"about {time_text(forecast.seconds)}, going by earlier videos"
+    return [
+        ("device", forecast.device),
+        ("memory", f"{size_text(forecast.weights_bytes)} for the weights; frames come on top"),
+        ("time", wait),
+    ]
+
+
+def _use_document(use: Use) -> dict[str, Any]:
+    return {"ref": str(use.adapter), "weight": use.weight, "phrase": use.phrase}
+
+
+def _few(pairs: Sequence[tuple[str, str]], most: int = 20) -> list[tuple[str, str]]:
+    """The first of many pairs, and how many more there are."""
+    kept = list(pairs[:most])
+    return kept if len(pairs) <= most else [*kept, ("and", f"{len(pairs) - most} more")]
+
+
+def recipe_lines(recipe: VideoRecipe) -> list[str]:
+    """A video's recipe for people."""
+    generate = generate_of(recipe)
+    adapters = [(each.kind, f"{each.ref}  weight {each.weight:g}") for each in recipe.adapters]
+    made_by = ", ".join(f"{name} {number}" for name, number in recipe.versions.items())
+    threads = "1 thread" if generate.threads == 1 else f"{generate.threads} threads"
+    return facts(
+        [
+            ("prompt", generate.prompt),
+            *adapters,
+            ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
+            *recipe_pairs(generate),
+            ("seed", f"{generate.seed}"),
+            ("precision", f"{generate.precision}, {threads}"),
+            ("made by", made_by),
+        ]
+    )
+
+
+def carried_document(path: Path, recipe: VideoRecipe) -> dict[str, Any]:
+    """A video's recipe as JSON tells of it."""
+    return {
+        "schema": "dv.inspect/1",
+        "what": "video",
+        "path": str(path),
+        "format": format_of(path),
+        "recipe": printable(msgspec.to_builtins(recipe)),
+    }
+
+
+def printable(value: Any) -> Any:
+    """A document of a stranger's with nothing in it that could move a cursor."""
+    if isinstance(value, dict):
+        return {one_printable_line(key): printable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [printable(inner) for inner in value]
+    return one_printable_line(value) if isinstance(value, str) else value
+
+
+def grid_document(plan: GridPlan) -> dict[str, Any]:
+    """A grid as JSON tells of it."""
+    return {
+        "schema": "dv.grid/1",
+        "path": str(plan.video) if plan.video else None,
+        "sheet": str(plan.sheet),
+        "format": plan.format,
+        "columns": [
+            {"label": column.name, **takes_document(column.takes)} for column in plan.columns
+        ],
+        "seeds": list(plan.seeds),
+    }
+
+
+def grid_plan_document(plan: GridPlan) -> dict[str, Any]:
+    """A plan as JSON tells of it."""
+    takes = [column.takes for column in plan.columns]
+    generate = settings_document(takes[0])
+    return {
+        **grid_document(plan),
+        "schema": "dv.plan/1",
+        "command": "grid",
+        "generate": {name: value for name, value in generate.items() if name != "prompt"},
+        **forecast_document(takes[0].device, foresee(takes)),
+    }
+
+
+def grid_plan_lines(plan: GridPlan) -> list[str]:
+    """A plan for people."""
+    takes = [column.takes for column in plan.columns]
+    seeds = " ".join(str(seed) for seed in plan.seeds)
+    return facts(
+        [
+            *(("column", f"{column.name}: {column.takes.prompt.sent}") for column in plan.columns),
+            ("seeds", seeds),
+            ("base", takes[0].base.id),
+            *settings_pairs(takes[0]),
+            *forecast_pairs(foresee(takes)),
+            ("video", str(plan.video) if plan.video else ""),
+            ("picture", str(plan.sheet)),
+        ]
+    )
+
+
+def grid_recipe_document(path: Path, recipe: GridRecipe) -> dict[str, Any]:
+    """A grid's recipe as JSON tells of it."""
+    return {
+        "schema": "dv.inspect/1",
+        "what": "grid",
+        "path": str(path),
+        "format": format_of(path),
+        "recipe": msgspec.to_builtins(recipe),
+    }
+
+
+def grid_recipe_lines(recipe: GridRecipe) -> list[str]:
+    """A grid's recipe for people."""
+    columns = []
+    for note in recipe.columns:
+        uses = "  ".join(f"{each.label}={each.weight:g}" for each in note.adapters)
+        columns.append(("column", f"{note.label}: {note.prompt}  {uses}"))
+    seeds = " ".join(str(seed) for seed in recipe.seeds)
+    return facts(
+        [
+            ("grid of", recipe.prompt),
+            *columns,
+            ("seeds", seeds),
+            ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
+        ]
+    )

@@ -1,0 +1,118 @@
+"""What the base cannot do is said once, before the wait, by learn, gen, grid, inspect and every plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.bases import fitness
+from engine.media import contact
+from tests.cli.conftest import Dv, Put
+
+SAMPLES = Path(__file__).resolve().parents[3] / "dreamvideo_cli" / "samples"
+
+
+@pytest.fixture
+def photos(home: Path) -> Path:
+    """Two pictures with texture everywhere, as photographs have it."""
+    folder = home / "here" / "pics"
+    folder.mkdir()
+    for seed in (1, 2):
+        rough = np.random.default_rng(seed).integers(0, 256, (30, 30, 3), np.uint8)
+        Image.fromarray(rough).resize((120, 120)).save(folder / f"{seed}.png")
+    return folder
+
+
+def warnings_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("warning: mini")]
+
+
+def test_learning_from_photos_of_an_unknown_class_is_warned_of_in_one_line(
+    dv: Dv, photos: Path
+) -> None:
+    planned = dv("subject", "learn", photos, "--name", "corgi", "--class", "dog", "-n")
+    assert planned.code == 0
+    (line,) = warnings_in(planned.err)
+    for told in ("it has no dog", "coloured noise", "--mask DIR", "dv base list"):
+        assert told in line
+
+
+def test_json_carries_the_warnings(dv: Dv, photos: Path) -> None:
+    line = ("subject", "learn", photos, "--name", "corgi", "--class", "dog", "-n", "--json")
+    assert [each["kind"] for each in dv(*line).document["warnings"]] == ["words", "photographs"]
+    made = dv("gen", "a dog bouncing", "-n", "--json").document
+    assert [each["kind"] for each in made["warnings"]] == ["words"]
+    grid = dv("grid", "a dog bouncing", "--seeds", "0..1", "-n", "--json").document
+    assert [each["kind"] for each in grid["columns"][0]["warnings"]] == ["words"]
+
+
+def test_what_the_base_can_do_is_not_warned_of(dv: Dv) -> None:
+    drawn, clip = SAMPLES / "subject", SAMPLES / "motion.mp4"
+    for line in (
+        ("subject", "learn", drawn, "--name", "fox", "--class", "cat"),
+        ("motion", "learn", clip, "--name", "zigzag", "--caption", "moving in a zigzag"),
+        ("gen", "a red cat bouncing on a snow background"),
+    ):
+        planned = dv(*line, "-n")
+        assert planned.code == 0, planned.err
+        assert warnings_in(planned.err) == []
+
+
+def test_a_word_that_an_adapter_was_taught_is_no_unknown_one(dv: Dv, base: Path, put: Put) -> None:
+    with (base / "base.toml").open("a") as card:
+        card.write('[knows]\nthings = ["cat"]\nwords = ["cat"]\n')
+    put("fox")
+    put("zigzag", kind="motion", caption="zigzagging fast")
+    both = ("--subject", "fox", "--motion", "zigzag")
+    planned = dv("gen", "a fox zigzag", *both, "-n", "--json").document
+    assert planned["prompt_sent"] == "a <fox> zigzagging fast"
+    assert planned["warnings"] == []
+    other = dv("gen", "a fox zigzag on Mars", *both, "-n", "--json").document
+    assert [each["kind"] for each in other["warnings"]] == ["words"]
+
+
+def test_a_batch_says_one_warning_once(dv: Dv) -> None:
+    Path("jobs").write_text('{"prompt": "a dog"}\n{"prompt": "a dog", "seed": 1}\n')
+    assert len(warnings_in(dv("gen", "--jobs", "jobs", "-n").err)) == 1
+
+
+def test_inspect_ends_in_the_verdict(dv: Dv, photos: Path) -> None:
+    looked = dv("inspect", photos, "--class", "dog", "-o", "sheet.png")
+    assert looked.out.splitlines()[-1].startswith("warning: mini")
+    plain = dv("inspect", photos, "--json").document
+    assert [each["kind"] for each in plain["warnings"]] == ["photographs"]
+    good = dv("inspect", SAMPLES / "subject", "-o", "good.png")
+    assert good.out.splitlines()[-1].startswith("nothing speaks against")
+    with Image.open("sheet.png") as sheet:
+        alarms = (np.asarray(sheet)[-60:] == contact.ALARM).all(-1)
+    assert alarms.any()
+
+
+def test_the_card_s_words_are_shown(dv: Dv) -> None:
+    knows = dv("base", "show", "mini", "--json").document["knows"]
+    assert "cat" in knows["things"]
+    assert "things" in dv("base", "show", "mini").out
+
+
+@pytest.mark.parametrize("command", ["learn", "gen", "grid", "jobs"])
+def test_what_would_take_hours_stops_unless_it_is_wanted_anyway(
+    dv: Dv, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(fitness, "FULL_SIZE_BYTES", 1_000_000)
+    monkeypatch.setenv("DV_DEVICE", "cpu")
+    Path("jobs").write_text('{"prompt": "a cat"}\n')
+    line: tuple[object, ...] = {
+        "learn": ("subject", "learn", SAMPLES / "subject", "--name", "fox", "--class", "cat"),
+        "gen": ("gen", "a cat"),
+        "grid": ("grid", "a cat", "--seeds", "0..1"),
+        "jobs": ("gen", "--jobs", "jobs"),
+    }[command]
+    refused = dv(*line, "-n", "--json")
+    assert (refused.code, refused.error["code"]) == (7, "base.unfit")
+    assert "--anyway" in refused.error["hint"]
+    passed = dv(*line, "-n", "--anyway")
+    assert passed.code == 0
+    assert "hours or days" in passed.err
