@@ -32,6 +32,7 @@ from engine.progress import (
     StageEnded,
     StageStarted,
     StepSkipped,
+    last_loss,
 )
 from engine.recipe import MotionRecipe, SubjectRecipe
 from engine.workers import Workers
@@ -149,9 +150,9 @@ def fit(
 
 
 def final_losses(**stages: Sequence[float]) -> dict[str, float]:
-    """Mean of the last tenth of each stage's losses, the last one at least; a stage that never ran has none."""
-    tails = {name: losses[-max(1, len(losses) // 10) :] for name, losses in stages.items()}
-    return {name: sum(tail) / len(tail) for name, tail in tails.items() if tail}
+    """The last loss of each stage, see `last_loss`; a stage that never ran has none."""
+    last = {name: last_loss(losses) for name, losses in stages.items()}
+    return {name: loss for name, loss in last.items() if loss is not None}
 
 
 def draws_of(plan: FitPlan, step: int) -> list[Draw]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -109,6 +109,23 @@ Event = (
     | Scored
 )
 Progress = Callable[[Event], None]
+
+
+def last_loss(losses: Iterable[float | None]) -> float | None:
+    """The loss that a stage came to: the mean of the last tenth of its losses, of the last one at least.
+
+    This is the one meaning of a last loss, in manifests, runs and reports. A step's own loss says more of the noise
+    drawn for it than of what was learned.
+
+    Args:
+        losses: of each step in order, None where the update was skipped.
+
+    Returns:
+        None where no step has a loss.
+    """
+    known = [loss for loss in losses if loss is not None]
+    tail = known[-max(1, len(known) // 10) :]
+    return sum(tail) / len(tail) if tail else None
 
 
 def ignore(_event: Event) -> None:

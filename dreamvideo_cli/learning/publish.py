@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.learning.plan import Lesson
-from dreamvideo_cli.runs.events import rungs_of, state_files
+from dreamvideo_cli.runs.events import rungs_of, state_files, tell_story
 from dreamvideo_cli.runs.scores import finite_values, scores_of
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import say
@@ -136,6 +136,7 @@ def _draft(run: Run, step: int, note: str | None) -> Draft:
     """The manifest of a save: what its file says, and what the run wrote down up to there."""
     import msgspec
 
+    from engine.progress import last_loss
     from registry.loose import read_loose
     from registry.manifest import Input, Lineage, Rung
 
@@ -144,10 +145,9 @@ def _draft(run: Run, step: int, note: str | None) -> Draft:
     events = run.events()
     machines = [event["facts"] for event in events if event["event"] == "machine"]
     steps = [event for event in events if event["event"] == "step"]
-    last_stage = steps[-1]["stage"] if steps else ""
-    losses = [e["loss"] for e in steps if e["stage"] == last_stage and e["step"] <= step]
-    tail = losses[-max(1, len(losses) // 10) :]
-    loss = {"adapter_loss": sum(tail) / len(tail)} if tail else {}
+    losses = stages[-1].losses if (stages := tell_story(events).stages) else {}
+    found = last_loss(loss for number, loss in losses.items() if number <= step)
+    loss = {} if found is None else {"adapter_loss": found}
     training = msgspec.structs.replace(
         draft.training,
         device=machines[-1].get("device", "") if machines else "",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from statistics import fmean, stdev
 
 # Of one that takes the page's width, and of one of two beside each other, so that their words are of one size.
 WIDTH, HEIGHT = 720, 240
@@ -110,6 +111,26 @@ def smooth(points: Sequence[Point]) -> list[Point]:
         first, last = max(0, k - half), min(len(points), k + half + 1)
         smoothed.append((x, (sums[last] - sums[first]) / (last - first)))
     return smoothed
+
+
+def about_flatness(losses: Mapping[int, float | None]) -> str:
+    """A paragraph for those who fear that a flat curve learned nothing; "" where the curve is not flat."""
+    if not is_flat([loss for loss in losses.values() if loss is not None]):
+        return ""
+    return (
+        "<p>The curve is flat, and its ups and downs are the noise drawn for each step: it says little"
+        " of what was learned. Look at previews and scores.</p>"
+    )
+
+
+def is_flat(losses: Sequence[float]) -> bool:
+    """Whether losses fall by less than they scatter: the first and last fifth differ by under half a deviation."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    fifth = len(finite) // 5
+    if fifth < 2:
+        return False
+    fall = abs(fmean(finite[:fifth]) - fmean(finite[-fifth:]))
+    return fall < 0.5 * stdev(finite)
 
 
 def thin(points: Sequence[Point]) -> list[Point]:

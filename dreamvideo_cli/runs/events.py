@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from engine.progress import last_loss
+
 if TYPE_CHECKING:
     from engine.evaluate.definitions import Measured
     from registry.runs import Run
@@ -145,6 +147,11 @@ class StageStory:
     def reached(self) -> int:
         """The last step that is done."""
         return max(self.losses, default=0)
+
+    @property
+    def last_loss(self) -> float | None:
+        """What it came to, see `engine.progress.last_loss`."""
+        return last_loss(self.losses.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.runs.chart import draw_curve, draw_losses
+from dreamvideo_cli.runs.chart import about_flatness, draw_curve, draw_losses
 from dreamvideo_cli.runs.events import (
     End,
     Event,
@@ -110,7 +110,11 @@ def _figures(story: Story, facts: RunFacts) -> str:
         ("took", time_text(story.seconds)),
         ("steps", f"{done} of {total}" if total > done else str(done)),
         ("a step", f"{story.step_seconds:.3g} s" if story.step_seconds else ""),
-        *((f"last loss, {stage.name}", _last_loss(stage)) for stage in story.stages),
+        *(
+            (f"last loss, {stage.name}", f"{loss:.4g}")
+            for stage in story.stages
+            if (loss := stage.last_loss) is not None
+        ),
         ("device", story.machine.get("device", "").replace("auto", "")),
     ]
     cells = "".join(
@@ -120,13 +124,6 @@ def _figures(story: Story, facts: RunFacts) -> str:
     )
     published = f"<p>published as <code>{_text(story.ref)}</code></p>" if story.ref else ""
     return f'{published}<dl class="figures">{cells}</dl>'
-
-
-def _last_loss(stage: StageStory) -> str:
-    """The mean of the last tenth, as a manifest has it."""
-    values = [loss for loss in stage.losses.values() if loss is not None]
-    last = values[-max(1, len(values) // 10) :]
-    return f"{sum(last) / len(last):.4g}" if last else ""
 
 
 def _reason(story: Story, state: State, run: Run) -> str:
@@ -145,10 +142,13 @@ def _losses(stages: Sequence[StageStory]) -> str:
         if not any(loss is not None for loss in stage.losses.values()):
             continue
         chart = draw_losses(_plain(f"loss of {stage.name} by step"), stage.losses, stage.total)
-        drawn.append(f"<h3>{_text(stage.name)}</h3>{chart}")
+        drawn.append(f"<h3>{_text(stage.name)}</h3>{chart}{about_flatness(stage.losses)}")
     if not drawn:
         return ""
-    about = '<p class="faint">by step: each update faint, their running mean bold</p>'
+    about = (
+        '<p class="faint">by step: each update faint, their running mean bold; the last loss is the'
+        " mean of the last tenth</p>"
+    )
     return f"<section><h2>Loss</h2>{about}{''.join(drawn)}</section>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.runs.events import rungs_of, state_files
+from dreamvideo_cli.runs.events import rungs_of, state_files, tell_story
 from dreamvideo_cli.runs.scores import best_of, scores_of
 from dreamvideo_cli.terminal.text import facts, time_text
 from dreamvideo_cli.views.adapters import pairs_text
@@ -26,9 +26,9 @@ def run_document(run: Run) -> dict[str, Any]:
             fresh = {"stage": event["stage"], "step": event.get("done", 0)}
             stages.setdefault(event["stage"], fresh)["steps"] = event["steps"]
         elif event["event"] == "step":
-            stages.setdefault(event["stage"], {"stage": event["stage"]}).update(
-                step=event["step"], loss=event["loss"]
-            )
+            stages.setdefault(event["stage"], {"stage": event["stage"]})["step"] = event["step"]
+    for told in tell_story(events).stages:
+        stages[told.name]["loss"] = told.last_loss
     return {
         "schema": "dv.run/1",
         "id": run.id,
@@ -99,16 +99,16 @@ def run_row(document: dict[str, Any]) -> tuple[str, ...]:
         document["state"],
         stage.get("stage", ""),
         f"{stage['step']}/{stage.get('steps', '?')}" if stage else "",
-        "" if loss is None else f"{loss:.4f}",
+        "" if loss is None else f"{loss:.4g}",
         document["created"].replace("T", " ")[: len("2026-01-31 12:00")],
     )
 
 
 def stage_text(stage: dict[str, Any]) -> str:
-    """``120/200  loss 0.1234``."""
+    """``120/200  loss 0.1234``, the loss being that of `engine.progress.last_loss`."""
     loss = stage.get("loss")
     return f"{stage['step']}/{stage.get('steps', '?')}" + (
-        "" if loss is None else f"  loss {loss:.4f}"
+        "" if loss is None else f"  loss {loss:.4g}"
     )
 
 

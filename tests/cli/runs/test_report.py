@@ -6,17 +6,19 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
 from dreamvideo_cli.runs import report
-from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, smooth, thin, ticks
+from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, is_flat, smooth, thin, ticks
 from dreamvideo_cli.runs.events import tell_story
 from dreamvideo_cli.runs.report import picture_in, render, write_report
 from registry.manifest import Input
 from registry.runs import EventLog, Run, end_run, start_run
+from tests.cli.conftest import Dv
 
 HOSTILE = '<script>alert("1")</script><img src=http://example.com/x>\x1b[31m\u202e'
 
@@ -225,3 +227,31 @@ def test_a_run_that_can_go_on_says_how(run: Run):
     (run.folder / "checkpoints" / "look" / "save.safetensors").touch()
     assert line in render(run, "stopped")
     assert line not in render(run, "failed")
+
+
+def test_the_last_loss_is_one_number_everywhere(dv: Dv, photos: Path, tiny_folder: Path) -> None:
+    """Of the manifest, `runs show`, `runs list`, the report, and of the last save when it is promoted."""
+    steps = ("--set", "word_steps=2", "--set", "adapter_steps=24", "--batch", 1, "--lr", 0.05)
+    line = ("subject", "learn", photos, "--name", "corgi", "--base", tiny_folder, *steps)
+    assert dv(*line, "--save-every", 24).code == 0
+    metrics = dv("subject", "show", "corgi", "--json").document["training"]["metrics"]
+    (run,) = dv("runs", "list", "--json").document
+    last = {stage["stage"]: stage["loss"] for stage in run["stages"]}
+    assert last["learn the word"] == pytest.approx(metrics["word_loss"], rel=1e-6)
+    assert last["learn the look"] == pytest.approx(metrics["adapter_loss"], rel=1e-6)
+    text = f"{metrics['adapter_loss']:.4g}"
+    page = (Path(run["folder"]) / "report.html").read_text("utf-8")
+    for told in (page, dv("runs", "show", run["id"]).out, dv("runs", "list").out):
+        assert text in told
+    assert f"adapter_loss {text}" in dv("subject", "show", "corgi").out
+    assert dv("runs", "promote", run["id"], "--step", 24).code == 0
+    promoted = dv("subject", "show", "corgi", "--json").document["training"]["metrics"]
+    assert promoted["adapter_loss"] == pytest.approx(metrics["adapter_loss"], rel=1e-6)
+
+
+def test_a_flat_curve_of_noise_is_told_from_one_that_falls() -> None:
+    noise = np.random.default_rng(0).normal(0.2, 0.05, 200)
+    assert is_flat(noise.tolist())
+    assert not is_flat((noise + np.linspace(0.3, 0.0, 200)).tolist())
+    assert not is_flat([0.1, 0.2])
+    assert not is_flat([])
