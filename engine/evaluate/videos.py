@@ -67,7 +67,7 @@ def read_video(path: Path, *, folder_fps: float = FOLDER_FPS) -> Video:
     if len(scan.times_s) < 2 or not scan.fps:
         raise InputError(f"{shown(path)} has one frame; a video has two or more")
     times_s = scan.times_s[:MOST_FRAMES]
-    frames = source.take(path, whole, scan, range(len(times_s)))
+    frames = source.take(path, scan, range(len(times_s)))
     return Video(frames, times_s, scan.fps)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import InputError
+from engine.media.boxes import list_boxes
 from engine.media.files import list_pictures, require_file, require_path, shown
 from engine.media.staging import staged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from PIL import Image, PngImagePlugin
@@ -112,11 +111,11 @@ def _from_exif(exif: Image.Exif) -> str | None:
 
 
 def _read_mp4(file: BinaryIO) -> str | None:
-    """Walk down the boxes to the comment; each box is its size, its name and what it holds."""
+    """Walk down the boxes to the comment."""
     file.seek(0, 2)
     start, end = 0, file.tell()
     for wanted in _COMMENT_PATH:
-        for name, inside, stop in _boxes(file, start, end):
+        for name, inside, stop in list_boxes(file, start, end):
             if name == wanted:
                 # `meta` begins with four bytes of version and flags before its own boxes.
                 start, end = inside + (4 if name == b"meta" else 0), stop
@@ -125,19 +124,3 @@ def _read_mp4(file: BinaryIO) -> str | None:
             return None
     file.seek(start + 8)  # type and locale of the text
     return file.read(min(max(end - start - 8, 0), MAX_READ_BYTES + 1)).decode(errors="replace")
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start of the content and end of each box between two offsets."""
-    while start + 8 <= end:
-        file.seek(start)
-        size, name = struct.unpack(">I4s", file.read(8))
-        inside = start + 8
-        if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
-            inside += 8
-        stop = end if size == 0 else start + size
-        if stop < inside or stop > end:
-            return
-        yield name, inside, stop
-        start = stop

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import imageio_ffmpeg
+
+from engine.errors import InputError
+from engine.media.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +20,13 @@ TIMEOUT_S = 300.0
 
 # Playlists and concat scripts are text that names other files and addresses. Only containers that
 # hold their own frames are opened, and only from the file itself.
-CONTAINERS = "mov,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,ivf,mxf,nut,av1"
+CONTAINERS = (
+    "mov,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,h264,hevc,ivf,mxf,nut,av1"
+)
+# A line that ffmpeg or one of its parts begins; a name or title can only stand later in a line.
+COMPLAINT = re.compile(
+    r"^(?:\[[^\]\n]+ @ (?:0x)?[0-9a-fA-F]+\] )?\[(?:error|fatal|panic)\] (.*)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -39,29 +48,63 @@ class Output:
     @property
     def errors(self) -> tuple[str, ...]:
         """Messages of level error and worse, in the order they were printed."""
-        return tuple(re.findall(r"\[(?:error|fatal|panic)\] (.*)", self.log))
+        return tuple(COMPLAINT.findall(self.log))
 
 
-def run_ffmpeg(arguments: Sequence[str], *, stdin: bytes | None = None) -> Output:
-    """Run ffmpeg to its end, or stop it after `TIMEOUT_S`; an interrupt stops it too."""
+def run_ffmpeg(
+    arguments: Sequence[str],
+    *,
+    stdin: bytes | None = None,
+    source: Path | None = None,
+    level: Literal["warning", "info"] = "warning",
+) -> Output:
+    """Run ffmpeg to its end, or stop it after `TIMEOUT_S`; an interrupt stops it too.
+
+    Args:
+        arguments: what follows the program's name.
+        stdin: bytes given to its standard input.
+        source: a file opened as its standard input, see `input_arguments`.
+        level: how much it logs. Only "info" logs the titles and comments inside a file.
+
+    Raises:
+        InputError: `source` cannot be opened.
+    """
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats"]
-    command += ["-v", "level+info", *arguments]
+    command += ["-v", f"level+{level}", *arguments]
     try:
-        # Input of no bytes is a closed pipe: nothing can wait for a terminal.
-        done = subprocess.run(
-            command, input=stdin or b"", capture_output=True, check=False, timeout=TIMEOUT_S
-        )
+        if source is None:
+            # Input of no bytes is a closed pipe: nothing can wait for a terminal.
+            done = _run(command, input=stdin or b"")
+        else:
+            with source.open("rb") as file:
+                done = _run(command, stdin=file)
     except subprocess.TimeoutExpired:
         return Output(-1, b"", f"[error] no end after {TIMEOUT_S:g} s", timed_out=True)
+    except OSError as error:
+        if source is None:
+            raise
+        raise InputError(f"{shown(source)} cannot be read: {error.strerror or error}") from error
     return Output(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
-def input_arguments(path: Path, *, seek_s: float = 0.0) -> list[str]:
-    """Open a file's pictures with the times a player shows, whatever the file is called.
+def _run(command: list[str], **given: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT_S, **given)
 
-    `file:` keeps a name with a leading dash or a colon from being read as an option or an address;
-    `0:V:0` is the first video stream that is not a cover picture.
+
+def input_arguments(
+    *, seek_s: float = 0.0, stream: str = "V:0", decoder: str | None = None
+) -> list[str]:
+    """Open the pictures of the file at standard input, with the times a player shows.
+
+    The file has no name for ffmpeg, so that none is read as an option or an address, or is found
+    in its log.
+
+    Args:
+        seek_s: decoding begins at the index's place before this time.
+        stream: which of its streams; `V:0` is the first video that is not a cover picture.
+        decoder: the one to use in place of ffmpeg's own.
     """
     seek = ["-ss", f"{seek_s:.3f}"] if seek_s > 0 else []
-    opened = ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
-    return [*opened, *seek, "-copyts", "-start_at_zero", "-i", f"file:{path}", "-map", "0:V:0"]
+    opened = ["-protocol_whitelist", "fd", "-format_whitelist", CONTAINERS]
+    codec = ["-c:v", decoder] if decoder else []
+    return [*opened, *codec, *seek, "-copyts", "-start_at_zero", "-i", "fd:", "-map", f"0:{stream}"]

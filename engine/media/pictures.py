@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from engine.errors import EngineError, InputError
-from engine.media.colours import BACKGROUND, to_srgb
+from engine.media.colours import to_srgb
 from engine.media.files import (
     CLIP_SUFFIXES,
     is_text,
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MAX_MEGAPIXELS = 64
-# A frame of 4096×4096; of hours of such frames nobody learns a motion.
-MAX_FRAME_MEGAPIXELS = 16
 # Pixels are kept no larger than this on the short side: no base learns from more.
 KEPT_SIDE_PX = 1024
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
@@ -128,27 +126,6 @@ def count_frames(image: Image.Image, path: Path) -> int:
     """
     with decoding(path):
         return int(getattr(image, "n_frames", 1))
-
-
-def animation_frames(image: Image.Image, path: Path) -> Iterator[tuple[Image.Image, float]]:
-    """Each frame of an animated gif or webp over mid-grey, with how long it stays in seconds.
-
-    What a later frame draws outside the first one is cut off, as players do.
-
-    Raises:
-        InputError: a frame cannot be decoded, or is over `MAX_FRAME_MEGAPIXELS`.
-    """
-    count, (width, height) = count_frames(image, path), image.size
-    for k in range(count):
-        with decoding(path, MAX_FRAME_MEGAPIXELS, part=f"{k} of {count} frames can be read"):
-            image.seek(k)
-            _check_size(image.size, path, 1, MAX_FRAME_MEGAPIXELS)
-            layered = image.convert("RGBA").crop((0, 0, width, height))
-        frame = Image.new("RGB", layered.size, BACKGROUND)
-        frame.paste(layered, mask=layered.getchannel("A"))
-        # Players show a frame without a duration, or with a senseless one, for 100 ms.
-        duration_ms = float(image.info.get("duration", 0))
-        yield frame, (duration_ms if duration_ms > 10 else 100.0) / 1000
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 Map:
     reader         `read_clip`, what it gives, and frames scaled to a base's size
     video          video files, decoded by ffmpeg
+    packets        their streams and packets, listed without decoding
+    showinfo       what ffmpeg says of each decoded frame
+    treatment      turns, fields, alpha and HDR
     animations     animated gif and webp
     frame_folders  folders of frames
     scan           what is known of a clip before its frames are taken

@@ -1,4 +1,4 @@
-"""Animated gif and webp, and folders of frames: pictures in order, by Pillow."""
+"""Animated gif and webp: pictures in order, each with how long it stays, by Pillow."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import InputError
-from engine.media.clips.scan import Scan, Window, bounded_size, measure_timing, thumbnail
-from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, shown
-from engine.media.pictures import animation_frames, count_frames, open_picture, read_picture
+from engine.media.clips.scan import Scan, Window, measure_timing, reduced, thumbnail
+from engine.media.colours import BACKGROUND
+from engine.media.files import shown
+from engine.media.pictures import count_frames, decoding, open_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.uint8]
 
-# Minutes of decoding; a gif of a clip that can be learned from is a hundredth of it.
-MAX_TOTAL_MEGAPIXELS = 4000
+# A frame may be larger than the file's header says, and equal ones pack to nothing. 4K has 8.3.
+MAX_FRAME_MEGAPIXELS = 16
+# Some seconds of decoding; a gif of a clip that can be learned from is a hundredth of it.
+MAX_TOTAL_MEGAPIXELS = 1000
+MAX_FRAMES = 20_000
+# Players show a frame without a duration, or with a senseless one, for this long.
+USUAL_MS = 100.0
 
 
 def scan_animation(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 - as all scans
@@ -31,89 +37,76 @@ def scan_animation(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG
         InputError: no animation, damaged, or too large.
     """
     image = open_picture(path)
-    width, height = image.size
     count = count_frames(image, path)
-    if width * height * count > MAX_TOTAL_MEGAPIXELS * 1_000_000:
+    size = image.size
+    if count > MAX_FRAMES:
         raise InputError(
-            f"{shown(path)} is too large: {count} frames of {width}×{height} pixels",
-            hint="make an mp4 of it, or scale it down",
+            f"{shown(path)} has {count} frames: too many", hint="make an mp4 of it, or cut it"
         )
-    times, thumbs, now = [], [], 0.0
-    for frame, duration_s in animation_frames(image, path):
+    _refuse_large(path, size, size[0] * size[1] * count, count)
+    times, thumbs, now, is_clear = [], [], 0.0, False
+    for frame, alpha_low, duration_s in _frames(image, path, count):
         times.append(now)
         thumbs.append(thumbnail(frame))
+        is_clear |= alpha_low < 255
+        size = frame.size
         now += duration_s
     timing = measure_timing(times)
     return Scan(
+        window=window,
         times_s=tuple(times),
         thumbs=np.stack(thumbs),
-        size_px=(width, height),
-        total=count,
-        fps=timing.fps,
-        is_variable=timing.is_variable,
-        end_s=now,
+        size_px=size,
+        listed_s=tuple(times),
+        timing=timing._replace(end_s=now),
+        notes=("transparent parts laid over mid-grey",) if is_clear else (),
     )
 
 
-def take_animation(
-    path: Path,
-    window: Window,  # noqa: ARG001 - as all takes
-    scan: Scan,  # noqa: ARG001 - as all takes
-    indices: Sequence[int],
-) -> Pixels:
+def take_animation(path: Path, scan: Scan, indices: Sequence[int]) -> Pixels:
     """Chosen frames: uint8 (f, h, w, 3), at most 512 pixels on the short side."""
-    wanted = set(indices)
-    frames = animation_frames(open_picture(path), path)
-    return np.stack([_bounded(frame) for k, (frame, _) in enumerate(frames) if k in wanted])
+    wanted, last = set(indices), max(indices)
+    frames = enumerate(_frames(open_picture(path), path, last + 1))
+    return np.stack([reduced(frame, scan.size_px) for k, (frame, *_) in frames if k in wanted])
 
 
-def scan_folder(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 - as all scans
-    """Small copies of the pictures in a folder, shown at `fps` in natural order of their names.
+def _frames(image: Image.Image, path: Path, count: int) -> Iterator[tuple[Image.Image, int, float]]:
+    """The first `count` frames over mid-grey, their least alpha, and how long each stays in seconds.
+
+    What a later frame draws outside the first one is cut off, as players do.
 
     Raises:
-        InputError: no pictures, one that cannot be read, or pictures of different sizes.
+        InputError: a frame cannot be decoded, or is too large.
     """
-    pictures = list_pictures(path)
-    if not pictures:
-        raise InputError(
-            f"{shown(path)} holds no frames",
-            hint=instead_of(path, CLIP_SUFFIXES)
-            or "a folder of frames holds png, jpg or webp files",
-        )
-    thumbs, size = [], (0, 0)
-    for k, picture in enumerate(pictures):
-        image = Image.fromarray(read_picture(picture).pixels)
-        if k > 0 and image.size != size:
-            raise InputError(
-                f"{shown(picture)} is {image.width}×{image.height} pixels, the frames before it"
-                f" {size[0]}×{size[1]}",
-                hint="the frames of one clip have one size",
-            )
-        size = image.size
-        thumbs.append(thumbnail(image))
-    return Scan(
-        times_s=tuple(k / fps for k in range(len(pictures))),
-        thumbs=np.stack(thumbs),
-        size_px=size,
-        total=len(pictures),
-        fps=fps,
-        is_variable=False,
-        end_s=len(pictures) / fps,
+    total, (width, height) = 0, image.size
+    for k in range(count):
+        with decoding(path, MAX_FRAME_MEGAPIXELS, part=f"{k} of {count} frames can be read"):
+            image.seek(k)
+            # Pillow makes room for a frame beyond the picture when it is loaded, not before.
+            total += image.width * image.height
+            _refuse_large(path, image.size, total, k + 1)
+            layered = image.convert("RGBA").crop((0, 0, width, height))
+        alpha = layered.getchannel("A")
+        frame = Image.new("RGB", layered.size, BACKGROUND)
+        frame.paste(layered, mask=alpha)
+        duration_ms = float(image.info.get("duration") or 0)
+        yield frame, _lowest(alpha), (duration_ms if duration_ms > 10 else USUAL_MS) / 1000
+
+
+def _lowest(alpha: Image.Image) -> int:
+    low, _ = alpha.getextrema()
+    return int(low)  # type: ignore[arg-type]
+
+
+def _refuse_large(path: Path, size: tuple[int, int], pixels: int, frames: int) -> None:
+    """Refuse a frame that is too large, or frames that are it together."""
+    if size[0] * size[1] > MAX_FRAME_MEGAPIXELS * 1_000_000:
+        raise _too_large(path, f"a frame of {size[0]}×{size[1]} pixels")
+    if pixels > MAX_TOTAL_MEGAPIXELS * 1_000_000:
+        raise _too_large(path, f"{frames} frames of {size[0]}×{size[1]} pixels")
+
+
+def _too_large(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{shown(path)} is too large: {what}", hint="make an mp4 of it, or scale it down"
     )
-
-
-def take_folder(
-    path: Path,
-    window: Window,  # noqa: ARG001 - as all takes
-    scan: Scan,  # noqa: ARG001 - as all takes
-    indices: Sequence[int],
-) -> Pixels:
-    """Chosen pictures: uint8 (f, h, w, 3), at most 512 pixels on the short side."""
-    pictures = list_pictures(path)
-    return np.stack(
-        [_bounded(Image.fromarray(read_picture(pictures[index]).pixels)) for index in indices]
-    )
-
-
-def _bounded(image: Image.Image) -> Pixels:
-    return np.asarray(image.resize(bounded_size(*image.size), Image.Resampling.LANCZOS))

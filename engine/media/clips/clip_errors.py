@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from engine.media.clips.scan import Scan, Window
+    from engine.media.clips.scan import Scan, Timing, Window
 
 # Three steps of movement: fewer show a jump, not a motion.
 MIN_FRAMES = 4
 MIN_SIDE_PX = 32
+# Of any clip, and of `--fps`.
+MAX_FPS = 1000.0
 OTHER_FILE = "copy or download it again, or use another clip"
 
 
@@ -27,6 +29,26 @@ def seconds(time_s: float) -> str:
     """A time as people type it: `1.25`, `0.0`."""
     text = f"{time_s:.3f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
+
+
+def refuse_outside(path: Path, window: Window, first_s: float, timing: Timing) -> None:
+    """Refuse a part that lies before a clip's first frame or after its last.
+
+    Raises:
+        InputError: no frame can lie in the window.
+    """
+    if window.end_s <= first_s:
+        raise InputError(
+            f"{shown(path)} begins at {seconds(first_s)} s, after the end asked for,"
+            f" {seconds(window.end_s)} s",
+            hint="raise --end",
+        )
+    if window.start_s >= timing.end_s and timing.fps:
+        raise InputError(
+            f"{shown(path)} ends at {timing.end_s:.3g} s, before the start asked for,"
+            f" {window.start_s:g} s",
+            hint="lower --start",
+        )
 
 
 def refuse_small(path: Path, scan: Scan) -> None:
@@ -63,19 +85,30 @@ def refuse_damage(path: Path, scan: Scan, window: Window, fps: float) -> None:
     )
 
 
-def refuse_short(path: Path, scan: Scan, window: Window, inside: Sequence[int]) -> None:
+def refuse_short(path: Path, scan: Scan, window: Window, fps: float) -> None:
     """Refuse a part with too few frames, at any rate.
 
     Raises:
         InputError: fewer than `MIN_FRAMES` lie in the window.
     """
-    if len(inside) >= MIN_FRAMES:
+    inside = sum(1 for time_s in scan.listed_s if window.holds(time_s))
+    if inside >= MIN_FRAMES:
         return
-    count = "1 frame" if len(inside) == 1 else f"{len(inside)} frames"
+    count = "1 frame" if inside == 1 else f"{inside} frames"
     if scan.total < MIN_FRAMES:
         raise InputError(
             f"{shown(path)} has only {count}: too few for a motion",
             hint=f"use a clip of at least {MIN_FRAMES} frames",
+        )
+    if scan.reshaping is not None and scan.reshaping[0] <= window.end_s:
+        change_s, sizes = scan.reshaping
+        after = int((scan.end_s - change_s) * fps)
+        raise InputError(
+            f"{shown(path)} changes from {sizes} pixels at {seconds(change_s)} s: {count} before it"
+            " are too few for a motion",
+            hint=f"--start {seconds(change_s)} would do, with {after} frames at {fps:g} fps"
+            if after >= MIN_FRAMES
+            else OTHER_FILE,
         )
     end_s = min(window.end_s, scan.end_s)
     raise InputError(
@@ -86,34 +119,61 @@ def refuse_short(path: Path, scan: Scan, window: Window, inside: Sequence[int]) 
 
 
 def choose_or_refuse(
-    path: Path, scan: Scan, window: Window, inside: Sequence[int], *, frames: int, fps: float
+    path: Path, scan: Scan, window: Window, *, frames: int, fps: float
 ) -> list[int]:
     """Indices into the scan of the frames to take, all different.
 
     Raises:
         InputError: the clip is slower than `fps`, or too short for `MIN_FRAMES` at that rate.
     """
-    times = [scan.times_s[k] for k in inside]
+    inside = [k for k, time_s in enumerate(scan.times_s) if window.holds(time_s)]
     end_s = min(scan.end_s, window.end_s)
+    times = [scan.times_s[k] for k in inside]
     chosen = choose_frames(times, frames=frames, fps=fps, end_s=end_s)
     if chosen is not None and len(chosen) >= MIN_FRAMES:
         return [inside[k] for k in chosen]
+    # What would do may need frames that were not decoded, as they lie after those asked for.
+    times = [time_s for time_s in scan.listed_s if window.holds(time_s)]
     if chosen is not None:
-        lasts = seconds(times[-1] - times[0])
-        message = f"{shown(path)} lasts {lasts} s: {len(chosen)} frames at {fps:g} fps are too few"
-        faster = max(1, round(scan.fps))
-        raise InputError(message, hint=f"--fps {faster} takes more of them, or use a longer clip")
-    gap_s = max(b - a for a, b in pairwise(times))
-    message = f"{shown(path)} has {scan.fps:.4g} frames a second, fewer than the {fps:g} asked for"
+        raise _too_short(path, scan, times, len(chosen), fps=fps, end_s=end_s)
+    raise _too_slow(path, scan, times, frames=frames, fps=fps, end_s=end_s)
+
+
+def _too_short(
+    path: Path, scan: Scan, times: Sequence[float], count: int, *, fps: float, end_s: float
+) -> InputError:
+    faster = fastest_fps(times, below=scan.fps + 0.01, least=MIN_FRAMES, end_s=end_s)
+    would_do = f"--fps {faster[0]:g} takes more of them, or " if faster and faster[0] > fps else ""
+    return InputError(
+        f"{shown(path)} lasts {seconds(times[-1] - times[0])} s: {count} frames at {fps:g} fps are"
+        " too few",
+        hint=f"{would_do}use a longer clip",
+    )
+
+
+def _too_slow(
+    path: Path, scan: Scan, times: Sequence[float], *, frames: int, fps: float, end_s: float
+) -> InputError:
+    gaps = [b - a for a, b in pairwise([*times, end_s])]
+    rate = "1 frame" if f"{scan.fps:.4g}" == "1" else f"{scan.fps:.4g} frames"
+    message = f"{shown(path)} has {rate} a second, fewer than the {fps:g} asked for"
     if scan.fps > fps:
         message = (
-            f"{shown(path)} shows one frame for {gap_s:.2g} s, too long for {fps:g} frames a second"
+            f"{shown(path)} shows one frame for {max(gaps):.2g} s, too long for {fps:g} frames a"
+            " second"
         )
     found = fastest_fps(times, below=fps, least=MIN_FRAMES, end_s=end_s)
-    if found is None:
-        raise InputError(message, hint=OTHER_FILE)
-    counted = f", with {found[1]} frames" if found[1] < frames else ""
-    raise InputError(message, hint=f"--fps {found[0]:g} would do{counted}; no frame is invented")
+    if found is not None:
+        counted = f", with {found[1]} frames" if found[1] < frames else ""
+        hint = f"--fps {found[0]:g} would do{counted}; no frame is invented"
+        return InputError(message, hint=hint)
+    longest = next((k for k, gap_s in enumerate(gaps) if gap_s > 1 / fps), gaps.index(max(gaps)))
+    stop_s = round(times[longest] + 0.5 / fps, 3)
+    before = [time_s for time_s in times if time_s < stop_s - TIME_SLACK_S]
+    chosen = choose_frames(before, frames=frames, fps=fps, end_s=stop_s)
+    if chosen is None or len(chosen) < MIN_FRAMES:
+        return InputError(message, hint=OTHER_FILE)
+    return InputError(message, hint=f"--end {seconds(stop_s)} would do, with {len(chosen)} frames")
 
 
 def refuse_cut(path: Path, scan: Scan, chosen: Sequence[int], window: Window, fps: float) -> None:

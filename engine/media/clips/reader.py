@@ -11,21 +11,24 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import RecipeError
-from engine.media.clips.animations import scan_animation, scan_folder, take_animation, take_folder
+from engine.media.clips.animations import scan_animation, take_animation
 from engine.media.clips.clip_errors import (
+    MAX_FPS,
     MIN_FRAMES,
     MIN_SIDE_PX,
     choose_or_refuse,
     refuse_blend,
     refuse_cut,
     refuse_damage,
+    refuse_outside,
     refuse_short,
     refuse_small,
     refuse_still,
     seconds,
 )
+from engine.media.clips.frame_folders import scan_folder, take_folder
 from engine.media.clips.scan import Scan, Window, thumbnail
-from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bars
+from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bars, find_flat
 from engine.media.clips.video import scan_video, take_video
 from engine.media.files import digest_file, list_pictures, require_file, require_path
 from engine.media.pictures import count_frames, open_picture
@@ -90,7 +93,7 @@ class Source(NamedTuple):
     """How one kind of clip is scanned and how its frames are taken."""
 
     scan: Callable[[Path, Window, float], Scan]
-    take: Callable[[Path, Window, Scan, Sequence[int]], Pixels]
+    take: Callable[[Path, Scan, Sequence[int]], Pixels]
 
 
 SOURCES = {
@@ -133,21 +136,19 @@ def read_clip(
     source = SOURCES[kind_of(path)]
     window = Window(start_s, math.inf if end_s is None else end_s, start_s + frames / fps)
     scan = source.scan(path, window, folder_fps or fps)
+    window = scan.window
+    refuse_outside(path, window, scan.listed_s[0], scan.timing)
     refuse_small(path, scan)
     refuse_damage(path, scan, window, fps)
-    inside = [k for k, time_s in enumerate(scan.times_s) if window.holds(time_s)]
-    refuse_short(path, scan, window, inside)
-    chosen = choose_or_refuse(path, scan, window, inside, frames=frames, fps=fps)
+    refuse_short(path, scan, window, fps)
+    chosen = choose_or_refuse(path, scan, window, frames=frames, fps=fps)
     refuse_cut(path, scan, chosen, window, fps)
     refuse_blend(path, scan, chosen, window, fps)
     share = refuse_still(path, scan, chosen)
-    pixels, bars = _without_bars(source.take(path, window, scan, chosen))
+    pixels, bars = _without_bars(source.take(path, scan, chosen))
     times = tuple(scan.times_s[index] for index in chosen)
     notes = [*scan.notes, *bars, *_length_notes(scan, times, frames, fps)]
-    if share < 0.01:
-        notes.append(f"warning: hardly anything moves: {share:.1%} of the picture changes")
-    if repeats := count_repeats(scan.thumbs[chosen]):
-        notes.append(f"warning: {repeats} of {len(chosen)} frames repeat the one before them")
+    notes += _content_notes(scan, chosen, share)
     taken = _taken(scan, len(chosen), fps, times[0], is_folder=path.is_dir())
     return Clip(path, pixels, times, fps, _digest(path), taken, tuple(notes))
 
@@ -165,7 +166,7 @@ def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
         InputError: it cannot be opened.
     """
     scan = SOURCES[kind_of(path)].scan(path, Window(start_s, math.inf, start_s), fps)
-    return ClipFacts(scan.size_px, scan.fps, scan.total, scan.is_variable, scan.end_s)
+    return ClipFacts(scan.size_px, scan.fps, scan.total, scan.timing.is_variable, scan.end_s)
 
 
 def looks_like_photos(clip: Clip) -> bool:
@@ -205,7 +206,7 @@ def _check_settings(frames: int, fps: float, start_s: float, end_s: float | None
         raise RecipeError(
             f"{frames} frames are too few for a motion", hint=f"{MIN_FRAMES} would do"
         )
-    if not 0 < fps <= 1000:
+    if not 0 < fps <= MAX_FPS:
         raise RecipeError(f"{fps:g} frames a second cannot be taken", hint="--fps 8 would do")
     if start_s < 0 or (end_s is not None and end_s <= start_s):
         raise RecipeError(
@@ -257,8 +258,14 @@ def _length_notes(scan: Scan, times_s: Sequence[float], wanted: int, fps: float)
     count, stop_s = len(times_s), times_s[-1] + 1 / fps
     if count < wanted:
         notes.append(f"{count} of {wanted} frames: the motion is learned at {count}, none invented")
-    if times_s[0] >= 1 / fps:
+    if times_s[0] - scan.listed_s[0] >= 1 / fps:
         notes.append(f"left out: the first {seconds(times_s[0])} s")
+    if scan.reshaping is not None and count < wanted:
+        change_s, sizes = scan.reshaping
+        notes.append(
+            f"warning: its pictures change from {sizes} pixels at {seconds(change_s)} s:"
+            " only what comes before is taken"
+        )
     if scan.end_s - stop_s >= 1 / fps:
         notes.append(f"left out: {seconds(scan.end_s - stop_s)} s from {seconds(stop_s)} s on")
     if scan.damage is not None:
@@ -266,9 +273,26 @@ def _length_notes(scan: Scan, times_s: Sequence[float], wanted: int, fps: float)
     return notes
 
 
+def _content_notes(scan: Scan, chosen: Sequence[int], share: float) -> list[str]:
+    """What in the frames themselves a person should look at."""
+    notes = []
+    thumbs = scan.thumbs[chosen]
+    for k in find_flat(thumbs):
+        colour = {0: "black", 1: "grey", 2: "white"}[round(float(thumbs[k].mean()) / 255 * 2)]
+        place = seconds(scan.times_s[chosen[k]])
+        notes.append(
+            f"warning: the frame at {place} s is {colour}, nothing else: it would be learned too"
+        )
+    if share < 0.01:
+        notes.append(f"warning: hardly anything moves: {share:.1%} of the picture changes")
+    if repeats := count_repeats(thumbs):
+        notes.append(f"warning: {repeats} of {len(chosen)} frames repeat the one before them")
+    return notes
+
+
 def _taken(scan: Scan, count: int, fps: float, start_s: float, *, is_folder: bool) -> str:
     rate = f"{scan.fps:.2f}".rstrip("0").rstrip(".") + " fps"
-    if scan.is_variable:
+    if scan.timing.is_variable:
         rate = f"variable rate, {rate} on average"
     whole = f"a folder of {scan.total} frames" if is_folder else f"{rate}, {scan.total} frames"
     return f"{whole} → {count} frames at {fps:g} fps from {seconds(start_s)} s"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from engine.media.clips.treatment import Treatment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,7 @@ MAX_SHORT_SIDE_PX = 512
 MAX_MEGAPIXELS = 40
 # Containers round times to a millisecond.
 TIME_SLACK_S = 0.001
+MARGIN_S = 1.0
 
 
 # Time of the first frame that cannot be decoded, and why.
@@ -49,9 +52,38 @@ class Window:
         """When the last frame that can be taken is over."""
         return min(self.end_s, self.reach_s)
 
+    @property
+    def decoded_s(self) -> tuple[float, float]:
+        """What is decoded: the window and a second around it, so that its edges are known on both sides."""
+        return self.start_s - MARGIN_S, self.needed_s + MARGIN_S
+
+    def from_first(self, first_s: float) -> Window:
+        """The same length of a clip whose first frame may come after the window's start."""
+        if first_s <= self.start_s:
+            return self
+        return Window(first_s, self.end_s, self.reach_s + first_s - self.start_s)
+
+    def up_to(self, end_s: float) -> Window:
+        """The part of it before a time."""
+        return Window(self.start_s, min(self.end_s, end_s), self.reach_s)
+
     def holds(self, time_s: float) -> bool:
         """Whether a frame at this time may be taken, a millisecond given or taken."""
         return self.start_s - TIME_SLACK_S <= time_s < self.end_s - TIME_SLACK_S
+
+
+class Timing(NamedTuple):
+    """Rate, evenness and end of a list of frame times.
+
+    Attributes:
+        fps: frames after the first, over the time between first and last; 0 for one frame.
+        is_variable: whether the frames are unevenly spaced.
+        end_s: when the last frame ends.
+    """
+
+    fps: float
+    is_variable: bool
+    end_s: float
 
 
 @dataclass(frozen=True)
@@ -59,35 +91,43 @@ class Scan:
     """A small copy of a clip around a window.
 
     Attributes:
+        window: the one asked for, from the first frame on and up to a change of shape.
         times_s: when each frame is shown, ascending; at least one.
         thumbs: uint8 (f, 64, 64), grey, one for each time; squeezed to a square.
         size_px: width and height as shown: turned, with square pixels.
-        total: frames in the whole clip.
-        fps: the clip's own rate: frames after the first, over the time between first and last.
-        is_variable: whether its frames are unevenly spaced.
-        end_s: when the last frame of the whole clip ends.
+        listed_s: when each frame of the whole clip is shown, as its file says, ascending.
+        timing: of the whole clip.
         notes: what people should know.
         damage: where it cannot be decoded any further; or None.
+        reshaping: when the pictures get other proportions, and which; or None.
+        treatment: of a video's pictures.
     """
 
+    window: Window
     times_s: tuple[float, ...]
     thumbs: Pixels
     size_px: tuple[int, int]
-    total: int
-    fps: float
-    is_variable: bool
-    end_s: float
+    listed_s: tuple[float, ...]
+    timing: Timing
     notes: tuple[str, ...] = ()
     damage: Damage | None = None
+    reshaping: tuple[float, str] | None = None
+    treatment: Treatment = field(default_factory=Treatment)
 
+    @property
+    def total(self) -> int:
+        """How many frames the whole clip holds."""
+        return len(self.listed_s)
 
-@dataclass(frozen=True)
-class Timing:
-    """Rate, evenness and end of a list of frame times."""
+    @property
+    def fps(self) -> float:
+        """The clip's own rate; 0 where it holds one frame."""
+        return self.timing.fps
 
-    fps: float
-    is_variable: bool
-    end_s: float
+    @property
+    def end_s(self) -> float:
+        """When the last frame of the whole clip ends."""
+        return self.timing.end_s
 
 
 def measure_timing(times_s: Sequence[float]) -> Timing:
@@ -111,3 +151,8 @@ def thumbnail(image: Image.Image) -> Pixels:
     """A picture as one uint8 (64, 64) of a scan."""
     small = image.convert("L").resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX)
     return np.asarray(small)
+
+
+def reduced(image: Image.Image, size_px: tuple[int, int]) -> Pixels:
+    """A picture as one uint8 (h, w, 3), as large as `bounded_size` says of a clip's size."""
+    return np.asarray(image.resize(bounded_size(*size_px), Image.Resampling.LANCZOS))

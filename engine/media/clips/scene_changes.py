@@ -128,6 +128,18 @@ def are_unlike(thumbs: Pixels) -> bool:
     return likeness < PHOTO_CORRELATION and difference > CUT_DIFFERENCE
 
 
+def find_flat(thumbs: Pixels) -> list[int]:
+    """Indices of frames that show one shade among frames that show more, as a flash or a lost frame does.
+
+    Args:
+        thumbs: uint8 (f, 64, 64).
+    """
+    spread = np.ptp(thumbs.reshape(len(thumbs), -1), axis=1)
+    flat = np.flatnonzero(spread <= STILL_LEVELS)
+    usual = float(np.median(spread))
+    return [int(k) for k in flat] if usual > 3 * STILL_LEVELS else []
+
+
 def count_repeats(thumbs: Pixels) -> int:
     """How many frames show what the one before them shows, up to compression noise.
 

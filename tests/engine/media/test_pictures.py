@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import tracemalloc
 import zlib
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from engine.errors import InputError
-from engine.media.pictures import animation_frames, open_picture, read_picture
+from engine.media.pictures import read_picture
 from tests.engine.media.drawings import draw_picture, save_picture
 
 # Which of EXIF's orientations a stored picture has, and how NumPy turns it upright.
@@ -211,31 +209,3 @@ def test_what_pillow_raises_is_the_pictures_fault(tmp_path: Path):
     (tmp_path / "a.tif").write_bytes(linked)
     with pytest.raises(InputError, match=r"a\.tif is damaged or cut short: it cannot be decoded"):
         read_picture(tmp_path / "a.tif")
-
-
-def gif(sizes: list[tuple[int, int]], canvas: tuple[int, int] = (8, 8)) -> bytes:
-    """A gif whose frames claim sizes: of each the first pixel is there."""
-    data = b"GIF89a" + struct.pack("<HHBBB", *canvas, 0x80, 0, 0) + bytes(3) + b"\xff" * 3
-    for size in sizes:
-        data += b"," + struct.pack("<HHHHB", 0, 0, *size, 0) + b"\2\2\x4c\x01\0"
-    return data + b";"
-
-
-@pytest.mark.parametrize("size", [(5000, 5000), (46000, 46000)])
-def test_a_later_frame_cannot_fill_the_memory(tmp_path: Path, size: tuple[int, int]):
-    path = tmp_path / "a.gif"
-    path.write_bytes(gif([(8, 8), size, (8, 8)]))
-    with pytest.raises(InputError, match=r"too large to open safely|damaged"):
-        list(animation_frames(open_picture(path), path))
-
-
-def test_a_frame_is_cut_to_the_first_one(tmp_path: Path):
-    frames = [Image.fromarray(draw_picture(seed=k)) for k in range(2)]
-    data = io.BytesIO()
-    frames[0].save(data, format="GIF", save_all=True, append_images=frames[1:])
-    canvas = data.getvalue().replace(struct.pack("<HH", 96, 64), struct.pack("<HH", 48, 32), 1)
-    (tmp_path / "a.gif").write_bytes(canvas)
-    path = tmp_path / "a.gif"
-    sizes = [frame.size for frame, _ in animation_frames(open_picture(path), path)]
-    assert len(sizes) == 2
-    assert all(one == other for one, other in pairwise(sizes))

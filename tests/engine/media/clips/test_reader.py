@@ -441,7 +441,7 @@ def test_a_huge_animation_is_refused_before_it_is_decoded(
 def test_a_huge_video_is_refused_before_it_is_decoded(
     motion_mp4: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("engine.media.clips.video.MAX_MEGAPIXELS", 0.001)
+    monkeypatch.setattr("engine.media.clips.packets.MAX_MEGAPIXELS", 0.001)
     with pytest.raises(InputError, match="too large: 96×64"):
         read_clip(motion_mp4, frames=8, fps=8)
 

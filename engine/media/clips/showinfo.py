@@ -1,0 +1,93 @@
+"""What ffmpeg's `showinfo` filter says of decoded frames, told apart from all else in the log."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+FRAME_LINE = re.compile(
+    r"^n: *\d+ pts: *(-?\d+) .*? sar:(\d+)/(\d+) s:([1-9]\d*)x([1-9]\d*) i:(.)", re.MULTILINE
+)
+
+
+class Frame(NamedTuple):
+    """What ffmpeg's `showinfo` says of a decoded frame.
+
+    Attributes:
+        tick: when it is shown, in the stream's own unit.
+        size_px: width and height with square pixels, before it is turned.
+        fields: "P" where it has none; "T" or "B" where it is interlaced.
+    """
+
+    tick: int
+    size_px: tuple[int, int]
+    fields: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the filter said of one decoding.
+
+    Attributes:
+        frames: in the order shown.
+        times_s: when each is shown, exact: showinfo's seconds are rounded, its ticks are not.
+        degrees: the turn that a player applies.
+        transfer: of the first frame's colours, in ffmpeg's words.
+    """
+
+    frames: tuple[Frame, ...]
+    times_s: tuple[float, ...]
+    degrees: float
+    transfer: str
+
+
+@dataclass(frozen=True)
+class ShowInfo:
+    """The filter, under a name that no file can know: titles and comments in files lie.
+
+    Attributes:
+        name: of the filter in ffmpeg's graph.
+    """
+
+    name: str = field(default_factory=lambda: f"showinfo@{secrets.token_hex(8)}")
+
+    @property
+    def filter(self) -> str:
+        """As it stands among the filters."""
+        return f"{self.name}=checksum=0"
+
+    def report(self, log: str) -> Report:
+        """All that it said in a log."""
+        said = rf"^\[{self.name} @ [^\]\n]+\] \[info\] (.*)"
+        return _read(re.findall(said, log, re.MULTILINE))
+
+
+def _read(lines: Sequence[str]) -> Report:
+    """Read the lines of a `showinfo` filter."""
+    text = "\n".join(lines)
+    base = re.search(r"^config in time_base: (\d+)/(\d+)", text, re.MULTILINE)
+    turn = re.search(
+        r"^ *side data - .*displaymatrix: rotation of (-?[\d.]+) deg", text, re.MULTILINE
+    )
+    transfer = re.search(r"^color_range:.* color_trc:(\S+)", text, re.MULTILINE)
+    frames = tuple(
+        Frame(int(tick), _square_pixels(*(int(number) for number in sizes)), fields)
+        for tick, *sizes, fields in FRAME_LINE.findall(text)
+    )
+    tick_s = int(base[1]) / int(base[2]) if base and int(base[2]) else 0.0
+    return Report(
+        frames=frames,
+        times_s=tuple(frame.tick * tick_s for frame in frames),
+        degrees=float(turn[1]) if turn else 0.0,
+        transfer=transfer[1] if transfer else "",
+    )
+
+
+def _square_pixels(sar_w: int, sar_h: int, width: int, height: int) -> tuple[int, int]:
+    """Size as shown where a file's pixels are wider or taller than square."""
+    ratio = sar_w / sar_h if sar_w > 0 and sar_h > 0 else 1.0
+    # Encoders of odd sizes write ratios such as 964:963 that mean nothing.
+    return (max(1, round(width * ratio)), height) if abs(ratio - 1) > 0.01 else (width, height)
