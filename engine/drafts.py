@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.errors import OutputError
+
+NO_SPACE = "output.no_space"
 PREFIX, SUFFIX = ".dv-", ".part"
 
 
@@ -78,3 +82,15 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refusal(what: str, error: Exception) -> OutputError:
+    """What the disk refuses, with what would do; where it is full the error's code is `NO_SPACE`."""
+    # safetensors tells the system's number only in its text.
+    is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or any(
+        words in str(error) for words in ("No space left", f"os error {errno.ENOSPC}")
+    )
+    if is_full:
+        hint = "free some space and continue; the save before it is whole"
+        return OutputError(f"{what}: the disk is full", hint=hint, code=NO_SPACE)
+    return OutputError(f"{what} cannot be written: {error}")

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
-from engine.adapters.files import Adapter, fit_bank
+from engine.adapters.file import Adapter, fit_bank
 from engine.adapters.uses import AdapterUse, common_look, learned_words, load_adapters, plain_words
 from engine.bases import BaseLocation, open_base, require_image_tower
 from engine.bases.limits import check_video
+from engine.bases.pixels import to_pixels, to_unit
 from engine.bases.protocol import Base, LearnedWord, Text
 from engine.device import (
     DTYPES,
@@ -32,7 +33,6 @@ from engine.device import (
     use_threads,
 )
 from engine.diffusion.samplers import count_halves, draw_start, sample
-from engine.encode import to_pixels, to_unit
 from engine.errors import DivergedError, IncompatibleError, RecipeError
 from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore

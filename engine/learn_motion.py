@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.adapters.bank import fresh_bank
-from engine.adapters.files import InputFact
+from engine.adapters.file import InputFact
 from engine.bases import BaseLocation, require_image_tower
 from engine.device import explain_memory
 from engine.diffusion.learning import MotionObjective
-from engine.encode import EncodedClip, encode_clips
 from engine.errors import RecipeError
-from engine.fit import final_losses, fit, plan_stage
-from engine.keep import Keeping
-from engine.learned import Draft, Learned, best_of, write_learned
 from engine.media.clips.reader import Clip
-from engine.preview import keeper_of
+from engine.monitor.preview import keeper_of
 from engine.progress import Progress, ignore
 from engine.recipe import MotionRecipe
-from engine.workbench import Workbench, open_workbench
+from engine.training.encode import EncodedClip, encode_clips
+from engine.training.fit import final_losses, fit, plan_stage
+from engine.training.result import Draft, Learned, best_of, write_learned
+from engine.training.saver import Keeping
+from engine.training.session import Workbench, open_workbench
 
 STAGE = "learn the motion"
 

@@ -11,20 +11,20 @@ from pathlib import Path
 import msgspec
 
 from engine.adapters.bank import fresh_bank
-from engine.adapters.files import APPEARANCE, WORD, InputFact
-from engine.adapters.token import Word
+from engine.adapters.file import APPEARANCE, WORD, InputFact
+from engine.adapters.word import Word
 from engine.bases import BaseLocation
 from engine.device import explain_memory
 from engine.diffusion.learning import IdentityObjective, WordObjective, prompt_of
-from engine.encode import EncodedPhotos, encode_photos
-from engine.fit import FitPlan, final_losses, fit, plan_stage
-from engine.keep import Keeping
-from engine.learned import Draft, Learned, best_of, write_learned
 from engine.media.photos import PhotoSet
-from engine.preview import keeper_of
+from engine.monitor.preview import keeper_of
 from engine.progress import Note, Progress, ignore
 from engine.recipe import SEEDS, SubjectRecipe
-from engine.workbench import Workbench, open_workbench
+from engine.training.encode import EncodedPhotos, encode_photos
+from engine.training.fit import FitPlan, final_losses, fit, plan_stage
+from engine.training.result import Draft, Learned, best_of, write_learned
+from engine.training.saver import Keeping
+from engine.training.session import Workbench, open_workbench
 
 WORD_STAGE, LOOK_STAGE = "learn the word", "learn the look"
 

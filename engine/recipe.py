@@ -29,7 +29,7 @@ SEEDS = 2**32
 Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
-# On the CPU an update's samples are shared among so many threads of one core each; see `engine.gradients`.
+# On the CPU an update's samples are shared among so many threads of one core each; see `engine.training.gradients`.
 Lanes = Annotated[int, Meta(ge=1, le=64)]
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.bases import BaseLocation
-    from engine.evaluate.bench import BenchPlan
-    from engine.evaluate.results import Results
-    from engine.evaluate.workshop import Part
+    from engine.benchmark.results import Results
+    from engine.benchmark.run import BenchPlan
+    from engine.benchmark.store import Part
 
 QUICK_PAIRS, FULL_PAIRS = 3, 24
 
@@ -87,7 +87,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     folder = make_folder(options.out)
     say(shell, f"{pairs} pairs of {options.half} on {location.id}, kept in {folder} …")
     with show_progress(shell) as progress, silent_libraries():
-        from engine.evaluate.bench import run_bench
+        from engine.benchmark.run import run_bench
 
         plan = _plan(options, location, folder, pairs)
         results = run_bench(plan, progress)
@@ -104,8 +104,8 @@ def _check(options: BenchOptions, location: "BaseLocation") -> None:
         OutputError: the disk would be full.
     """
     from engine.bases import require_image_tower
-    from engine.evaluate.methods import METHODS, looks_at_clips
-    from engine.evaluate.places import require_open_cv
+    from engine.benchmark.rows import METHODS, looks_at_clips
+    from engine.metrics.places import require_open_cv
 
     methods = options.method or list(METHODS)
     for name in methods:
@@ -124,8 +124,8 @@ def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: 
         UsageError: more pairs than there are.
         RecipeError: a value that cannot be tried.
     """
-    from engine.evaluate.bench import plan_bench
-    from engine.evaluate.workshop import Workshop
+    from engine.benchmark.run import plan_bench
+    from engine.benchmark.store import Workshop
 
     workshop = Workshop(
         location,
@@ -192,8 +192,8 @@ def _commit() -> str:
 
 
 def _write(shell: Shell, folder: Path, results: "Results", facts: dict[str, Any]) -> None:
-    from engine.evaluate.bench import write_text
-    from engine.evaluate.pages import document_of, markdown_of
+    from engine.benchmark.pages import document_of, markdown_of
+    from engine.benchmark.run import write_text
 
     page, document = markdown_of(results, facts), document_of(results, facts)
     write_text(folder / "bench.md", page)

@@ -19,8 +19,8 @@ from dreamvideo_cli.views.scores import eval_document, eval_lines
 
 if TYPE_CHECKING:
     from dreamvideo_cli.views.scores import Scored
-    from engine.evaluate.scores import Score
-    from engine.evaluate.videos import ReferenceClip
+    from engine.metrics.scores import Score
+    from engine.metrics.videos import ReferenceClip
 
 NO_SCORER = "none"
 
@@ -81,7 +81,7 @@ def evaluate(options: EvalOptions, shell: Shell) -> None:
 
 
 def _explain(shell: Shell) -> None:
-    from engine.evaluate.definitions import DEFINITIONS
+    from engine.metrics.definitions import DEFINITIONS
 
     document = {"schema": "dv.eval_definitions/1", "definitions": dict(DEFINITIONS)}
     print_result(shell, document, facts(DEFINITIONS.items()))
@@ -102,7 +102,7 @@ def _require_all(paths: Sequence[Path | None]) -> None:
 
 def _usual_scorers(paths: Sequence[Path]) -> list[str]:
     """`mini` where every video says that mini made it; CLIP and DINO otherwise."""
-    from engine.evaluate.places import MINI, USUAL
+    from engine.metrics.places import MINI, USUAL
 
     recipes = [_recipe_of(path) for path in paths]
     is_mini = all(recipe and recipe.base.id.partition("@")[0] == MINI for recipe in recipes)
@@ -148,7 +148,7 @@ def _refuse_without_scorers(names: Sequence[str], options: EvalOptions) -> None:
         UsageError: `none` beside others.
         ScorerMissingError: a tower is not on this machine, or OpenCV is not, and what is asked for needs it.
     """
-    from engine.evaluate.places import MINI, find_tower, require_open_cv
+    from engine.metrics.places import MINI, find_tower, require_open_cv
 
     if NO_SCORER in names and len(names) > 1:
         raise UsageError("--scorer none stands alone", hint="leave out none, or the others")
@@ -165,11 +165,11 @@ def _examiner(options: EvalOptions, names: Sequence[str]) -> "Callable[[Path], S
     Raises:
         EngineError: see `read_photos`, `ReferenceClip` and `open_towers`.
     """
-    from engine.evaluate.fidelity import paced_fidelity
-    from engine.evaluate.scores import References, score_looks, score_motion, set_standard
-    from engine.evaluate.towers import open_towers
-    from engine.evaluate.videos import FOLDER_FPS, read_video
     from engine.media.photos import read_photos
+    from engine.metrics.fidelity import paced_fidelity
+    from engine.metrics.scores import References, score_looks, score_motion, set_standard
+    from engine.metrics.towers import open_towers
+    from engine.metrics.videos import FOLDER_FPS, read_video
 
     photos = read_photos([options.photos.expanduser()]).photos if options.photos else ()
     clip = _reference(options.clip.expanduser()) if options.clip else None
@@ -189,7 +189,7 @@ def _examiner(options: EvalOptions, names: Sequence[str]) -> "Callable[[Path], S
 
 
 def _reference(path: Path) -> "ReferenceClip":
-    from engine.evaluate.videos import ReferenceClip
+    from engine.metrics.videos import ReferenceClip
 
     return ReferenceClip(path, folder_fps=_folder_fps(path))
 

@@ -202,7 +202,7 @@ def deadline_of(max_time: str | None) -> float | None:
 
 def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "Registry":
     """The registry, if the new version could be published there now."""
-    from engine.track import require_tracker
+    from engine.monitor.tracker import require_tracker
 
     store = open_registry(shell.registry)
     check_device(options.device)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
+    from engine.monitor.tracker import TrackerName
     from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
-    from engine.track import TrackerName
     from registry import Kind
 
 # A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
@@ -165,7 +165,7 @@ def memory_needed(lesson: Lesson) -> int | None:
 
     if not any(map(count_numbers, weight_files(lesson.base.folder / "unet"))):
         return None
-    from engine.memory import estimate_recipe
+    from engine.training.memory import estimate_recipe
 
     return estimate_recipe(lesson.base, lesson.recipe, lesson.device).total
 

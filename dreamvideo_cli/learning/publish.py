@@ -13,8 +13,8 @@ from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import say
 
 if TYPE_CHECKING:
-    from engine.learned import Learned
     from engine.recipe import MotionRecipe, SubjectRecipe
+    from engine.training.result import Learned
     from registry import Adapter, Draft, Registry
     from registry.manifest import Training
     from registry.runs import Run

@@ -14,8 +14,8 @@ from dreamvideo_cli.terminal.text import time_text
 if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import Lesson
     from engine.bases import BaseLocation
+    from engine.monitor.scores import Scoring
     from engine.progress import Progress
-    from engine.scoring import Scoring
     from registry.runs import Run
 
 
@@ -30,7 +30,7 @@ def choose_scorers(
         ScorerMissingError: what was asked for is not on this machine, or nothing is that could score.
     """
     from engine.errors import ScorerMissingError
-    from engine.evaluate.places import MINI, USUAL, find_tower, has_open_cv
+    from engine.metrics.places import MINI, USUAL, find_tower, has_open_cv
 
     if not options.is_wanted:
         return None
@@ -59,7 +59,7 @@ def choose_scorers(
 
 def score_steps(lesson: Lesson) -> int:
     """Steps between the scores of a lesson."""
-    from engine.evaluate.definitions import score_interval
+    from engine.metrics.definitions import score_interval
     from engine.recipe import SubjectRecipe
 
     recipe = lesson.recipe
@@ -69,9 +69,9 @@ def score_steps(lesson: Lesson) -> int:
 
 def scoring_of(lesson: Lesson, progress: Progress) -> Scoring | None:
     """What the engine scores a lesson with."""
-    from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
+    from engine.metrics.judge import Judge, references_of_clips, references_of_photos
+    from engine.monitor.scores import Scoring
     from engine.recipe import SubjectRecipe
-    from engine.scoring import Scoring
 
     if lesson.scored_by is None:
         return None

@@ -24,9 +24,9 @@ from dreamvideo_cli.terminal.signals import Stopped, catching, unwind
 
 if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import Lesson
-    from engine.keep import Keeping, StopRequest
-    from engine.learned import Learned
     from engine.progress import Progress
+    from engine.training.result import Learned
+    from engine.training.saver import Keeping, StopRequest
     from registry import Adapter, Registry
     from registry.runs import EventLog, Run, State
 
@@ -69,7 +69,7 @@ def carry_out(
         EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
     """
     from engine.errors import StoppedError
-    from engine.keep import StopRequest
+    from engine.training.saver import StopRequest
 
     stop = StopRequest(terms.deadline)
     if read_share().rank:
@@ -146,7 +146,7 @@ def _heard(run: Run, lesson: Lesson, progress: Progress) -> AbstractContextManag
         return nullcontext(progress)
     import msgspec
 
-    from engine.track import Tracking, open_tracker
+    from engine.monitor.tracker import Tracking, open_tracker
 
     tracker = open_tracker(lesson.track, run.id, run.folder / "track")
     return Tracking(tracker, msgspec.to_builtins(lesson.recipe), progress)
@@ -175,7 +175,7 @@ def _learn(lesson: Lesson, folder: Path, progress: Progress, keeping: Keeping) -
 
 
 def _keeping(lesson: Lesson, stop: StopRequest, progress: Progress) -> Keeping:
-    from engine.keep import Keeping
+    from engine.training.saver import Keeping
 
     scoring = scoring_of(lesson, progress)
     return Keeping(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from engine.progress import last_loss
 
 if TYPE_CHECKING:
-    from engine.evaluate.definitions import Measured
+    from engine.metrics.definitions import Measured
     from registry.runs import Run
 
 
@@ -99,7 +99,7 @@ class Score(Struct, frozen=True, tag_field="event", tag="score"):
     @property
     def measured(self) -> Measured:
         """Its figures with what speaks against them."""
-        from engine.evaluate.definitions import Measured
+        from engine.metrics.definitions import Measured
 
         return Measured(self.values, self.doubts)
 

@@ -221,7 +221,7 @@ def _scores(scores: Sequence[Score], kind: Kind) -> str:
 
 
 def _best(scores: Sequence[Score], kind: Kind) -> str:
-    from engine.evaluate.definitions import best_step
+    from engine.metrics.definitions import best_step
 
     best = best_step(kind, {score.step: score.measured for score in scores if score.step})
     told = f"step {best.step} is the best by {best.metric}" if best else "no step is the best"
@@ -230,7 +230,7 @@ def _best(scores: Sequence[Score], kind: Kind) -> str:
 
 def _definitions(names: Sequence[str]) -> str:
     """What each score is, for those who never took one."""
-    from engine.evaluate.definitions import DEFINITIONS
+    from engine.metrics.definitions import DEFINITIONS
 
     rows = [[name, DEFINITIONS[name]] for name in names if name in DEFINITIONS]
     if not rows:

@@ -9,7 +9,7 @@ from dreamvideo_cli.runs.events import Score, tell_story
 from dreamvideo_cli.terminal.text import doubt_text
 
 if TYPE_CHECKING:
-    from engine.evaluate.definitions import Best
+    from engine.metrics.definitions import Best
     from registry.runs import Run
 
 
@@ -20,7 +20,7 @@ def scores_of(run: Run) -> dict[int, Score]:
 
 def best_of(run: Run, scores: dict[int, Score]) -> Best | None:
     """The step that scored best; the base alone does not count."""
-    from engine.evaluate.definitions import best_step
+    from engine.metrics.definitions import best_step
 
     learned = {step: score.measured for step, score in scores.items() if step}
     return best_step(run.facts.kind, learned)

@@ -12,7 +12,7 @@ from dreamvideo_cli.runs.scores import scores_of
 from dreamvideo_cli.terminal.text import doubt_text, one_line, score_text, table
 
 if TYPE_CHECKING:
-    from engine.evaluate.scores import Score
+    from engine.metrics.scores import Score
     from registry.runs import Run
 
     # A video and what came out.
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def eval_document(found: Sequence[Scored]) -> dict[str, Any]:
     """Every video's scores, their means and what each score is."""
-    from engine.evaluate.definitions import DEFINITIONS
-    from engine.evaluate.scores import names_of
+    from engine.metrics.definitions import DEFINITIONS
+    from engine.metrics.scores import names_of
 
     means = _means(found)
     names = names_of(means)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.adapters.files import APPEARANCE, WORD, Adapter, Kind, load_adapter
+from engine.adapters.file import APPEARANCE, WORD, Adapter, Kind, load_adapter
 from engine.bases import BaseLocation
 from engine.bases.protocol import LearnedWord
 from engine.errors import IncompatibleError

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.adapters.bank import Bank, Condition
-from engine.adapters.token import Word
+from engine.adapters.word import Word
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame
-from engine.encode import EncodedClip, EncodedPhotos
+from engine.training.encode import EncodedClip, EncodedPhotos
 
 
 class WordObjective(nn.Module):

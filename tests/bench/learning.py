@@ -20,10 +20,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 if TYPE_CHECKING:
-    from engine.adapters.files import Kind
+    from engine.adapters.file import Kind
     from engine.bases import BaseLocation
-    from engine.evaluate.pairs import Pair
-    from engine.evaluate.workshop import Workshop
+    from engine.benchmark.pairs import Pair
+    from engine.benchmark.store import Workshop
     from engine.progress import Event
     from engine.recipe import MotionRecipe, SubjectRecipe
 
@@ -165,11 +165,11 @@ def _learn(
     points: int,
 ) -> list[tuple[Path, int, float]]:
     """Learn in ``place``; the states on the way, each after so many updates and seconds."""
-    from engine.evaluate.workshop import TOKEN, photo_set
-    from engine.keep import Keeping
+    from engine.benchmark.store import TOKEN, photo_set
     from engine.learn_motion import learn_motion
     from engine.learn_subject import learn_subject
     from engine.recipe import SubjectRecipe
+    from engine.training.saver import Keeping
 
     place.mkdir(parents=True)
     clock, base = Clock(place), workshop.location
@@ -190,9 +190,9 @@ def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable
     import msgspec
 
     from engine.adapters.uses import AdapterUse, load_adapters
-    from engine.evaluate.judge import Judge, references_of_clips, references_of_photos
-    from engine.evaluate.workshop import TOKEN, photo_set
+    from engine.benchmark.store import TOKEN, photo_set
     from engine.generate import LoadedBase
+    from engine.metrics.judge import Judge, references_of_clips, references_of_photos
     from engine.progress import ignore
 
     photos = photo_set(pair.subject, workshop.half)
@@ -223,8 +223,8 @@ def main() -> None:
     import torch
 
     from engine.bases import locate_base
-    from engine.evaluate.pairs import list_pairs
-    from engine.evaluate.workshop import Workshop
+    from engine.benchmark.pairs import list_pairs
+    from engine.benchmark.store import Workshop
 
     torch.set_num_threads(options.threads)
     location: BaseLocation = locate_base(options.base)

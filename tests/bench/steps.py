@@ -14,9 +14,9 @@ from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.bases import open_base
 from engine.diffusion.learning import IdentityObjective, MotionObjective
 from engine.diffusion.path import NoisePath
-from engine.encode import EncodedClip, EncodedPhotos
-from engine.fit import FitPlan, fit, open_accelerator
 from engine.progress import StageAdvanced
+from engine.training.encode import EncodedClip, EncodedPhotos
+from engine.training.fit import FitPlan, fit, open_accelerator
 from tests.bench.timing import Ratio, take_turns, timed
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
-from engine.encode import to_unit
+from engine.bases.pixels import to_unit
 from engine.mini.recipe.loop import train_stage
 from engine.mini.world.figures import TRAINED_STYLES, draw_figure
 from engine.mini.world.scenes import Pose, Scene, paint

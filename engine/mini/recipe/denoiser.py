@@ -18,7 +18,7 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.encode import to_unit
+from engine.bases.pixels import to_unit
 from engine.mini.recipe.loop import train_stage
 from engine.mini.recipe.sheets import write_sheet
 from engine.mini.recipe.towers import encode_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from engine.encode import to_pixels
+from engine.bases.pixels import to_pixels
 
 if TYPE_CHECKING:
     from diffusers import UNet3DConditionModel

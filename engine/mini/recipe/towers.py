@@ -16,7 +16,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from engine.encode import to_unit
+from engine.bases.pixels import to_unit
 from engine.mini.recipe.loop import train_stage
 from engine.mini.world.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
 from engine.mini.world.figures import COLOURS, MARKS, read_figure

@@ -14,12 +14,12 @@ import pytest
 
 from dreamvideo_cli.commands import bench as cli_bench
 from engine.bases import BaseCard, locate_base
-from engine.evaluate import lora, workshop
-from engine.evaluate.methods import METHODS
-from engine.evaluate.pages import document_of, markdown_of
-from engine.evaluate.pairs import list_pairs
-from engine.evaluate.results import COLUMNS, Cell, Measured, Results, summarise
-from engine.evaluate.workshop import Workshop, make_once
+from engine.benchmark import lora, workshop
+from engine.benchmark.pages import document_of, markdown_of
+from engine.benchmark.pairs import list_pairs
+from engine.benchmark.results import COLUMNS, Cell, Measured, Results, summarise
+from engine.benchmark.rows import METHODS
+from engine.benchmark.store import Workshop, make_once
 from tests.cli.conftest import Dv
 from tests.tiny import build_unet3d
 

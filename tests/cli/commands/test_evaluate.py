@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError
-from engine.evaluate import towers
 from engine.media import photos as photo_files
 from engine.media.write import write_video
+from engine.metrics import towers
 from tests.cli.conftest import Dv
-from tests.engine.evaluate.drawings import moving_square
-from tests.engine.evaluate.tiny_towers import build_vit
+from tests.engine.metrics.drawings import moving_square
+from tests.engine.metrics.tiny_towers import build_vit
 
 PATH = [(4 * k, 0) for k in range(8)]
 
@@ -84,7 +84,7 @@ def test_a_signal_that_is_turned_into_an_error_of_a_video_ends_it(
         except BaseException as error:
             raise InputError("cannot be read") from error
 
-    monkeypatch.setattr("engine.evaluate.videos.read_video", convert)
+    monkeypatch.setattr("engine.metrics.videos.read_video", convert)
     result = dv("eval", video, clip, "--scorer", "none", "--prompt", "a dog", "--json")
     assert (result.code, result.error["code"], len(result.err.splitlines())) == (143, "stopped", 2)
 

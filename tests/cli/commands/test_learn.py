@@ -83,7 +83,7 @@ def test_a_mask_model_that_is_not_here_is_said_before_anything_is_read(
 def test_a_tracker_that_is_not_installed_is_named_before_the_wait(
     dv: Dv, base: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.track.find_spec", lambda _: None)
+    monkeypatch.setattr("engine.monitor.tracker.find_spec", lambda _: None)
     arguments = ("subject", "learn", photos, "--name", "corgi", "--base", base)
     result = dv(*arguments, "--track", "trackio", "-n", "--json")
     assert (result.code, result.error["code"]) == (7, "package.missing")

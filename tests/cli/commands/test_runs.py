@@ -273,7 +273,7 @@ def test_a_signal_saves_after_the_step_and_names_the_run(
 
 FAULT_23 = """
 import os, signal, sys
-from engine import checkpoints
+from engine.training import checkpoints
 from dreamvideo_cli.main import main
 original = checkpoints.save_file
 saves = iter(range(100))

@@ -10,8 +10,8 @@ import pytest
 from dreamvideo_cli.runs.report import render
 from dreamvideo_cli.runs.timings import Timing, remember
 from engine.bases import locate_base
-from engine.evaluate.definitions import DEFINITIONS, Measured
-from engine.evaluate.judge import Judge
+from engine.metrics.definitions import DEFINITIONS, Measured
+from engine.metrics.judge import Judge
 from registry.runs import EventLog, Run, end_run, find_run
 from tests.cli.conftest import Dv, Result
 

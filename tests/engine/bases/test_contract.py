@@ -8,7 +8,7 @@ import torch
 from engine.bases import FAMILIES
 from engine.bases.protocol import LearnedWord, Text
 from engine.errors import RecipeError
-from engine.ladder import recompute_blocks
+from engine.training.fallback import recompute_blocks
 from tests.engine.bases.families import BATCH, BUILDERS, FRAMES, denoise
 from tests.tiny import open_tiny
 

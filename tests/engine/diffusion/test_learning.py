@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from engine.adapters.bank import Condition, fresh_bank
-from engine.adapters.token import Word
+from engine.adapters.word import Word
 from engine.diffusion.learning import IdentityObjective, MotionObjective, WordObjective
 from engine.diffusion.losses import Draw
 from engine.diffusion.noise import draw_noise, keyed_generator
-from engine.encode import EncodedClip, EncodedPhotos
-from engine.fit import FitPlan, draws_of, fit, open_accelerator
-from engine.ladder import recompute_blocks
 from engine.progress import ignore
+from engine.training.encode import EncodedClip, EncodedPhotos
+from engine.training.fallback import recompute_blocks
+from engine.training.fit import FitPlan, draws_of, fit, open_accelerator
 from tests.tiny import (
     IMAGE_WIDTH,
     LATENT_CHANNELS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.evaluate.pairs import list_pairs, paint_photos
+from engine.benchmark.pairs import list_pairs, paint_photos
 from engine.media.photos import read_photos
 from engine.media.photos.photographs import are_photographs, flat_share
 

@@ -1,0 +1,267 @@
+"""What a bench learns, each thing once: kept in a folder named by all that decides it, found there the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from filelock import FileLock
+
+from engine.bases import BaseLocation
+from engine.benchmark.pairs import Half, Pair, describe_actor, paint_clip, paint_photos
+from engine.benchmark.rows import Look, Move
+from engine.device import resolve_device, resolve_precision
+from engine.drafts import draft_in
+from engine.learn_motion import learn_motion
+from engine.learn_subject import learn_subject
+from engine.media.clips.reader import Clip
+from engine.media.photos import Photo, PhotoSet
+from engine.media.staging import output_error
+from engine.recipe import (
+    GenerateRecipe,
+    MotionRecipe,
+    Quality,
+    SubjectRecipe,
+    build_recipe,
+    motion_recipe,
+    subject_recipe,
+)
+from engine.training.result import Learned
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    Pixels = npt.NDArray[np.uint8]
+
+Part = Literal["subject", "motion", "generate"]
+Recipe = SubjectRecipe | MotionRecipe | GenerateRecipe
+TOKEN = "<subject>"  # noqa: S105 - a word of prompts
+FACTS, WEIGHTS = "learned.json", "adapter.safetensors"
+# Raised when what is painted, learned or measured changes meaning: nothing kept before is found again.
+EDITION = 3
+
+# What a part of a subject leaves out; the other part is learned as ever.
+LOOKS: Mapping[Look, Mapping[str, Any]] = {
+    "word": {"adapter_steps": 0},
+    "adapter": {"word_steps": 0},
+    "both": {},
+}
+# Without guidance every appearance vector is dropped, in learning as in making the video.
+MOVES: Mapping[Move, Mapping[str, Any]] = {"guided": {}, "unguided": {"image_drop": 1.0}}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An adapter that was learned: its file, how long it took, the digest of all that decided it, and its maker."""
+
+    file: Path
+    seconds: float
+    digest: str
+    maker: str
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a bench learns.
+
+    Attributes:
+        location: the base.
+        half: of the world's held-out things.
+        quality: of the recipes.
+        folder: where all is kept; processes that share it make each thing once.
+        device: as asked for.
+        tried: settings in place of the card's, by part.
+        maker: the commit that makes what is not there yet.
+    """
+
+    location: BaseLocation
+    half: Half
+    quality: Quality
+    folder: Path
+    device: str = "auto"
+    tried: Mapping[Part, Mapping[str, Any]] = field(default_factory=dict)
+    maker: str = ""
+
+    def subject(self, pair: Pair, look: Look, before: Callable[[], None]) -> Kept:
+        """The pair's subject, learned as ``look`` says, now or before; ``before`` is called before it is learned.
+
+        Raises:
+            EngineError: see `engine.learn_subject`.
+        """
+        recipe = self.subject_recipe(pair, look)
+        photos = photo_set(pair.subject, self.half)
+        return self._keep(
+            f"subject {pair.subject} {look}",
+            recipe,
+            photos.inputs,
+            lambda folder: learn_subject(
+                recipe, photos, self.location, folder, token=TOKEN, device=self.device
+            ),
+            before,
+        )
+
+    def motion(self, pair: Pair, move: Move, before: Callable[[], None]) -> Kept:
+        """The pair's motion, learned as ``move`` says, now or before; ``before`` is called before it is learned.
+
+        Raises:
+            EngineError: see `engine.learn_motion`.
+        """
+        recipe = self.motion_recipe(pair, move)
+        clip = self.clip(pair)
+        return self._keep(
+            f"motion {pair.motion} {move}",
+            recipe,
+            ((clip.path.name, clip.digest),),
+            lambda folder: learn_motion(recipe, [clip], self.location, folder, device=self.device),
+            before,
+        )
+
+    def subject_recipe(self, pair: Pair, look: Look) -> SubjectRecipe:
+        """The card's recipe with what is tried, less what this look leaves out."""
+        given = {"class_word": pair.class_word, **self.tried.get("subject", {})}
+        whole = subject_recipe(self.quality, self.location.card.subject, given)
+        return msgspec.structs.replace(whole, **LOOKS[look])
+
+    def motion_recipe(self, pair: Pair, move: Move) -> MotionRecipe:
+        """The card's recipe with what is tried, at the base's own length and rate."""
+        video = self.location.card.video
+        given = {
+            "actor": describe_actor(pair.motion, self.half),
+            "caption": pair.motion,
+            "frames": video.frames,
+            "fps": video.fps,
+            **self.tried.get("motion", {}),
+        }
+        whole = motion_recipe(self.quality, self.location.card.motion, given, clips=1)
+        return msgspec.structs.replace(whole, **MOVES[move])
+
+    def generate_recipe(self, pair: Pair, noun: str) -> GenerateRecipe:
+        """The card's with what is tried, the pair's prompt with ``noun`` as its subject, a seed of the pair's own."""
+        card = self.location.card
+        given = {
+            **msgspec.to_builtins(card.video),
+            **card.generate,
+            **self.tried.get("generate", {}),
+            "prompt": pair.prompt(noun),
+            "seed": pair.number,
+        }
+        return build_recipe(GenerateRecipe, given)
+
+    def told(self, recipe: Recipe) -> list[Any]:
+        """A recipe as digests tell it: its precision settled, and the kind of device that computes."""
+        settled = resolve_precision(recipe.precision, self._device)
+        return [
+            msgspec.to_builtins(msgspec.structs.replace(recipe, precision=settled)),
+            self.computes_on,
+        ]
+
+    @property
+    def computes_on(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``."""
+        return self._device.type
+
+    @cached_property
+    def _device(self) -> torch.device:
+        return resolve_device(self.device)
+
+    def clip(self, pair: Pair) -> Clip:
+        """The clip that the pair's motion is learned from."""
+        video = self.location.card.video
+        frames = paint_clip(pair.motion, self.half, frames=video.frames)
+        times = tuple(k / video.fps for k in range(video.frames))
+        name = Path(f"{slug(pair.motion)}.mp4")
+        return Clip(name, frames, times, video.fps, digest_of_pixels(frames), "painted")
+
+    def _keep(
+        self,
+        name: str,
+        recipe: SubjectRecipe | MotionRecipe,
+        inputs: tuple[tuple[str, str], ...],
+        learn: Callable[[Path], Learned],
+        before: Callable[[], None],
+    ) -> Kept:
+        digest = digest_of(
+            self.location.fingerprint, self.location.tower_fingerprint, self.told(recipe), inputs
+        )
+        place = self.folder / "learned" / f"{slug(name)}-{digest[:12]}"
+
+        def make() -> None:
+            before()
+            with fresh_folder(place) as folder:
+                facts = {"seconds": learn(folder).seconds, "maker": self.maker}
+                (folder / FACTS).write_text(json.dumps(facts), "utf-8")
+
+        make_once(place, make)
+        facts = json.loads((place / FACTS).read_text("utf-8"))
+        return Kept(place / WEIGHTS, float(facts["seconds"]), digest, facts["maker"])
+
+
+def photo_set(subject: str, half: Half) -> PhotoSet:
+    """The photos that a subject is learned from."""
+    photos = tuple(
+        Photo(Path(f"{slug(subject)}-{k}.png"), pixels, None, digest_of_pixels(pixels))
+        for k, pixels in enumerate(paint_photos(subject, half))
+    )
+    return PhotoSet(photos)
+
+
+def make_once(place: Path, make: Callable[[], None]) -> None:
+    """Make ``place`` unless it is there; of processes that want it one makes it, and the others wait for it.
+
+    Raises:
+        OutputError: its folder cannot be written to.
+    """
+    if place.exists():
+        return
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.parent / f".{place.name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise output_error(place, error) from error
+    try:
+        if not place.exists():
+            make()
+    finally:
+        lock.release()
+
+
+@contextmanager
+def fresh_folder(place: Path) -> Iterator[Path]:
+    """Lend a folder that becomes ``place``, whole, when the block ends.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        with draft_in(place.parent) as draft:
+            draft.mkdir()
+            yield draft
+            draft.rename(place)
+    except OSError as error:
+        raise output_error(place, error) from error
+
+
+def digest_of(*facts: Any) -> str:
+    """SHA-256 of plain values, as 64 hex digits."""
+    text = json.dumps([EDITION, *facts], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_pixels(pixels: Pixels) -> str:
+    """SHA-256 of an array's shape and bytes."""
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's."""
+    return name.replace(" ", "-")

@@ -1,0 +1,1 @@
+"""Measures of a video, one file each, and the towers that they use."""

@@ -1,0 +1,123 @@
+"""What is looked at on the way: previews beside the base's own, and their scores."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from engine.media.write import write_video
+from engine.monitor.camera import Camera
+from engine.monitor.scores import ScoreBook, Scores
+from engine.progress import Note, Previewed, Progress
+from engine.recipe import GenerateRecipe
+from engine.training.result import Draft
+from engine.training.saver import PREVIEWS, Keeper, Keeping
+from engine.training.session import Workbench
+from engine.training.workers import Workers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+
+def keeper_of(
+    bench: Workbench[Any],
+    stage: str,
+    steps: int,
+    progress: Progress,
+    draft: Draft | None = None,
+) -> Keeper | None:
+    """What keeps a stage of so many ``steps``; with a ``draft`` its states, previews and scores are kept too."""
+    if bench.keeping is None:
+        return None
+    is_first = Workers(bench.accelerator).is_first
+    if draft is None:
+        return Keeper(bench.keeping, bench.folder, stage, progress, is_first=is_first)
+    return Keeper(
+        bench.keeping,
+        bench.folder,
+        stage,
+        progress,
+        write_state=draft.save,
+        onlooker=Previews(draft, bench.keeping, stage, steps, progress=progress),
+        is_first=is_first,
+    )
+
+
+class Previews:
+    """A preview every so many steps, of every step that is scored, at the end, and one of the base alone."""
+
+    def __init__(
+        self, draft: Draft, keeping: Keeping, stage: str, steps: int, *, progress: Progress
+    ) -> None:
+        """Show ``draft`` while ``stage`` of so many ``steps`` runs."""
+        self._keeping, self._progress = keeping, progress
+        self._stage, self._steps = stage, steps
+        self._folder = draft.bench.folder / PREVIEWS
+        self._camera = Camera(draft, keeping.stop, stage, progress)
+        self._scores = None
+        if keeping.scoring is not None:
+            book = ScoreBook(draft.bench.folder, draft.kind)
+            self._scores = Scores(keeping.scoring, book, stage, steps, progress=progress)
+        self._shown: set[int] = set()
+
+    def look(self, step: int) -> None:
+        """Make what is due after ``step`` and is not there yet."""
+        recipe = self._keeping.preview
+        if recipe is None or not self._is_due(step):
+            return
+        self._show(0, 0.0, recipe)
+        self._show(step, 1.0, recipe)
+
+    def is_scored(self, step: int) -> bool:
+        """Whether the state of ``step`` has a score, or is to have one."""
+        return self._scores is not None and self._scores.is_due(step)
+
+    def worth(self, step: int) -> int:
+        """See `Scores.worth`."""
+        return self._scores.worth(step) if self._scores else 0
+
+    def is_enough(self, step: int) -> bool:
+        """See `Scores.is_enough`."""
+        return self._scores is not None and self._scores.is_enough(step)
+
+    def _is_due(self, step: int) -> bool:
+        every = self._keeping.preview_every
+        is_shown = every is not None and (step % every == 0 or step == self._steps)
+        return is_shown or self.is_scored(step)
+
+    def _show(self, step: int, weight: float, recipe: GenerateRecipe) -> None:
+        """One video, written and scored; one that is there already, from before a stop, is only told of."""
+        if step in self._shown:
+            return
+        is_scored = self._scores is not None and self._scores.is_wanted(step)
+        if (self._folder / _file_of(step)).exists() and not is_scored:
+            self._tell(step)
+            return
+        started = time.monotonic()
+        frames = self._camera.film(step, weight, recipe)
+        if frames is None:
+            return
+        self._write(step, frames, recipe.fps)
+        if self._scores is not None and is_scored:
+            self._scores.take(step, frames, time.monotonic() - started)
+
+    def _write(self, step: int, frames: Pixels, fps: float) -> None:
+        path = self._folder / _file_of(step)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_video(frames, path, fps=fps, format="webp", overwrite=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+            self._progress(Note(f"no preview of step {step}: {error}"))
+        else:
+            self._tell(step)
+
+    def _tell(self, step: int) -> None:
+        self._shown.add(step)
+        self._progress(Previewed(self._stage, step, f"{PREVIEWS}/{_file_of(step)}"))
+
+
+def _file_of(step: int) -> str:
+    return f"{step:08d}.webp"

@@ -1,0 +1,366 @@
+"""The one optimisation loop: it saves, continues, guards, and steps down when memory runs out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.device import explain_memory
+from engine.diffusion.losses import Draw
+from engine.diffusion.noise import draw_order
+from engine.errors import (
+    DivergedError,
+    EngineError,
+    MemoryExhaustedError,
+)
+from engine.progress import (
+    Progress,
+    RungTaken,
+    StageAdvanced,
+    StageEnded,
+    StageStarted,
+    StepSkipped,
+    last_loss,
+)
+from engine.recipe import MotionRecipe, SubjectRecipe
+from engine.training.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
+from engine.training.fallback import Ladder
+from engine.training.gradients import Gradients
+from engine.training.saver import Keeper
+from engine.training.workers import Workers
+
+# So many updates in a row may be left out because a number is not finite; the next one ends the run.
+SKIPS = 2
+# Of several processes the others wait while the first films, scores, or pauses on a full disk; by themselves they
+# would give up after ten minutes on GPUs.
+LONGEST_PAUSE = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """One stage of learning.
+
+    Attributes:
+        stage: its name for people.
+        steps: optimiser updates.
+        items: number of photos or clips to draw from.
+        batch: samples an update.
+        accumulate: parts in which a batch is computed; it divides the batch.
+        lr: AdamW's rate, constant.
+        weight_decay: AdamW's.
+        clip_norm: largest norm of the whole gradient.
+        seed: key of every draw.
+        lanes: threads among which the CPU shares a batch; see `engine.training.gradients`.
+        names: of the items, for people.
+    """
+
+    stage: str
+    steps: int
+    items: int
+    batch: int
+    accumulate: int
+    lr: float
+    weight_decay: float
+    clip_norm: float
+    seed: int
+    lanes: int = 1
+    names: tuple[str, ...] = ()
+
+
+def plan_stage(
+    recipe: SubjectRecipe | MotionRecipe,
+    stage: str,
+    *,
+    steps: int,
+    items: int,
+    lr: float,
+    lanes: int = 1,
+    names: tuple[str, ...] = (),
+) -> FitPlan:
+    """A stage that shares batch, decay, clipping and seed with the others of its recipe."""
+    return FitPlan(
+        stage=stage,
+        steps=steps,
+        items=items,
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        lr=lr,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        seed=recipe.seed,
+        lanes=lanes,
+        names=names,
+    )
+
+
+def open_accelerator(device: torch.device, precision: str) -> Any:
+    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32."""
+    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate.state import AcceleratorState, PartialState
+
+    # Its state is one for the process and refuses a second precision; learning two adapters in a row is one process.
+    AcceleratorState._reset_state()  # noqa: SLF001
+    PartialState._reset_state()  # noqa: SLF001
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    mixed = "no" if precision == "fp32" else precision
+    patience = InitProcessGroupKwargs(timeout=LONGEST_PAUSE)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed, kwargs_handlers=[patience])
+
+
+def fit(
+    objective: nn.Module,
+    plan: FitPlan,
+    accelerator: Any,
+    progress: Progress,
+    *,
+    keeper: Keeper | None = None,
+    ladder: Ladder | None = None,
+) -> list[float]:
+    """Minimise the mean loss of ``objective``; returns the loss of every update that was made.
+
+    Where ``keeper`` has a save, the stage goes on from there, to the same weights as if it had never stopped. Started
+    as several processes, each takes its share of every batch.
+
+    Raises:
+        DivergedError: several losses or gradients in a row, or a weight, are not finite.
+        MemoryExhaustedError: the device is too small, with every rung of ``ladder`` taken.
+        StoppedError: the caller asked to stop; all is saved.
+        OutputError: a save cannot be written.
+    """
+    loop = _Loop(objective, plan, accelerator, progress, keeper=keeper, ladder=ladder or Ladder())
+    loop.restore()
+    started = time.monotonic()
+    progress(StageStarted(plan.stage, plan.steps, loop.step))
+    with keeper.stop.heeded() if keeper else nullcontext():
+        loop.catch_up()
+        while not loop.is_over:
+            loop.advance()
+    loop.finish()
+    progress(StageEnded(plan.stage, time.monotonic() - started))
+    return loop.losses
+
+
+def final_losses(**stages: Sequence[float]) -> dict[str, float]:
+    """The last loss of each stage, see `last_loss`; a stage that never ran has none."""
+    last = {name: last_loss(losses) for name, losses in stages.items()}
+    return {name: loss for name, loss in last.items() if loss is not None}
+
+
+def draws_of(plan: FitPlan, step: int) -> list[Draw]:
+    """The draws of one update, walking through all items before any comes again."""
+    first = step * plan.batch
+    return [
+        Draw(step, place, draw_order(plan.seed, first + place, plan.items))
+        for place in range(plan.batch)
+    ]
+
+
+class _Loop:
+    """Where a stage stands while it runs."""
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        plan: FitPlan,
+        accelerator: Any,
+        progress: Progress,
+        *,
+        keeper: Keeper | None,
+        ladder: Ladder,
+    ) -> None:
+        self.step = 0
+        self.losses: list[float] = []
+        self._plan, self._accelerator, self._progress = plan, accelerator, progress
+        self._keeper, self._ladder = keeper, ladder
+        self._workers = Workers(accelerator)
+        self._learned = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+        self._gradients = Gradients(
+            objective, self._learned.values(), accelerator, batch=plan.batch, lanes=plan.lanes
+        )
+        self._optimiser = accelerator.prepare_optimizer(
+            torch.optim.AdamW(
+                self._learned.values(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True
+            )
+        )
+        self._accumulate = plan.accumulate
+        self._skipped = 0
+        self._is_enough = False
+        self._saved_step = 0
+        self._first_problem = ""
+
+    def restore(self) -> None:
+        """Go on from the last save, where there is one.
+
+        Raises:
+            IncompatibleError: the save is of other weights.
+        """
+        snapshot = self._workers.from_first(self._keeper.restore() if self._keeper else None)
+        if snapshot is None:
+            return
+        facts = snapshot.facts
+        self.step = self._saved_step = facts.step
+        self._skipped, self._accumulate = facts.skipped, facts.accumulate
+        if facts.checkpointing:
+            self._ladder.recompute()
+        if facts.scaler is not None and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(facts.scaler)
+        self.losses = load_tensors(snapshot.tensors, self._learned, self._optimiser.optimizer)
+
+    def catch_up(self) -> None:
+        """Look at a step that was saved and, before it could be looked at, stopped."""
+        if self._keeper is not None and self.step:
+            self._look(self._keeper)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or as many as are worth their time."""
+        return self._is_enough or self.step >= self._plan.steps
+
+    def advance(self) -> None:
+        """One update, and what belongs after it.
+
+        Raises:
+            StoppedError: the caller asked to stop.
+        """
+        started = time.monotonic()
+        loss, problem = self._attempt()
+        self.step += 1
+        if problem is None:
+            self._skipped = 0
+            self.losses.append(loss)
+        else:
+            self._skip(problem)
+        told = None if problem else loss
+        self._progress(StageAdvanced(self._plan.stage, self.step, self._plan.steps, told))
+        if self._keeper is not None:
+            self._look_after(self._keeper, time.monotonic() - started)
+
+    def finish(self) -> None:
+        """See that there is something to be had.
+
+        Raises:
+            DivergedError: no update was made, or a weight is not finite.
+        """
+        if self._first_problem and not self.losses:
+            raise self._diverged()
+        self._refuse_broken_weights()
+
+    def _attempt(self) -> tuple[float, str | None]:
+        """The update, with less and less memory until it succeeds."""
+        while True:
+            try:
+                with explain_memory(self._plan.stage):
+                    return self._update()
+            except MemoryExhaustedError as error:
+                failure = error.with_traceback(None)
+                failure.__cause__ = failure.__context__ = None
+            # Outside of the handler: within it the failed step's tensors would still be held.
+            self._optimiser.zero_grad(set_to_none=True)
+            rung = self._ladder.climb(self._plan.batch, self._accumulate)
+            if rung is None or self._workers.many:  # the others wait for this step's gradients
+                self._rescue()
+                raise self._ladder.exhausted(failure)
+            text, self._accumulate = rung
+            self._progress(RungTaken(self._plan.stage, self.step + 1, text))
+
+    def _rescue(self) -> None:
+        """Save what is done before the run ends in an error of its own."""
+        if self._keeper is not None and self.step > self._saved_step:
+            with suppress(EngineError):
+                self._keeper.save(self._snapshot(), is_last_chance=False)
+
+    def _update(self) -> tuple[float, str | None]:
+        """One optimiser update; the mean loss, and why the update was left out if it was."""
+        share = self._workers.share(draws_of(self._plan, self.step))
+        own = self._gradients.add(share, self._accumulate)
+        loss = self._workers.reduce(own, self._learned.values())
+        problem = None if math.isfinite(loss) else f"the loss of step {self.step + 1} is {loss}"
+        if problem is None:
+            norm = self._accelerator.clip_grad_norm_(self._learned.values(), self._plan.clip_norm)
+            # In fp16 the scaler meets such gradients by leaving the step out.
+            if self._accelerator.scaler is None and not math.isfinite(float(norm)):
+                problem = f"the gradient of step {self.step + 1} is not finite"
+        if problem is None:
+            self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss, problem
+
+    def _skip(self, problem: str) -> None:
+        """Tell of an update that was left out.
+
+        Raises:
+            DivergedError: it is one too many in a row.
+        """
+        if not self._skipped:
+            self._first_problem = problem
+        self._skipped += 1
+        if self._skipped > SKIPS:
+            raise self._diverged()
+        self._progress(
+            StepSkipped(
+                self._plan.stage,
+                self.step,
+                f"{self._plan.stage}: {problem}; this update is left out",
+                self._files(),
+            )
+        )
+
+    def _look_after(self, keeper: Keeper, step_seconds: float) -> None:
+        """Saves, the caller's wish to stop, previews and scores: in this order, so that a stop is quick.
+
+        Raises:
+            StoppedError: the caller asked to stop.
+        """
+        is_done = self.step == self._plan.steps
+        is_to_stop = self._workers.any(keeper.is_to_stop(step_seconds)) and not is_done
+        if is_to_stop or is_done or keeper.is_due(self.step):
+            self._refuse_broken_weights()
+            if keeper.save(self._snapshot(), is_last_chance=is_to_stop or is_done):
+                self._saved_step = self.step
+        if is_to_stop:
+            raise keeper.stopped(self.step)
+        self._look(keeper)
+
+    def _look(self, keeper: Keeper) -> None:
+        keeper.onlooker.look(self.step)
+        if keeper.may_end_early:
+            self._is_enough = self._workers.any(keeper.onlooker.is_enough(self.step))
+
+    def _snapshot(self) -> Snapshot:
+        scaler = self._accelerator.scaler
+        facts = SnapshotFacts(
+            step=self.step,
+            skipped=self._skipped,
+            accumulate=self._accumulate,
+            checkpointing=self._ladder.checkpointing,
+            scaler=None if scaler is None else scaler.state_dict(),
+        )
+        tensors = tensors_of(self._learned, self._optimiser.optimizer, self.losses)
+        return Snapshot(facts, tensors)
+
+    def _refuse_broken_weights(self) -> None:
+        if not all(bool(weight.isfinite().all()) for weight in self._learned.values()):
+            self._first_problem = f"a weight is not finite after step {self.step}"
+            raise self._diverged()
+
+    def _diverged(self) -> DivergedError:
+        files = ", ".join(self._files())
+        batch = f"; its batch: {files}" if files else ""
+        saved = f"; step {self._saved_step} is saved" if self._saved_step else ""
+        return DivergedError(
+            f"{self._plan.stage}: {self._first_problem}{batch}{saved}", hint="a lower --lr"
+        )
+
+    def _files(self) -> tuple[str, ...]:
+        """Names of what the last update saw."""
+        items = {draw.item for draw in draws_of(self._plan, self.step - 1)}
+        return tuple(self._plan.names[item] for item in sorted(items)) if self._plan.names else ()

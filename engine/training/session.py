@@ -1,0 +1,105 @@
+"""What both learners stand on: the opened base, the accelerator, and the recipe with nothing left "auto"."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import torch
+
+from engine.bases import BaseLocation, open_base
+from engine.bases.protocol import Base
+from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
+from engine.drafts import discard_drafts
+from engine.progress import Progress
+from engine.recipe import MotionRecipe, SubjectRecipe
+from engine.training.cache import Cache
+from engine.training.fallback import Ladder, recompute_blocks
+from engine.training.fit import open_accelerator
+from engine.training.memory import estimate_recipe
+from engine.training.saver import PREVIEWS, STATES, Keeping
+
+R = TypeVar("R", SubjectRecipe, MotionRecipe)
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench(Generic[R]):
+    """A base opened for learning.
+
+    Attributes:
+        recipe: as it will be used.
+        location: where the base lies.
+        base: frozen, its gradients checkpointed where the recipe says so.
+        device: where everything is computed.
+        accelerator: `accelerate.Accelerator`.
+        ladder: what is left to do when memory runs out.
+        folder: the run's.
+        keeping: what is kept in it, or None.
+    """
+
+    recipe: R
+    location: BaseLocation
+    base: Base
+    device: torch.device
+    accelerator: Any
+    ladder: Ladder
+    folder: Path
+    keeping: Keeping | None
+
+    def cache(self, progress: Progress) -> Cache:
+        """Where photos and clips encoded by this base are kept."""
+        return Cache(
+            self.keeping.cache if self.keeping else None,
+            progress,
+            owner=f"{self.location.fingerprint}/{self.location.tower_fingerprint}",
+            device=self.device,
+        )
+
+
+def open_workbench(
+    recipe: R, location: BaseLocation, device: str, folder: Path, keeping: Keeping | None
+) -> Workbench[R]:
+    """Open the base on ``device`` (``auto``, ``cpu``, ``cuda:N``, ``mps``) in the recipe's precision.
+
+    Raises:
+        DeviceError: the device or the precision is not to be had.
+        BaseInvalidError: the base cannot be loaded.
+    """
+    # Of several processes that a launcher started each takes a GPU of its own.
+    where = resolve_device(device, rank=int(os.environ.get("LOCAL_RANK", "0")))
+    precision = resolve_precision(recipe.precision, where)
+    threads = use_threads(recipe.threads)
+    base = open_base(location, device=where, dtype=DTYPES[precision])
+    if recipe.checkpointing:
+        recompute_blocks(base)
+    # A run that goes on may have been killed while it wrote.
+    for place in (folder, folder / STATES, folder / PREVIEWS):
+        discard_drafts(place)
+    return Workbench(
+        recipe=msgspec.structs.replace(recipe, precision=precision, threads=threads),
+        location=location,
+        base=base,
+        device=where,
+        accelerator=open_accelerator(where, precision),
+        ladder=Ladder(
+            base, checkpointing=recipe.checkpointing, need=partial(_need, recipe, location)
+        ),
+        folder=folder,
+        keeping=keeping,
+    )
+
+
+def _need(recipe: SubjectRecipe | MotionRecipe, location: BaseLocation) -> str:
+    """What learning takes at the very least, for people; "" where it cannot be worked out."""
+    least = msgspec.structs.replace(
+        recipe, batch=1, accumulate=1, checkpointing=True, precision="bf16"
+    )
+    try:
+        need = estimate_recipe(location, least, "cpu")
+    except (OSError, ValueError, RuntimeError, MemoryError):
+        return ""
+    return f"in bf16 it needs about {need.total / 2**30:.1f} GiB"

@@ -1,0 +1,31 @@
+"""The learned word by itself; how a base reads it is in the contract of bases."""
+
+from __future__ import annotations
+
+import torch
+
+from engine.adapters.word import Word
+
+
+def test_a_word_starts_as_the_mean_of_the_class_words_vectors():
+    start = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
+    assert torch.equal(Word("<dog2>", "dog", start).vector, torch.tensor([2.0, 4.0]))
+
+
+def test_a_words_vector_is_fp32_whatever_the_bases_precision():
+    assert (
+        Word("<dog2>", "dog", torch.ones(1, 4, dtype=torch.bfloat16)).vector.dtype == torch.float32
+    )
+
+
+def test_a_word_is_the_only_thing_learned():
+    assert [name for name, _ in Word("<dog2>", "dog", torch.ones(1, 4)).named_parameters()] == [
+        "vector"
+    ]
+
+
+def test_learning_a_word_leaves_the_class_words_vectors_alone():
+    start = torch.ones(1, 4)
+    with torch.no_grad():
+        Word("<dog2>", "dog", start).vector.add_(1.0)
+    assert torch.equal(start, torch.ones(1, 4))
