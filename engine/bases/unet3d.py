@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from engine.bases.catalog import BaseLocation, require_image_tower
 from engine.bases.families import read_scheduler
 from engine.bases.folder import read_json
+from engine.bases.image_pixels import square_for_tower
 from engine.bases.parts import load_part, projection_width
 from engine.bases.protocol import Geometry, LearnedWord, Role, Site, Text
 from engine.bases.wording import refuse_longer, split_at_words
@@ -145,11 +145,8 @@ class UNet3DBase:
     def encode_image(self, images: Tensor) -> Tensor:
         """See `Base.encode_image`."""
         tower, mean, std = self._image_tower
-        side = tower.config.image_size
         pixels = images.to(self.device, torch.float32) / 2 + 0.5
-        pixels = interpolate(
-            pixels, size=(side, side), mode="bicubic", antialias=True, align_corners=False
-        ).clamp(0, 1)
+        pixels = square_for_tower(pixels, tower.config.image_size)
         features: Tensor = tower((pixels - mean) / std).image_embeds
         return features
 

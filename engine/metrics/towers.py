@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate, normalize
 
 from engine.bases.catalog import BUNDLED
 from engine.bases.folder import read_json
+from engine.bases.image_pixels import crop_middle, fit_short_side
 from engine.bases.parts import load_part
 from engine.bases.unet3d import MODELS
 from engine.errors import BaseInvalidError
@@ -224,9 +225,7 @@ def prepare(pixels: Pixels, settings: Mapping[str, Any]) -> Tensor:
         align_corners=False,
     ).clamp(0, 1)
     if crops:
-        height, width = _pair(settings.get("crop_size", 224))
-        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
-        images = images[..., top : top + height, left : left + width]
+        images = crop_middle(images, *_pair(settings.get("crop_size", 224)))
     mean, std = (
         torch.tensor(settings[name])[:, None, None] for name in ("image_mean", "image_std")
     )
@@ -240,8 +239,7 @@ def _target(size: Any, shape: Sequence[int], *, shortest: bool) -> tuple[int, in
     side = int(size["shortest_edge"]) if isinstance(size, Mapping) else int(size)
     if not shortest and not isinstance(size, Mapping):
         return side, side
-    scale = side / min(shape)
-    return max(side, round(shape[0] * scale)), max(side, round(shape[1] * scale))
+    return fit_short_side(shape, side)
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def encode_photos(
             kept.append(part)
         if base.geometry.image_width:
             image = to_unit(pixels)[None]
-            looks.append(_get(cache, "look", pixels, partial(base.encode_image, image)))
+            looks.append(_get(cache, "appearance", pixels, partial(base.encode_image, image)))
         progress(StageAdvanced("encode photos", number, len(framed)))
     if cache:
         cache.prune()
@@ -133,7 +133,7 @@ def encode_clips(
         frames = to_unit(pixels)
         video = frames.transpose(0, 1)[None]
         latents = _get(cache, "latents", pixels, partial(base.encode_video, video))[0]
-        looks = _get(cache, "look", pixels, partial(base.encode_image, frames))
+        looks = _get(cache, "appearance", pixels, partial(base.encode_image, frames))
         encoded.append(EncodedClip(latents, looks, clip.path.name))
         progress(StageAdvanced("encode clips", number, len(clips)))
     if cache:

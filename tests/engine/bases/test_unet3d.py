@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.bases.image_pixels import square_for_tower
 from engine.errors import BaseInvalidError, BaseNotFoundError
 from tests.tiny import (
     FPS,
@@ -88,6 +89,30 @@ def test_an_image_is_resized_and_normalised_as_its_tower_says(tiny_base, tiny_fo
     with torch.no_grad():
         expected = tower(torch.from_numpy(pixels).float()).image_embeds
     assert torch.allclose(tiny_base.encode_image(image), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(57, 101), (101, 57), (48, 48), (40, 1000)])
+def test_a_picture_keeps_its_proportions_before_the_tower_as_clip_prepares_it(shape):
+    from PIL import Image
+    from transformers import CLIPImageProcessor
+
+    # Waves in both directions, so that another size, place or proportion is another picture.
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    waves = np.stack([np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 11)], axis=-1)
+    pixels = np.rint(127.5 + 100 * waves).astype(np.uint8)
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_normalize=False
+    )
+    expected = processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    found = square_for_tower(images, 32)
+    assert found.shape == (1, 3, 32, 32)
+    assert (found - expected).abs().max() < 2 / 255
+
+
+def test_the_tower_of_a_wide_picture_sees_its_middle(tiny_base, image):
+    middle = torch.cat([torch.ones_like(image), image, -torch.ones_like(image)], dim=-1)
+    assert torch.allclose(tiny_base.encode_image(middle), tiny_base.encode_image(image), atol=1e-4)
 
 
 def test_the_projected_vector_is_not_normalised(tiny_base, image):
