@@ -1,4 +1,4 @@
-"""Storm and fuzz the registry: ``python -m tests.stress``; exit 1 where anything is wrong."""
+"""Storm the registry, fuzz it and the readers of pictures: ``python -m tests.stress``; exit 1 where anything is wrong."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.stress.fuzzing import fuzz
+from tests.stress.pictures import fuzz_pictures
 from tests.stress.storm import rage
 
 MOST_MEMORY_BYTES = 1 << 30
 BATCH = 5_000  # a registry of its own for each, or lists of what was accepted would grow long
 
 
+Fuzz = Callable[[Path, int, int], Counter[str]]
+
+
 def main() -> int:
-    """Run both; 0 where nothing was lost, corrupt or doubled, and nothing crashed."""
+    """Run all; 0 where nothing was lost, corrupt or doubled, and nothing crashed."""
     options = _parse()
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         is_calm = not options.seconds or _storm(Path(folder), options)
-        if options.mutations:
-            _fuzz(Path(folder), options)
+        if options.mutations or options.pictures:
+            resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+        _fuzz(Path(folder) / "files", fuzz, options.mutations, options.seed)
+        _fuzz(Path(folder) / "pictures", fuzz_pictures, options.pictures, options.seed)
     return 0 if is_calm else 1
 
 
@@ -31,7 +38,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="of the storm; 0: none")
     parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--mutations", type=int, default=100_000, help="of files; 0: none")
+    parser.add_argument("--mutations", type=int, default=100_000, help="of bundles; 0: none")
+    parser.add_argument("--pictures", type=int, default=100_000, help="that are mutated; 0: none")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--dir", help="where the registries are made; default: temporary files")
     return parser.parse_args()
@@ -50,16 +58,18 @@ def _storm(folder: Path, options: argparse.Namespace) -> bool:
     return found.is_calm
 
 
-def _fuzz(folder: Path, options: argparse.Namespace) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+def _fuzz(place: Path, fuzz_batch: Fuzz, count: int, seed: int) -> None:
+    """Read mutated files, batch after batch, each in a folder of its own."""
+    if not count:
+        return
     ends: Counter[str] = Counter()
     started = time.monotonic()
-    for batch, first in enumerate(range(0, options.mutations, BATCH)):
-        place = folder / f"fuzz-{batch}"
-        place.mkdir()
-        ends += fuzz(place, min(BATCH, options.mutations - first), options.seed + batch)
+    for batch, first in enumerate(range(0, count, BATCH)):
+        folder = place / str(batch)
+        folder.mkdir(parents=True)
+        ends += fuzz_batch(folder, min(BATCH, count - first), seed + batch)
     seconds = time.monotonic() - started
-    print(f"fuzz: seed {options.seed}, {ends.total()} mutations in {seconds:.0f} s, no crash")
+    print(f"{place.name}: seed {seed}, {ends.total()} mutations in {seconds:.0f} s, no crash")
     print("  " + ", ".join(f"{what} {times}" for what, times in ends.most_common()))
 
 

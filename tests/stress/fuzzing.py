@@ -199,12 +199,16 @@ def _splice(data: bytearray, random: Random) -> None:
 CHANGES = (_flip, _cut, _repeat, _number, _digits, _splice)
 
 
+class HangError(BaseException):
+    """A reader takes too long; no `except Exception` of its own may hold this."""
+
+
 @contextmanager
 def at_most(seconds: int) -> Iterator[None]:
-    """End with TimeoutError what hangs: a reader's time must be bounded."""
+    """End with HangError what hangs: a reader's time must be bounded."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"still reading after {seconds} seconds")
+        raise HangError(f"still reading after {seconds} seconds")
 
     former = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
