@@ -1,4 +1,4 @@
-"""Storm the registry, fuzz it and the readers of pictures: ``python -m tests.stress``; exit 1 where anything is wrong."""
+"""Storm the registry, and fuzz it and the readers of pictures; exit 1 where anything is wrong."""
 
 from __future__ import annotations
 
