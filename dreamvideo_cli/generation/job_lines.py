@@ -50,6 +50,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Literal["mp4", "gif", "webp", "png"] | None = None
     overwrite: bool | None = None
     sidecar: bool | None = None
+    scale: Annotated[int, Meta(ge=1, le=16)] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None
     device: str | None = None
     base: str | None = None

@@ -130,4 +130,13 @@ class VideoOptions(SamplingOptions):
     sidecar: Annotated[
         bool, _output("--sidecar", help="Write the recipe beside each video too: out.mp4.json.")
     ] = False
+    scale: Annotated[
+        int | None,
+        _output(
+            metavar="N",
+            min=1,
+            max=16,
+            help="Enlarge for viewing: each pixel becomes N by N pixels.",
+        ),
+    ] = None
     dry_run: DryRun = False

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 GREATEST_SEED = 2**32 - 1
 MOST_VIDEOS = 10_000
+LONGEST_SIDE_PX = 4096
 LONGEST_STEM = 180  # a name has at most 255 bytes; seed, number and suffix come behind
 
 
@@ -48,6 +49,7 @@ class Takes:
         device: as asked for.
         look: what the motions are told of.
         format: where neither `--format` nor a file's name says one.
+        scale: how many times each pixel is repeated on each side when a video is written.
         notes: what was resolved, put into the prompt, drawn.
         warnings: what the base cannot do; the notes tell of it too.
     """
@@ -60,6 +62,7 @@ class Takes:
     device: str
     look: Look
     format: Format
+    scale: int
     notes: tuple[str, ...]
     warnings: tuple[FitnessWarning, ...]
 
@@ -136,6 +139,8 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
     recipes = [
         video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
     ]
+    scale = start.scale if options.scale is None else options.scale
+    check_scale(scale, recipes[0])
     shelf.require_whole(start.base)
     _check_texts(start, recipes[0])
     require_device(options.device, recipes[0].precision)
@@ -150,6 +155,7 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
         device=options.device,
         look=look,
         format=start.format,
+        scale=scale,
         warnings=warnings,
         notes=(
             *warning_line(warnings),
@@ -161,6 +167,18 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
             *seed_notes,
         ),
     )
+
+
+def check_scale(scale: int, recipe: GenerateRecipe) -> None:
+    """Whether the enlarged video is one that players can show.
+
+    Raises:
+        UsageError: a side is too long.
+    """
+    side_px = max(recipe.width_px, recipe.height_px)
+    if scale > 1 and side_px * scale > LONGEST_SIDE_PX:
+        hint = f"at most {LONGEST_SIDE_PX} px a side: --scale {max(1, LONGEST_SIDE_PX // side_px)}"
+        raise UsageError(f"--scale {scale} makes {side_px} px into {side_px * scale}", hint=hint)
 
 
 def _check_texts(start: Start, recipe: GenerateRecipe) -> None:
@@ -194,7 +212,7 @@ def check_space(plans: Sequence[VideoPlan]) -> None:
         for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True):
             if plan.outputs.to_stdout:
                 continue
-            size = recipe.frames * recipe.height_px * recipe.width_px * 3
+            size = recipe.frames * recipe.height_px * recipe.width_px * plan.scale**2 * 3
             disk = existing(path.parent).stat().st_dev
             folder, sum_bytes = needs.get(disk, (path.parent, 0.0))
             needs[disk] = folder, sum_bytes + size * SHARES[plan.outputs.format]

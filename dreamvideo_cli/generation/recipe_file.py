@@ -55,14 +55,20 @@ class AdapterNote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.ref.rpartition(":")[2]
 
 
-class VideoRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that decided a video; ``generate`` are the settings of `GenerateRecipe`."""
+class VideoRecipe(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Everything that decided a video; ``generate`` are the settings of `GenerateRecipe`.
+
+    ``scale`` is how many times each pixel is repeated on each side in the file.
+    """
 
     schema: Literal["dv.recipe/1"]
     base: BaseNote
     adapters: Annotated[list[AdapterNote], Meta(max_length=100)]
     generate: dict[str, Any]
     versions: Annotated[dict[str, str], Meta(max_length=10)] = {}
+    scale: Annotated[int, Meta(ge=1, le=16)] = 1
 
 
 class _Named(Struct):
@@ -214,9 +220,9 @@ RECIPE_SCHEMA = "dv.recipe/1"
 
 
 def recipe_document(
-    base: BaseLocation, uses: Sequence[Use], recipe: GenerateRecipe
+    base: BaseLocation, uses: Sequence[Use], recipe: GenerateRecipe, scale: int = 1
 ) -> dict[str, Any]:
-    """What decides the video's pixels, and nothing else: no time, no place on this machine."""
+    """What decides the file's pixels, and nothing else: no time, no place on this machine."""
     import msgspec
 
     return {
@@ -225,6 +231,7 @@ def recipe_document(
         "adapters": [adapter_use(use) for use in uses],
         "generate": msgspec.to_builtins(recipe),
         "versions": versions(),
+        **({"scale": scale} if scale != 1 else {}),
     }
 
 

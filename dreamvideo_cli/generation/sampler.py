@@ -153,7 +153,7 @@ def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
 
 def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:
     """Write one video, and its recipe beside it where that is asked for."""
-    document = recipe_document(plan.base, plan.uses, recipe)
+    document = recipe_document(plan.base, plan.uses, recipe, plan.scale)
     path = _write_frames(plan, number, recipe, frames, canonical(document))
     if plan.sidecar:
         from engine.media.comments import write_sidecar
@@ -175,6 +175,7 @@ def _write_frames(
         "fps": recipe.fps,
         "format": plan.outputs.format,
         "comment": comment,
+        "scale": plan.scale,
     }
     planned = plan.outputs.paths[number]
     if plan.outputs.to_stdout:

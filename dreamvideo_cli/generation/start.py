@@ -60,6 +60,7 @@ def start_again(shelf: Shelf, options: VideoOptions) -> Start:
         values=recipe.generate,
         seed=recipe.generate.get("seed", 0),
         format=format_of(path),
+        scale=recipe.scale,
         notes=(*notes, *_version_notes(recipe)),
     )
 
@@ -191,6 +192,7 @@ class Start:
         values: settings of the recipe, under the flags.
         seed: where no flag names one.
         format: where neither `--format` nor a file's name says one.
+        scale: where `--scale` does not say one.
         notes: what a person should know.
     """
 
@@ -201,6 +203,7 @@ class Start:
     values: Mapping[str, Any]
     seed: int = 0
     format: Format = "mp4"
+    scale: int = 1
     notes: tuple[str, ...] = ()
 
 

@@ -34,6 +34,7 @@ def video_document(plan: VideoPlan, recipe: GenerateRecipe, path: Path) -> dict[
         "fps": recipe.fps,
         "width_px": recipe.width_px,
         "height_px": recipe.height_px,
+        "scale": plan.scale,
     }
 
 
@@ -44,6 +45,7 @@ def plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
         "schema": "dv.plan/1",
         "command": "gen",
         "format": plan.outputs.format,
+        "scale": plan.scale,
         **takes_document(plan),
         "generate": settings_document(plan),
         "videos": [{**_places(plan, path), "seed": recipe.seed} for path, recipe in pairs],
@@ -109,12 +111,14 @@ def takes_pairs(takes: Takes) -> list[tuple[str, str]]:
 
 def settings_pairs(takes: Takes) -> list[tuple[str, str]]:
     """The recipe that all of the videos share, for people."""
-    return recipe_pairs(takes.recipes[0])
+    return recipe_pairs(takes.recipes[0], takes.scale)
 
 
-def recipe_pairs(recipe: GenerateRecipe) -> list[tuple[str, str]]:
+def recipe_pairs(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, str]]:
     """How a video is sampled, for people."""
     size = f"{recipe.width_px}x{recipe.height_px}"
+    if scale > 1:
+        size += f", enlarged to {recipe.width_px * scale}x{recipe.height_px * scale}"
     late = f", identity from {recipe.identity_from:g}" if recipe.identity_from else ""
     early = f", motion until {recipe.motion_until:g}" if recipe.motion_until < 1 else ""
     return [
@@ -168,7 +172,7 @@ def recipe_lines(recipe: VideoRecipe) -> list[str]:
             ("prompt", generate.prompt),
             *adapters,
             ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
-            *recipe_pairs(generate),
+            *recipe_pairs(generate, recipe.scale),
             ("seed", f"{generate.seed}"),
             ("precision", f"{generate.precision}, {threads}"),
             ("made by", made_by),

@@ -35,6 +35,7 @@ def write_video(
     fps: float,
     format: Format,  # noqa: A002 - the word of the command line
     comment: str | None = None,
+    scale: int = 1,
     overwrite: bool = False,
 ) -> Path:
     """Write frames so that the same frames, rate and comment give the same bytes.
@@ -49,6 +50,7 @@ def write_video(
         fps: frames a second.
         format: one of mp4, gif, webp, png.
         comment: text kept inside the file (png: inside every frame); `read_comment` gives it back.
+        scale: enlarge by nearest neighbour: each pixel becomes scale × scale pixels.
         overwrite: replace what is there.
 
     Returns:
@@ -68,8 +70,13 @@ def write_video(
         raise OutputError(f"the comment for {shown(path)} is over {MAX_COMMENT_BYTES} bytes")
     check_rate(format, fps)
     with staged(path, overwrite=overwrite) as draft:
-        WRITERS[format](np.ascontiguousarray(frames), draft, fps, comment)
+        WRITERS[format](_enlarge(frames, scale), draft, fps, comment)
     return path
+
+
+def _enlarge(frames: Pixels, scale: int) -> Pixels:
+    """Each pixel of (f, h, w, 3) repeated ``scale`` times down and across; scale 1 gives the same pixels."""
+    return np.ascontiguousarray(frames.repeat(scale, axis=1).repeat(scale, axis=2))
 
 
 def _write_mp4(frames: Pixels, path: Path, fps: float, comment: str | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dreamvideo_cli.generation.recipe_file import read_recipe, schema_of
 from engine.bases import locate_base
@@ -85,6 +86,35 @@ def test_flags_override_the_recipe(gen) -> None:
     asked = Path(gen(*MAKE, "--seed", 3, "--guidance", 2, "-o", "asked.mp4").out.strip())
     again = gen("--again", first, "--seed", 3, "--guidance", 2, "-o", "again.mp4")
     assert Path(again.out.strip()).read_bytes() == asked.read_bytes()
+
+
+def test_an_enlarged_video_is_made_again_as_large_or_as_asked(gen, dv: Dv) -> None:
+    plain = Path(gen(*MAKE, "-o", "plain.gif").out.strip())
+    large = Path(gen(*MAKE, "--scale", 3, "-o", "large.gif").out.strip())
+    again = Path(gen("--again", large, "-o", "again.gif").out.strip())
+    assert again.read_bytes() == large.read_bytes()
+    small = Path(gen("--again", large, "--scale", 1, "-o", "small.gif").out.strip())
+    assert small.read_bytes() == plain.read_bytes()
+    with Image.open(plain) as one, Image.open(large) as other:
+        assert other.size == tuple(3 * side for side in one.size)
+    assert "enlarged to" in dv("inspect", large).out
+    assert dv("inspect", large, "--json").document["recipe"]["scale"] == 3
+
+
+@pytest.mark.parametrize("scale", ["0", "17", "2.5", "x"])
+def test_a_scale_that_cannot_be_is_a_usage_error(dv: Dv, base: Path, scale: str) -> None:
+    assert dv("gen", "a dog", "--base", base, "--scale", scale, "-n").code == 2
+
+
+def test_a_scale_beyond_what_players_show_is_refused_with_one_that_does(dv: Dv, base: Path) -> None:
+    line = ("gen", "a dog", "--base", base, "--size", "512x320", "-n")
+    refused = dv(*line, "--scale", 9, "--json")
+    assert (refused.code, refused.error["code"]) == (2, "usage.invalid")
+    assert "--scale 8" in refused.error["hint"]
+    assert dv(*line, "--scale", 8).code == 0
+    Path("jobs").write_text('{"prompt": "a dog", "scale": 4}\n')
+    planned = dv("gen", "--jobs", "jobs", "--base", base, "-n", "--json").document
+    assert planned["jobs"][0]["scale"] == 4
 
 
 def test_inspect_shows_the_recipe_without_decoding(dv: Dv, carry: Carry, put: Put) -> None:

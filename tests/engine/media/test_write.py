@@ -283,3 +283,12 @@ def test_a_sheet_shows_small_frames_in_whole_steps():
 def test_a_sheet_without_rows_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="rows"):
         sheet([])
+
+
+@pytest.mark.parametrize("scale", [1, 3, 16])
+def test_an_enlarged_video_repeats_each_pixel(tmp_path: Path, scale: int):
+    frames = draw_motion(3)
+    folder = write_video(frames, tmp_path / "a", fps=8, format="png", scale=scale)
+    for number, frame in enumerate(frames):
+        shown = np.asarray(Image.open(folder / f"{number:04d}.png"))
+        assert np.array_equal(shown, np.kron(frame, np.ones((scale, scale, 1), np.uint8)))
