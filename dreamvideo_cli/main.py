@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.terminal.signals import STOPPING, Stopped, stopped, unwinding
-from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams
+from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams, write_any_text
 
 STDOUT_CLOSED = 141
+ANSWERED = {"--version", "-V", "--install-completion", "--show-completion"}
 # Read by the libraries when they are imported, so they must stand before any command runs.
 LIBRARY_SETTINGS = {
     "OMP_WAIT_POLICY": "passive",
@@ -30,14 +31,12 @@ LIBRARY_SETTINGS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own, and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments[:1] in (["--version"], ["-V"]):
-        sys.stdout.write(f"dv {__version__}\n")
-        return 0
+    open_missing_streams()
+    write_any_text()
     if "_DV_COMPLETE" in os.environ:
         return _complete(arguments)
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
-    open_missing_streams()
     with unwinding():
         exit_code = _guarded(arguments)
     _die_of_signal(exit_code)
@@ -47,11 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(arguments: Sequence[str]) -> int:
     """The command's exit code, whatever it raises."""
     try:
-        if arguments[:1] in (["--install-completion"], ["--show-completion"]):
-            return _teach_shell(arguments)
-        from dreamvideo_cli.app.groups import app
+        if arguments and arguments[0] in ANSWERED:
+            returned = _answer(arguments)
+        else:
+            from dreamvideo_cli.app.groups import app
 
-        returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
+            returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         drop_stdout()
@@ -79,6 +79,14 @@ def _complete(arguments: Sequence[str]) -> int:
     except Exception:  # noqa: BLE001 - see above
         return 1
     return 0
+
+
+def _answer(arguments: Sequence[str]) -> int:
+    """What is asked of `dv` itself, before Typer is imported."""
+    if arguments[0] in {"--version", "-V"}:
+        sys.stdout.write(f"dv {__version__}\n")
+        return 0
+    return _teach_shell(arguments)
 
 
 def _teach_shell(arguments: Sequence[str]) -> int:

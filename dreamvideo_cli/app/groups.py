@@ -12,8 +12,11 @@ from typer.core import TyperCommand, TyperGroup
 from dreamvideo_cli.app.tree import ROOT, Branch, Leaf
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import EVERYWHERE, OPTIONS, SECTIONS
+from dreamvideo_cli.terminal.text import is_utf8, one_line
 
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
+# What the value of an option or argument is called where it is text, and no path.
+TEXTS = {"TEXT", "WORD", "NAME", "TAG", "PROMPT", "KEY", "VALUE", "KEY=VALUE", "OLD", "NEW", "RUN"}
 # Holds the words of "[at least 1]" together while a help is wrapped.
 UNBROKEN = "\xa0"
 
@@ -28,7 +31,9 @@ class Command(TyperCommand):
         is_asked_only = extra.get("resilient_parsing") or {"-h", "--help"} & set(args)
         if not is_asked_only:
             extra["default_map"] = FileDefaults(self.params)
-        return super().make_context(info_name, args, parent, **extra)
+        context = super().make_context(info_name, args, parent, **extra)
+        _refuse_bytes(self.params, context.params)
+        return context
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What is required, without Typer's braces, then that there are options."""
@@ -62,7 +67,23 @@ class SettingsCommand(Command):
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
         """Nothing stands behind the options."""
-        return TyperCommand.make_context(self, info_name, args, parent, **extra)
+        context = TyperCommand.make_context(self, info_name, args, parent, **extra)
+        _refuse_bytes(self.params, context.params)
+        return context
+
+
+def _refuse_bytes(params: Iterable[Any], values: Mapping[str, Any]) -> None:
+    """A path may be any bytes; what is text for people or for a model is UTF-8.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    for param in params:
+        found = values.get(param.name)
+        for text in found if isinstance(found, list | tuple) else [found]:
+            if param.metavar in TEXTS and isinstance(text, str) and not is_utf8(text):
+                name = param.opts[0] if param.opts[0].startswith("-") else param.metavar
+                raise UsageError(f"{name} is not UTF-8 text: '{one_line(text)}'")
 
 
 class FileDefaults(dict[str, Any]):

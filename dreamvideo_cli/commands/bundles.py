@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
@@ -51,9 +51,7 @@ def export_adapters(
         _export_to_stdout(store, adapters, shell)
         return
     path = Path(output).expanduser().absolute()
-    if path.exists() and not overwrite:
-        hint = "--overwrite replaces it"
-        raise ExistsError(f"{path} is there already", hint=hint, code="output.exists")
+    _refuse_output(path, output, overwrite=overwrite)
     _export_to(store, adapters, path)
     document = {
         "schema": "dv.bundle/1",
@@ -61,6 +59,26 @@ def export_adapters(
         "refs": [str(each) for each in adapters],
     }
     print_result(shell, document, [str(path)])
+
+
+def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
+    """Whether a bundle can be written there.
+
+    Raises:
+        UsageError: it names a folder, or a file of another kind.
+        OutputExistsError, OutputError: see `engine.media.staging.refuse_existing`.
+    """
+    from engine.media.staging import refuse_existing
+
+    if output.endswith("/") or path.is_dir():
+        hint = f"name a file in it: -o {path / 'NAME.dva'}"
+        raise UsageError(f"-o {output} is a folder, and a bundle is one file", hint=hint)
+    if path.suffix == ".safetensors":
+        raise UsageError(
+            f"-o {output}: a bundle is no .safetensors, it holds the manifest too",
+            hint=f"-o {path.with_suffix('.dva').name}; dv subject path NAME shows the weights alone",
+        )
+    refuse_existing(path, overwrite=overwrite)
 
 
 def import_adapters(

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamvideo_cli.errors import ExistsError
+from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.learning.fitness import judge_lesson
 from dreamvideo_cli.learning.inputs import read_inputs, refuse_photos
 from dreamvideo_cli.learning.options import (
@@ -30,14 +30,13 @@ from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import print_result, say
 from dreamvideo_cli.terminal.processes import read_share
 from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
-from dreamvideo_cli.terminal.text import read_duration
+from dreamvideo_cli.terminal.text import is_utf8, one_line, read_duration
 from dreamvideo_cli.terminal.warnings import warning_documents
 from dreamvideo_cli.views.adapters import adapter_document
 from dreamvideo_cli.views.estimates import foresee_lesson
 from dreamvideo_cli.views.learning import lesson_document, lesson_lines
 from dreamvideo_cli.views.runs import run_document
 from engine.hardware import require_device
-from engine.recipe import check_text
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -207,9 +206,9 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
     store = open_registry(shell.registry)
     check_device(options.device)
     require_device(options.device, options.precision)
-    check_text(options.note or "", "--note")
     if options.track is not None:
         require_tracker(options.track)
+    _refuse_bytes([str(store.layout.root)])
     store.check_publish(kind, name, options.tag or [])
     return store
 
@@ -306,6 +305,18 @@ def _scores_of(
     }
 
 
+def _refuse_bytes(paths: Iterable[str]) -> None:
+    """A run writes its paths down, to read the inputs again, and its files are UTF-8.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for path in paths:
+        if not is_utf8(path):
+            told = f"{one_line(path)} is not UTF-8, and a run could not write down where it lies"
+            raise UsageError(told, hint="rename it, or copy it to where it can be named")
+
+
 def _sources_of(
     options: LearnOptions, paths: Sequence[Path], masks: MaskOptions | None = None
 ) -> Sources:
@@ -313,6 +324,7 @@ def _sources_of(
     base, tower = options.base or default_base(), options.image_tower
     chosen = masks or MaskOptions()
     is_folder = chosen.mask not in {"none", "auto"}
+    _refuse_bytes([base, tower or "", chosen.mask, chosen.mask_model, *map(_absolute, paths)])
     return Sources(
         base=anywhere(base),
         image_tower=anywhere(tower) if tower else None,

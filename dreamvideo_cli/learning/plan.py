@@ -97,9 +97,8 @@ class Lesson:
     def inputs(self) -> list[dict[str, str]]:
         """Name and SHA-256 of each photo, mask and clip; of a mask it is that of its pixels."""
         pairs = self.photos.inputs if self.photos else ()
-        found = [{"name": name, "digest": digest} for name, digest in pairs]
-        found += [{"name": clip.path.name, "digest": clip.digest} for clip in self.clips]
-        return found
+        found = [*pairs, *((clip.path.name, clip.digest) for clip in self.clips)]
+        return [{"name": one_line(name), "digest": digest} for name, digest in found]
 
     @property
     def held_out(self) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.learning.plan import Lesson, Sources, key_of
 from dreamvideo_cli.settings.places import locate_whole, runs_folder
+from dreamvideo_cli.terminal.text import one_line
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -126,7 +127,7 @@ def _begin(store: Registry, lesson: Lesson, key: str) -> Run:
         lesson.kind,
         lesson.name,
         key,
-        command=["dv", *sys.argv[1:]],
+        command=["dv", *map(one_line, sys.argv[1:])],
         inputs=msgspec.convert(lesson.inputs, list[Input]),
         settings=settings_of(store, lesson),
         recipe=msgspec.to_builtins(lesson.recipe),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UnfitError, UsageError
 from dreamvideo_cli.settings.lookup import wants_traceback
 from dreamvideo_cli.settings.places import state_folder
-from dreamvideo_cli.terminal.output import tell, wipe_echo
+from dreamvideo_cli.terminal.output import tell, tell_json, wipe_echo
 from dreamvideo_cli.terminal.signals import Stopped
 from dreamvideo_cli.terminal.text import one_line
 
@@ -99,7 +98,7 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, Stopped):
         wipe_echo()
     if as_json:
-        tell(json.dumps(error_document(failure), ensure_ascii=False))
+        tell_json(error_document(failure))
     else:
         tell(f"error: {failure.message}")
         if failure.hint:
@@ -113,7 +112,7 @@ def tell_part(error: BaseException, *, key: str, called: str, value: object, as_
     if as_json:
         document = error_document(failure)
         told = {"schema": document["schema"], key: value, **document}
-        tell(json.dumps(told, ensure_ascii=False))
+        tell_json(told)
     else:
         hint = f" ({failure.hint})" if failure.hint else ""
         tell(f"error: {called} {value}: {failure.message}{hint}")
@@ -138,6 +137,8 @@ def describe(error: BaseException) -> Failure:
         return Failure(exit_code, "stopped", by, getattr(error, "hint", None))
     if isinstance(error, OSError) and (refused := _describe_refusal(error)):
         return refused
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.expanduser
+        return Failure(USAGE, "usage.invalid", "a path begins with ~ and a user who is not here")
     for known, exit_code in EXIT_CODES.items():
         if isinstance(error, known):
             return Failure(exit_code, error.code, str(error), error.hint)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dreamvideo_cli.terminal.streams import drop_stderr
 from dreamvideo_cli.terminal.text import one_line
@@ -37,9 +37,24 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_json(document: Any) -> None:
     """A result as JSON on one line, keys in the order in which they were put."""
+    print_lines([json_line(document, sys.stdout)])
+
+
+def json_line(document: Any, stream: TextIO) -> str:
+    """JSON on one line; what the stream cannot encode, such as a name that is not UTF-8, stands as an escape."""
     import json
 
-    print_lines([json.dumps(document, ensure_ascii=False)])
+    line = json.dumps(document, ensure_ascii=False)
+    try:
+        line.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(document)
+    return line
+
+
+def tell_json(document: Any) -> None:
+    """A document on one line of stderr."""
+    tell(json_line(document, sys.stderr))
 
 
 def print_result(shell: Shell, document: Any, lines: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.settings.lookup import wants_traceback
-from dreamvideo_cli.terminal.output import tell
+from dreamvideo_cli.terminal.output import tell, tell_json
 from dreamvideo_cli.terminal.streams import drop_stderr
 from dreamvideo_cli.terminal.text import one_line, time_text
 
@@ -211,7 +210,7 @@ def _json(_shell: Shell) -> Iterator[Progress]:
 
     def listen(event: Event) -> None:
         document = {"schema": "dv.progress/1", "event": names[type(event)], **asdict(event)}
-        tell(json.dumps(document, ensure_ascii=False))
+        tell_json(document)
 
     yield listen
 

@@ -62,7 +62,19 @@ NARROWEST_COLUMN = 6
 
 def one_line(text: str) -> str:
     """``text`` without characters that could move a cursor, change colours or break the line."""
-    return "".join(c if c.isprintable() else "\\n" if c == "\n" else "?" for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether ``text`` holds no bytes that are not UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _escaped(c: str) -> str:
+    if c == "\n":
+        return "\\n"
+    # A byte of a name that is not UTF-8, as Python holds it.
+    return f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else "?"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
