@@ -56,8 +56,10 @@ stress: install  ## Processes killed at random over one registry for a minute, 2
 	$(BIN)/python -m tests.stress
 	$(PYTEST) -m stress tests/cli/test_texts.py
 
-mini: install  ## Train the bundled base from nothing, into build/mini
-	$(BIN)/python -m engine.mini.recipe.train --preset cpu --seed 0 --out build/mini
+MINUTES ?= 240
+PRESET ?= cpu
+mini: install  ## Train a bundled base from nothing within MINUTES, into build/mini (PRESET=gpu MINUTES=8)
+	$(BIN)/python -m engine.mini.recipe.train --preset $(PRESET) --minutes $(MINUTES) --out build/mini
 
 wheel: install  ## Build the wheel
 	$(BIN)/python -m build --wheel

@@ -1,8 +1,8 @@
-"""The bundled base `mini`: its weights, its card, and the recipe that made them.
+"""The bundled base `mini`: its weights with their card, the world it knows, and the recipe that makes it.
 
-`weights/` is an ordinary diffusers folder; nothing here is needed to open it. The modules beside
-it are the recipe, read in the order of its stages: `things` → `figures` → `world` → `split` →
-`captions` → `autoencoder` → `towers` → `denoiser` → `release`, run by `python -m engine.mini.recipe.train`.
+`weights/` is an ordinary diffusers folder; nothing here is needed to open it. `world/` draws what there is to
+learn and keeps a part of it out of training; `recipe/` trains a base on it, from nothing to a released folder:
+`python -m engine.mini.recipe.train`.
 """
 
 from pathlib import Path

@@ -1,36 +1,36 @@
-"""Stage 1: the autoencoder, trained on drawn figures and on sprites of every kind."""
+"""Stage 1: the autoencoder, trained on the world's pictures and on clutter of every colour."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
-from engine.bases.pixels import to_unit
-from engine.mini.recipe.loop import train_stage
-from engine.mini.world.figures import TRAINED_STYLES, draw_figure
-from engine.mini.world.scenes import Pose, Scene, paint
-from engine.mini.world.split import list_trained, read_held_out
-from engine.mini.world.sprites import open_sprite
+from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.world.render import place
 
 if TYPE_CHECKING:
-    from engine.mini.recipe.presets import Preset
+    from pathlib import Path
 
-Pictures = npt.NDArray[np.uint8]
-POOL_SPRITES = 700
+    from engine.mini.recipe.presets import Preset
+    from engine.mini.world.batches import Batches
+
 KL_WEIGHT = 1e-4
+EDGE_WEIGHT = 0.5
+"""Weight of the error of differences between neighbouring pixels: outlines are what is lost first."""
+NOISED_SHARE, NOISE = 0.5, 0.1
+"""How many codes are noised, and by how much of their deviation: the decoder must forgive the denoiser."""
+CLUTTER_SHARE = 0.5
+KEEP_WEIGHT = 0.5
 
 
 def build_autoencoder(preset: Preset) -> AutoencoderKL:
     """An untrained autoencoder: one halving for each width after the first."""
     widths = preset.autoencoder_widths
-    return AutoencoderKL(
+    network = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(widths),
         up_block_types=("UpDecoderBlock2D",) * len(widths),
         block_out_channels=widths,
@@ -40,100 +40,138 @@ def build_autoencoder(preset: Preset) -> AutoencoderKL:
         sample_size=preset.side_px,
         mid_block_add_attention=False,
     )
+    return network.to(memory_format=torch.channels_last)
 
 
-def open_pool(stills: Path, *, count: int = POOL_SPRITES) -> list[Image.Image]:
-    """`count` sprites of one code point each and as many figures, none held out, at most 128 px."""
-    hidden = set(read_held_out().sprites)
-    names = sorted({p.stem.removesuffix("-fe0f") for p in stills.glob("*.webp")} - hidden)
-    single = [name for name in names if "-" not in name]
-    chosen = np.random.default_rng(0).permutation(single)[:count]
-    pool = [open_sprite(stills, str(name)) for name in chosen]
-    for sprite in pool:
-        sprite.thumbnail((128, 128))
-    figures = np.random.default_rng(1).choice(list_trained(), len(pool))
-    return pool + [draw_figure(str(n), TRAINED_STYLES[i % 2]) for i, n in enumerate(figures)]
+def paint_clutter(batches: Batches, n: int) -> Tensor:
+    """Pictures (n, 3, s, s) in [-1, 1] of two figures in any colours, with light and grain as photos have."""
+    side = batches.side
+    _, canvas = batches.draw_backgrounds(batches.draw_members(n))
+    for _ in range(2):
+        textures = recolour(batches, batches.textures[batches.draw_members(n)].float())
+        size = torch.exp(torch.log(batches.rand(n) * 1.0 + 0.25))
+        x, y = 0.15 + 0.7 * batches.rand(2, n)
+        turn = torch.where(batches.rand(n) < 0.5, 360 * batches.rand(n), 0.0)
+        poses = torch.stack([x, y, size, turn, torch.zeros_like(x)], 1)[:, None]
+        canvas = place(textures, poses, canvas)[:, 0]
+    line = torch.linspace(-1, 1, side, device=batches.device)
+    slopes = (batches.rand(2, n, 3) - 0.5) * 0.4
+    light = slopes[0, :, :, None, None] * line[:, None] + slopes[1, :, :, None, None] * line
+    grain = torch.randn_like(canvas) * 0.04 * batches.rand(n, 1, 1, 1).square()
+    lit = batches.rand(n, 1, 1, 1) < 0.4
+    return torch.where(lit, canvas + light + grain, canvas).clamp(0, 1) * 2 - 1
 
 
-def paint_pictures(pool: list[Image.Image], *, count: int, side_px: int, seed: int) -> Pictures:
-    """Random pictures, (count, side_px, side_px, 3): sprites over colour, over slopes, over sprites."""
-    rng = np.random.default_rng([seed, 1])
-    return np.stack([_paint_picture(rng, pool, side_px) for _ in range(count)])
+def recolour(batches: Batches, textures: Tensor) -> Tensor:
+    """Textures (n, 4, t, t) with every other one's colours mixed, brightened or darkened at random."""
+    n = len(textures)
+    mixed = batches.rand(n, 3, 3).square()
+    mixed = mixed / mixed.sum(2, keepdim=True) * (0.5 + batches.rand(n, 1, 1))
+    colour = torch.einsum("nij,njhw->nihw", mixed, textures[:, :3])
+    changed = torch.cat([colour.minimum(textures[:, 3:]), textures[:, 3:]], 1)
+    return torch.where(batches.rand(n, 1, 1, 1) < 0.5, changed, textures)
 
 
-def _paint_picture(rng: np.random.Generator, pool: list[Image.Image], side_px: int) -> Pictures:
-    sprite = pool[int(rng.integers(len(pool)))]
-    size = float(np.exp(rng.uniform(np.log(0.3), np.log(1.6))))
-    x, y = (float(place) for place in rng.uniform(0.2, 0.8, 2))
-    pose = Pose(x, y, size, float(rng.choice([0, rng.uniform(-180, 180)])))
-    red, green, blue = (int(c) for c in rng.integers(0, 256, 3))
-    scene = Scene("", "", "", (red, green, blue), (pose,))
-    picture: Pictures = paint(scene, sprite, side_px=side_px)[0]
-    if rng.random() < 0.4:
-        return _add_slope(rng, picture)
-    return picture
-
-
-def _add_slope(rng: np.random.Generator, picture: Pictures) -> Pictures:
-    """A smooth change of light and a little grain, as photographs have."""
-    side = picture.shape[0]
-    along = np.linspace(-1, 1, side)
-    slope = along[:, None, None] * rng.normal(0, 25, 3) + along[None, :, None] * rng.normal(
-        0, 25, 3
-    )
-    grain = rng.normal(0, rng.uniform(0, 6), picture.shape)
-    return (picture + slope + grain).clip(0, 255).astype(np.uint8)
+def draw_pictures(batches: Batches, n: int) -> Tensor:
+    """What the autoencoder learns from: the world's stills and clutter, (n, 3, s, s) in [-1, 1]."""
+    clutter = int(n * CLUTTER_SHARE)
+    stills = batches.stills(n - clutter).pictures[:, 0]
+    pictures = torch.cat([stills, paint_clutter(batches, clutter)])
+    return pictures.contiguous(memory_format=torch.channels_last)
 
 
 def train_autoencoder(
-    preset: Preset, stills: Path, folder: Path, *, seed: int, device: torch.device
-) -> AutoencoderKL:
-    """Train, then shift and scale so that latents are centred with unit deviation."""
-    torch.manual_seed(seed)
-    network = build_autoencoder(preset).to(device, memory_format=torch.channels_last)
-    pool = open_pool(stills, count=min(POOL_SPRITES, preset.pictures))
-    pictures = paint_pictures(pool, count=preset.pictures, side_px=preset.side_px, seed=seed)
+    preset: Preset,
+    batches: Batches,
+    folder: Path,
+    *,
+    network: AutoencoderKL,
+    stage: Stage,
+    half: bool,
+    kept: AutoencoderKL | None = None,
+) -> None:
+    """Train `network` in place, then shift and scale its latents.
 
-    def loss_at(step: int, worker: int) -> Tensor:
-        rng = np.random.default_rng([seed, 2, step, worker])
-        x = to_unit(
-            pictures[rng.integers(len(pictures), size=preset.autoencoder.batch // preset.workers)]
-        )
-        noise = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return reconstruction_loss(network, x.to(device), noise)
+    Args:
+        preset: for batch and rate.
+        batches: the world.
+        folder: for checkpoints.
+        network: an autoencoder of this preset.
+        stage: for its seconds and rate.
+        half: compute in bfloat16.
+        kept: an autoencoder of smaller pictures whose scaled latents the new ones shall be, so that a denoiser
+            of them can go on; None is free of any.
+    """
 
-    train_stage("autoencoder", preset.autoencoder, network, loss_at, folder, workers=preset.workers)
-    network.eval()
-    centre_latents(network, to_unit(pictures[:1024]).to(device))
-    return network
+    def loss_at(_: float, __: int) -> Tensor:
+        x = draw_pictures(batches, preset.autoencoder.batch)
+        return reconstruction_loss(network, x, kept)
+
+    train_stage(stage, network.train().requires_grad_(True), loss_at, folder, half=half)
+    network.eval().requires_grad_(False)
+    if kept is not None:
+        network.register_to_config(scaling_factor=1.0)
+    else:
+        pictures = [batches.stills(128).pictures[:, 0] for _ in range(8)]
+        centre_latents(network, torch.cat(pictures))
 
 
-def reconstruction_loss(network: AutoencoderKL, x: Tensor, noise: torch.Generator) -> Tensor:
-    """Absolute and squared error of the picture (b, 3, h, w), plus a light KL of the latents."""
+def reconstruction_loss(
+    network: AutoencoderKL, x: Tensor, kept: AutoencoderKL | None = None
+) -> Tensor:
+    """Error of the picture (n, 3, s, s) and of its edges, a light KL, and what `kept` asks of the latents.
+
+    Where there is a `kept`, every other picture is decoded from its latents instead of the network's own.
+    """
     code = network.encode(x).latent_dist
-    error = network.decode(code.sample(generator=noise)).sample - x
-    divergence = 0.5 * (code.mean.square() + code.var - 1 - code.logvar).mean()
-    return cast("Tensor", error.abs().mean() + 4 * error.square().mean() + KL_WEIGHT * divergence)
+    drawn = code.sample().float()
+    divergence = 0.5 * (code.mean.square() + code.var - 1 - code.logvar).float().mean()
+    loss = KL_WEIGHT * divergence
+    if kept is not None:
+        target = encode_small(kept, x)
+        loss = loss + KEEP_WEIGHT * (code.mean.float() - target).square().mean()
+        is_other = torch.arange(len(x), device=x.device)[:, None, None, None] % 2 == 0
+        drawn = torch.where(is_other, target, drawn)
+    noised = (torch.rand(len(x), 1, 1, 1, device=x.device) < NOISED_SHARE) * NOISE
+    drawn = drawn + noised * drawn.detach().std() * torch.randn_like(drawn)
+    error = network.decode(drawn).sample.float() - x
+    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    loss = loss + error.abs().mean() + 4 * error.square().mean() + EDGE_WEIGHT * edges
+    return cast("Tensor", loss)
+
+
+@torch.no_grad()
+def encode_small(kept: AutoencoderKL, x: Tensor) -> Tensor:
+    """Scaled latents (n, c, h, w) of pictures (n, 3, s, s) made as small as `kept` takes them."""
+    small = functional.avg_pool2d(x, x.shape[-1] // int(kept.config.sample_size))
+    mean = kept.encode(small.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+    return cast("Tensor", mean.float() * kept.config.scaling_factor)
 
 
 @torch.no_grad()
 def centre_latents(network: AutoencoderKL, x: Tensor) -> None:
     """Move the channels' means into the 1×1 convolutions and set `scaling_factor`.
 
-    The scaling factor is one number for all channels, as diffusers has it.
+    The scaling factor is one number for all channels, as diffusers has it: what matters less stays smaller.
     """
-    mean = network.encode(x).latent_dist.mean
+    mean = network.encode(x).latent_dist.mean.float()
     centre = mean.mean((0, 2, 3))
     network.quant_conv.bias[: len(centre)] -= centre
-    weight = network.post_quant_conv.weight[:, :, 0, 0]
-    network.post_quant_conv.bias += weight @ centre
-    deviation = (mean - centre[:, None, None]).std().item()
+    after = network.post_quant_conv
+    after.bias += after.weight[:, :, 0, 0] @ centre
+    deviation = float((mean - centre[:, None, None]).std())
     network.register_to_config(scaling_factor=1.0 / deviation)
 
 
 @torch.no_grad()
-def measure_decibels(network: AutoencoderKL, x: Tensor) -> float:
-    """Mean peak signal-to-noise ratio over pictures (b, 3, h, w) in [-1, 1], in dB."""
-    again = network.decode(network.encode(x).latent_dist.mean).sample.clamp(-1, 1)
-    error = (again - x).square().mean((1, 2, 3)).clamp_min(1e-8)
+def rebuild(network: AutoencoderKL, x: Tensor) -> Tensor:
+    """Pictures (n, 3, s, s) in [-1, 1] through the latents and back."""
+    made = network.decode(network.encode(x).latent_dist.mean).sample
+    return cast("Tensor", made.float().clamp(-1, 1))
+
+
+@torch.no_grad()
+def measure_decibels(made: Tensor, x: Tensor) -> float:
+    """Mean peak signal-to-noise ratio of pictures (n, 3, s, s) in [-1, 1], in dB."""
+    error = (made - x).square().mean((1, 2, 3)).clamp_min(1e-8)
     return float((10 * torch.log10(4 / error)).mean())

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -18,21 +15,28 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.bases.pixels import to_unit
-from engine.mini.recipe.loop import train_stage
-from engine.mini.recipe.sheets import write_sheet
+from engine.mini.recipe.budget import Stage, train_stage
 from engine.mini.recipe.towers import encode_text
-from engine.mini.world.captions import draw_caption, tokenize
+from engine.mini.world.captions import tokenize
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diffusers import AutoencoderKL
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from engine.mini.recipe.dataset import Dataset
     from engine.mini.recipe.presets import Preset
-    from engine.mini.world.scenes import Scene
+    from engine.mini.world.batches import Batch, Batches
 
 TEXT_DROP = 0.1
+SHORT_FIRST, SHORT_LAST, LAST = 0.15, 0.5, 0.75
+"""Captions say all but for a few, until three quarters of the clips' time; of the last quarter half say less.
+
+A subject is learned from its class word and a motion from no more than that something moves: what the base draws of
+so few words must be one clear thing.
+"""
+LITTLE_NOISE = 0.5
+"""How far timesteps lean to little noise at a stage's end, where outlines are made."""
 CLIPS_EVERY, STILLS_IN_TIME_EVERY = 3, 9
 """Of nine batches of the last stage three are clips, one is stills that pass the layers of time."""
 
@@ -84,7 +88,8 @@ def build_denoiser(preset: Preset) -> UNet3DConditionModel:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         elif isinstance(module, nn.Conv3d):
             module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    # Eight frames are too few for the fused kernel to pay on a CPU.
+    # Eight frames are too few for the fused kernel to pay on a CPU, and on a GPU its grid is too small for so many
+    # short sequences.
     network.set_attn_processor(AttnProcessor())
     # The library's dropout in the layers of time would only slow so short a training.
     return network.eval()
@@ -94,29 +99,29 @@ def build_denoiser(preset: Preset) -> UNet3DConditionModel:
 def optional_time(
     network: UNet3DConditionModel,
 ) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Give what leaves out every layer of time, for the thread that enters it.
+    """Give what leaves out every layer of time while it is entered.
 
     On single frames those layers are two thirds of the work. Training on clips and, without them,
     on stills follows Ho et al. 2022, "Video Diffusion Models", section 3.
     """
-    layers = [
-        m for m in network.modules() if isinstance(m, TemporalConvLayer | TransformerTemporalModel)
-    ]
-    left_out = threading.local()
+    kinds = TemporalConvLayer | TransformerTemporalModel
+    layers = [m for m in network.modules() if isinstance(m, kinds)]
+    is_left_out = False
 
     @contextmanager
     def without_time() -> Iterator[None]:
-        left_out.now = True
+        nonlocal is_left_out
+        is_left_out = True
         try:
             yield
         finally:
-            left_out.now = False
+            is_left_out = False
 
     def wrap(layer: nn.Module) -> Callable[..., object]:
         usual, tupled = layer.forward, isinstance(layer, TransformerTemporalModel)
 
         def forward(x: Tensor, *rest: object, **named: object) -> object:
-            if getattr(left_out, "now", False):
+            if is_left_out:
                 return (x,) if tupled else x
             return usual(x, *rest, **named)
 
@@ -131,122 +136,83 @@ def optional_time(
             del layer.forward
 
 
-@torch.no_grad()
-def encode_dataset(autoencoder: AutoencoderKL, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Latents of the stills, (count, c, 1, h, w), and of the clips, (count, c, f, h, w)."""
-    frames = dataset.clips.reshape(-1, *dataset.clips.shape[2:])
-    stills = _encode(autoencoder, dataset.stills)
-    clips = _encode(autoencoder, frames).unflatten(0, dataset.clips.shape[:2])
-    return stills.unsqueeze(2), clips.transpose(1, 2)
+class Objective:
+    """The loss of the denoiser on the world's batches."""
 
+    def __init__(self, network: UNet3DConditionModel, parts: Parts, batches: Batches) -> None:
+        self.network, self.parts, self.batches = network, parts, batches
+        kept = parts.scheduler.alphas_cumprod.to(batches.device)
+        self.signal, self.noise = kept.sqrt(), (1 - kept).sqrt()
 
-def _encode(autoencoder: AutoencoderKL, pictures: np.ndarray) -> Tensor:
-    scale = autoencoder.config.scaling_factor
-    batches = [
-        autoencoder.encode(to_unit(pictures[i : i + 256]).to(autoencoder.device)).latent_dist.mean
-        * scale
-        for i in range(0, len(pictures), 256)
-    ]
-    return torch.cat(batches)
+    def loss(self, batch: Batch, *, short: float, lean: float) -> Tensor:
+        """Squared error of the predicted velocity.
 
+        Args:
+            batch: pictures (n, f, 3, s, s) with what is true of them.
+            short: share of shortened captions.
+            lean: how far timesteps lean to little noise; 0 is all alike.
+        """
+        latents, text = self.encode(batch, short)
+        time = self.batches.rand(len(latents)) ** (1 + lean)
+        steps = (time * len(self.signal)).long()
+        signal, noise = (
+            table[steps][:, None, None, None, None] for table in (self.signal, self.noise)
+        )
+        drawn = torch.randn_like(latents)
+        noised = signal * latents + noise * drawn
+        velocity = signal * drawn - noise * latents
+        return functional.mse_loss(self.network(noised, steps, text).sample.float(), velocity)
 
-def velocity_loss(
-    network: UNet3DConditionModel,
-    parts: Parts,
-    latents: Tensor,
-    captions: list[str],
-    rng: np.random.Generator,
-) -> Tensor:
-    """Squared error of the predicted velocity of noised latents (b, c, f, h, w)."""
-    draw = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    noise = torch.randn(latents.shape, generator=draw).to(latents.device)
-    steps = torch.from_numpy(rng.integers(1000, size=len(latents))).to(latents.device)
-    texts = [caption if rng.random() > TEXT_DROP else "" for caption in captions]
-    features = encode_text(parts.text, tokenize(parts.tokenizer, texts))
-    noised = parts.scheduler.add_noise(latents, noise, steps)
-    velocity = parts.scheduler.get_velocity(latents, noise, steps)
-    return functional.mse_loss(network(noised, steps, features).sample, velocity)
+    @torch.no_grad()
+    def encode(self, batch: Batch, short: float) -> tuple[Tensor, Tensor]:
+        """Latents (n, c, f, h, w) and text features (n, l, d) of a batch."""
+        pictures = batch.pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        autoencoder = self.parts.autoencoder
+        mean = autoencoder.encode(pictures).latent_dist.mean * autoencoder.config.scaling_factor
+        latents = mean.float().unflatten(0, batch.pictures.shape[:2]).transpose(1, 2)
+        ids = self.batches.captions(batch, short=short, drop=TEXT_DROP)
+        return latents, encode_text(self.parts.text, ids).float()
 
 
 def train_on_stills(
-    network: UNet3DConditionModel,
-    preset: Preset,
-    parts: Parts,
-    data: tuple[Tensor, tuple[Scene, ...]],
-    *,
-    folder: Path,
-    seed: int,
-) -> None:
-    """Teach `network` what things look like and where backgrounds go, one frame at a time."""
-    batch = preset.denoise_stills.batch // preset.workers
-
+    preset: Preset, objective: Objective, folder: Path, *, stage: Stage, half: bool
+) -> bool:
+    """Teach the denoiser what things look like and where backgrounds go; false where it was done before."""
+    network, batches = objective.network.requires_grad_(True), objective.batches
     with optional_time(network) as without_time:
 
-        def loss_at(step: int, worker: int) -> Tensor:
-            rng = np.random.default_rng([seed, 6, step, worker])
+        def loss_at(share: float, _: int) -> Tensor:
             with without_time():
-                return velocity_loss(network, parts, *_draw(rng, data, batch), rng)
+                batch = batches.stills(preset.stills.batch)
+                return objective.loss(batch, short=SHORT_FIRST, lean=lean_at(share))
 
-        def look(step: int) -> None:
-            with without_time():
-                write_sheet(network, parts, folder / f"stills-{step:06}.png", frames=1)
-
-        train_stage(
-            "stills",
-            preset.denoise_stills,
-            network,
-            loss_at,
-            folder,
-            workers=preset.workers,
-            look=look,
-        )
+        return train_stage(stage, network, loss_at, folder, half=half)
 
 
 def train_on_clips(
-    network: UNet3DConditionModel,
-    preset: Preset,
-    parts: Parts,
-    stills: tuple[Tensor, tuple[Scene, ...]],
-    clips: tuple[Tensor, tuple[Scene, ...]],
-    *,
-    folder: Path,
-    seed: int,
-) -> None:
-    """Teach `network` motion, and go on with what things look like in two batches of three."""
-    clip_batch = preset.denoise_clips.batch // preset.workers
-    still_batch = preset.denoise_stills.batch // preset.workers
-
+    preset: Preset, objective: Objective, folder: Path, *, stage: Stage, half: bool
+) -> bool:
+    """Teach the denoiser motion, and how things look in two batches of three; false where it was done before."""
+    network, batches = objective.network.requires_grad_(True), objective.batches
     with optional_time(network) as without_time:
 
-        def loss_at(step: int, worker: int) -> Tensor:
-            rng = np.random.default_rng([seed, 7, step, worker])
+        def loss_at(share: float, step: int) -> Tensor:
+            short, lean = SHORT_LAST if share > LAST else SHORT_FIRST, lean_at(share)
             if step % CLIPS_EVERY == 0:
-                return velocity_loss(network, parts, *_draw(rng, clips, clip_batch), rng)
+                return objective.loss(batches.clips(preset.clips.batch), short=short, lean=lean)
             if step % STILLS_IN_TIME_EVERY == 1:
-                return velocity_loss(network, parts, *_draw(rng, stills, 3 * clip_batch), rng)
+                batch = batches.stills(3 * preset.clips.batch)
+                return objective.loss(batch, short=short, lean=lean)
             with without_time():
-                return velocity_loss(network, parts, *_draw(rng, stills, still_batch), rng)
+                batch = batches.stills(preset.stills.batch)
+                return objective.loss(batch, short=short, lean=lean)
 
-        def look(step: int) -> None:
-            write_sheet(network, parts, folder / f"clips-{step:06}.png", frames=preset.frames)
-
-        train_stage(
-            "clips",
-            preset.denoise_clips,
-            network,
-            loss_at,
-            folder,
-            workers=preset.workers,
-            look=look,
-        )
+        return train_stage(stage, network, loss_at, folder, half=half)
 
 
-def _draw(
-    rng: np.random.Generator, data: tuple[Tensor, tuple[Scene, ...]], count: int
-) -> tuple[Tensor, list[str]]:
-    latents, scenes = data
-    chosen = rng.integers(len(latents), size=count)
-    return latents[chosen].float(), [draw_caption(rng, scenes[i]) for i in chosen]
+def lean_at(share: float) -> float:
+    """How far timesteps lean to little noise at a share of a stage: not at all, then more and more."""
+    return LITTLE_NOISE * max(0.0, share - 0.5) / 0.5
 
 
 @torch.no_grad()
@@ -263,14 +229,18 @@ def sample(
     """Videos of the prompts with DDIM: (b, f, 3, h, w) in [-1, 1]."""
     scheduler = DDIMScheduler.from_config(parts.scheduler.config)
     scheduler.set_timesteps(steps)
-    both = ["" for _ in prompts] + prompts
+    both = prompts if guidance == 1 else ["" for _ in prompts] + prompts
     features = encode_text(parts.text, tokenize(parts.tokenizer, both))
     side = network.config.sample_size
     shape = (len(prompts), network.config.in_channels, frames, side, side)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(network.device)
     for t in scheduler.timesteps:
-        free, told = network(torch.cat([x, x]), t, features).sample.chunk(2)
-        x = scheduler.step(free + guidance * (told - free), t, x).prev_sample
+        if guidance == 1:
+            velocity = network(x, t, features).sample
+        else:
+            free, told = network(torch.cat([x, x]), t, features).sample.chunk(2)
+            velocity = free + guidance * (told - free)
+        x = scheduler.step(velocity, t, x).prev_sample
     return decode(parts.autoencoder, x)
 
 

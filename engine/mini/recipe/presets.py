@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Stage:
-    """How long and how hard one stage trains; `peak_lr` is for matrices, others take a third."""
+class Effort:
+    """How much of a run's seconds a stage takes, its batch, and its peak rate for matrices."""
 
-    steps: int
+    share: float
     batch: int
-    peak_lr: float
+    lr: float
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that differs between a laptop, a GPU and a test."""
+    """Everything that differs between a laptop, a GPU and a test.
+
+    `creatures` are made up at random, `paths` drawn of each sort; one named figure and one sprite of
+    `every` are taken. The last `reserve_s` seconds of a run are for release and check, which makes `checked` videos.
+    """
 
     side_px: int
     frames: int
@@ -29,63 +33,57 @@ class Preset:
     image_layers: int
     denoiser_widths: tuple[int, ...]
     head_width: int
-    pictures: int
-    stills: int
-    clips: int
-    autoencoder: Stage
-    towers: Stage
-    denoise_stills: Stage
-    denoise_clips: Stage
-    workers: int
+    creatures: int
+    paths: int
+    every: int
+    reserve_s: float
+    checked: int
+    autoencoder: Effort
+    towers: Effort
+    stills: Effort
+    clips: Effort
 
+
+_GPU = Preset(
+    side_px=64,
+    frames=8,
+    fps=8,
+    autoencoder_widths=(32, 64, 96, 96),
+    latent_channels=16,
+    text_width=128,
+    text_layers=2,
+    image_width=128,
+    image_layers=3,
+    # No wider than a laptop bears: what ships must learn a motion on two cores in 90 seconds.
+    denoiser_widths=(48, 96),
+    head_width=8,
+    creatures=6_000,
+    paths=20_000,
+    every=1,
+    reserve_s=60.0,
+    checked=48,
+    autoencoder=Effort(0.22, 256, 5e-3),
+    towers=Effort(0.06, 1_024, 3e-3),
+    stills=Effort(0.27, 1_024, 4e-3),
+    clips=Effort(0.45, 128, 3e-3),
+)
 
 PRESETS = {
-    "cpu": Preset(
-        side_px=32,
-        frames=8,
-        fps=8,
-        autoencoder_widths=(16, 32, 64),
-        latent_channels=8,
-        text_width=128,
-        text_layers=2,
-        image_width=128,
-        image_layers=3,
-        denoiser_widths=(48, 96),
-        head_width=8,
-        pictures=16_000,
-        stills=40_000,
-        clips=8_000,
-        autoencoder=Stage(steps=1_050, batch=32, peak_lr=5e-3),
-        towers=Stage(steps=500, batch=128, peak_lr=3e-3),
-        denoise_stills=Stage(steps=2_200, batch=64, peak_lr=4e-3),
-        denoise_clips=Stage(steps=20_000, batch=12, peak_lr=3e-3),
-        workers=2,
+    "gpu": _GPU,
+    "cpu": replace(
+        _GPU,
+        creatures=2_000,
+        paths=8_000,
+        reserve_s=240.0,
+        autoencoder=Effort(0.25, 32, 5e-3),
+        towers=Effort(0.07, 128, 3e-3),
+        stills=Effort(0.25, 64, 4e-3),
+        clips=Effort(0.43, 12, 3e-3),
     ),
-    "gpu": Preset(
-        side_px=64,
-        frames=16,
-        fps=8,
-        autoencoder_widths=(64, 128, 192),
-        latent_channels=8,
-        text_width=256,
-        text_layers=3,
-        image_width=192,
-        image_layers=6,
-        denoiser_widths=(96, 192, 256),
-        head_width=16,
-        pictures=100_000,
-        stills=100_000,
-        clips=40_000,
-        autoencoder=Stage(steps=6_000, batch=64, peak_lr=2e-3),
-        towers=Stage(steps=2_000, batch=1_024, peak_lr=2e-3),
-        denoise_stills=Stage(steps=6_000, batch=256, peak_lr=3e-3),
-        denoise_clips=Stage(steps=8_000, batch=64, peak_lr=2e-3),
-        workers=1,
-    ),
-    "tiny": Preset(
+    "tiny": replace(
+        _GPU,
         side_px=32,
         frames=4,
-        fps=8,
         autoencoder_widths=(16, 16, 16),
         latent_channels=4,
         text_width=32,
@@ -93,14 +91,14 @@ PRESETS = {
         image_width=32,
         image_layers=1,
         denoiser_widths=(16, 16),
-        head_width=8,
-        pictures=8,
-        stills=8,
-        clips=4,
-        autoencoder=Stage(steps=2, batch=2, peak_lr=1e-3),
-        towers=Stage(steps=2, batch=4, peak_lr=1e-3),
-        denoise_stills=Stage(steps=2, batch=2, peak_lr=1e-3),
-        denoise_clips=Stage(steps=2, batch=2, peak_lr=1e-3),
-        workers=1,
+        creatures=8,
+        paths=16,
+        every=97,
+        reserve_s=1.0,
+        checked=2,
+        autoencoder=Effort(0.25, 2, 1e-3),
+        towers=Effort(0.25, 4, 1e-3),
+        stills=Effort(0.25, 2, 1e-3),
+        clips=Effort(0.25, 2, 1e-3),
     ),
 }

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from engine.bases.pixels import to_pixels
+from engine.mini.recipe.denoiser import Parts, sample
 
 if TYPE_CHECKING:
     from diffusers import UNet3DConditionModel
     from torch import Tensor
 
-    from engine.mini.recipe.denoiser import Parts
 
 STILL_PROMPTS = [
     "a red cat on a snow background",
@@ -44,14 +44,13 @@ CLIP_PROMPTS = [
     "a red striped star rolling right on a stone background",
 ]
 ENLARGE = 3
+SAMPLE_STEPS = 25
 
 
 def write_sheet(network: UNet3DConditionModel, parts: Parts, path: Path, *, frames: int) -> None:
     """Draw the fixed prompts and write them as a PNG: one row a prompt, stills side by side."""
-    from engine.mini.recipe.denoiser import sample
-
     prompts = STILL_PROMPTS if frames == 1 else CLIP_PROMPTS
-    videos = sample(network, parts, prompts, frames=frames)
+    videos = sample(network, parts, prompts, frames=frames, steps=SAMPLE_STEPS)
     write_rows(videos.transpose(0, 1) if frames == 1 else videos, path)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,21 +14,27 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from engine.bases.pixels import to_unit
-from engine.mini.recipe.loop import train_stage
-from engine.mini.world.captions import MAX_TOKENS, build_tokenizer, draw_caption, tokenize
-from engine.mini.world.figures import COLOURS, MARKS, read_figure
-from engine.mini.world.scenes import BACKGROUNDS, MOTIONS, Scene
+from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.world.batches import MOTION_NAMES
+from engine.mini.world.captions import MAX_TOKENS
+from engine.mini.world.figures import COLOURS, MARKS
+from engine.mini.world.population import UNKNOWN
+from engine.mini.world.scenes import BACKGROUNDS
 from engine.mini.world.things import TRAINED_THINGS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import CLIPTokenizer
 
-    from engine.mini.recipe.dataset import Dataset
     from engine.mini.recipe.presets import Preset
+    from engine.mini.world.batches import Batches
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
-FACTORS = (list(TRAINED_THINGS), list(COLOURS), list(MARKS), list(MOTIONS), list(BACKGROUNDS))
+FACTORS = (TRAINED_THINGS, COLOURS, MARKS, MOTION_NAMES[:-2], BACKGROUNDS)
+"""What the probes tell apart: things, colours, marks, motions, plain backgrounds."""
+SHORT = 0.3
+"""Share of shortened captions."""
 
 
 class Towers(nn.Module):
@@ -83,60 +87,47 @@ def normalise(pictures: Tensor) -> Tensor:
 
 
 def train_towers(
-    preset: Preset, dataset: Dataset, folder: Path, *, seed: int, device: torch.device
-) -> Towers:
-    """Contrast pictures with captions; half of the pictures are frames of clips."""
-    torch.manual_seed(seed)
-    tokenizer = build_tokenizer()
-    towers = Towers(preset, tokenizer).to(device)
+    preset: Preset, batches: Batches, folder: Path, *, towers: Towers, stage: Stage, half: bool
+) -> None:
+    """Contrast pictures with captions, in place; half of the pictures are frames of clips."""
+    n = preset.towers.batch // 2
 
-    def loss_at(step: int, worker: int) -> Tensor:
-        rng = np.random.default_rng([seed, 5, step, worker])
-        pictures, scenes = draw_pairs(rng, dataset, preset.towers.batch // preset.workers)
-        ids = tokenize(tokenizer, [draw_caption(rng, scene) for scene in scenes])
-        return agreement_loss(towers, pictures.to(device), ids.to(device), scenes)
+    def loss_at(_: float, __: int) -> Tensor:
+        stills, clips = batches.stills(n), batches.clips(n)
+        frame = (batches.rand(n) * preset.frames).long()
+        shown = clips.pictures[torch.arange(n, device=batches.device), frame]
+        pictures = torch.cat([stills.pictures[:, 0], shown])
+        ids = [batches.captions(batch, short=SHORT) for batch in (stills, clips)]
+        facts = zip(*(batches.list_facts(batch) for batch in (stills, clips)), strict=True)
+        return agreement_loss(towers, pictures, torch.cat(ids), [torch.cat(pair) for pair in facts])
 
-    train_stage("towers", preset.towers, towers, loss_at, folder, workers=preset.workers)
-    return towers.eval()
-
-
-def draw_pairs(
-    rng: np.random.Generator, dataset: Dataset, count: int
-) -> tuple[Tensor, list[Scene]]:
-    """Random pictures, (count, 3, h, w) in [-1, 1], and what they show: stills, then frames."""
-    half = count // 2
-    still = rng.integers(len(dataset.stills), size=half)
-    clip = rng.integers(len(dataset.clips), size=count - half)
-    frame = rng.integers(dataset.clips.shape[1], size=count - half)
-    pictures = np.concatenate([dataset.stills[still], dataset.clips[clip, frame]])
-    scenes = [dataset.still_scenes[i] for i in still] + [dataset.clip_scenes[i] for i in clip]
-    return to_unit(pictures), scenes
+    train_stage(stage, towers.train().requires_grad_(True), loss_at, folder, half=half)
+    towers.eval().requires_grad_(False)
 
 
-def agreement_loss(towers: Towers, pictures: Tensor, ids: Tensor, scenes: list[Scene]) -> Tensor:
+def agreement_loss(towers: Towers, pictures: Tensor, ids: Tensor, facts: list[Tensor]) -> Tensor:
     """Contrastive loss of both directions, plus the probes' loss on the text's embedding.
 
     Without the probes nothing would keep "moving left" apart from "moving right", which a single
     frame cannot show.
+
+    Args:
+        towers: both towers with their probes.
+        pictures: (n, 3, s, s) in [-1, 1].
+        ids: token ids (n, l).
+        facts: true indices (n,) for each of `FACTORS`.
     """
-    image = functional.normalize(towers.image(normalise(pictures)).image_embeds, dim=-1)
-    pooled = towers.text(ids).pooler_output
+    image = functional.normalize(towers.image(normalise(pictures)).image_embeds.float(), dim=-1)
+    pooled = towers.text(ids).pooler_output.float()
     logits = image @ functional.normalize(pooled, dim=-1).mT * towers.temperature.exp()
     own = torch.arange(len(logits), device=logits.device)
     loss = functional.cross_entropy(logits, own) + functional.cross_entropy(logits.mT, own)
-    facts = zip(*(list_facts(scene) for scene in scenes), strict=True)
-    for probe, names, said in zip(towers.probes, FACTORS, facts, strict=True):
-        truth = [names.index(word) if word in names else -100 for word in said]
-        loss = loss + 0.25 * functional.cross_entropy(
-            probe(pooled), torch.tensor(truth, device=logits.device)
+    for probe, truth in zip(towers.probes, facts, strict=True):
+        errors = functional.cross_entropy(
+            probe(pooled).float(), truth, ignore_index=UNKNOWN, reduction="sum"
         )
+        loss = loss + 0.25 * errors / (truth != UNKNOWN).sum().clamp(min=1)
     return loss
-
-
-def list_facts(scene: Scene) -> tuple[str, ...]:
-    """What is true of a scene, one word for each of `FACTORS`."""
-    figure = read_figure(scene.subject)
-    return figure.thing, figure.colour, figure.marks, scene.motion, scene.background
 
 
 @torch.no_grad()

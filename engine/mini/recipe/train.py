@@ -1,14 +1,24 @@
-"""Make `mini` from nothing: `python -m engine.mini.recipe.train --preset cpu --seed 0 --out DIR`.
+"""Make `mini` from nothing within minutes: `python -m engine.mini.recipe.train --preset gpu --minutes 8 --out DIR`.
 
-Every stage keeps what it reached in DIR and goes on from there when the same command is given
-again, so the training may be stopped at any moment. Pictures and latents of other scenes than the
-command draws are refused. DIR/log.csv has stage, step, mean loss and seconds of work; DIR/*.png are
-sample sheets; DIR/weights is the finished base.
+The minutes hold everything: drawing the world, each stage's training, the check and the release. Every
+stage ends annealed however fast the machine is, for its rate follows the clock. The rates reached are
+told in the first seconds of each stage. A run that was stopped goes on from its checkpoints when the same
+command is given again.
+
+DIR/log.csv has stage, step, mean loss and seconds; DIR/stills.png and DIR/clips.png are sample sheets;
+DIR/weights is the base, and DIR/check.txt says how good it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,137 +26,310 @@ import torch
 from diffusers import AutoencoderKL
 
 from engine.drafts import discard_drafts, drafted
-from engine.errors import EngineError
-from engine.mini.recipe.autoencoder import train_autoencoder
-from engine.mini.recipe.dataset import Dataset, make_dataset, refuse_other_scenes
+from engine.errors import EngineError, InputError
+from engine.mini.recipe.autoencoder import build_autoencoder, train_autoencoder
+from engine.mini.recipe.budget import Stage
 from engine.mini.recipe.denoiser import (
+    Objective,
     Parts,
     build_denoiser,
     build_scheduler,
-    encode_dataset,
     train_on_clips,
     train_on_stills,
 )
-from engine.mini.recipe.loop import load_average
+from engine.mini.recipe.inherit import Ancestor, open_ancestor, take_weights, take_words
 from engine.mini.recipe.presets import PRESETS, Preset
 from engine.mini.recipe.release import write_release
+from engine.mini.recipe.sheets import write_sheet
 from engine.mini.recipe.towers import Towers, train_towers
+from engine.mini.world.batches import Batches
 from engine.mini.world.captions import build_tokenizer
-from engine.mini.world.sprites import fetch_sprites
+from engine.mini.world.population import Population, gather_population
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from diffusers import UNet3DConditionModel
     from torch import Tensor
+    from transformers import CLIPTokenizer
 
-STAGES = ("autoencoder", "towers", "stills", "clips", "release")
+INHERITED_RATE = 0.3
+"""Towers that go on learn so much slower: the denoiser reads them."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run was told to make; a run that goes on must be told the same."""
+
+    preset: str
+    minutes: float
+    seed: int
+    ancestor: str
+    sprites: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what to make of what, where, and the seconds of each stage."""
+
+    preset: Preset
+    folder: Path
+    device: torch.device
+    tokenizer: CLIPTokenizer
+    batches: Batches
+    ancestor: Ancestor | None
+    seconds: dict[str, float]
+    half: bool
+
+    @property
+    def is_same_size(self) -> bool:
+        """Whether the ancestor's latents are taken as they are."""
+        return self.ancestor is not None and self.ancestor.side_px == self.preset.side_px
+
+    def stage(self, name: str, rate: float = 1.0) -> Stage:
+        """A stage with its seconds and peak rate."""
+        return Stage(name, self.seconds[name], getattr(self.preset, name).lr * rate)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is quicker than single precision there: known of a GPU, measured on a CPU."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    whole = torch.ones(768, 768, device=device)
+    return device.type == "cpu" and _time_product(whole.bfloat16()) < 0.8 * _time_product(whole)
+
+
+def _time_product(x: Tensor) -> float:
+    """Seconds of a matrix times itself, the quickest of five."""
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        torch.mm(x, x)
+        times.append(time.perf_counter() - begun)
+    return min(times)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and train up to the stage asked for."""
+    """Read the command line and run."""
+    begun = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m engine.mini.recipe.train", description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--minutes", type=float, required=True, help="for everything, from start to end"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
-    parser.add_argument("--sprites", type=Path, help="folder of the unpacked sprites")
-    parser.add_argument("--stage", choices=STAGES, default="release", help="last stage to run")
-    parser.add_argument("--version", type=int, default=1, help="version of the released base")
+    parser.add_argument("--from", type=Path, dest="ancestor", help="base to go on from")
+    parser.add_argument(
+        "--sprites", type=Path, help="folder of unpacked sprites, seen beside figures"
+    )
+    parser.add_argument("--device", help="such as cuda or cpu; cuda where there is one")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of a CPU; more must wait for each other"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--version", type=int, default=5, help="version of the released base")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    sprites = options.sprites or fetch_sprites(options.out / "sprites")
+    for folder in (options.ancestor, options.sprites):
+        if folder and not folder.is_dir():
+            parser.error(f"{folder} is not a folder")
+    if options.minutes <= 0:
+        parser.error(f"--minutes must be more than 0, not {options.minutes:g}")
+    torch.set_num_threads(options.threads)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        train(
-            PRESETS[options.preset],
-            options.out,
-            sprites,
-            seed=options.seed,
-            until=options.stage,
-            version=options.version,
-        )
+        run = prepare(options, torch.device(device), begun)
+        train(run, version=options.version, sprites=options.sprites)
     except EngineError as error:
         raise SystemExit(f"error: {error.line}") from error
 
 
-def train(
-    preset: Preset, folder: Path, sprites: Path, *, seed: int, until: str, version: int
-) -> None:
-    """Run the stages in order up to `until`; finished ones are read back.
+def prepare(options: argparse.Namespace, device: torch.device, begun: float) -> Run:
+    """Draw the world and divide what is left of the minutes among the stages.
 
     Raises:
-        InputError: `folder` holds pictures or latents of other scenes.
+        InputError: the folder holds a run that was told something else, or no time is left to train.
     """
+    preset, folder = PRESETS[options.preset], options.out
+    folder.mkdir(parents=True, exist_ok=True)
     discard_drafts(folder)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(1 if preset.workers > 1 else torch.get_num_threads())
-    stages = STAGES[: STAGES.index(until) + 1]
-    autoencoder = obtain_autoencoder(preset, sprites, folder, seed=seed, device=device)
-    if "towers" not in stages:
-        return
-    dataset = make_dataset(preset, folder, seed=seed)
-    towers = train_towers(preset, dataset, folder, seed=seed, device=device)
-    if "stills" not in stages:
-        return
-    parts = Parts(autoencoder, towers.text, build_tokenizer(), build_scheduler())
-    train_denoiser(preset, parts, dataset, folder, seed=seed, clips_too="clips" in stages)
-    if "release" in stages:
-        release(preset, folder, folder / "weights", version=version)
+    told = Order(
+        options.preset, options.minutes, options.seed, str(options.ancestor), str(options.sprites)
+    )
+    planned = _read_plan(folder, told)
+    # Before the device is touched, for processes are forked.
+    population = gather_population(
+        side=preset.side_px,
+        creatures=preset.creatures,
+        seed=options.seed,
+        sprites=options.sprites,
+        processes=len(os.sched_getaffinity(0)) if device.type == "cuda" else 1,
+        every=preset.every,
+    )
+    run = _prepare_device(options, preset, population, device)
+    spent = time.monotonic() - begun
+    seconds = planned or divide(
+        preset, options.minutes * 60 - spent - preset.reserve_s, is_same_size=run.is_same_size
+    )
+    _write_plan(folder, told, seconds)
+    _say(
+        f"{len(population.members)} figures drawn in {spent:.0f} s; seconds of each stage: {seconds}"
+    )
+    run.seconds.update(seconds)
+    return run
 
 
-def obtain_autoencoder(
-    preset: Preset, sprites: Path, folder: Path, *, seed: int, device: torch.device
-) -> AutoencoderKL:
-    """The finished autoencoder of `folder`, trained first if it is not there."""
-    path = folder / "vae"
+def _prepare_device(
+    options: argparse.Namespace, preset: Preset, population: Population, device: torch.device
+) -> Run:
+    """Put the world and the ancestor on the device."""
+    torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    ancestor = open_ancestor(options.ancestor, device) if options.ancestor else None
+    if ancestor:
+        channels = int(ancestor.autoencoder.config.latent_channels)
+        preset = replace(preset, latent_channels=channels)
+    tokenizer = build_tokenizer()
+    batches = Batches(
+        population,
+        tokenizer,
+        device,
+        side=preset.side_px,
+        frames=preset.frames,
+        paths=preset.paths,
+        seed=options.seed,
+    )
+    half = has_bfloat16(device)
+    return Run(preset, options.out, device, tokenizer, batches, ancestor, {}, half)
+
+
+def divide(preset: Preset, seconds: float, *, is_same_size: bool) -> dict[str, float]:
+    """Seconds of each stage; where latents and words are inherited, the denoiser gets all.
+
+    Raises:
+        InputError: none are left.
+    """
+    if seconds <= 0:
+        raise InputError(
+            "no time is left to train", hint=f"give {preset.reserve_s / 60 + 2:.0f} minutes or more"
+        )
+    stages = ("stills", "clips") if is_same_size else ("autoencoder", "towers", "stills", "clips")
+    shares = {name: getattr(preset, name).share for name in stages}
+    whole = sum(shares.values())
+    return {name: round(seconds * share / whole, 1) for name, share in shares.items()}
+
+
+def _read_plan(folder: Path, told: Order) -> dict[str, float] | None:
+    path = folder / "plan.json"
+    if not path.is_file():
+        return None
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    if plan["told"] != asdict(told):
+        raise InputError(
+            f"{folder} holds a run that was told {plan['told']}, not {asdict(told)}",
+            hint="name another --out, or delete the folder",
+        )
+    return dict(plan["seconds"])
+
+
+def _write_plan(folder: Path, told: Order, seconds: dict[str, float]) -> None:
+    with drafted(folder / "plan.json") as draft:
+        draft.write_text(json.dumps({"told": asdict(told), "seconds": seconds}), encoding="utf-8")
+
+
+def train(run: Run, *, version: int, sprites: Path | None) -> None:
+    """Run the stages in order, release the base, and check it."""
+    autoencoder = obtain_autoencoder(run)
+    towers = obtain_towers(run)
+    parts = Parts(autoencoder, towers.text, run.tokenizer, build_scheduler())
+    denoiser = train_denoiser(run, parts)
+    write_release(
+        run.preset, parts, denoiser, towers.image, run.folder / "weights", version=version
+    )
+    sys.stdout.write(check(run, sprites))
+
+
+def check(run: Run, sprites: Path | None) -> str:
+    """What the check says of the released base, kept in `check.txt`."""
+    command = [
+        sys.executable,
+        "-m",
+        "engine.benchmark.base",
+        "--weights",
+        str(run.folder / "weights"),
+    ]
+    command += ["--sheet", str(run.folder / "check.png"), "--device", str(run.device)]
+    command += ["--count", str(run.preset.checked)]
+    command += ["--sprites", str(sprites)] if sprites else []
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    told = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=environment
+    ).stdout
+    (run.folder / "check.txt").write_text(told, encoding="utf-8")
+    return told
+
+
+def obtain_autoencoder(run: Run) -> AutoencoderKL:
+    """The finished autoencoder, inherited or trained first if it is not there."""
+    if run.is_same_size and run.ancestor:
+        return run.ancestor.autoencoder
+    path = run.folder / "vae"
     if not path.is_dir():
-        network = train_autoencoder(preset, sprites, folder, seed=seed, device=device)
+        torch.manual_seed(0)
+        network = build_autoencoder(run.preset).to(run.device)
+        kept = run.ancestor.autoencoder if run.ancestor else None
+        train_autoencoder(
+            run.preset,
+            run.batches,
+            run.folder,
+            network=network,
+            stage=run.stage("autoencoder"),
+            half=run.half,
+            kept=kept,
+        )
         with drafted(path) as draft:
             network.save_pretrained(draft)
-    return AutoencoderKL.from_pretrained(path).to(device).eval()
+    network = AutoencoderKL.from_pretrained(path).to(run.device, memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False)
 
 
-def train_denoiser(
-    preset: Preset, parts: Parts, dataset: Dataset, folder: Path, *, seed: int, clips_too: bool
-) -> None:
-    """Stills, then clips, on latents that are encoded once."""
-    stills, clips = obtain_latents(parts.autoencoder, dataset, folder)
-    torch.manual_seed(seed)
-    network = build_denoiser(preset).to(parts.autoencoder.device)
-    still_data = (stills, dataset.still_scenes)
-    train_on_stills(network, preset, parts, still_data, folder=folder, seed=seed)
-    if clips_too:
-        clip_data = (clips, dataset.clip_scenes)
-        train_on_clips(network, preset, parts, still_data, clip_data, folder=folder, seed=seed)
+def obtain_towers(run: Run) -> Towers:
+    """The finished towers, inherited or trained."""
+    torch.manual_seed(1)
+    towers = Towers(run.preset, run.tokenizer).to(run.device)
+    old = run.ancestor
+    if old:
+        take_weights(towers.text, old.text)
+        take_words(towers.text, run.tokenizer, old.text, old.tokenizer)
+        take_weights(towers.image, old.image)
+    if "towers" in run.seconds:
+        stage = run.stage("towers", INHERITED_RATE if old else 1.0)
+        train_towers(run.preset, run.batches, run.folder, towers=towers, stage=stage, half=run.half)
+    return towers.eval().requires_grad_(False)
 
 
-def obtain_latents(
-    autoencoder: AutoencoderKL, dataset: Dataset, folder: Path
-) -> tuple[Tensor, Tensor]:
-    """Latents of stills and clips, in half precision, encoded unless `folder` has them.
+def train_denoiser(run: Run, parts: Parts) -> UNet3DConditionModel:
+    """The denoiser after stills and clips, with a sheet of samples of each."""
+    torch.manual_seed(2)
+    network = build_denoiser(run.preset).to(run.device)
+    if run.ancestor:
+        left = take_weights(network, run.ancestor.denoiser)
+        _say(f"the denoiser goes on; of its weights start anew: {left or 'none'}")
+    objective = Objective(network, parts, run.batches)
+    for name, teach in (("stills", train_on_stills), ("clips", train_on_clips)):
+        has_learned = teach(run.preset, objective, run.folder, stage=run.stage(name), half=run.half)
+        network.eval().requires_grad_(False)
+        sheet = run.folder / f"{name}.png"
+        if has_learned or not sheet.is_file():
+            frames = 1 if name == "stills" else run.preset.frames
+            write_sheet(network, parts, sheet, frames=frames)
+    return network
 
-    Raises:
-        InputError: those that it has are of other scenes.
-    """
-    path = folder / "latents.pt"
-    if not path.is_file():
-        stills, clips = encode_dataset(autoencoder, dataset)
-        with drafted(path) as draft:
-            torch.save((stills.half(), clips.half(), dataset.digest), draft)
-    stills, clips, *digest = torch.load(path, weights_only=True, map_location=autoencoder.device)
-    refuse_other_scenes(path, digest[0] if digest else None, dataset)
-    return stills, clips
 
-
-def release(preset: Preset, folder: Path, weights: Path, *, version: int) -> None:
-    """Write the base from whatever the stages have saved so far."""
-    tokenizer = build_tokenizer()
-    towers = Towers(preset, tokenizer)
-    load_average("towers", towers, folder)
-    denoiser = build_denoiser(preset)
-    load_average("clips", denoiser, folder)
-    autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
-    parts = Parts(autoencoder, towers.text.eval(), tokenizer, build_scheduler())
-    write_release(preset, parts, denoiser, towers.image.eval(), weights, version=version)
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 if __name__ == "__main__":
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     main()

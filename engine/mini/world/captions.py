@@ -11,14 +11,14 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from engine.mini.world.figures import COLOURS, MARKS, read_figure
-from engine.mini.world.scenes import BACKGROUNDS, Scene
-from engine.mini.world.things import ANIMALS, TRAINED_THINGS
+from engine.mini.world.creatures import FEATURES, KINDS, SURFACES
+from engine.mini.world.figures import COLOURS, MARKS
+from engine.mini.world.scenes import BACKGROUNDS
+from engine.mini.world.things import TRAINED_THINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     import torch
 
 MAX_TOKENS = 24
@@ -38,16 +38,32 @@ MOTION_WORDS: dict[str, tuple[str, ...]] = {
     "rolling right": ("rolling right", "rolling to the right", "turning and going right"),
     "rocking": ("rocking", "rocking to and fro", "tilting"),
     "wandering": ("wandering", "moving about", "on the move"),
+    "wandering and turning": ("wandering and turning", "turning on the move", "turning"),
+    "wandering and growing": (
+        "wandering and growing",
+        "moving and getting bigger",
+        "growing on the move",
+    ),
+    "wandering and shrinking": (
+        "wandering and shrinking",
+        "moving and getting smaller",
+        "shrinking on the move",
+    ),
     "turned": ("turned", "lying askew"),
+    "": ("",),
 }
 PLACE_WORDS = ("on a {} background", "on {}", "in front of a {} wall")
-GENERAL_WORDS = ("animal", "object")
-LESS_SAID = 0.5
-"""Share of captions that leave out a subject's colour or marks, or say only animal or object.
-
-A subject is learned from its class word and a motion from no more than that something moves: what the base draws of
-so few words must be one clear thing.
-"""
+GENERAL_WORDS = (*KINDS, "toy")
+"""What a thing is called of which hardly anything is said."""
+TWO_PLACE_WORDS = ("on a {} background", "on {}", "against {}")
+"""Shorter, for a background of two colours has a longer name."""
+TWO_COLOURED = {
+    "gradient": "{} to {}",
+    "two-part": "{} over {}",
+    "striped": "striped {} and {}",
+    "checked": "checked {} and {}",
+}
+"""What a background of two colours is called."""
 
 
 def name_subject(subject: str) -> str:
@@ -55,49 +71,17 @@ def name_subject(subject: str) -> str:
     return f"an {subject}" if subject[0] in "aeiou" else f"a {subject}"
 
 
-def draw_caption(rng: np.random.Generator, scene: Scene) -> str:
-    """One of the many captions that are true of a scene."""
-    who = name_subject(_draw_words(rng, scene.subject))
-    words = MOTION_WORDS.get(scene.motion, (scene.motion,))
-    does = str(rng.choice(words, p=_first_half(len(words))))
-    if rng.random() < 0.2:
-        return f"{who} {does}".strip()
-    where = str(rng.choice(PLACE_WORDS, p=_first_half(3))).format(scene.background)
-    order = rng.random()
-    if order < 0.6:
-        parts = [who, does, where]
-    elif order < 0.8:
-        parts = (
-            [f"{where},", does, who] if does and rng.random() < 0.3 else [f"{where},", who, does]
-        )
-    else:
-        parts = [who, where, does]
-    return " ".join(part for part in parts if part)
-
-
-def _draw_words(rng: np.random.Generator, subject: str) -> str:
-    """A subject's full name, or less of it."""
-    if rng.random() >= LESS_SAID:
-        return subject
-    figure = read_figure(subject)
-    general = "animal" if figure.thing in ANIMALS else "object"
-    fewer = [figure.thing, f"{figure.colour} {figure.thing}", general]
-    return str(rng.choice(fewer, p=(0.6, 0.2, 0.2)))
-
-
-def _first_half(count: int) -> list[float]:
-    """Chances that give the first wording half of all cases and share the rest out."""
-    return [1.0] if count == 1 else [0.5] + [0.5 / (count - 1)] * (count - 1)
-
-
 def list_sentences() -> Iterator[str]:
     """Every word of the captions in some sentence: what the tokenizer learns its merges from."""
-    for word in (*TRAINED_THINGS, *COLOURS, *MARKS, *GENERAL_WORDS):
+    for word in (*TRAINED_THINGS, *COLOURS, *MARKS, *GENERAL_WORDS, *SURFACES, *FEATURES):
         yield name_subject(word)
+    yield "red and blue animal with no ears"
     for words in MOTION_WORDS.values():
         yield from (f"a thing {phrase}" for phrase in words)
     for place in PLACE_WORDS:
         yield from (place.format(colour) for colour in BACKGROUNDS)
+    for place in TWO_PLACE_WORDS:
+        yield from (place.format(name) for name in TWO_COLOURED.values())
 
 
 def build_tokenizer() -> CLIPTokenizer:

@@ -22,7 +22,7 @@ KINDS = ("animal", "vehicle", "object")
 SURFACES = ("plain", "striped", "spotted", "halved", "furry", "speckled")
 EARS = ("round ears", "pointed ears", "long ears", "no ears")
 WHEELS = ("two wheels", "three wheels", "four wheels")
-SHAPES = ("many corners", "a round body", "a square body", "a handle")
+SHAPES = ("many corners", "round sides", "square sides", "a handle")
 FEATURES = (*EARS, *WHEELS, *SHAPES)
 
 Rgb = tuple[int, int, int]
@@ -163,10 +163,10 @@ def _draw_object(
     wide, high = rng.uniform(44, 84, 2)
     if shape == "many corners":
         body.polygon(_draw_corners(rng, wide, high), fill=255)
-    elif shape == "a square body":
+    elif shape == "square sides":
         body.rounded_rectangle(_box(96, 96, wide, high), rng.uniform(0, 26), fill=255)
     else:
-        wide, high = (wide, high) if shape == "a round body" else (wide * 0.7, high * 0.7)
+        wide, high = (wide, high) if shape == "round sides" else (wide * 0.7, high * 0.7)
         body.ellipse(_box(96, 96, wide, high), fill=255)
     if shape == "a handle":
         body.arc(_box(96 + wide, 96, wide * 0.5, high * 0.6), -100, 100, fill=255, width=13)

@@ -1,8 +1,9 @@
-"""Where the sprites come from that the autoencoder sees beside drawn figures."""
+"""Sprites that training may see beside drawn figures: `python -m engine.mini.world.sprites DIR` fetches them."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -45,3 +46,7 @@ def open_sprite(stills: Path, code_point: str) -> Image.Image:
             picture = Image.open(stills / name).convert("RGBA")
             return picture.crop(picture.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox())
     raise FileNotFoundError(f"no sprite {code_point} in {stills}")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{fetch_sprites(Path(sys.argv[1]))}\n")

@@ -7,40 +7,131 @@ import warnings
 import pytest
 import torch
 from diffusers import TextToVideoSDPipeline
+from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
 from engine.mini import WEIGHTS
+from engine.mini.recipe import sheets, train
+from engine.mini.recipe.autoencoder import build_autoencoder, centre_latents, rebuild
 from engine.mini.recipe.denoiser import build_denoiser, optional_time
-from engine.mini.recipe.loop import orthogonalise
+from engine.mini.recipe.inherit import open_ancestor, take_weights, take_words
 from engine.mini.recipe.presets import PRESETS
 from engine.mini.recipe.release import LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
-from engine.mini.recipe.train import STAGES, main
+from engine.mini.recipe.towers import Towers, normalise
+from engine.mini.world.captions import build_tokenizer, tokenize
+
+STAGES = ["autoencoder", "towers", "stills", "clips"]
+CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def run(folder, *more):
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setattr(train, "check", lambda run, sprites: f"checked {run.folder}\n")
+        patch.setattr(sheets, "SAMPLE_STEPS", 2)
+        train.main(["--preset", "tiny", "--minutes", "0.05", "--out", str(folder), *more])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, sprites):
     folder = tmp_path_factory.mktemp("mini")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        main(["--preset", "tiny", "--out", str(folder), "--sprites", str(sprites)])
+    run(folder, "--sprites", str(sprites))
     return folder
+
+
+def read_stages(folder):
+    lines = (folder / "log.csv").read_text().splitlines()
+    return list(dict.fromkeys(line.split(",")[0] for line in lines))
+
+
+def test_every_stage_leaves_its_mark(trained):
+    assert read_stages(trained) == STAGES
+    assert (trained / "stills.png").is_file()
+    assert (trained / "clips.png").is_file()
+
+
+def test_a_second_start_trains_nothing_again(trained, sprites, capsys):
+    log = (trained / "log.csv").read_text()
+    run(trained, "--sprites", str(sprites))
+    assert (trained / "log.csv").read_text() == log
+    assert capsys.readouterr().out == f"checked {trained}\n"
+
+
+def test_a_run_that_was_told_something_else_is_refused(trained):
+    with pytest.raises(SystemExit, match="holds a run that was told"):
+        run(trained, "--seed", "1")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--minutes", "0"], "more than 0, not 0"),
+        (["--minutes", "0.001"], "no time is left to train"),
+        (["--from", "gone"], "gone is not a folder"),
+        (["--from", "."], "holds no base to go on from"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path, capsys, words, said):
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path / "out", *words)
+    assert said in f"{ended.value} {capsys.readouterr().err}"
+
+
+def test_a_base_of_the_same_size_goes_on_from_its_denoiser(trained, tmp_path):
+    run(tmp_path / "on", "--from", str(trained / "weights"))
+    assert read_stages(tmp_path / "on") == ["stills", "clips"]
+    name = "vae/diffusion_pytorch_model.safetensors"
+    old, new = (folder / "weights" / name for folder in (trained, tmp_path / "on"))
+    assert old.read_bytes() == new.read_bytes()
+
+
+def test_all_weights_of_a_like_network_are_taken():
+    first, second = (build_denoiser(PRESETS["tiny"]) for _ in range(2))
+    assert take_weights(second, first) == []
+    x, text = torch.randn(1, 4, 2, 8, 8), torch.randn(1, 5, 32)
+    with torch.no_grad():
+        assert torch.equal(first(x, 9, text).sample, second(x, 9, text).sample)
+
+
+def test_larger_pictures_are_seen_as_the_smaller_were(trained):
+    old = open_ancestor(trained / "weights", CPU)
+    large = Towers(
+        PRESETS["tiny"].__class__(**{**vars(PRESETS["tiny"]), "side_px": 64}), build_tokenizer()
+    )
+    take_weights(large.image, old.image)
+    small = normalise(torch.rand(2, 3, 32, 32))
+    with torch.no_grad():
+        seen = large.image.eval()(functional.interpolate(small, (64, 64))).image_embeds
+        assert torch.allclose(seen, old.image(small).image_embeds, atol=1e-4)
+
+
+def test_words_keep_their_meaning_in_another_vocabulary(trained):
+    old, tokenizer = open_ancestor(trained / "weights", CPU), build_tokenizer()
+    new = Towers(PRESETS["tiny"], tokenizer).text.eval()
+    take_weights(new, old.text)
+    take_words(new, tokenizer, old.text, old.tokenizer)
+    ids = tokenize(tokenizer, ["a red cat"])
+    with torch.no_grad():
+        assert torch.equal(new(ids).pooler_output, old.text(ids).pooler_output)
+
+
+def test_centred_latents_have_no_mean_and_unit_deviation_and_rebuild_alike():
+    torch.manual_seed(0)
+    network = build_autoencoder(PRESETS["tiny"]).eval()
+    x = torch.rand(8, 3, 32, 32) * 2 - 1
+    before = rebuild(network, x)
+    centre_latents(network, x)
+    with torch.no_grad():
+        latents = network.encode(x).latent_dist.mean * network.config.scaling_factor
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-3
+    assert float(latents.std()) == pytest.approx(1, abs=1e-2)
+    assert torch.allclose(rebuild(network, x), before, atol=1e-4)
 
 
 def open_pipeline(folder):
     return TextToVideoSDPipeline.from_pretrained(folder, torch_dtype=torch.float32)
-
-
-def test_every_stage_leaves_its_mark(trained):
-    stages = {line.split(",")[0] for line in (trained / "log.csv").read_text().splitlines()}
-    assert stages == set(STAGES) - {"release"}
-
-
-def test_a_second_start_trains_nothing_again(trained, sprites):
-    log = (trained / "log.csv").read_text()
-    main(["--preset", "tiny", "--out", str(trained), "--sprites", str(sprites)])
-    assert (trained / "log.csv").read_text() == log
 
 
 def test_the_released_folder_runs_in_the_librarys_pipeline(trained):
@@ -73,10 +164,28 @@ def test_layers_of_time_start_as_identities():
             assert torch.allclose(network(x, 500, text).sample, whole, atol=1e-5)
 
 
-def test_an_orthogonal_update_has_singular_values_near_one():
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(2, 24, 40)))
-    assert values.min() > 0.6
-    assert values.max() < 1.3
+@pytest.mark.slow
+def test_a_run_ends_with_the_check(tmp_path, sprites):
+    words = [
+        "--preset",
+        "tiny",
+        "--minutes",
+        "0.1",
+        "--out",
+        str(tmp_path),
+        "--sprites",
+        str(sprites),
+    ]
+    train.main(words)
+    told = (tmp_path / "check.txt").read_text()
+    assert "unseen sprites" in told
+    assert "made   motions missed:" in told
+
+
+@pytest.mark.parametrize("preset", ["gpu", "cpu"])
+def test_what_a_run_makes_fits_the_limits(preset):
+    network = build_denoiser(PRESETS[preset])
+    assert 2 * sum(p.numel() for p in network.parameters()) < LARGEST_FILE_BYTES
 
 
 @pytest.mark.skipif(not (WEIGHTS / "base.toml").is_file(), reason="no weights ship here")
