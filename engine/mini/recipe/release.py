@@ -155,7 +155,7 @@ def _write_card(preset: Preset, path: Path, *, version: int) -> None:
         "version": version,
         "licence": "Apache-2.0",
         "summary": f"{len(TRAINED_THINGS)} things in {len(COLOURS)} colours, plain or marked, "
-        f"in {len(MOTIONS)} motions on plain backgrounds, {preset.side_px} px, {preset.frames} frames",
+        f"in {len(MOTIONS)} motions, on plain and patterned backgrounds, {preset.side_px} px, {preset.frames} frames",
         "video": {
             "frames": preset.frames,
             "fps": preset.fps,
