@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ SIDEWAYS = {
     Image.Transpose.ROTATE_90,
 }
 MOST_PAGES = 8
+STDERR = 2
 MOST_REASON_CHARS = 120
 
 
@@ -162,6 +164,23 @@ def decoding(
         Image.MAX_IMAGE_PIXELS = former
 
 
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what a library in C writes on the process's stderr from people and scripts."""
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # closed: nobody listens
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+
+
 def _read_bytes(path: Path) -> bytes:
     """The whole file, so that no file stays open; a file beyond the bound is refused unread."""
     require_file(path)
@@ -234,7 +253,8 @@ def _decode(data: bytes, path: Path, min_side_px: int, kept_side_px: int) -> Pic
         if image.format != "TIFF":  # of which Pillow forgets the orientation while it is loaded
             image.load()
         turn = _read_turn(image, notes)
-        image.load()
+        with _silent_stderr():  # on which libtiff writes what it finds wrong
+            image.load()
 
         def shape(plain: Image.Image) -> Image.Image:
             if plain.size != size:

@@ -17,8 +17,10 @@ RAW_SUFFIXES = frozenset(
 )
 # Pictures that are seen in a folder of photos and are not read.
 UNREAD_SUFFIXES = RAW_SUFFIXES | {".psd", ".psb", ".jxl", ".exr", ".hdr", ".xcf", ".heics"}
+RAW_BRAND = b"crx "
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
+STILL_BRANDS = HEIF_BRANDS | AVIF_BRANDS | {RAW_BRAND}
 PICTURE_SIGNATURES = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
@@ -47,11 +49,8 @@ def is_picture_file(path: Path) -> bool:
     """Whether a file begins as a picture that can be read, or as a raw one, whatever its name."""
     head = _read_head(path)
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return (
-        is_webp
-        or head.startswith(PICTURE_SIGNATURES)
-        or bool(_brands(head) & (HEIF_BRANDS | AVIF_BRANDS))
-    )
+    is_known = is_webp or is_raw(head) or head.startswith(PICTURE_SIGNATURES)
+    return is_known or bool(_brands(head) & STILL_BRANDS)
 
 
 def name_format(data: bytes, suffix: str = "") -> str | None:
@@ -66,7 +65,7 @@ def name_format(data: bytes, suffix: str = "") -> str | None:
         return None
     if brands & HEIF_BRANDS:
         return HEIF
-    if is_raw(data) or b"crx " in brands:
+    if is_raw(data) or RAW_BRAND in brands:
         return RAW
     is_mpeg_ts = data[:1] == b"G" and data[188:189] == b"G"
     is_avi = data[:4] == b"RIFF" and data[8:12] == b"AVI "

@@ -59,10 +59,7 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
     if makes_folder:
         parent = next(folder for folder in path.parents if os.path.lexists(folder))
     if not parent.is_dir():
-        raise OutputError(
-            f"{shown(path)} cannot be written: there is no folder {shown(parent)}",
-            hint=f"mkdir -p {quoted(parent)}",
-        )
+        _refuse_lack_of_folder(path)
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{shown(path)} cannot be written: no permission in {shown(parent)}")
     if not os.path.lexists(path):
@@ -76,6 +73,24 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
             f"{shown(path)} is a folder that holds more than numbered frames",
             hint="name a folder that is not there yet",
         )
+
+
+def _refuse_lack_of_folder(path: Path) -> None:
+    """Say which folder is missing, or that a file stands in its place.
+
+    Raises:
+        OutputError: always.
+    """
+    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise OutputError(
+            f"{shown(path)} cannot be written: {shown(there)} is a file, and no folder",
+            hint="name another place with -o",
+        )
+    raise OutputError(
+        f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}",
+        hint=f"mkdir -p {quoted(path.parent)}",
+    )
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

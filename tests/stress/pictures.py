@@ -15,14 +15,13 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from engine.errors import InputError
 from engine.media.photos import read_photos
-from engine.media.pictures import animation_frames, open_picture
 from tests.stress.fuzzing import at_most, mutate
 
 SLOWEST_SECONDS = 20
 
 
 def fuzz_pictures(folder: Path, count: int, seed: int) -> Counter[str]:
-    """Read ``count`` mutated files as photos, as masks and as animations; how often each was taken or refused.
+    """Read ``count`` mutated files as photos and as masks; how often one was taken or refused.
 
     Args:
         folder: an empty one.
@@ -37,7 +36,7 @@ def fuzz_pictures(folder: Path, count: int, seed: int) -> Counter[str]:
     pictures = draw_pictures()
     (folder / "masks").mkdir()
     Image.fromarray(_blocks(random)).save(folder / "photo.png")
-    readers = (*(read_as_photo,) * 6, _read_as_mask, _read_as_animation)
+    readers = (*(read_as_photo,) * 6, _read_as_mask)
     ends: Counter[str] = Counter()
     for case in range(count):
         name, data = random.choice(list(pictures.items()))
@@ -129,11 +128,6 @@ def _read_as_mask(path: Path) -> None:
     (read,) = read_photos([photo], masks=path.parent, min_side_px=1).photos
     assert read.mask is not None
     assert read.mask.shape == read.pixels.shape[:2]
-
-
-def _read_as_animation(path: Path) -> None:
-    sizes = {frame.size for frame, _ in animation_frames(open_picture(path), path)}
-    assert len(sizes) == 1
 
 
 def _blocks(random: Random) -> np.ndarray:

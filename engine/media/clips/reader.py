@@ -32,6 +32,7 @@ from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bar
 from engine.media.clips.video import scan_video, take_video
 from engine.media.files import digest_file, list_pictures, require_file, require_path
 from engine.media.pictures import count_frames, open_picture
+from engine.media.signatures import is_picture_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 
 # JPEG, PNG, BMP, and TIFF in either order of bytes.
-STILL_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
+BITMAP = b"BM"
 
 
 @dataclass(frozen=True)
@@ -225,9 +226,9 @@ def is_clip(path: Path) -> bool:
     require_file(path)
     with path.open("rb") as file:
         head = file.read(12)
-    if path.suffix.lower() in {".heic", ".heif"} or head.startswith(STILL_SIGNATURES):
-        return False
-    return kind_of(path) == "video" or count_frames(open_picture(path), path) > 1
+    if kind_of(path) == "video":
+        return not (head.startswith(BITMAP) or is_picture_file(path))
+    return count_frames(open_picture(path), path) > 1
 
 
 def kind_of(path: Path) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # Beyond this many the line that says what is wrong could no longer be read.
 MAX_REASONS = 20
+SKIP_BAD = "--skip-bad goes on without what cannot be used"
 # Files of so many bytes together take seconds to read.
 SLOW_BYTES = 40_000_000
 
@@ -211,10 +212,13 @@ def _unusable(
     reasons = "; ".join(item.reason for item in skipped[:MAX_REASONS])
     if len(skipped) > MAX_REASONS:
         reasons += f"; and {len(skipped) - MAX_REASONS} more"
-    way_out = None if skip_bad else "--skip-bad goes on without what cannot be used"
+    told = list(dict.fromkeys(hint for hint in hints if hint))
+    hint = told[0] if len(told) == 1 else None
     if len(skipped) == total:
-        way_out = "name photos that can be opened"
+        hint = hint or "name photos that can be opened"
+    elif not skip_bad:
+        hint = f"{hint}; {SKIP_BAD}" if hint else SKIP_BAD
     if len(skipped) > 1:
         message = f"{len(skipped)} of {total} photos cannot be used: {reasons}"
-        return InputError(message, hint=way_out)
-    return InputError(reasons, hint="; ".join(h for h in (hints[0], way_out) if h))
+        return InputError(message, hint=hint)
+    return InputError(reasons, hint=hint)

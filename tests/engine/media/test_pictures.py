@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import tracemalloc
 import zlib
@@ -209,3 +210,14 @@ def test_what_pillow_raises_is_the_pictures_fault(tmp_path: Path):
     (tmp_path / "a.tif").write_bytes(linked)
     with pytest.raises(InputError, match=r"a\.tif is damaged or cut short: it cannot be decoded"):
         read_picture(tmp_path / "a.tif")
+
+
+def test_what_a_library_writes_on_stderr_reaches_nobody(tmp_path: Path, capfd):
+    path = save_picture(tmp_path / "a.tif", compression="tiff_deflate")
+    data = bytearray(path.read_bytes())
+    data[8:60] = bytes(52)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged or cut short"):
+        read_picture(path)
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"

@@ -21,6 +21,7 @@ from engine.media import write
 from engine.media.comments import read_comment
 from engine.media.ffmpeg import run_ffmpeg
 from engine.media.sheets import sheet
+from engine.media.staging import refuse_existing
 from engine.media.write import write_video
 from tests.engine.media.drawings import draw_motion, draw_picture
 
@@ -292,3 +293,9 @@ def test_an_enlarged_video_repeats_each_pixel(tmp_path: Path, scale: int):
     for number, frame in enumerate(frames):
         shown = np.asarray(Image.open(folder / f"{number:04d}.png"))
         assert np.array_equal(shown, np.kron(frame, np.ones((scale, scale, 1), np.uint8)))
+
+
+def test_a_file_in_the_place_of_a_folder_is_called_one(tmp_path: Path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(OutputError, match=r"a\.mp4 is a file, and no folder"):
+        refuse_existing(tmp_path / "a.mp4" / "b.png", overwrite=False)

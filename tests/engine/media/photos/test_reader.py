@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from engine.errors import InputError, InputNotFoundError
+from engine.media.clips.reader import is_clip
 from engine.media.files import printable
 from engine.media.photos import frame_photo, gather_photos, read_photo, read_photos
 from tests.engine.media.drawings import draw_picture
@@ -229,7 +230,10 @@ def test_a_clip_is_answered_with_the_line_that_learns_a_motion(tmp_path: Path):
     with pytest.raises(InputError, match="is a video, not a picture") as error:
         read_photo(tmp_path / "my clip.mp4")
     assert error.value.hint is not None
-    assert f"dv motion learn '{tmp_path}/my clip.mp4'" in error.value.hint
+    assert error.value.hint == f"dv motion learn '{tmp_path}/my clip.mp4' learns a motion from it"
+    with pytest.raises(InputError) as whole:
+        read_photos([tmp_path / "my clip.mp4"])
+    assert whole.value.hint == error.value.hint
     with pytest.raises(InputError, match="holds no photos") as error:
         gather_photos([tmp_path])
     assert error.value.hint is not None
@@ -336,6 +340,11 @@ def test_real_subjects_have_a_mask_for_every_photo(real_data: Path, subject: str
     photos = read_photos([folder], masks=folder / "masks").photos
     assert len(photos) > 5
     assert all(photo.mask is not None and photo.mask.max() == 255 for photo in photos)
+
+
+def test_photos_of_every_format_are_no_clips(tmp_path: Path):
+    for suffix in ("jpg", "png", "tif", "bmp", "avif", "jp2", "webp", "gif"):
+        assert not is_clip(save(tmp_path / f"a.{suffix}"))
 
 
 FIELD_UNUSABLE = {
