@@ -127,11 +127,11 @@ def promote_run(
     from registry import NotFoundError, open_registry
 
     found = _find(run)
-    files = {int(path.stem): path for path in state_files(found)}
+    files = state_files(found)
     if step not in files:
         raise NotFoundError(
             f"{found.id} has no save of step {step} that can be published",
-            hint="there are: " + (" ".join(str(each) for each in sorted(files)) or "none"),
+            hint="there are: " + (" ".join(str(each) for each in files) or "none"),
             code="run.no_state",
         )
     store: Registry = open_registry(_registry_of(found))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.learning.plan import Lesson
-from dreamvideo_cli.runs.events import rungs_of, state_files, tell_story
-from dreamvideo_cli.runs.scores import finite_values, scores_of
+from dreamvideo_cli.runs.events import Step, read_history, state_files
+from dreamvideo_cli.runs.scores import finite_values
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import say
 
@@ -48,14 +48,12 @@ def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
     """The manifest of an adapter that ``run`` learned, but for what the registry adds."""
     import msgspec
 
-    from dreamvideo_cli.runs.events import rungs_of
-    from dreamvideo_cli.runs.scores import finite_values, scores_of
     from registry import read_draft
 
     is_subject = lesson.kind == "subject"
     recipe = msgspec.to_builtins(learned.recipe)
     base = dict(learned.base)
-    scores = scores_of(run)
+    history = read_history(run)
     last = recipe["adapter_steps"] if is_subject else recipe["steps"]
     published = int(learned.metrics.get("step", last))
     return read_draft(
@@ -77,10 +75,10 @@ def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
                 "inputs": lesson.inputs,
                 "left_out": lesson.omissions,
                 "held_out": lesson.held_out,
-                "rungs": rungs_of(run),
+                "rungs": history.memory_fallbacks,
                 "device": learned.device,
                 "seconds": round(learned.seconds, 3),
-                "metrics": {**learned.metrics, **finite_values(scores.get(published))},
+                "metrics": {**learned.metrics, **finite_values(history.scores.get(published))},
             },
             "lineage": {"run": run.id},
             "note": lesson.note,
@@ -136,25 +134,25 @@ def _draft(run: Run, step: int, note: str | None) -> Draft:
     """The manifest of a save: what its file says, and what the run wrote down up to there."""
     import msgspec
 
-    from engine.progress import last_loss
     from registry.loose import read_loose
     from registry.manifest import Input, Lineage, Rung
 
-    (path,) = (path for path in state_files(run) if int(path.stem) == step)
-    draft = read_loose(path, tool=f"dv {__version__}").draft
-    events = run.events()
-    machines = [event["facts"] for event in events if event["event"] == "machine"]
-    steps = [event for event in events if event["event"] == "step"]
-    losses = stages[-1].losses if (stages := tell_story(events).stages) else {}
-    found = last_loss(loss for number, loss in losses.items() if number <= step)
-    loss = {} if found is None else {"adapter_loss": found}
+    draft = read_loose(state_files(run)[step], tool=f"dv {__version__}").draft
+    history = read_history(run)
+    steps = history.of(Step)
+    losses = {stage.name: stage.last_loss(step) for stage in history.stages}
+    loss = losses.get(steps[-1].stage) if steps else None
     training = msgspec.structs.replace(
         draft.training,
-        device=machines[-1].get("device", "") if machines else "",
-        seconds=round(sum(event["seconds"] for event in steps), 3),
-        metrics={**loss, "step": step, **finite_values(scores_of(run).get(step))},
+        device=history.machine.get("device", ""),
+        seconds=round(sum(each.seconds for each in steps), 3),
+        metrics={
+            **({} if loss is None else {"adapter_loss": loss}),
+            "step": step,
+            **finite_values(history.scores.get(step)),
+        },
         held_out=msgspec.convert(run.facts.settings.get("held_out") or [], list[Input]),
-        rungs=msgspec.convert(rungs_of(run), list[Rung]),
+        rungs=msgspec.convert(history.memory_fallbacks, list[Rung]),
     )
     lineage = Lineage(run=run.id)
     return msgspec.structs.replace(draft, training=training, lineage=lineage, note=note)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.learning.options import ScoreOptions
-from dreamvideo_cli.runs.scores import best_of, doubts_of, scores_of
+from dreamvideo_cli.runs.events import read_history
+from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import say
 from dreamvideo_cli.terminal.text import time_text
@@ -87,9 +88,9 @@ def scoring_of(lesson: Lesson, progress: Progress) -> Scoring | None:
 
 def say_best(shell: Shell, run: Run, *, patience: int | None) -> None:
     """Which step scored best, what the scores took, and how to publish another step than was."""
-    scores = scores_of(run)
-    best = best_of(run, scores)
-    for line in doubts_of(scores.values()):
+    scores = read_history(run).scores
+    best = find_best(run.facts.kind, scores)
+    for line in list_doubts(scores.values()):
         say(shell, f"warning: {line}")
     if best is None:
         if scores:

@@ -14,6 +14,7 @@ from dreamvideo_cli.learning.plan import Lesson, _stages, _work_of_step, preview
 from dreamvideo_cli.learning.publish import _publish, _published_before
 from dreamvideo_cli.learning.resume import take_again, take_run
 from dreamvideo_cli.learning.scoring import say_best, scoring_of
+from dreamvideo_cli.runs.events import read_history
 from dreamvideo_cli.runs.recorder import machine_facts, record
 from dreamvideo_cli.runs.timings import Timing, remember
 from dreamvideo_cli.settings.places import cache_folder
@@ -238,14 +239,9 @@ def _report(run: Run) -> None:
 
 def remember_lesson(run: Run, lesson: Lesson, device: str) -> None:
     """Keep what each stage of a run took on ``device``, since it was last begun or continued."""
-    events = run.events()
-    begun = max((k for k, each in enumerate(events) if each["event"] == "machine"), default=0)
+    steps = read_history(run).recent_steps
     for task in _stages(lesson):
-        took = [
-            event["seconds"]
-            for event in events[begun:]
-            if event["event"] == "step" and event["stage"] == task
-        ]
+        took = [step.seconds for step in steps if step.stage == task]
         if sum(took) > 0:
             work = len(took) * _work_of_step(lesson)
             base = lesson.base.fingerprint

@@ -113,16 +113,6 @@ def smooth(points: Sequence[Point]) -> list[Point]:
     return smoothed
 
 
-def about_flatness(losses: Mapping[int, float | None]) -> str:
-    """A paragraph for those who fear that a flat curve learned nothing; "" where the curve is not flat."""
-    if not is_flat([loss for loss in losses.values() if loss is not None]):
-        return ""
-    return (
-        "<p>The curve is flat, and its ups and downs are the noise drawn for each step: it says little"
-        " of what was learned. Look at previews and scores.</p>"
-    )
-
-
 def is_flat(losses: Sequence[float]) -> bool:
     """Whether losses fall by less than they scatter: the first and last fifth differ by under half a deviation."""
     finite = [loss for loss in losses if math.isfinite(loss)]

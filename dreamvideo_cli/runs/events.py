@@ -1,11 +1,12 @@
-"""Events of a run: written as the engine reports them, and read back in order; a line may be torn or repeated."""
+"""Events of a run, read back into its history; a line may be torn, odd or repeated. `recorder` writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Step(Struct, frozen=True, tag_field="event", tag="step"):
-    """An update; ``loss`` None: it was skipped."""
+    """An update; ``loss`` is None where it was skipped."""
 
     at: float
     stage: str
@@ -28,15 +29,16 @@ class Step(Struct, frozen=True, tag_field="event", tag="step"):
 
 
 class Stage(Struct, frozen=True, tag_field="event", tag="stage"):
-    """A stage of so many steps begins."""
+    """A stage of ``steps`` steps begins; ``done`` of them were done before."""
 
     at: float
     stage: str
     steps: int = 0
+    done: int = 0
 
 
 class Preview(Struct, frozen=True, tag_field="event", tag="preview"):
-    """A video made on the way; step 0 is the base alone."""
+    """A video made during learning; step 0 is the base alone."""
 
     at: float
     stage: str
@@ -45,14 +47,15 @@ class Preview(Struct, frozen=True, tag_field="event", tag="preview"):
 
 
 class Save(Struct, frozen=True, tag_field="event", tag="save"):
-    """A state to continue from."""
+    """A save to continue from; ``state`` is where in the folder the adapter of then lies, if it was kept."""
 
     at: float
     stage: str
     step: int
+    state: str | None = None
 
 
-class Rung(Struct, frozen=True, tag_field="event", tag="rung"):
+class MemoryFallback(Struct, frozen=True, tag_field="event", tag="rung"):
     """What was done when memory ran out."""
 
     at: float
@@ -62,7 +65,7 @@ class Rung(Struct, frozen=True, tag_field="event", tag="rung"):
 
 
 class Skip(Struct, frozen=True, tag_field="event", tag="skip"):
-    """An update that was left out, and why."""
+    """An update that was skipped, and why."""
 
     at: float
     stage: str
@@ -79,7 +82,7 @@ class Note(Struct, frozen=True, tag_field="event", tag="note"):
 
 
 class Resume(Struct, frozen=True, tag_field="event", tag="resume"):
-    """It went on from a save."""
+    """The run was continued from a save."""
 
     at: float
     stage: str = ""
@@ -87,7 +90,7 @@ class Resume(Struct, frozen=True, tag_field="event", tag="resume"):
 
 
 class Score(Struct, frozen=True, tag_field="event", tag="score"):
-    """Figures of an adapter as it was at a step, 0 being the base alone."""
+    """Scores of the adapter of a step; step 0 is the base alone."""
 
     at: float
     stage: str
@@ -112,7 +115,7 @@ class Machine(Struct, frozen=True, tag_field="event", tag="machine"):
 
 
 class End(Struct, frozen=True, tag_field="event", tag="end"):
-    """How it ended for an owner."""
+    """How the run ended for one of its owners."""
 
     at: float
     state: str
@@ -121,84 +124,184 @@ class End(Struct, frozen=True, tag_field="event", tag="end"):
 
 
 class Start(Struct, frozen=True, tag_field="event", tag="start"):
-    """It began."""
+    """The run began."""
 
     at: float
 
 
-Event = Step | Stage | Preview | Save | Rung | Skip | Note | Resume | Score | Machine | End | Start
+Event = (
+    Step
+    | Stage
+    | Preview
+    | Save
+    | MemoryFallback
+    | Skip
+    | Note
+    | Resume
+    | Score
+    | Machine
+    | End
+    | Start
+)
+# What a person wants to know happened.
+Told = Start | Resume | MemoryFallback | Skip | Note | Save | End
+
+
+Known = TypeVar("Known", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
-class StageStory:
-    """A stage.
+class StageHistory:
+    """What happened in a stage.
 
     Attributes:
         name: for people.
-        total: steps it was to have; 0 where that is not known.
-        losses: loss of each step by its number, None where the update was skipped.
+        total: steps that it was planned to have; 0 where that is not known.
+        done: steps that were done before its first event.
+        losses: loss by step, None where the update was skipped; of a repeated step the later event counts.
+        last: its last update, or None.
     """
 
     name: str
     total: int
+    done: int
     losses: Mapping[int, float | None]
+    last: Step | None
 
     @property
     def reached(self) -> int:
-        """The last step that is done."""
-        return max(self.losses, default=0)
+        """The highest step that is done."""
+        return max(self.losses, default=self.done)
+
+    def final_loss(self, until: int | None = None) -> float | None:
+        """Mean loss of the last tenth of its updates, up to the step ``until``."""
+        found = [
+            loss
+            for step, loss in self.losses.items()
+            if loss is not None and (until is None or step <= until)
+        ]
+        tail = found[-max(1, len(found) // 10) :]
+        return sum(tail) / len(tail) if tail else None
+
+    def last_loss(self, until: int | None = None) -> float | None:
+        """What it came to, see `engine.progress.last_loss`; with ``until`` what it came to at that step."""
+        return last_loss(
+            loss for step, loss in self.losses.items() if until is None or step <= until
+        )
+
+
+class RunHistory:
+    """A run from its beginning to now."""
+
+    def __init__(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Take the events that can be understood, in the order in which they were written."""
+        self.events = tuple(event for each in events if (event := _decode(each)) is not None)
+
+    def of(self, kind: type[Known]) -> list[Known]:
+        """Every event of a kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def last(self, kind: type[Known]) -> Known | None:
+        """The last event of a kind, or None."""
+        return next(iter(self.of(kind)[::-1]), None)
+
+    @cached_property
+    def stages(self) -> tuple[StageHistory, ...]:
+        """Every stage in which something was done, in order."""
+        parts = [event for event in self.events if isinstance(event, Stage | Step | Skip)]
+        names = dict.fromkeys(event.stage for event in parts)
+        found = (_collect(name, [each for each in parts if each.stage == name]) for name in names)
+        return tuple(stage for stage in found if stage.losses or stage.done)
 
     @property
-    def last_loss(self) -> float | None:
-        """What it came to, see `engine.progress.last_loss`."""
-        return last_loss(self.losses.values())
+    def previews(self) -> list[Preview]:
+        """The latest of each stage and step, in order."""
+        return _latest(self.of(Preview))
+
+    @cached_property
+    def scores(self) -> dict[int, Score]:
+        """The latest of each step, in order."""
+        return {score.step: score for score in _latest(self.of(Score))}
+
+    @property
+    def told(self) -> list[Told]:
+        """What a person wants to know happened, in order."""
+        return [event for event in self.events if isinstance(event, Told)]
+
+    @property
+    def memory_fallbacks(self) -> list[dict[str, Any]]:
+        """Stage, step and text of what was done when memory ran out; repeated ones once."""
+        found = self.of(MemoryFallback)
+        places = dict.fromkeys((event.stage, event.step, event.text) for event in found)
+        return [dict(zip(("stage", "step", "text"), place, strict=True)) for place in places]
+
+    @property
+    def machine(self) -> Mapping[str, str]:
+        """Where it ran last; empty where that was not written down."""
+        found = self.last(Machine)
+        return found.facts if found else {}
+
+    @property
+    def published(self) -> str | None:
+        """Reference of the published version, or None."""
+        return next((event.ref for event in self.of(End)[::-1] if event.ref), None)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time from the first event to the last, without the pauses between owners."""
+        pairs = zip(self.events, self.events[1:], strict=False)
+        return sum(max(0.0, b.at - a.at) for a, b in pairs if not isinstance(b, Resume))
+
+    @property
+    def step_seconds(self) -> float:
+        """What an update took in the mean; 0 where there was none."""
+        steps = self.of(Step)
+        return sum(step.seconds for step in steps) / len(steps) if steps else 0.0
+
+    @property
+    def recent_steps(self) -> list[Step]:
+        """Updates since the run was last begun or continued."""
+        begun = max((k for k, e in enumerate(self.events) if isinstance(e, Machine)), default=0)
+        return [event for event in self.events[begun:] if isinstance(event, Step)]
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A run from its beginning to now.
-
-    Attributes:
-        stages: in their order.
-        previews: the latest of each stage and step, in order.
-        scores: the latest of each stage and step, in order.
-        told: rungs, skips, notes, saves and what began, went on and ended, in order of time.
-        machine: where it ran last; empty where that was not written down.
-        seconds: time in which something was written, pauses between owners left out.
-        step_seconds: what an update took in the mean; 0 where there was none.
-        ref: what was published, if anything was.
-    """
-
-    stages: tuple[StageStory, ...] = ()
-    previews: tuple[Preview, ...] = ()
-    scores: tuple[Score, ...] = ()
-    told: tuple[Event, ...] = ()
-    machine: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    step_seconds: float = 0.0
-    ref: str | None = None
+def read_history(run: Run) -> RunHistory:
+    """Read what a run wrote down so far."""
+    return RunHistory(run.events())
 
 
-def tell_story(events: Iterable[Mapping[str, Any]]) -> Story:
-    """Put events in order; of steps told again the later telling counts."""
-    known = [event for each in events if (event := _known(each)) is not None]
-    ends = [event for event in known if isinstance(event, End) and event.ref]
-    machines = [event for event in known if isinstance(event, Machine)]
-    steps = [event.seconds for event in known if isinstance(event, Step)]
-    told = Start | Resume | Rung | Skip | Note | Save | End
-    return Story(
-        stages=_stages(known),
-        previews=tuple(_latest(event for event in known if isinstance(event, Preview))),
-        scores=tuple(_latest(event for event in known if isinstance(event, Score))),
-        told=tuple(event for event in known if isinstance(event, told)),
-        machine=machines[-1].facts if machines else {},
-        seconds=_seconds(known),
-        step_seconds=sum(steps) / len(steps) if steps else 0.0,
-        ref=ends[-1].ref if ends else None,
-    )
+def fields_of(event: Event) -> dict[str, Any]:
+    """The values of an event by name, without its time; what it leaves open is not there."""
+    found: dict[str, Any] = msgspec.to_builtins(event)
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in {"event", "at"} and value is not None
+    }
 
 
-def _known(event: Mapping[str, Any]) -> Event | None:
+def state_files(run: Run) -> dict[int, Path]:
+    """Adapters that can be promoted, by step."""
+    found = (run.folder / "states").glob("*.safetensors")
+    return dict(sorted((int(path.stem), path) for path in found if path.stem.isdecimal()))
+
+
+def _collect(name: str, events: Iterable[Stage | Step | Skip]) -> StageHistory:
+    """What the events of one stage say."""
+    total, done, last = 0, None, None
+    losses: dict[int, float | None] = {}
+    for event in events:
+        if isinstance(event, Stage):
+            total, done = event.steps, event.done if done is None else done
+        elif isinstance(event, Step):
+            losses[event.step], last = event.loss, event
+        else:
+            losses[event.step] = None
+    return StageHistory(name, total, done or 0, dict(sorted(losses.items())), last)
+
+
+def _decode(event: Mapping[str, Any]) -> Event | None:
+    """The event as a value; None where it cannot be understood."""
     try:
         known: Event = msgspec.convert(dict(event), Event)
     except msgspec.ValidationError:
@@ -206,52 +309,8 @@ def _known(event: Mapping[str, Any]) -> Event | None:
     return known
 
 
-def _stages(known: Iterable[Event]) -> tuple[StageStory, ...]:
-    totals: dict[str, int] = {}
-    losses: dict[str, dict[int, float | None]] = {}
-    for event in known:
-        if isinstance(event, Stage):
-            totals[event.stage] = event.steps
-            losses.setdefault(event.stage, {})
-        elif isinstance(event, Step):
-            losses.setdefault(event.stage, {})[event.step] = event.loss
-        elif isinstance(event, Skip):
-            losses.setdefault(event.stage, {})[event.step] = None
-    return tuple(
-        StageStory(name, totals.get(name, 0), dict(sorted(found.items())))
-        for name, found in losses.items()
-        if found
-    )
-
-
 def _latest(found: Iterable[Any]) -> list[Any]:
+    """Of events of the same stage and step the last one, by stage and step."""
     by_place = {(event.stage, event.step): event for event in found}
     stages = list(dict.fromkeys(stage for stage, _ in by_place))
     return sorted(by_place.values(), key=lambda event: (stages.index(event.stage), event.step))
-
-
-def _seconds(known: Iterable[Event]) -> float:
-    total, former = 0.0, None
-    for event in known:
-        if former is not None and not isinstance(event, Resume):
-            total += max(0.0, event.at - former)
-        former = event.at
-    return total
-
-
-def state_files(run: Run) -> list[Path]:
-    """Adapters as they were at saves, by step."""
-    found = (run.folder / "states").glob("*.safetensors")
-    return sorted(path for path in found if path.stem.isdecimal())
-
-
-def rungs_of(run: Run) -> list[dict[str, Any]]:
-    """What was done when memory ran out: stage, step and text of each, the latest telling of each counting."""
-    found = {
-        (event["stage"], event["step"], event["text"]): {
-            name: event[name] for name in ("stage", "step", "text")
-        }
-        for event in run.events()
-        if event["event"] == "rung"
-    }
-    return list(found.values())

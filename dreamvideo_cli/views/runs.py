@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.runs.events import rungs_of, state_files, tell_story
-from dreamvideo_cli.runs.scores import best_of, scores_of
+from dreamvideo_cli.runs.events import (
+    End,
+    Save,
+    StageHistory,
+    Step,
+    fields_of,
+    read_history,
+    state_files,
+)
+from dreamvideo_cli.runs.scores import find_best
 from dreamvideo_cli.terminal.text import facts, time_text
 from dreamvideo_cli.views.adapters import pairs_text
 from dreamvideo_cli.views.scores import score_documents, score_lines
@@ -19,34 +27,40 @@ def run_document(run: Run) -> dict[str, Any]:
     """A run as JSON tells of it."""
     from registry.runs import state_of
 
-    events, states = run.events(), [int(path.stem) for path in state_files(run)]
-    stages: dict[str, dict[str, Any]] = {}
-    for event in events:
-        if event["event"] == "stage":
-            fresh = {"stage": event["stage"], "step": event.get("done", 0)}
-            stages.setdefault(event["stage"], fresh)["steps"] = event["steps"]
-        elif event["event"] == "step":
-            stages.setdefault(event["stage"], {"stage": event["stage"]})["step"] = event["step"]
-    for told in tell_story(events).stages:
-        stages[told.name]["loss"] = told.last_loss
+    history, state, states = read_history(run), state_of(run), state_files(run)
+    saved, ended, best = (
+        history.last(Save),
+        history.last(End),
+        find_best(run.facts.kind, history.scores),
+    )
     return {
         "schema": "dv.run/1",
         "id": run.id,
         "kind": run.facts.kind,
         "name": run.facts.name,
-        "state": (state := state_of(run)),
+        "state": state,
         "created": run.facts.created,
-        "stages": [stage for stage in stages.values() if "loss" in stage or stage["step"]],
-        "seconds": round(sum(e.get("seconds", 0.0) for e in events if e["event"] == "step"), 3),
-        "saved": _last(events, "save"),
-        "rungs": rungs_of(run),
-        "states": states,
-        "scores": score_documents(run, states),
-        "best": (best := best_of(run, scores_of(run))) and asdict(best),
-        "ended": None if state == "running" else _last(events, "end"),
+        "stages": [_stage_document(stage) for stage in history.stages if stage.last or stage.done],
+        "seconds": round(sum(step.seconds for step in history.of(Step)), 3),
+        "saved": saved and fields_of(saved),
+        "rungs": history.memory_fallbacks,
+        "states": list(states),
+        "scores": score_documents(history.scores, states),
+        "best": best and asdict(best),
+        "ended": None if state == "running" or ended is None else fields_of(ended),
         "registry": run.facts.settings["registry"],
         "command": run.facts.command,
         "folder": str(run.folder),
+    }
+
+
+def _stage_document(stage: StageHistory) -> dict[str, Any]:
+    """How far a stage is, going by its last update."""
+    return {
+        "stage": stage.name,
+        "step": stage.last.step if stage.last else stage.done,
+        **({"steps": stage.total} if stage.total else {}),
+        **({} if stage.last is None else {"loss": stage.last_loss()}),
     }
 
 
@@ -75,7 +89,7 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
             ("", ""),
             *stages,
             ("steps took", time_text(document["seconds"])),
-            *(("less memory", _rung_text(rung)) for rung in document["rungs"]),
+            *(("less memory", _fallback_text(each)) for each in document["rungs"]),
             ("why", ended.get("text") or ""),
             ("published", ended.get("ref") or ""),
             ("promotable", " ".join(str(step) for step in document["states"])),
@@ -105,19 +119,12 @@ def run_row(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def stage_text(stage: dict[str, Any]) -> str:
-    """``120/200  loss 0.1234``, the loss being that of `engine.progress.last_loss`."""
+    """``120/200  loss 0.1234``."""
     loss = stage.get("loss")
     return f"{stage['step']}/{stage.get('steps', '?')}" + (
         "" if loss is None else f"  loss {loss:.4g}"
     )
 
 
-def _rung_text(rung: dict[str, Any]) -> str:
-    return f"{rung['stage']}, step {rung['step']}: {rung['text']}"
-
-
-def _last(events: list[dict[str, Any]], word: str) -> dict[str, Any] | None:
-    found = next((event for event in reversed(events) if event["event"] == word), None)
-    return found and {
-        name: value for name, value in found.items() if name not in {"event", "owner", "at"}
-    }
+def _fallback_text(each: dict[str, Any]) -> str:
+    return f"{each['stage']}, step {each['step']}: {each['text']}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.runs.scores import scores_of
+from dreamvideo_cli.runs.events import Score as RunScore
 from dreamvideo_cli.terminal.text import doubt_text, one_line, score_text, table
 
 if TYPE_CHECKING:
     from engine.metrics.scores import Score
-    from registry.runs import Run
 
     # A video and what came out.
     Scored = tuple[Path, Sequence[Score]]
@@ -68,8 +67,8 @@ def _row(score: Score) -> tuple[str, ...]:
     return (score.metric, score.by, *(score_text(number) for number in numbers))
 
 
-def score_documents(run: Run, states: list[int]) -> list[dict[str, Any]]:
-    """Every score as JSON tells of it; what can be promoted is in ``states``."""
+def score_documents(scores: Mapping[int, RunScore], states: Container[int]) -> list[dict[str, Any]]:
+    """Every score of a run as JSON tells of it; the steps in ``states`` can be promoted."""
     return [
         {
             "step": score.step,
@@ -78,7 +77,7 @@ def score_documents(run: Run, states: list[int]) -> list[dict[str, Any]]:
             "seconds": score.seconds,
             "promotable": score.step in states,
         }
-        for score in scores_of(run).values()
+        for score in scores.values()
     ]
 
 

@@ -246,6 +246,6 @@ def test_a_report_says_which_step_is_best_and_what_each_score_is(home: Path) -> 
         log.write("score", stage="a", step=step, values={"image": value}, seconds=1.5)
     page = render(run, "running")
     assert "step 10 is the best by image" in page
-    assert DEFINITIONS["image"].replace("'", "&#x27;") in page
+    assert DEFINITIONS["image"].replace("'", "&#39;") in page
     assert '<td class="number">0.750</td>' in page
     assert '<svg class="chart small"' in page

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dreamvideo_cli.runs import report
 from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, is_flat, smooth, thin, ticks
-from dreamvideo_cli.runs.events import tell_story
+from dreamvideo_cli.runs.events import RunHistory
 from dreamvideo_cli.runs.report import picture_in, render, write_report
 from registry.manifest import Input
 from registry.runs import EventLog, Run, end_run, start_run
@@ -76,7 +76,7 @@ def test_nothing_hostile_becomes_markup(run: Run):
     page = Page(text)
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
     assert all(address.startswith("data:image/") for address in page.addresses)
-    assert "alert(&quot;1&quot;)" in text
+    assert "alert(&#34;1&#34;)" in text
     assert "\x1b" not in text
     assert "\u202e" not in text
 
@@ -108,7 +108,7 @@ def test_a_run_of_which_nothing_is_known_yet_has_a_report(run: Run):
 
 def test_what_stands_in_the_report_repeats_the_run(run: Run):
     text = render(run, "running")
-    assert "dv subject learn &#x27;&lt;script" in text
+    assert "dv subject learn &#39;&lt;script" in text
 
 
 def test_previews_are_inside_the_file_the_base_first(run: Run):
@@ -146,27 +146,27 @@ def test_of_a_step_told_twice_the_later_telling_counts():
     def step(number: int, loss: float) -> dict[str, object]:
         return {"event": "step", "at": number, "stage": "a", "step": number, "loss": loss}
 
-    story = tell_story([step(1, 0.9), step(2, 0.8), step(2, 0.7), step(1, 0.6)])
-    assert story.stages[0].losses == {1: 0.6, 2: 0.7}
+    history = RunHistory([step(1, 0.9), step(2, 0.8), step(2, 0.7), step(1, 0.6)])
+    assert history.stages[0].losses == {1: 0.6, 2: 0.7}
 
 
 def test_a_skipped_step_has_no_loss_until_it_is_told_again():
     skip = {"event": "skip", "at": 1.0, "stage": "a", "step": 1, "text": "not finite"}
     step = {"event": "step", "at": 2.0, "stage": "a", "step": 1, "loss": 0.5}
-    assert tell_story([skip]).stages[0].losses == {1: None}
-    assert tell_story([skip, step]).stages[0].losses == {1: 0.5}
+    assert RunHistory([skip]).stages[0].losses == {1: None}
+    assert RunHistory([skip, step]).stages[0].losses == {1: 0.5}
 
 
 def test_events_that_cannot_be_understood_are_passed_over():
     odd = [{"event": "step", "at": "x"}, {"event": "else", "at": 1.0}, {"event": 3}]
-    assert tell_story(odd).stages == ()
+    assert RunHistory(odd).stages == ()
 
 
 def test_a_pause_between_owners_is_no_time_of_the_run():
     at = [0.0, 2.0, 1002.0, 1003.0]
     names = ["start", "note", "resume", "note"]
     events = [{"event": n, "at": t, "text": "x"} for n, t in zip(names, at, strict=True)]
-    assert tell_story(events).seconds == 3.0
+    assert RunHistory(events).seconds == 3.0
 
 
 def test_an_update_takes_what_its_steps_took_in_the_mean():
@@ -174,7 +174,7 @@ def test_an_update_takes_what_its_steps_took_in_the_mean():
         {"event": "step", "at": 100.0 * k, "stage": "a", "step": k, "loss": 0.5, "seconds": k}
         for k in (1, 2, 3)
     ]
-    assert tell_story(events).step_seconds == 2.0
+    assert RunHistory(events).step_seconds == 2.0
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=3000))
@@ -212,7 +212,7 @@ def test_times_are_those_of_one_zone_and_settings_that_say_nothing_are_left_out(
         tmp_path, "motion", "skate", "ab" * 32, command=["dv"], inputs=[],
         settings={"tags": [], "device": "cpu"}, recipe={},
     )  # fmt: skip
-    shown = [event.at for event in tell_story(found.events()).told]
+    shown = [event.at for event in RunHistory(found.events()).told]
     page = render(found, "running")
     assert time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(shown[0])) in page
     assert "<th>device</th>" in page
