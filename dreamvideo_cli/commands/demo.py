@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +30,8 @@ from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
 from dreamvideo_cli.views.estimates import foresee_lesson
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from engine.bases import BaseLocation
     from registry import Adapter, Registry
 
@@ -43,6 +47,8 @@ VIDEOS: Mapping[str, tuple[str, list[str], list[str]]] = {
     "both": (f"a {SUBJECT} {MOTION} {PLACE}", [SUBJECT], [MOTION]),
 }
 SHEET, SHEET_COMMENT = "sheet.png", "made by dv demo"
+PHOTOS, CLIP = "photos", "clip.mp4"
+VIEWED_PX = 256  # small videos are enlarged to about this side
 
 
 def demo(
@@ -61,6 +67,9 @@ def demo(
 ) -> None:
     """Learn a sample subject and a sample motion, compose them, and show the result.
 
+    The folder gets the photos, the clip, the videos, a sheet of them all, and a registry of its own. It ends with the
+    three commands that do the same by hand.
+
     Example: dv demo -o ./dv-demo
     """
     check_device(device)
@@ -72,36 +81,69 @@ def demo(
     store = open_registry(own.registry)
     _refuse_foreign(folder, store)
     check_space([folder, state_folder()], location)
+    for name, sample in _samples().items():
+        _copy(sample, folder / name)
     options = LearnOptions(device=device)
-    with _samples() as samples:
-        learned = [
-            _learn_once(own, store, lesson, anyway=anyway)
-            for lesson in (
-                _subject_lesson(location, options, samples),
-                _motion_lesson(location, options, samples),
-            )
-        ]
-        videos = _make_all(
-            own,
-            store,
-            folder,
-            VideoOptions("", device=device, base=chosen, seed=str(seed), anyway=anyway),
-        )
-        sheet = _write_sheet(folder, _rows(location, samples, videos))
-    say(shell, f"look at {sheet}: each row is one video, the last one has both")
-    say(
-        shell,
-        f'use them: dv gen "a {SUBJECT} {MOTION} on a snow background" --registry {store.layout.root} '
-        f"--subject {SUBJECT} --motion {MOTION}",
+    lessons = _subject_lesson(location, options, folder), _motion_lesson(location, options, folder)
+    learned = [_learn_once(own, store, lesson, anyway=anyway) for lesson in lessons]
+    scale = _scale_of(location)
+    videos = _make_all(
+        own,
+        store,
+        folder,
+        VideoOptions("", device=device, base=chosen, seed=str(seed), scale=scale, anyway=anyway),
     )
+    sheet = _write_sheet(folder, _rows(location, folder, videos))
+    commands = commands_for(output, base, scale)
+    say(shell, f"look at {sheet}: each row is one video, the last one has both")
+    say(shell, "the same by hand, with a registry of yours:")
+    for command in commands:
+        say(shell, f"  {command}")
     document = {
         "schema": "dv.demo/1",
+        "base": location.id,
         "sheet": str(sheet),
+        "photos": [str(folder / name) for name in _samples() if name != CLIP],
+        "class_word": CLASS,
+        "clip": str(folder / CLIP),
+        "caption": CAPTION,
+        "actor": ACTOR,
         "adapters": [str(adapter) for adapter in learned],
         "videos": {name: str(folder / f"{name}.mp4") for name in VIDEOS},
         "registry": str(store.layout.root),
+        "commands": commands,
     }
     print_result(shell, document, [str(sheet)])
+
+
+def commands_for(folder: Path, base: str | None, scale: int) -> list[str]:
+    """The three commands that learn and compose by hand what the demo left in ``folder``, to be run as they are."""
+    on_base = ["--base", base] if base else []
+    enlarged = ["--scale", str(scale)] if scale > 1 else []
+    what = ["--caption", CAPTION, "--actor", ACTOR]
+    sentence = f"a {SUBJECT} {MOTION} on a snow background"
+    lines = [
+        ["subject", "learn", str(folder / PHOTOS), "--name", SUBJECT, "--class", CLASS, *on_base],
+        ["motion", "learn", str(folder / CLIP), "--name", MOTION, *what, *on_base],
+        ["gen", sentence, "--subject", SUBJECT, "--motion", MOTION, *enlarged],
+    ]
+    return [f"{program()} {shlex.join(line)}" for line in lines]
+
+
+def program() -> str:
+    """How this program is called from where the user stands: dv, its path, or by way of Python."""
+    if shutil.which("dv"):
+        return "dv"
+    called = Path(sys.argv[0])
+    if called.name == "dv" and called.is_file():
+        return shlex.quote(str(called))
+    return shlex.join([sys.executable, "-m", "dreamvideo_cli"])
+
+
+def _scale_of(location: "BaseLocation") -> int:
+    """How many times videos of this base are enlarged so that they can be looked at."""
+    video = location.card.video
+    return min(16, max(1, VIEWED_PX // max(video.width_px, video.height_px)))
 
 
 def _locate(name: str) -> "BaseLocation":
@@ -133,12 +175,54 @@ def _refuse_foreign(folder: Path, store: "Registry") -> None:
 
     is_own = {SHEET: _is_own_sheet(folder / SHEET)}
     is_own |= {f"{name}.mp4": _is_own_video(store, folder, name) for name in VIDEOS}
+    is_own |= dict.fromkeys(_files_in(folder, PHOTOS), False)  # a photo of the user's
+    is_own |= {name: _is_copy(sample, folder / name) for name, sample in _samples().items()}
     foreign = [name for name, own in is_own.items() if os.path.lexists(folder / name) and not own]
     if foreign:
         raise OutputExistsError(
             f"{shown(folder)} holds what dv demo did not make: {', '.join(foreign)}",
             hint="name another folder with -o, or move them",
         )
+
+
+def _samples() -> "dict[str, Traversable]":
+    """The sample media by their places in the demo's folder."""
+    from importlib import resources
+
+    samples = resources.files("dreamvideo_cli") / "samples"
+    photos = sorted((samples / "subject").iterdir(), key=lambda each: each.name)
+    return {f"{PHOTOS}/{each.name}": each for each in photos} | {CLIP: samples / "motion.mp4"}
+
+
+def _files_in(folder: Path, name: str) -> list[str]:
+    """What lies in a folder of the demo's; the folder itself where it is a file."""
+    place = folder / name
+    if not place.is_dir():
+        return [name] if os.path.lexists(place) else []
+    return [f"{name}/{each.name}" for each in place.iterdir()]
+
+
+def _is_copy(sample: "Traversable", path: Path) -> bool:
+    return path.is_file() and path.read_bytes() == sample.read_bytes()
+
+
+def _copy(sample: "Traversable", path: Path) -> None:
+    """Put a sample where the user can look at it and learn from it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from engine.drafts import drafted
+    from engine.media.staging import output_error
+
+    if _is_copy(sample, path):
+        return
+    make_folder(path.parent)
+    try:
+        with drafted(path, is_lasting=False) as draft:
+            draft.write_bytes(sample.read_bytes())
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _is_own_sheet(path: Path) -> bool:
@@ -171,21 +255,21 @@ def _is_own_video(store: "Registry", folder: Path, name: str) -> bool:
     return path.is_file() and recipe.generate["prompt"] == compose_prompt(typed, words).sent
 
 
-def _subject_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
+def _subject_lesson(location: "BaseLocation", options: LearnOptions, folder: Path) -> Lesson:
     from engine.media.photos import read_photos
 
     recipe = subject_settings(location.card.subject, options, CLASS)
-    photos = read_photos([samples / "subject"])
+    photos = read_photos([folder / PHOTOS])
     return Lesson("subject", SUBJECT, location, recipe, photos=photos, device=options.device)
 
 
-def _motion_lesson(location: "BaseLocation", options: LearnOptions, samples: Path) -> Lesson:
+def _motion_lesson(location: "BaseLocation", options: LearnOptions, folder: Path) -> Lesson:
     from engine.media.clips.reader import read_clip
 
     video = location.card.video
     own = {"actor": ACTOR, "caption": CAPTION, "frames": video.frames, "fps": video.fps}
     recipe = motion_settings(location.card.motion, options, own, clips=1)
-    clip = read_clip(samples / "motion.mp4", frames=recipe.frames, fps=recipe.fps)
+    clip = read_clip(folder / CLIP, frames=recipe.frames, fps=recipe.fps)
     return Lesson("motion", MOTION, location, recipe, clips=(clip,), device=options.device)
 
 
@@ -197,10 +281,18 @@ def _learn_once(shell: Shell, store: "Registry", lesson: Lesson, *, anyway: bool
         say(shell, f"{lesson.kind} {there.name}:v{there.version} is learned already")
         return there
     judge_lesson(shell, lesson, foresee_lesson(lesson), anyway=anyway)
-    say(shell, f"learning the {lesson.kind} {lesson.name!r} from {lesson.inputs[0]['name']} …")
+    say(shell, f"learning the {lesson.kind} {lesson.name!r} from {_told(lesson)} …")
     learned = learn(shell, store, lesson, Terms(leaves_others=True))
     assert learned is not None  # it is one process
     return learned
+
+
+def _told(lesson: Lesson) -> str:
+    """What exactly a lesson is given, for people."""
+    names = ", ".join(item["name"] for item in lesson.inputs)
+    if lesson.kind == "subject":
+        return f'{len(lesson.inputs)} photos ({names}), class word "{CLASS}"'
+    return f'{names}, caption "{CAPTION}", actor "{ACTOR}"'
 
 
 def _make_all(
@@ -230,7 +322,7 @@ def _make_all(
 
 
 def _rows(
-    location: "BaseLocation", samples: Path, videos: list[tuple[str, Any]]
+    location: "BaseLocation", folder: Path, videos: list[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
     """What was learned from, as the base sees it, and what was made."""
     from engine.media.clips.reader import frame_clip, read_clip
@@ -238,9 +330,10 @@ def _rows(
 
     video = location.card.video
     size = video.height_px, video.width_px
-    photos = [frame_photo(photo, *size)[0] for photo in read_photos([samples / "subject"]).photos]
-    clip = read_clip(samples / "motion.mp4", frames=video.frames, fps=video.fps)
-    return [("the photos", photos), ("the clip", frame_clip(clip, *size)), *videos]
+    photos = [frame_photo(photo, *size)[0] for photo in read_photos([folder / PHOTOS]).photos]
+    clip = read_clip(folder / CLIP, frames=video.frames, fps=video.fps)
+    on_base = f"the photos, as {location.id} sees them"
+    return [(on_base, photos), ("the clip", frame_clip(clip, *size)), *videos]
 
 
 def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
@@ -254,12 +347,3 @@ def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
         frames = write_video(picture, draft, fps=1, format="png", comment=SHEET_COMMENT)
         (frames / "0000.png").replace(folder / SHEET)
     return folder / SHEET
-
-
-@contextmanager
-def _samples() -> Iterator[Path]:
-    """The sample media as files, wherever the package is installed."""
-    from importlib import resources
-
-    with resources.as_file(resources.files("dreamvideo_cli") / "samples") as folder:
-        yield folder

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+from dreamvideo_cli.commands.demo import program
 from tests.cli.conftest import Dv
 from tests.tiny import build_unet3d
 
-MADE = ["base.mp4", "subject.mp4", "motion.mp4", "both.mp4", "sheet.png"]
+VIDEOS = ["base.mp4", "subject.mp4", "motion.mp4", "both.mp4"]
+MADE = [*VIDEOS, "sheet.png"]
+COPIED = ["clip.mp4", "photos/1.png"]
 
 
 @pytest.fixture
@@ -24,15 +28,16 @@ def quick(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return base
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", [*MADE, *COPIED, "photos/mine.png", "photos"])
 def test_a_file_of_the_users_is_refused_before_anything_is_learned(
     dv: Dv, base: Path, name: str
 ) -> None:
+    Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text("mine")
     refused = dv("demo", "--base", base, "-o", ".", "--json")
     assert (refused.code, refused.error["code"]) == (4, "output.exists")
     assert name in refused.error["message"]
-    assert [path.name for path in Path.cwd().iterdir()] == [name]
+    assert [path.name for path in Path.cwd().iterdir()] == [Path(name).parts[0]]
     assert Path(name).read_text() == "mine"
 
 
@@ -50,7 +55,34 @@ def test_a_demo_is_made_anew_in_its_folder_and_not_over_anything_else(dv: Dv, qu
     assert again.code == 0, again.err
     assert all(Path("dv-demo", name).read_bytes() != before[name] for name in MADE)
     assert Path("dv-demo", "sheet").read_text() == "mine"
-    assert {path.name for path in Path("dv-demo").iterdir()} == {*MADE, "sheet", "registry"}
+    assert {path.name for path in Path("dv-demo").iterdir()} == {
+        *(*MADE, "sheet", "registry"),
+        *("photos", "clip.mp4"),
+    }
+
+
+def test_the_three_commands_do_the_same_by_hand_as_they_are_printed(dv: Dv, quick: Path) -> None:
+    made = dv("demo", "--base", quick, "--json")
+    assert made.code == 0, made.err
+    printed = [line.strip() for line in made.err.splitlines() if line.startswith("  ")]
+    assert printed == made.document["commands"]
+    assert len(printed) == 3
+    for line in printed:
+        words = shlex.split(line)
+        ran = dv(*words[len(shlex.split(program())) :])
+        assert ran.code == 0, f"{line}\n{ran.err}"
+    assert Path(ran.out.strip()).is_file()
+    both = [dv(kind, "list", "-q").out.split() for kind in ("subject", "motion")]
+    assert both == [["fox"], ["zigzag"]]
+
+
+def test_a_demo_says_exactly_what_it_learns_from(dv: Dv, quick: Path) -> None:
+    made = dv("demo", "--base", quick, "--json")
+    told = made.document
+    assert [Path(path).name for path in told["photos"]] == [f"{k}.png" for k in range(1, 6)]
+    assert all(Path(path).is_file() for path in [*told["photos"], told["clip"]])
+    assert '5 photos (1.png, 2.png, 3.png, 4.png, 5.png), class word "cat"' in made.err
+    assert f'caption "{told["caption"]}", actor "{told["actor"]}"' in made.err
 
 
 def test_a_video_of_another_prompt_or_of_other_adapters_is_not_the_demos(

@@ -113,7 +113,8 @@ def test_the_demo_makes_a_sheet_and_leaves_the_users_registry_alone(
     assert first.code == 0, first.err
     assert first.out == f"{Path.cwd() / 'dv-demo' / 'sheet.png'}\n"
     made = {path.name for path in Path("dv-demo").iterdir()}
-    assert made == {"base.mp4", "subject.mp4", "motion.mp4", "both.mp4", "sheet.png", "registry"}
+    videos = {"base.mp4", "subject.mp4", "motion.mp4", "both.mp4"}
+    assert made == {*videos, "sheet.png", "registry", "photos", "clip.mp4"}
     assert dv("subject", "list", "-q").out == ""
     again = dv("demo", "--base", base, "--json")
     assert again.document["schema"] == "dv.demo/1"
