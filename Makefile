@@ -52,7 +52,7 @@ bench: install  ## Ratios of our loops, of the registry and of start-up to what 
 search: install  ## The property tests with new random examples, before a release; pin what fails as @example
 	HYPOTHESIS_PROFILE=search $(PYTEST) $(SHARED) $$(grep -rl 'from hypothesis' tests --include='test_*.py')
 
-stress: install  ## Processes killed at random over one registry for a minute, 200,000 broken files, strange texts
+stress: install  ## Processes killed at random over one registry for a minute, 300,000 broken files, strange texts
 	$(BIN)/python -m tests.stress
 	$(PYTEST) -m stress tests/cli/test_texts.py
 

@@ -1,4 +1,4 @@
-"""Storm the registry, and fuzz it and the readers of pictures; exit 1 where anything is wrong."""
+"""Storm the registry, and fuzz it and the readers of pictures and clips; exit 1 where anything is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.stress.clips import fuzz_clips
 from tests.stress.fuzzing import fuzz
 from tests.stress.pictures import fuzz_pictures
 from tests.stress.storm import rage
@@ -27,10 +28,11 @@ def main() -> int:
     options = _parse()
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         is_calm = not options.seconds or _storm(Path(folder), options)
-        if options.mutations or options.pictures:
+        if options.mutations or options.pictures or options.clips:
             resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
         _fuzz(Path(folder) / "files", fuzz, options.mutations, options.seed)
         _fuzz(Path(folder) / "pictures", fuzz_pictures, options.pictures, options.seed)
+        _fuzz(Path(folder) / "clips", fuzz_clips, options.clips, options.seed)
     return 0 if is_calm else 1
 
 
@@ -40,6 +42,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--mutations", type=int, default=100_000, help="of bundles; 0: none")
     parser.add_argument("--pictures", type=int, default=100_000, help="that are mutated; 0: none")
+    parser.add_argument("--clips", type=int, default=100_000, help="that are mutated; 0: none")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--dir", help="where the registries are made; default: temporary files")
     return parser.parse_args()

@@ -22,6 +22,8 @@ MIN_FRAMES = 4
 MIN_SIDE_PX = 32
 # Of any clip, and of `--fps`.
 MAX_FPS = 1000.0
+# Two minutes at 240 frames a second; a hostile file could fill the memory with small ones.
+MOST_SCANNED = 30_000
 OTHER_FILE = "copy or download it again, or use another clip"
 
 
@@ -48,6 +50,21 @@ def refuse_outside(path: Path, window: Window, first_s: float, timing: Timing) -
             f"{shown(path)} ends at {timing.end_s:.3g} s, before the start asked for,"
             f" {window.start_s:g} s",
             hint="lower --start",
+        )
+
+
+def refuse_crowded(path: Path, window: Window, frames: int) -> None:
+    """Refuse a part with more frames than are looked at.
+
+    Raises:
+        InputError: there are `MOST_SCANNED` or more.
+    """
+    if frames >= MOST_SCANNED:
+        start_s, end_s = (max(0.0, time_s) for time_s in window.decoded_s)
+        raise InputError(
+            f"{shown(path)} shows {MOST_SCANNED} frames and more from {seconds(start_s)} s to"
+            f" {seconds(end_s)} s: too many to look at",
+            hint="ask for fewer --frames or more --fps, or choose a shorter part with --end",
         )
 
 
@@ -127,6 +144,11 @@ def choose_or_refuse(
         InputError: the clip is slower than `fps`, or too short for `MIN_FRAMES` at that rate.
     """
     inside = [k for k, time_s in enumerate(scan.times_s) if window.holds(time_s)]
+    if not inside:
+        raise InputError(
+            f"{shown(path)} lists frames from {seconds(window.start_s)} s on, and shows none",
+            hint=OTHER_FILE,
+        )
     end_s = min(scan.end_s, window.end_s)
     times = [scan.times_s[k] for k in inside]
     chosen = choose_frames(times, frames=frames, fps=fps, end_s=end_s)
@@ -142,7 +164,7 @@ def choose_or_refuse(
 def _too_short(
     path: Path, scan: Scan, times: Sequence[float], count: int, *, fps: float, end_s: float
 ) -> InputError:
-    faster = fastest_fps(times, below=scan.fps + 0.01, least=MIN_FRAMES, end_s=end_s)
+    faster = fastest_fps(times, below=min(MAX_FPS, scan.fps + 0.01), least=MIN_FRAMES, end_s=end_s)
     would_do = f"--fps {faster[0]:g} takes more of them, or " if faster and faster[0] > fps else ""
     return InputError(
         f"{shown(path)} lasts {seconds(times[-1] - times[0])} s: {count} frames at {fps:g} fps are"

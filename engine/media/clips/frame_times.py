@@ -19,11 +19,13 @@ def choose_frames(
     Nothing is taken for a time from `end_s` on, so the list may be shorter than `frames`.
 
     Args:
-        times_s: when each frame is shown, ascending.
+        times_s: when each frame is shown, ascending; may be empty.
         frames: how many are wanted.
         fps: the rate wanted.
         end_s: when the last frame stops being shown, or when the part to take from ends.
     """
+    if not times_s:
+        return []
     targets = [times_s[0] + k / fps for k in range(frames)]
     chosen = [_nearest(times_s, target) for target in targets if target < end_s - TIME_SLACK_S]
     return chosen if len(set(chosen)) == len(chosen) else None

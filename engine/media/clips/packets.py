@@ -12,6 +12,8 @@ from engine.media.clips.showinfo import ShowInfo
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
 from engine.media.files import is_text, shown
 
+# A line takes some 50 bytes: a day at 30 frames a second.
+MOST_LISTED_BYTES = 150_000_000
 NO_TIME = str(-(1 << 63))
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -45,13 +47,13 @@ def probe(path: Path) -> Probe:
     streams = _streams_in(listing)
     if not streams:
         raise _unopenable(path, output)
-    chosen, where, count = 0, "V", len(streams)
+    where, count = "V", len(streams)
     if count > 1:
         default, default_listing = _list_packets(path, "V:disp:default")
         if found := _streams_in(default_listing):
             output, listing, streams, where = default, default_listing, found, "V:disp:default"
-        # A stream of one picture is a still beside the clip.
-        chosen = next((k for k in streams if len(_stamps(listing, k)) > 1), 0)
+    # A stream of one picture is a still beside the clip.
+    chosen = next((k for k in streams if len(_stamps(listing, k)) > 1), min(streams))
     stream = f"{where}:{chosen}"
     _refuse_large(path, listing, chosen)
     stamps = _stamps(listing, chosen)
@@ -67,19 +69,21 @@ def probe(path: Path) -> Probe:
 
 
 def _list_packets(path: Path, stream: str) -> tuple[Output, str]:
-    arguments = [*input_arguments(stream=stream), "-c", "copy", "-f", "framecrc", "-"]
-    output = run_ffmpeg(arguments, source=path)
+    listed = ["-c", "copy", "-fs", str(MOST_LISTED_BYTES), "-f", "framecrc", "-"]
+    output = run_ffmpeg([*input_arguments(stream=stream), *listed], source=path)
+    if len(output.stdout) >= MOST_LISTED_BYTES:
+        raise InputError(f"{shown(path)} has too many frames to list", hint="cut a part out of it")
     return output, output.stdout.decode(errors="replace")
 
 
 def _streams_in(listing: str) -> dict[int, float]:
     """Seconds of a tick for each stream in a list of packets."""
-    found = re.findall(r"^#tb (\d+): (\d+)/(\d+)", listing, re.MULTILINE)
+    found = re.findall(r"^#tb (\d{1,9}): (\d{1,10})/(\d{1,10})$", listing, re.MULTILINE)
     return {int(k): int(above) / int(below) for k, above, below in found if int(below)}
 
 
 def _stamps(listing: str, stream: int) -> list[str]:
-    return re.findall(rf"^{stream},\s*-?\d+,\s*(-?\d+),", listing, re.MULTILINE)
+    return re.findall(rf"^{stream},\s*-?\d+,\s*(-?\d{{1,19}}),", listing, re.MULTILINE)
 
 
 def _alpha_decoder(listing: str, stream: int) -> str | None:
@@ -90,7 +94,7 @@ def _alpha_decoder(listing: str, stream: int) -> str | None:
 
 
 def _refuse_large(path: Path, listing: str, stream: int) -> None:
-    size = re.search(rf"^#dimensions {stream}: (\d+)x(\d+)", listing, re.MULTILINE)
+    size = re.search(rf"^#dimensions {stream}: (\d{{1,10}})x(\d{{1,10}})", listing, re.MULTILINE)
     if size and int(size[1]) * int(size[2]) > MAX_MEGAPIXELS * 1_000_000:
         raise InputError(
             f"{shown(path)} is too large: {size[1]}×{size[2]} pixels",

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FRAME_LINE = re.compile(
-    r"^n: *\d+ pts: *(-?\d+) .*? sar:(\d+)/(\d+) s:([1-9]\d*)x([1-9]\d*) i:(.)", re.MULTILINE
+    r"^n: *\d+ pts: *(-?\d{1,19}) .*? sar:(\d{1,10})/(\d{1,10}) s:([1-9]\d{0,9})x([1-9]\d{0,9}) i:(.)",
+    re.MULTILINE,
 )
 
 
@@ -35,12 +36,14 @@ class Report:
         frames: in the order shown.
         times_s: when each is shown, exact: showinfo's seconds are rounded, its ticks are not.
         degrees: the turn that a player applies.
-        transfer: of the first frame's colours, in ffmpeg's words.
+        matrix: of the first frame's colours, in ffmpeg's words.
+        transfer: of the same.
     """
 
     frames: tuple[Frame, ...]
     times_s: tuple[float, ...]
     degrees: float
+    matrix: str
     transfer: str
 
 
@@ -68,11 +71,11 @@ class ShowInfo:
 def _read(lines: Sequence[str]) -> Report:
     """Read the lines of a `showinfo` filter."""
     text = "\n".join(lines)
-    base = re.search(r"^config in time_base: (\d+)/(\d+)", text, re.MULTILINE)
+    base = re.search(r"^config in time_base: (\d{1,10})/(\d{1,10}),", text, re.MULTILINE)
     turn = re.search(
-        r"^ *side data - .*displaymatrix: rotation of (-?[\d.]+) deg", text, re.MULTILINE
+        r"^ *side data - .*displaymatrix: rotation of (-?\d{1,3}\.\d+) deg", text, re.MULTILINE
     )
-    transfer = re.search(r"^color_range:.* color_trc:(\S+)", text, re.MULTILINE)
+    colours = re.search(r"^color_range:.* color_space:(\S+) .*color_trc:(\S+)", text, re.MULTILINE)
     frames = tuple(
         Frame(int(tick), _square_pixels(*(int(number) for number in sizes)), fields)
         for tick, *sizes, fields in FRAME_LINE.findall(text)
@@ -82,7 +85,8 @@ def _read(lines: Sequence[str]) -> Report:
         frames=frames,
         times_s=tuple(frame.tick * tick_s for frame in frames),
         degrees=float(turn[1]) if turn else 0.0,
-        transfer=transfer[1] if transfer else "",
+        matrix=colours[1] if colours else "",
+        transfer=colours[2] if colours else "",
     )
 
 

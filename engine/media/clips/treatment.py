@@ -28,7 +28,7 @@ WHITE_NITS, PEAK_NITS = 203.0, 1000.0
 # To light, to BT.709's primaries, and highlights rolled off above 0.3 of white.
 TONE_MAP = (
     "format=yuv444p10le,zscale=transferin={transfer}:primariesin=2020:matrixin=2020_ncl"
-    f":transfer=linear:npl={WHITE_NITS:g},format=gbrpf32le,zscale=primaries=709"
+    f":primaries=2020:matrix=gbr:transfer=linear:npl={WHITE_NITS:g},format=gbrpf32le,zscale=primaries=709"
     f",tonemap=mobius:desat=0:peak={PEAK_NITS / WHITE_NITS:.4f}"
     ",zscale=transfer=iec61966-2-1:range=full"
 )
@@ -47,6 +47,7 @@ class Treatment:
         decoder: the one to use in place of ffmpeg's own.
         is_interlaced: whether the two fields of a picture show two moments.
         hdr_transfer: of HDR pictures, in ffmpeg's words; None for others.
+        hdr_matrix: what makes HDR pictures of luma and chroma, for ffmpeg's `scale`.
         has_alpha: whether something shows through.
         is_turned: whether the turn and mirroring that the file asks for are applied.
     """
@@ -55,6 +56,7 @@ class Treatment:
     decoder: str | None = None
     is_interlaced: bool = False
     hdr_transfer: str | None = None
+    hdr_matrix: str = "auto"
     has_alpha: bool = False
     is_turned: bool = True
 
@@ -69,7 +71,8 @@ class Treatment:
         if self.has_alpha:
             return f"{PREMULTIPLY}{scale},format=rgba"
         if self._is_tone_mapped:
-            return f"{scale},{TONE_MAP.format(transfer=self.hdr_transfer)},format=rgb24"
+            matrix = f"in_color_matrix={self.hdr_matrix}:out_color_matrix=bt2020"
+            return f"{scale}:{matrix},{TONE_MAP.format(transfer=self.hdr_transfer)},format=rgb24"
         return f"{scale},format=rgb24"
 
     @property

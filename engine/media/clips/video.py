@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from engine.errors import InputError
-from engine.media.clips.clip_errors import refuse_outside, seconds
+from engine.media.clips.clip_errors import MOST_SCANNED, refuse_crowded, refuse_outside, seconds
 from engine.media.clips.packets import Probe, probe
 from engine.media.clips.scan import (
     MAX_MEGAPIXELS,
@@ -72,9 +72,11 @@ def scan_video(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 
     showinfo = ShowInfo()
     treatment = Treatment(listed.stream, listed.decoder, is_turned=False)
     small = f"{showinfo.filter},scale={THUMB_PX}:{THUMB_PX}:flags=area,format=ya8"
-    output = _decode(path, window, treatment, small, level="info")
+    most = ["-fs", str(MOST_SCANNED * THUMB_PX**2 * 2)]
+    output = _decode(path, window, treatment, small, level="info", bound=most)
     report = showinfo.report(output.log)
     cells = np.frombuffer(output.stdout, np.uint8)
+    refuse_crowded(path, window, cells.size // (THUMB_PX**2 * 2))
     if not report.frames or cells.size != len(report.frames) * THUMB_PX**2 * 2:
         raise _undecodable(path, output)
     cells = cells.reshape(-1, THUMB_PX, THUMB_PX, 2)
@@ -86,6 +88,7 @@ def scan_video(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 
         is_turned=is_turned,
         is_interlaced=any(frame.fields in "TB" for frame in report.frames[part]),
         hdr_transfer=report.transfer if report.transfer in HDR_NAMES else None,
+        hdr_matrix="bt2020" if report.matrix == "unknown" else "auto",
         has_alpha=bool(cells[part, ..., 1].min() < 255),
     )
     size_px = _turned(report.frames[first].size_px, report.degrees if is_turned else 0)
@@ -139,6 +142,7 @@ def _decode(
     filters: str,
     *,
     level: Literal["warning", "info"] = "warning",
+    bound: Sequence[str] = (),
 ) -> Output:
     """Decode the frames around a window through filters to raw pixels."""
     first, last = window.decoded_s
@@ -146,7 +150,7 @@ def _decode(
     trim = f"trim=start={first:.4f}:end={last:.4f}"
     opened = input_arguments(seek_s=seek_s, stream=treatment.stream, decoder=treatment.decoder)
     turn = [] if treatment.is_turned else ["-noautorotate"]
-    raw = ["-fps_mode", "passthrough", "-f", "rawvideo", "-"]
+    raw = [*bound, "-fps_mode", "passthrough", "-f", "rawvideo", "-"]
     arguments = [*STRICT, *turn, *opened, "-vf", f"{trim},{filters}", *raw]
     return run_ffmpeg(arguments, source=path, level=level)
 

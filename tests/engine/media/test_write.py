@@ -67,7 +67,7 @@ def test_mp4_decodes_back_to_what_was_written(tmp_path: Path):
 
 def test_mp4_plays_in_browsers(tmp_path: Path):
     path = write_video(draw_motion(6), tmp_path / "a.mp4", fps=8, format="mp4")
-    log = run_ffmpeg(["-i", str(path), "-f", "null", "-"]).log
+    log = run_ffmpeg(["-i", str(path), "-f", "null", "-"], level="info").log
     assert "h264" in log
     assert "yuv420p" in log
     data = path.read_bytes()

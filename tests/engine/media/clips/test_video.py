@@ -137,15 +137,24 @@ def screen_code(nits: np.ndarray) -> np.ndarray:
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-@pytest.mark.parametrize(("transfer", "name"), [("smpte2084", "PQ"), ("arib-std-b67", "HLG")])
-def test_hdr_is_mapped_to_the_light_of_an_ordinary_screen(tmp_path: Path, transfer: str, name: str):
+@pytest.mark.parametrize(
+    ("transfer", "name", "matrix"),
+    [
+        ("smpte2084", "PQ", "bt2020nc"),
+        ("arib-std-b67", "HLG", "bt2020nc"),
+        ("smpte2084", "PQ", "2"),
+    ],
+)
+def test_hdr_is_mapped_to_the_light_of_an_ordinary_screen(
+    tmp_path: Path, transfer: str, name: str, matrix: str
+):
     signal = np.linspace(0.1, 0.75, 8)
     luma = np.rint(64 + 876 * signal).astype("<u2").repeat(12)
     frames = np.full((24, 3, 64, 96), 512, "<u2")
     frames[:, 0] = luma
     for k in range(24):
         frames[k, 0, 40:56, 3 * k : 3 * k + 16] = 200
-    tags = f"setparams=color_trc={transfer}:color_primaries=bt2020:colorspace=bt2020nc:range=tv"
+    tags = f"setparams=color_trc={transfer}:color_primaries=bt2020:colorspace={matrix}:range=tv"
     planes = frames.reshape(24, 64, 96, 3)  # ffmpeg reads them one after another
     path = encode(tmp_path / "a.mkv", planes, "yuv444p10le", "-vf", tags, "-c:v", "ffv1")
     clip = take(path, frames=4)
@@ -153,6 +162,14 @@ def test_hdr_is_mapped_to_the_light_of_an_ordinary_screen(tmp_path: Path, transf
     seen = clip.frames[0, 20, 6::12]
     expected = screen_code(display_light(transfer, (luma[6::12] - 64) / 876))
     assert np.abs(seen - expected[:, None]).max() <= 2
+
+
+def test_hdr_stored_as_rgb_and_without_primaries_is_mapped_too(tmp_path: Path):
+    grey = np.repeat(draw_motion(24)[..., :1], 3, axis=3)
+    coded = ["-vf", "setparams=color_trc=smpte2084", "-c:v", "ffv1", "-pix_fmt", "bgr0"]
+    clip = take(encode(tmp_path / "a.mkv", grey, "rgb24", *coded), frames=4)
+    expected = screen_code(display_light("smpte2084", np.arange(256) / 255)).clip(0, 255)
+    assert np.abs(clip.frames[0] - expected[grey[0]]).max() <= 3
 
 
 def test_of_several_streams_the_default_one_is_read(tmp_path: Path, motion_mp4: Path):
