@@ -141,13 +141,19 @@ def _check_sheet(learning: Learning) -> None:
     refuse_existing(learning.sheet.expanduser().absolute(), overwrite=learning.overwrite)
 
 
-def _verdict(base: BaseLocation, warnings: Sequence[FitnessWarning]) -> tuple[str, ...]:
-    """What learning from this on the base would come to."""
-    return warning_line(warnings) or (f"nothing speaks against learning this on {base.id}",)
+def _verdict(
+    base: BaseLocation, warnings: Sequence[FitnessWarning], faults: int
+) -> tuple[str, ...]:
+    """What learning from this on the base would come to, `faults` of the inputs being told above."""
+    fit = f"nothing speaks against learning this on {base.id}"
+    if faults:
+        first = "the warning" if faults == 1 else f"the {faults} warnings"
+        fit = f"look at {first} above; nothing else speaks against learning this on {base.id}"
+    return warning_line(warnings) or (fit,)
 
 
 def _draw(
-    learning: Learning, base: BaseLocation, warnings: Sequence[FitnessWarning], **inputs: Any
+    learning: Learning, base: BaseLocation, verdict: Sequence[str], **inputs: Any
 ) -> str | None:
     """Write the sheet, if one is asked for; returns where it lies."""
     from engine.media.contact import write_inputs
@@ -161,7 +167,7 @@ def _draw(
             place,
             video.height_px,
             video.width_px,
-            verdict=_verdict(base, warnings),
+            verdict=verdict,
             overwrite=learning.overwrite,
             **inputs,
         )
@@ -189,6 +195,7 @@ def _inspect_photos(
 
     size = base.card.video.height_px, base.card.video.width_px
     warnings = photos_fitness(base, found, learning.class_word or "object")
+    verdict = _verdict(base, warnings, len(found.warnings) + len(found.skipped))
     document = {
         "schema": SCHEMA,
         "what": "photos",
@@ -199,9 +206,9 @@ def _inspect_photos(
         "photos": [_photo_document(photo, found, *size) for photo in found.photos],
         "left_out": [{"path": shown(item.path), "reason": item.reason} for item in found.skipped],
         "warnings": warning_documents(warnings),
-        "sheet": _draw(learning, base, warnings, photos=found),
+        "sheet": _draw(learning, base, verdict, photos=found),
     }
-    print_result(shell, document, [*_photo_lines(document), "", *_verdict(base, warnings)])
+    print_result(shell, document, [*_photo_lines(document), "", *verdict])
     if found.skipped:
         raise InputError(
             f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
@@ -230,15 +237,17 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
     except InputError as error:
         refusal = error
     warnings = check_fitness(base, Request("", "caption"))
+    notes = clip.notes if clip else ()
+    verdict = _verdict(base, warnings, sum(note.startswith("warning") for note in notes))
     document = {
         **_clip_document(place, looked, clip, refusal),
         "base": base.id,
         "learned_px": [video.width_px, video.height_px],
         "warnings": warning_documents(warnings),
-        "sheet": _draw(learning, base, warnings, clips=[clip]) if clip else None,
+        "sheet": _draw(learning, base, verdict, clips=[clip]) if clip else None,
     }
-    verdict = ["", *_verdict(base, warnings)] if clip else []
-    print_result(shell, document, [*_clip_lines(document), *verdict])
+    ending = ["", *verdict] if clip else []
+    print_result(shell, document, [*_clip_lines(document), *ending])
     if refusal is not None:
         raise refusal
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MAX_TAKEN_BYTES = 2 * 1024**3
 # Times of one frame in two passes: a filter may give them in other ticks.
 SAME_TIME_S = 0.0002
+# Of more frames than this all between the first and the last are decoded: the kernel bounds a word.
+MOST_NAMED = 2000
 # Streams that begin a moment after their file are common and worth no word.
 LATE_S = 0.5
 # Decoding from the start is exact in every container. Far into a clip it is slow, and mp4, mov, mkv
@@ -116,23 +118,36 @@ def take_video(path: Path, scan: Scan, indices: Sequence[int]) -> Pixels:
     width, height = bounded_size(*scan.size_px)
     treatment = scan.treatment
     times = np.asarray(scan.times_s)
-    wanted = np.unique(times[list(indices)])
     # Frames of one time come together, and are told apart by their order.
-    near = np.flatnonzero(np.abs(times[:, None] - wanted).min(axis=1) < SAME_TIME_S)
+    picked, near = _pick(times, np.unique(times[list(indices)]))
     frame_bytes = width * height * treatment.channels
     if len(near) * frame_bytes > MAX_TAKEN_BYTES:
         raise InputError(
             f"{shown(path)}: {len(indices)} frames of {width}×{height} pixels take too much memory",
             hint="ask for fewer --frames, or crop the clip",
         )
-    chosen = "+".join(f"lt(abs(t-{time_s:.6f}),{SAME_TIME_S})" for time_s in wanted)
-    picked = f"{treatment.fields}select='{chosen}',{treatment.scaled(width, height)}"
-    output = _decode(path, scan.window, treatment, picked)
+    filters = f"{treatment.fields}{picked},{treatment.scaled(width, height)}"
+    output = _decode(path, scan.window, treatment, filters)
     pixels = np.frombuffer(output.stdout, np.uint8)
     if pixels.size != len(near) * frame_bytes:
         raise _undecodable(path, output)
     pixels = pixels.reshape(len(near), height, width, treatment.channels)
     return treatment.finish(pixels[np.searchsorted(near, list(indices))])
+
+
+def _pick(
+    times: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]
+) -> tuple[str, npt.NDArray[np.intp]]:
+    """The filter that lets frames of the wanted times pass, and the indices of all that pass."""
+    first, last = wanted[0] - SAME_TIME_S, wanted[-1] + SAME_TIME_S
+    if len(wanted) > MOST_NAMED:
+        return f"select='between(t,{first:.6f},{last:.6f})'", np.flatnonzero(
+            (times > first) & (times < last)
+        )
+    after = np.searchsorted(wanted, times).clip(max=len(wanted) - 1)
+    gaps = np.minimum(np.abs(times - wanted[after]), np.abs(times - wanted[(after - 1).clip(0)]))
+    chosen = "+".join(f"lt(abs(t-{time_s:.6f}),{SAME_TIME_S})" for time_s in wanted)
+    return f"select='{chosen}'", np.flatnonzero(gaps < SAME_TIME_S)
 
 
 def _decode(

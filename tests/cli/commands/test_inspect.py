@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.media.write import write_video
 from tests.cli.conftest import Dv
+from tests.engine.media.drawings import draw_motion
 
 
 @pytest.fixture
@@ -51,6 +53,17 @@ def test_a_clip_is_told_with_the_times_that_are_taken(dv: Dv, clip: Path, base: 
     assert (document["what"], document["frames"], document["fps"]) == ("clip", 8, 8.0)
     assert document["taken"] == {"frames": 4, "fps": 8.0, "times_s": [0.0, 0.125, 0.25, 0.375]}
     assert "0.000 0.125 0.250 0.375" in dv("inspect", clip, "--base", base, "--frames", 4).out
+
+
+def test_the_verdict_of_a_clip_counts_its_warnings(dv: Dv, tmp_path: Path, base: Path):
+    frames = draw_motion(8)
+    frames[3] = 0
+    path = write_video(frames, tmp_path / "a.mp4", fps=8, format="mp4")
+    lines = dv("inspect", path, "--base", base, "--frames", 8).out.splitlines()
+    assert lines[-1].startswith("look at the warning above; nothing else speaks against")
+    dull = write_video(frames[4:], tmp_path / "b.mp4", fps=8, format="mp4")
+    lines = dv("inspect", dull, "--base", base, "--frames", 4).out.splitlines()
+    assert lines[-1].startswith("nothing speaks against")
 
 
 def test_a_clip_that_cannot_be_learned_from_is_told_all_the_same(dv: Dv, clip: Path, base: Path):

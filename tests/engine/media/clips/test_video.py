@@ -297,6 +297,24 @@ def test_a_flat_frame_among_others_is_warned_of_with_its_time(
     )
 
 
+def test_too_many_frames_to_name_are_the_same_frames(
+    motion_mp4: Path, monkeypatch: pytest.MonkeyPatch
+):
+    named = take(motion_mp4, start_s=0.5)
+    monkeypatch.setattr("engine.media.clips.video.MOST_NAMED", 3)
+    assert np.array_equal(take(motion_mp4, start_s=0.5).frames, named.frames)
+
+
+def test_too_many_frames_to_look_at_are_refused(motion_mp4: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("engine.media.clips.video.MOST_SCANNED", 20)
+    monkeypatch.setattr("engine.media.clips.clip_errors.MOST_SCANNED", 20)
+    with pytest.raises(InputError, match=r"shows 20 frames and more from 0\.0 s to 2\.0 s"):
+        take(motion_mp4)
+    monkeypatch.setattr("engine.media.clips.packets.MOST_LISTED_BYTES", 500)
+    with pytest.raises(InputError, match="too many frames to list"):
+        take(motion_mp4)
+
+
 FIELD = {
     "alpha.webm": "transparent parts laid over mid-grey",
     "alpha_black.webm": "transparent parts laid over mid-grey",
