@@ -18,6 +18,7 @@ from engine.device import explain_memory
 from engine.diffusion.learning import MotionObjective
 from engine.errors import RecipeError
 from engine.media.clips.reader import Clip
+from engine.media.files import printable
 from engine.monitor.preview import keeper_of
 from engine.progress import Progress, ignore
 from engine.recipe import MotionRecipe
@@ -68,7 +69,7 @@ def learn_motion(
     started = time.monotonic()
     bench = open_workbench(recipe, location, device, folder, keeping)
     seen = encode_clips(bench.base, clips, progress, bench.cache(progress))
-    inputs = tuple(InputFact(clip.path.name, clip.digest) for clip in clips)
+    inputs = tuple(InputFact(printable(clip.path.name), clip.digest) for clip in clips)
     draft = draft_motion(bench, inputs)
     losses = learn_bank(draft, seen, progress)
     best, chosen = best_of(draft)

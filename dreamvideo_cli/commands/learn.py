@@ -20,7 +20,7 @@ from dreamvideo_cli.learning.options import (
     motion_settings,
     subject_settings,
 )
-from dreamvideo_cli.learning.plan import Lesson, Sources, check_space
+from dreamvideo_cli.learning.plan import Lesson, Sources, check_space, write_path
 from dreamvideo_cli.learning.publish import find_equal
 from dreamvideo_cli.learning.scoring import anywhere, choose_scorers
 from dreamvideo_cli.learning.train import OutOfTimeError, Terms, carry_out, way_on
@@ -306,7 +306,7 @@ def _scores_of(
 
 
 def _refuse_bytes(paths: Iterable[str]) -> None:
-    """A run writes its paths down, to read the inputs again, and its files are UTF-8.
+    """A run writes down where its models lie, to open them again, and its files are UTF-8.
 
     Raises:
         UsageError: one is not.
@@ -324,16 +324,12 @@ def _sources_of(
     base, tower = options.base or default_base(), options.image_tower
     chosen = masks or MaskOptions()
     is_folder = chosen.mask not in {"none", "auto"}
-    _refuse_bytes([base, tower or "", chosen.mask, chosen.mask_model, *map(_absolute, paths)])
+    _refuse_bytes([base, tower or "", chosen.mask_model])
     return Sources(
         base=anywhere(base),
         image_tower=anywhere(tower) if tower else None,
-        paths=tuple(_absolute(path) for path in paths),
-        mask=_absolute(Path(chosen.mask)) if is_folder else chosen.mask,
+        paths=tuple(map(write_path, paths)),
+        mask=write_path(Path(chosen.mask)) if is_folder else chosen.mask,
         mask_model=anywhere(chosen.mask_model),
         skip_bad=options.skip_bad,
     )
-
-
-def _absolute(path: Path) -> str:
-    return str(path.expanduser().absolute())

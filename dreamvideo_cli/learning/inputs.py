@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.learning.options import MaskOptions
-from dreamvideo_cli.learning.plan import Sources
+from dreamvideo_cli.learning.plan import Sources, read_path
 from dreamvideo_cli.terminal.progress import silent_libraries
 from engine.progress import ignore
 
@@ -52,11 +52,11 @@ def read_inputs(
     from engine.media.photos.holdout import hold_out
     from engine.recipe import SubjectRecipe
 
-    paths = [Path(path) for path in sources.paths]
+    paths = [read_path(path) for path in sources.paths]
     if isinstance(recipe, SubjectRecipe):
         photos = read_subject(
             paths,
-            MaskOptions(sources.mask, sources.mask_model),
+            MaskOptions(str(read_path(sources.mask)), sources.mask_model),
             class_word=recipe.class_word,
             device=device,
             skip_bad=sources.skip_bad,
@@ -72,6 +72,7 @@ def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) 
     """Every clip that can be used, what was taken of it, and the fault of those that cannot."""
     from engine.errors import InputError
     from engine.media.clips.reader import read_clip
+    from engine.media.files import printable
 
     clips: list[Clip] = []
     left_out: list[tuple[Path, str]] = []
@@ -92,7 +93,9 @@ def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) 
             left_out.append((path, error.message))
             continue
         read_as = "taken as a clip, " if path.is_dir() else ""
-        notes += [f"{path.name}: {line}" for line in (f"{read_as}{clip.taken}", *clip.notes)]
+        notes += [
+            f"{printable(path.name)}: {line}" for line in (f"{read_as}{clip.taken}", *clip.notes)
+        ]
         clips.append(clip)
     return Inputs(clips=tuple(clips), left_out=tuple(left_out), notes=tuple(notes))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from dreamvideo_cli.runs.timings import Task
 from dreamvideo_cli.terminal.space import require_free
-from dreamvideo_cli.terminal.text import one_line
+from dreamvideo_cli.terminal.text import is_utf8, one_line
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 SPACE_SHARE, SPACE_SHARE_OF_SCORED = 0.6, 0.25
 SPACE_BYTES = 32 << 20
 
+FILE_URI = "file://"
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -32,8 +36,8 @@ class Sources:
     Attributes:
         base: as named, a path made absolute.
         image_tower: the same, or None.
-        paths: of photos or clips, absolute.
-        mask: none, auto, or their folder, absolute.
+        paths: of photos or clips, absolute, as `write_path` writes them.
+        mask: none, auto, or their folder, likewise.
         mask_model: of auto, named like the base.
         skip_bad: whether inputs that cannot be used are left out.
         holdout: the photo that is kept out to score against, as it was called, or None.
@@ -46,6 +50,19 @@ class Sources:
     mask_model: str = ""
     skip_bad: bool = False
     holdout: str | None = None
+
+
+def write_path(path: Path) -> str:
+    """A path made absolute, as text for files in UTF-8: a name in other bytes makes it a file's URI."""
+    place = path.expanduser().absolute()
+    return str(place) if is_utf8(str(place)) else place.as_uri()
+
+
+def read_path(text: str) -> Path:
+    """The path that `write_path` wrote."""
+    if not text.startswith(FILE_URI):
+        return Path(text)
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(FILE_URI))))
 
 
 @dataclass(frozen=True, slots=True)

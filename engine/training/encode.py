@@ -134,7 +134,7 @@ def encode_clips(
         video = frames.transpose(0, 1)[None]
         latents = _get(cache, "latents", pixels, partial(base.encode_video, video))[0]
         looks = _get(cache, "appearance", pixels, partial(base.encode_image, frames))
-        encoded.append(EncodedClip(latents, looks, clip.path.name))
+        encoded.append(EncodedClip(latents, looks, printable(clip.path.name)))
         progress(StageAdvanced("encode clips", number, len(clips)))
     if cache:
         cache.prune()

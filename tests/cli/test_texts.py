@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli import main
+from dreamvideo_cli.learning.plan import read_path, write_path
 from tests.cli.conftest import Dv, Learned, Put
 from tests.cli.generation.test_jobs import environment
 from tests.stress.texts import fuzz_texts, make_strange
@@ -87,10 +88,20 @@ def test_photos_keep_their_strange_names_in_the_manifest(
     assert dv("gen", "--again", path, "-n").code == 0
 
 
-def test_a_path_that_a_run_could_not_write_down_is_refused(
+def test_inputs_lie_where_names_are_not_utf_8(dv: Dv, learned: Learned, photos: Path) -> None:
+    shutil.copytree(photos, BYTES)
+    line = ("--name", "corgi", "--base", learned.base, "--steps", 2, "--batch", 1)
+    assert dv("subject", "learn", BYTES, *line, "--class", "dog").code == 0
+    where = Path(BYTES).absolute()
+    assert write_path(Path(BYTES)).endswith("caf%E9")
+    assert read_path(write_path(Path(BYTES))) == where
+    assert read_path(write_path(Path("a%E9 ü"))) == Path("a%E9 ü").absolute()
+
+
+def test_a_base_that_a_run_could_not_write_down_is_refused(
     dv: Dv, base: Path, photos: Path
 ) -> None:
-    shutil.copytree(photos, BYTES)
-    result = dv("subject", "learn", BYTES, "--name", "corgi", "--base", base, "--json")
+    shutil.copytree(base, BYTES)
+    result = dv("subject", "learn", photos, "--name", "corgi", "--base", f"./{BYTES}", "--json")
     assert result.code == 2
     assert "caf\\xe9 is not UTF-8" in result.error["message"]
