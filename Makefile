@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # A test file stays with one worker, which makes its fixtures once.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help install demo test test-slow lint coverage check bench search stress mini wheel clean
+.PHONY: help install demo test test-slow lint coverage check bench search stress mini mini-gpu wheel clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ MINUTES ?= 240
 PRESET ?= cpu
 mini: install  ## Train a bundled base from nothing within MINUTES, into build/mini (PRESET=gpu MINUTES=8)
 	$(BIN)/python -m engine.mini.recipe.train --preset $(PRESET) --minutes $(MINUTES) --out build/mini
+
+mini-gpu:  ## Train it on a GPU within nine minutes, offline: WHEELS=folder OUT=folder (tests/gpu/mini.sh tells more)
+	tests/gpu/mini.sh $(WHEELS) $(OUT)
 
 wheel: install  ## Build the wheel
 	$(BIN)/python -m build --wheel

@@ -67,7 +67,8 @@ def recolour(batches: Batches, textures: Tensor) -> Tensor:
     n = len(textures)
     mixed = batches.rand(n, 3, 3).square()
     mixed = mixed / mixed.sum(2, keepdim=True) * (0.5 + batches.rand(n, 1, 1))
-    colour = torch.einsum("nij,njhw->nihw", mixed, textures[:, :3])
+    # No product of matrices, which half precision would round.
+    colour = (mixed[..., None, None] * textures[:, None, :3]).sum(2)
     changed = torch.cat([colour.minimum(textures[:, 3:]), textures[:, 3:]], 1)
     return torch.where(batches.rand(n, 1, 1, 1) < 0.5, changed, textures)
 

@@ -148,7 +148,8 @@ class _Run:
 
     @torch.no_grad()
     def _resume(self) -> None:
-        kept = torch.load(self.path, weights_only=True, map_location=self.device)
+        # Read to the CPU, where Adam keeps the numbers of its steps: on a GPU it would wait for each of them.
+        kept = torch.load(self.path, weights_only=True, map_location="cpu")
         for p, mean, own, averaged in zip(
             self.wanted, self.average, kept["weights"], kept["average"], strict=True
         ):

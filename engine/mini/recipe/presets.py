@@ -60,12 +60,12 @@ _GPU = Preset(
     creatures=6_000,
     paths=20_000,
     every=1,
-    reserve_s=60.0,
+    reserve_s=95.0,
     checked=48,
     autoencoder=Effort(0.22, 256, 5e-3),
     towers=Effort(0.06, 1_024, 3e-3),
-    stills=Effort(0.27, 1_024, 4e-3),
-    clips=Effort(0.45, 128, 3e-3),
+    stills=Effort(0.27, 1_536, 4e-3),
+    clips=Effort(0.45, 192, 3e-3),
 )
 
 PRESETS = {
@@ -74,7 +74,7 @@ PRESETS = {
         _GPU,
         creatures=2_000,
         paths=8_000,
-        reserve_s=240.0,
+        reserve_s=300.0,
         autoencoder=Effort(0.25, 32, 5e-3),
         towers=Effort(0.07, 128, 3e-3),
         stills=Effort(0.25, 64, 4e-3),
