@@ -136,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--minutes must be more than 0, not {options.minutes:g}")
     torch.set_num_threads(options.threads)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"--device {device}: no such device is here; leave it out, or give cpu")
     try:
         run = prepare(options, torch.device(device), begun)
         train(run, version=options.version, sprites=options.sprites)

@@ -70,6 +70,11 @@ def test_a_run_that_was_told_something_else_is_refused(trained):
         (["--minutes", "0"], "more than 0, not 0"),
         (["--minutes", "0.001"], "no time is left to train"),
         (["--from", "gone"], "gone is not a folder"),
+        pytest.param(
+            ["--device", "cuda"],
+            "--device cuda: no such device is here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
         (["--from", "."], "holds no base to go on from"),
     ],
 )
