@@ -16,7 +16,7 @@ from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import locate_whole
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import print_result, say
-from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
+from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     _check(options, location)
     folder = make_folder(options.out)
     say(shell, f"{pairs} pairs of {options.half} on {location.id}, kept in {folder} …")
-    with show_progress(shell) as progress, silent_libraries():
+    with show_progress(shell) as progress:
         from engine.benchmark.run import run_bench
 
         plan = _plan(options, location, folder, pairs)

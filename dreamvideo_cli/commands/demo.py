@@ -26,7 +26,7 @@ from dreamvideo_cli.settings.keys import DEFAULT_BASE, check_device
 from dreamvideo_cli.settings.places import locate_whole, open_registry, state_folder
 from dreamvideo_cli.terminal.options import Anyway, Shell
 from dreamvideo_cli.terminal.output import print_result, say
-from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
+from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.views.estimates import foresee_lesson
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def _make_all(
             ),
         )
         say(shell, f"making {name}.mp4: {plan.prompt.sent}")
-        with show_progress(shell) as progress, silent_libraries():
+        with show_progress(shell) as progress:
             made += [
                 (f"{name}: {plan.prompt.sent}", video.frames)
                 for video in make_videos(plan, progress)

@@ -18,7 +18,7 @@ from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say, say_more
 from dreamvideo_cli.terminal.processes import Share, read_share
-from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
+from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import end_if_stopped
 from dreamvideo_cli.terminal.text import facts, table
 from dreamvideo_cli.views.estimates import Forecast, foresee
@@ -83,7 +83,7 @@ def _make(plan: VideoPlan, shell: Shell, share: Share) -> None:
     numbers = [number for number in range(len(plan.recipes)) if share.has(number)]
     if not numbers:
         return
-    with show_progress(shell) as progress, silent_libraries():
+    with show_progress(shell) as progress:
         maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
         for video in maker.make(plan, numbers):
             if shell.json:
@@ -128,9 +128,9 @@ def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share)
 def _make_all(batch: Batch, jobs: Iterator[PlannedJob], shell: Shell, share: Share) -> None:
     """Make one job after the other; nothing heavy is imported before the first."""
     from dreamvideo_cli.generation.sampler import Maker
-    from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
+    from dreamvideo_cli.terminal.progress import show_progress
 
-    with show_progress(shell) as progress, silent_libraries():
+    with show_progress(shell) as progress:
         maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
         for job in jobs:
             for video in batch.make(job, maker):

@@ -168,7 +168,7 @@ def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Ada
     shell = one_voice(shell)
     say(shell, f"loading {lesson.base.id} …")
     try:
-        with show_progress(shell) as progress, silent_libraries():
+        with show_progress(shell) as progress:
             return carry_out(shell, store, lesson, progress, terms)
     except OutOfTimeError as late:
         say(shell, way_on(late.run))

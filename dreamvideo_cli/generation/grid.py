@@ -26,7 +26,7 @@ from dreamvideo_cli.generation.references import Shelf, has_weight, split_weight
 from dreamvideo_cli.generation.sampler import Maker
 from dreamvideo_cli.terminal.options import DryRun, Shell
 from dreamvideo_cli.terminal.output import say
-from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
+from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from engine.media.formats import Format
@@ -208,7 +208,7 @@ def _make_columns(plan: GridPlan, shell: Shell, store: Cells) -> list[list[Cell]
     columns: list[list[Cell]] = []
     kept = 0
     try:
-        with show_progress(shell) as progress, silent_libraries():
+        with show_progress(shell) as progress:
             maker = Maker(progress, announce=lambda text: say(shell, text))
             for k, column in enumerate(plan.columns, 1):
                 say(shell, f"column {k} of {len(plan.columns)}: {column.name}")

@@ -1,4 +1,4 @@
-"""Progress on stderr, in the form that was asked for."""
+"""Progress on stderr in the form that was asked for, and libraries that print nothing meanwhile."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.settings.lookup import wants_traceback
 from dreamvideo_cli.terminal.output import tell, tell_json
@@ -21,25 +21,29 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dreamvideo_cli.terminal.options import ProgressMode, Shell
-    from engine.progress import Event, Progress, Scored, StageAdvanced
-
-
-def show_progress(shell: Shell) -> AbstractContextManager[Progress]:
-    """A listener for the engine's events, alive within the block; a stderr that is closed stops no work."""
-    return _deaf_to_closing(RENDERERS[progress_mode(shell)](shell))
+    from engine.progress import Event, Progress, Scored, StageAdvanced, StageStarted
 
 
 @contextmanager
-def _deaf_to_closing(shown: AbstractContextManager[Progress]) -> Iterator[Progress]:
-    with shown as listen:
+def show_progress(shell: Shell) -> Iterator[Progress]:
+    """Show the engine's events within the block and silence its libraries; a closed stderr stops no work."""
+    mode = progress_mode(shell)
+    stages = STAGES[mode]()
 
-        def hear(event: Event) -> None:
-            try:
-                listen(event)
-            except BrokenPipeError:
-                drop_stderr()
+    def listen(event: Event) -> None:
+        try:
+            if mode == "json":
+                tell_json(event_document(event))
+            else:
+                _show(event, stages, quiet=shell.quiet)
+        except BrokenPipeError:
+            drop_stderr()
 
-        yield hear
+    try:
+        with silent_libraries():
+            yield listen
+    finally:
+        stages.leave()
 
 
 def progress_mode(shell: Shell) -> ProgressMode:
@@ -51,9 +55,26 @@ def progress_mode(shell: Shell) -> ProgressMode:
     return "bar" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
 
 
-@contextmanager
-def _bars(shell: Shell) -> Iterator[Progress]:
-    """One line a stage, kept when it is done; between stages the terminal is free for results."""
+def event_document(event: Event) -> dict[str, Any]:
+    """An event as JSON tells of it."""
+    from engine import progress
+
+    names: Mapping[type, str] = {
+        progress.StageStarted: "stage_started",
+        progress.StageAdvanced: "stage_advanced",
+        progress.StageEnded: "stage_ended",
+        progress.Note: "note",
+        progress.Saved: "saved",
+        progress.Previewed: "previewed",
+        progress.StepSkipped: "step_skipped",
+        progress.RungTaken: "rung_taken",
+        progress.Scored: "scored",
+    }
+    return {"schema": "dv.progress/1", "event": names[type(event)], **asdict(event)}
+
+
+def _show(event: Event, stages: Stages, *, quiet: bool) -> None:
+    """Hand an event to what shows stages, or write its line."""
     from engine.progress import (
         Note,
         RungTaken,
@@ -64,31 +85,123 @@ def _bars(shell: Shell) -> Iterator[Progress]:
         StepSkipped,
     )
 
-    console = _console()
-    bar: StageBar | None = None
+    match event:
+        case StageStarted():
+            stages.start(event)
+        case StageAdvanced():
+            stages.advance(event)
+        case StageEnded(stage, seconds):
+            stages.end(stage, seconds)
+        case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not quiet:
+            stages.write(text)
+        case Scored() if stages.shows_scores and not quiet:
+            stages.write(_score_text(event))
 
-    def listen(event: Event) -> None:
-        nonlocal bar
-        match event:
-            case StageStarted(stage, total, done):
-                if bar:  # the stage before it failed, and the batch goes on
-                    bar.leave()
-                bar = StageBar(console, stage, total, done)
-            case StageAdvanced() if bar:
-                bar.advance(event)
-            case StageEnded(_, seconds) if bar:
-                bar.end(seconds)
-                bar = None
-            case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not shell.quiet:
-                console.print(one_line(text), markup=False, soft_wrap=True)
-            case Scored() if not shell.quiet:
-                console.print(one_line(_score_text(event)), markup=False, soft_wrap=True)
 
-    try:
-        yield listen
-    finally:
-        if bar:
-            bar.leave()
+class Stages:
+    """Stages are not shown, only what a person has to know; the other forms build on this one."""
+
+    shows_scores = False
+
+    def start(self, event: StageStarted) -> None:
+        """A stage begins."""
+
+    def advance(self, event: StageAdvanced) -> None:
+        """One of its steps is done."""
+
+    def end(self, stage: str, seconds: float) -> None:
+        """It is done."""
+
+    def write(self, line: str) -> None:
+        """Write a line for a person."""
+        tell(line)
+
+    def leave(self) -> None:
+        """Let go of the terminal."""
+
+
+class Lines(Stages):
+    """A line at each tenth of a stage, for logs."""
+
+    shows_scores = True
+
+    def __init__(self) -> None:
+        self._began, self._done = 0.0, 0
+
+    def start(self, event: StageStarted) -> None:
+        """Take the time."""
+        self._began, self._done = time.monotonic(), event.done
+
+    def advance(self, event: StageAdvanced) -> None:
+        """Write a line where the step begins another tenth."""
+        step, total = event.step, event.total
+        if step < total and step * 10 // total > (step - 1) * 10 // total:
+            told = _advance_text(event, time.monotonic() - self._began, self._done)
+            self.write(f"{event.stage}: {told}")
+
+    def end(self, stage: str, seconds: float) -> None:
+        """Write how long the stage took."""
+        self.write(f"{stage}: done in {time_text(seconds)}")
+
+
+class Bars(Lines):
+    """A bar for each stage, kept when it is done; between stages the terminal is free for results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = _console()
+        self._bars: Any = None
+        self._total = 1
+
+    def start(self, event: StageStarted) -> None:
+        """Begin a bar: its stage's name, the bar, and what there is to tell."""
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.leave()  # the stage before it failed, and the batch goes on
+        super().start(event)
+        columns = (
+            TextColumn("{task.description:<16}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[told]}", markup=False),
+        )
+        # Redirected, a result printed to a pipe would land on the terminal instead.
+        self._bars = Progress(
+            *columns, console=self._console, redirect_stdout=False, redirect_stderr=False
+        )
+        self._task = self._bars.add_task(event.stage, total=event.total or None, told="")
+        self._total = event.total or 1
+        self._bars.start()
+
+    def advance(self, event: StageAdvanced) -> None:
+        """Move the bar."""
+        if self._bars:
+            told = _advance_text(event, time.monotonic() - self._began, self._done)
+            self._bars.update(self._task, completed=event.step, told=told)
+
+    def end(self, stage: str, seconds: float) -> None:  # noqa: ARG002 - the bar has its name
+        """Show the whole stage as done."""
+        if self._bars:
+            told = time_text(seconds)
+            self._bars.update(self._task, total=self._total, completed=self._total, told=told)
+            self.leave()
+
+    def write(self, line: str) -> None:
+        """Write a line above the bar."""
+        self._console.print(one_line(line), markup=False, soft_wrap=True)
+
+    def leave(self) -> None:
+        """Let go of the terminal; the bar's line stays as it is."""
+        if self._bars:
+            self._bars.stop()
+            self._bars = None
+
+
+STAGES: Mapping[ProgressMode, type[Stages]] = {
+    "bar": Bars,
+    "plain": Lines,
+    "json": Stages,
+    "none": Stages,
+}
 
 
 def _console() -> Console:
@@ -111,120 +224,6 @@ def _console() -> Console:
             self._width, self._height = new
 
     return Screen(stderr=True, highlight=False)
-
-
-class StageBar:
-    """The line of one stage: its name, a bar, and what there is to tell."""
-
-    def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bars
-
-        columns = (
-            TextColumn("{task.description:<16}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}", markup=False),
-        )
-        # Redirected, a result printed to a pipe would land on the terminal instead.
-        self._bars = Bars(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
-        self._task = self._bars.add_task(stage, total=total or None, told="")
-        self._total, self._done = total or 1, done
-        self._started = time.monotonic()
-        self._bars.start()
-
-    def advance(self, event: StageAdvanced) -> None:
-        """Show a step."""
-        told = _advance_text(event, time.monotonic() - self._started, self._done)
-        self._bars.update(self._task, completed=event.step, told=told)
-
-    def end(self, seconds: float) -> None:
-        """Show the whole stage as done."""
-        told = time_text(seconds)
-        self._bars.update(self._task, total=self._total, completed=self._total, told=told)
-        self.leave()
-
-    def leave(self) -> None:
-        """Let go of the terminal; the line stays as it is."""
-        self._bars.stop()
-
-
-@contextmanager
-def _plain(shell: Shell) -> Iterator[Progress]:
-    """A line at each tenth of a stage, for logs."""
-    from engine.progress import (
-        Note,
-        RungTaken,
-        Scored,
-        StageAdvanced,
-        StageEnded,
-        StageStarted,
-        StepSkipped,
-    )
-
-    clock: dict[str, tuple[float, int]] = {}
-
-    def listen(event: Event) -> None:
-        match event:
-            case StageStarted(stage, _, done):
-                clock[stage] = time.monotonic(), done
-            case StageAdvanced(stage, step, total):
-                if step < total and step * 10 // total > (step - 1) * 10 // total:
-                    began, done = clock[stage]
-                    tell(f"{stage}: {_advance_text(event, time.monotonic() - began, done)}")
-            case StageEnded(stage, seconds):
-                tell(f"{stage}: done in {time_text(seconds)}")
-            case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not shell.quiet:
-                tell(text)
-            case Scored() if not shell.quiet:
-                tell(_score_text(event))
-
-    yield listen
-
-
-@contextmanager
-def _json(_shell: Shell) -> Iterator[Progress]:
-    """One object a line."""
-    from engine.progress import (
-        Note,
-        Previewed,
-        RungTaken,
-        Saved,
-        Scored,
-        StageAdvanced,
-        StageEnded,
-        StageStarted,
-        StepSkipped,
-    )
-
-    names = {
-        StageStarted: "stage_started",
-        StageAdvanced: "stage_advanced",
-        StageEnded: "stage_ended",
-        Note: "note",
-        Saved: "saved",
-        Previewed: "previewed",
-        StepSkipped: "step_skipped",
-        RungTaken: "rung_taken",
-        Scored: "scored",
-    }
-
-    def listen(event: Event) -> None:
-        document = {"schema": "dv.progress/1", "event": names[type(event)], **asdict(event)}
-        tell_json(document)
-
-    yield listen
-
-
-@contextmanager
-def _none(shell: Shell) -> Iterator[Progress]:
-    """Only what a person has to know."""
-    from engine.progress import Note, RungTaken, StepSkipped
-
-    def listen(event: Event) -> None:
-        if isinstance(event, Note | StepSkipped | RungTaken) and not shell.quiet:
-            tell(event.text)
-
-    yield listen
 
 
 def _advance_text(event: StageAdvanced, seconds: float, done: int = 0) -> str:
@@ -250,14 +249,6 @@ def _rate_text(steps: int, seconds: float) -> str:
     if seconds > steps:
         return f"{time_text(seconds / steps)} each"
     return f"{steps / max(seconds, 1e-3):.3g}/s"
-
-
-RENDERERS: Mapping[ProgressMode, Callable[[Shell], AbstractContextManager[Progress]]] = {
-    "bar": _bars,
-    "plain": _plain,
-    "json": _json,
-    "none": _none,
-}
 
 
 @contextmanager
