@@ -8,7 +8,7 @@ import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result
+from dreamvideo_cli.terminal.output import View, show
 from dreamvideo_cli.terminal.text import facts
 
 if TYPE_CHECKING:
@@ -136,21 +136,15 @@ def show_topic(
     found = TOPICS.get(name) or _of_command(topic)
     lines = found.lines()
     document = {"schema": "dv.help/1", "topic": name, "summary": found.summary}
-    print_result(shell, {**document, "text": "\n".join(lines)}, lines)
+    show(shell, View({**document, "text": "\n".join(lines)}, lines))
 
 
 def _list_topics(shell: Shell) -> None:
-    if shell.json:
-        print_json(
-            [
-                {"schema": "dv.help/1", "topic": name, "summary": topic.summary}
-                for name, topic in TOPICS.items()
-            ]
-        )
-    elif shell.quiet:
-        print_lines(TOPICS)
-    else:
-        print_lines(facts((name, topic.summary) for name, topic in TOPICS.items()))
+    summaries = [(name, topic.summary) for name, topic in TOPICS.items()]
+    documents = [
+        {"schema": "dv.help/1", "topic": name, "summary": summary} for name, summary in summaries
+    ]
+    show(shell, View(documents, facts(summaries), brief=list(TOPICS)))
 
 
 def _of_command(words: Sequence[str]) -> Topic:

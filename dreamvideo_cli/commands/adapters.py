@@ -10,17 +10,17 @@ import typer
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say, tell
-from dreamvideo_cli.terminal.text import facts, read_time, table
+from dreamvideo_cli.terminal.output import View, say, show, tell
+from dreamvideo_cli.terminal.text import read_time
 from dreamvideo_cli.views.adapters import (
-    _cell,
-    _event_document,
-    _told,
-    adapter_document,
-    facts_of,
+    adapter_view,
+    adapters_view,
+    card_view,
+    difference_view,
     label,
-    manifest_document,
-    row_of,
+    listing_view,
+    log_view,
+    places_view,
 )
 
 if TYPE_CHECKING:
@@ -74,17 +74,10 @@ def list_adapters(
         rows.sort(key=SORT_KEYS[sort], reverse=True)
     for problem in listing.problems:
         tell(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
-    if shell.json:
-        print_json([adapter_document(row) for row in rows])
-    elif shell.quiet:
-        print_lines(label(row) if all_versions or removed else row.name for row in rows)
-    else:
-        word = "CLASS" if kind == "subject" else "CAPTION"
-        head = ("NAME", "VERSION", "TAGS", word, "BASE", "SIZE", "CREATED")
-        print_lines(table(head, [row_of(row) for row in rows]))
-        if not rows:
-            is_all = pattern is tag is base is None and not removed
-            say(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
+    show(shell, listing_view(kind, rows, numbered=all_versions or removed))
+    if not rows:
+        is_all = pattern is tag is base is None and not removed
+        say(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
 
 
 def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
@@ -97,12 +90,8 @@ def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
     manifest = store.manifest(adapter)
     rows = store.list(kind, adapter.name, all_versions=True).rows
     files = {file.role: str(store.layout.blob(file.digest)) for file in manifest.files}
-    card = facts_of(adapter, manifest)
-    card[1:1] = [("versions", " ".join(f"v{row.version}" for row in rows))]
-    card += [("preview", files.get("preview", ""))]
-    document = {**adapter_document(adapter), **manifest_document(manifest)}
-    more = {"versions": [row.version for row in rows], "preview": files.get("preview")}
-    print_result(shell, {**document, **more}, facts(card))
+    versions = [row.version for row in rows]
+    show(shell, card_view(adapter, manifest, versions, files.get("preview")))
 
 
 def tag_adapter(
@@ -126,7 +115,7 @@ def tag_adapter(
     moved = open_registry(shell.registry).tag(ref, tag, kind=kind, move=move, if_at=if_at)
     if moved.was not in {None, moved.adapter.version}:
         say(shell, f"{moved.adapter.name}:{tag} was on v{moved.was}")
-    print_result(shell, adapter_document(moved.adapter), [str(moved.adapter)])
+    show(shell, adapter_view(moved.adapter))
 
 
 def untag_adapter(
@@ -139,7 +128,7 @@ def untag_adapter(
     Example: dv KIND untag NAME:best
     """
     adapter = open_registry(shell.registry).untag(ref, kind=kind)
-    print_result(shell, adapter_document(adapter), [str(adapter)])
+    show(shell, adapter_view(adapter))
 
 
 def remove_adapters(
@@ -163,10 +152,7 @@ def remove_adapters(
         gone = store.remove(plan)
     else:
         gone = plan.adapters
-    if shell.json:
-        print_json([adapter_document(adapter) for adapter in gone])
-    else:
-        print_lines(str(adapter) for adapter in gone)
+    show(shell, adapters_view(gone))
     if gone and not dry_run:
         say(shell, f"undo: dv {kind} restore {label(gone[0])}")
 
@@ -184,7 +170,7 @@ def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
             shell,
             f"the tag {restored.adapter.name}:{tag} is on another version by now and stays there",
         )
-    print_result(shell, adapter_document(restored.adapter), [str(restored.adapter)])
+    show(shell, adapter_view(restored.adapter))
 
 
 def print_path(
@@ -202,11 +188,8 @@ def print_path(
     store = open_registry(shell.registry)
     adapter = store.resolve(ref, kind=kind)
     path = store.file(adapter, file)
-    print_result(
-        shell,
-        {"schema": "dv.path/1", "ref": str(adapter), "file": file, "path": str(path)},
-        [str(path)],
-    )
+    document = {"schema": "dv.path/1", "ref": str(adapter), "file": file, "path": str(path)}
+    show(shell, View(document, [str(path)]))
 
 
 def resolve(refs: References, shell: Shell) -> None:
@@ -215,11 +198,7 @@ def resolve(refs: References, shell: Shell) -> None:
     Example: dv resolve corgi:best motion/skate
     """
     store = open_registry(shell.registry)
-    found = [store.resolve(ref) for ref in refs]
-    if shell.json:
-        print_json([adapter_document(adapter) for adapter in found])
-    else:
-        print_lines(str(adapter) for adapter in found)
+    show(shell, adapters_view([store.resolve(ref) for ref in refs]))
 
 
 def _ask(shell: Shell, adapters: Sequence["Adapter"]) -> None:
@@ -252,8 +231,7 @@ def rename_adapter(
     """
     store = open_registry(shell.registry)
     store.rename(old, new, kind)
-    rows = store.list(kind, new, all_versions=True).rows
-    print_result(shell, [adapter_document(row) for row in rows], [str(row) for row in rows])
+    show(shell, adapters_view(store.list(kind, new, all_versions=True).rows))
 
 
 def show_log(
@@ -277,17 +255,11 @@ def show_log(
     if at is not None:
         when = read_time(at, datetime.now(UTC).astimezone())
         places = store.places_at(name, kind, when)
-        lines = [f"{name}:{tag} -> {name}:v{version}" for tag, version in places.items()]
-        document = {"schema": "dv.places/1", "kind": kind, "name": name, "at": when.isoformat()}
-        print_result(shell, {**document, "tags": places}, lines)
+        show(shell, places_view(kind, name, when.isoformat(), places))
         if not places:
             say(shell, f"{name} had no version then")
         return
-    log = store.log(name, kind)
-    if shell.json:
-        print_json([_event_document(happened) for happened in log])
-    else:
-        print_lines(f"{each.at[:10]} {each.at[11:19]}  {_told(each)}" for each in log)
+    show(shell, log_view(store.log(name, kind)))
 
 
 def show_difference(
@@ -301,14 +273,8 @@ def show_difference(
     Example: dv KIND diff NAME:prev NAME:latest
     """
     store = open_registry(shell.registry)
-    pair = [store.resolve(ref, kind=kind) for ref in (left, right)]
+    pair = store.resolve(left, kind=kind), store.resolve(right, kind=kind)
     found = store.diff(*pair)
-    if shell.json:
-        rows = [{"field": each.field, "left": each.left, "right": each.right} for each in found]
-        refs = {"left": str(pair[0]), "right": str(pair[1])}
-        print_json({"schema": "dv.difference/1", **refs, "differences": rows})
-    else:
-        cells = [(each.field, _cell(each.left), _cell(each.right)) for each in found]
-        print_lines(table(("FIELD", label(pair[0]), label(pair[1])), cells))
-        if not cells:
-            say(shell, "no difference")
+    show(shell, difference_view(*pair, found))
+    if not found:
+        say(shell, "no difference")

@@ -7,9 +7,8 @@ import typer
 from dreamvideo_cli.settings.files import config_file
 from dreamvideo_cli.settings.places import default_base, locate
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
-from dreamvideo_cli.terminal.text import facts, size_text, table
-from dreamvideo_cli.views.bases import _row, _video_text, describe
+from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.views.bases import base_document, base_view, bases_view, missing_document
 
 BaseName = Annotated[str, typer.Argument(metavar="BASE", help="A path, a known name or a hub id.")]
 
@@ -26,16 +25,11 @@ def list_bases(shell: Shell) -> None:
     documents = []
     for name in dict.fromkeys(["mini", *KNOWN, chosen]):
         try:
-            document = describe(locate(name), name)
+            document = base_document(locate(name), name)
         except (BaseNotFoundError, BaseInvalidError) as error:
-            document = {"schema": "dv.base_info/1", "name": name, "here": False, "hint": error.hint}
+            document = missing_document(name, error.hint)
         documents.append({**document, "default": name == chosen})
-    if shell.json:
-        print_json(documents)
-    elif shell.quiet:
-        print_lines(document["name"] for document in documents)
-    else:
-        print_lines(table(("BASE", "", "SIZE", "LICENCE", "VIDEO"), [_row(d) for d in documents]))
+    show(shell, bases_view(documents))
 
 
 def show_base(shell: Shell, base: BaseName = "") -> None:
@@ -44,20 +38,7 @@ def show_base(shell: Shell, base: BaseName = "") -> None:
     Example: dv base show mini
     """
     name = base or default_base()
-    document = describe(locate(name), name)
-    pairs = [
-        ("base", document["id"]),
-        ("summary", document["summary"]),
-        ("licence", document["licence"]),
-        ("size", size_text(document["size_bytes"])),
-        ("video", _video_text(document["video"])),
-        *((name, ", ".join(words)) for name, words in document["knows"].items()),
-        ("folder", document["folder"]),
-        ("image tower", document["image_tower"] or "none"),
-        ("revision", document["revision"]),
-        ("fingerprint", document["fingerprint"]),
-    ]
-    print_result(shell, document, facts(pairs))
+    show(shell, base_view(locate(name), name))
 
 
 def use_base(
@@ -75,4 +56,4 @@ def use_base(
     path = config_file()
     set_value(path, "base", name)
     say(shell, f"{location.id} is the default base from now on, says {path}")
-    print_result(shell, describe(location, name), [name])
+    show(shell, View(base_document(location, name), [name]))

@@ -15,7 +15,7 @@ from dreamvideo_cli.learning.plan import check_space
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import locate_whole
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
@@ -199,4 +199,4 @@ def _write(shell: Shell, folder: Path, results: "Results", facts: dict[str, Any]
     write_text(folder / "bench.md", page)
     write_text(folder / "bench.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     say(shell, f"look at {folder / 'sheets'}: one picture a pair, every method below the other")
-    print_result(shell, document, page.splitlines())
+    show(shell, View(document, page.splitlines()))

@@ -2,10 +2,9 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -13,15 +12,12 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
-from dreamvideo_cli.terminal.text import facts
-from dreamvideo_cli.views.adapters import adapter_document, draft_document, draft_facts, label
+from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.views.adapters import adapters_view, contents_view, label
 from engine.drafts import drafted
 
 if TYPE_CHECKING:
     from registry import Adapter, Registry
-    from registry.bundle import Packed
-    from registry.loose import Loose
 
 TOOL = f"dv {__version__}"
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -58,7 +54,7 @@ def export_adapters(
         "path": str(path),
         "refs": [str(each) for each in adapters],
     }
-    print_result(shell, document, [str(path)])
+    show(shell, View(document, [str(path)]))
 
 
 def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
@@ -107,10 +103,7 @@ def import_adapters(
     for each in imported:
         if not each.is_new:
             say(shell, f"{label(each.adapter)} is there already")
-    if shell.json:
-        print_json([adapter_document(each.adapter) for each in imported])
-    else:
-        print_lines(str(each.adapter) for each in imported)
+    show(shell, adapters_view(each.adapter for each in imported))
 
 
 def show_adapters_in(place: Path, shell: Shell) -> None:
@@ -122,12 +115,7 @@ def show_adapters_in(place: Path, shell: Shell) -> None:
     from registry.incoming import look_into
 
     looked = look_into(place, tool=TOOL)
-    found: Sequence[Packed | Loose] = looked if isinstance(looked, tuple) else [looked]
-    if shell.json:
-        print_json([_document(each) for each in found])
-        return
-    for k, each in enumerate(found):
-        print_lines([*([""] if k else []), *facts(_facts(each))])
+    show(shell, contents_view(looked if isinstance(looked, tuple) else [looked]))
 
 
 def read_bytes(text: str) -> int:
@@ -187,19 +175,3 @@ def _export_to_stdout(store: "Registry", adapters: "list[Adapter]", shell: Shell
         sys.stdout.flush()
         shutil.copyfileobj(spool, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-
-
-def _document(found: "Packed | Loose") -> dict[str, Any]:
-    from registry.loose import Loose
-
-    if isinstance(found, Loose):
-        return draft_document(found.kind, found.name, None, found.draft)
-    return draft_document(found.kind, found.name, found.digest, found.manifest)
-
-
-def _facts(found: "Packed | Loose") -> list[tuple[str, str]]:
-    from registry.loose import Loose
-
-    if isinstance(found, Loose):
-        return draft_facts(found.kind, found.name, None, found.draft)
-    return draft_facts(found.kind, found.name, found.digest, found.manifest)

@@ -18,7 +18,7 @@ from dreamvideo_cli.settings.keys import KEYS, check_name, check_value, read_tex
 from dreamvideo_cli.settings.lookup import Setting, look_up
 from dreamvideo_cli.settings.places import registry_root
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.text import table
 
 KeyName = Annotated[str, typer.Argument(metavar="KEY", help=f"One of: {', '.join(KEYS)}.")]
@@ -37,13 +37,9 @@ def list_settings(shell: Shell) -> None:
     Example: dv config list
     """
     documents = [_document(name, _effective(name, shell)) for name in KEYS]
-    if shell.json:
-        print_json(documents)
-    elif shell.quiet:
-        print_lines(f"{each['key']}={_text(each['value'])}" for each in documents)
-    else:
-        rows = [(each["key"], _text(each["value"]), each["origin"]) for each in documents]
-        print_lines(table(("KEY", "VALUE", "FROM"), rows))
+    rows = [(each["key"], _text(each["value"]), each["origin"]) for each in documents]
+    brief = [f"{key}={value}" for key, value, _ in rows]
+    show(shell, View(documents, table(("KEY", "VALUE", "FROM"), rows), brief))
 
 
 def get_setting(key: KeyName, shell: Shell) -> None:
@@ -53,7 +49,7 @@ def get_setting(key: KeyName, shell: Shell) -> None:
     """
     name = check_name(key)
     found = _effective(name, shell)
-    print_result(shell, _document(name, found), [_text(found.value)])
+    show(shell, _view(name, found))
 
 
 def set_setting(
@@ -74,7 +70,7 @@ def set_setting(
     set_value(path, name, _as_written(name, checked, path, project=project))
     say(shell, f"written to {path}")
     _tell_what_goes_before(shell, name, str(path))
-    print_result(shell, _document(name, Setting(checked, str(path))), [_text(checked)])
+    show(shell, _view(name, Setting(checked, str(path))))
 
 
 def unset_setting(key: KeyName, shell: Shell, *, project: InProject = False) -> None:
@@ -87,11 +83,11 @@ def unset_setting(key: KeyName, shell: Shell, *, project: InProject = False) -> 
         check_name(key)
         say(shell, f"{path} does not say {key}: nothing to do")
     elif key not in KEYS:
-        print_result(shell, {"schema": "dv.setting/1", "key": key, "value": None}, [])
+        show(shell, View({"schema": "dv.setting/1", "key": key, "value": None}))
         return
     found = look_up(key)
     say(shell, f"{key} is {_text(found.value)} now, from {found.origin}")
-    print_result(shell, _document(key, found), [_text(found.value)])
+    show(shell, _view(key, found))
 
 
 def print_config_path(shell: Shell, *, project: InProject = False) -> None:
@@ -101,7 +97,7 @@ def print_config_path(shell: Shell, *, project: InProject = False) -> None:
     """
     path = _file(project=project)
     document = {"schema": "dv.path/1", "file": "settings", "path": str(path)}
-    print_result(shell, {**document, "here": path.is_file()}, [str(path)])
+    show(shell, View({**document, "here": path.is_file()}, [str(path)]))
 
 
 def _file(*, project: bool) -> Path:
@@ -145,6 +141,10 @@ def _tell_what_goes_before(shell: Shell, name: str, written: str) -> None:
         return
     if found.origin != written:
         say(shell, f"but {found.origin} goes before it: {_text(found.value)}")
+
+
+def _view(name: str, found: Setting) -> View:
+    return View(_document(name, found), [_text(found.value)])
 
 
 def _document(name: str, found: Setting) -> dict[str, Any]:

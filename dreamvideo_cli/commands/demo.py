@@ -25,7 +25,7 @@ from dreamvideo_cli.learning.train import Terms
 from dreamvideo_cli.settings.keys import DEFAULT_BASE, check_device
 from dreamvideo_cli.settings.places import locate_whole, open_registry, state_folder
 from dreamvideo_cli.terminal.options import Anyway, Shell
-from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.views.estimates import foresee_lesson
 
@@ -113,7 +113,7 @@ def demo(
         "registry": str(store.layout.root),
         "commands": commands,
     }
-    print_result(shell, document, [str(sheet)])
+    show(shell, View(document, [str(sheet)]))
 
 
 def commands_for(folder: Path, base: str | None, scale: int) -> list[str]:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from dreamvideo_cli.errors import BatchError, UsageError
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.signals import end_if_stopped
 from dreamvideo_cli.terminal.text import facts
@@ -74,7 +74,7 @@ def evaluate(options: EvalOptions, shell: Shell) -> None:
     with silent_libraries():
         found = _score_all(paths, _examiner(options, names), shell)
     if found:
-        print_result(shell, eval_document(found), eval_lines(found, titled=len(paths) > 1))
+        show(shell, View(eval_document(found), eval_lines(found, titled=len(paths) > 1)))
     if failed := len(paths) - len(found):
         told = f"{failed} of {len(paths)} videos could not be scored"
         raise BatchError(told, hint="each is told above")
@@ -84,7 +84,7 @@ def _explain(shell: Shell) -> None:
     from engine.metrics.definitions import DEFINITIONS
 
     document = {"schema": "dv.eval_definitions/1", "definitions": dict(DEFINITIONS)}
-    print_result(shell, document, facts(DEFINITIONS.items()))
+    show(shell, View(document, facts(DEFINITIONS.items())))
 
 
 def _require_all(paths: Sequence[Path | None]) -> None:

@@ -16,7 +16,7 @@ from dreamvideo_cli.generation.references import find_mentions, mention_note
 from dreamvideo_cli.generation.sampler import Maker
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say, say_more
+from dreamvideo_cli.terminal.output import View, print_json, print_lines, say, say_more, show
 from dreamvideo_cli.terminal.processes import Share, read_share
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import end_if_stopped
@@ -63,7 +63,7 @@ def gen(options: VideoOptions, shell: Shell) -> None:
         _make(plan, shell, share)
     elif share.rank == 0:
         forecast = foresee([plan])
-        print_result(shell, plan_document(plan, forecast), plan_lines(plan, forecast))
+        show(shell, View(plan_document(plan, forecast), plan_lines(plan, forecast)))
 
 
 def _tell_mentions(store: Registry, plan: VideoPlan, shell: Shell) -> None:
@@ -158,7 +158,7 @@ def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:
         "jobs": [{"id": job.label, **plan_document(job.plan, foresee([job.plan]))} for job in jobs],
         **forecast_document(jobs[0].plan.device, total),
     }
-    print_result(shell, document, _plan_lines(jobs, total))
+    show(shell, View(document, _plan_lines(jobs, total)))
 
 
 def _plan_lines(jobs: Sequence[PlannedJob], total: Forecast) -> list[str]:

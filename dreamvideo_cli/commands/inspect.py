@@ -18,7 +18,7 @@ from dreamvideo_cli.learning.inputs import read_subject
 from dreamvideo_cli.learning.options import MaskOptions
 from dreamvideo_cli.settings.places import default_base, locate
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.warnings import warning_documents, warning_line
 from dreamvideo_cli.views.inputs import (
@@ -208,7 +208,7 @@ def _inspect_photos(
         "warnings": warning_documents(warnings),
         "sheet": _draw(learning, base, verdict, photos=found),
     }
-    print_result(shell, document, [*_photo_lines(document), "", *verdict])
+    show(shell, View(document, [*_photo_lines(document), "", *verdict]))
     if found.skipped:
         raise InputError(
             f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
@@ -247,7 +247,7 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
         "sheet": _draw(learning, base, verdict, clips=[clip]) if clip else None,
     }
     ending = ["", *verdict] if clip else []
-    print_result(shell, document, [*_clip_lines(document), *ending])
+    show(shell, View(document, [*_clip_lines(document), *ending]))
     if refusal is not None:
         raise refusal
 
@@ -264,8 +264,8 @@ def show_recipe(path: Path, shell: Shell) -> None:
 
     grid = find_grid(path)
     if grid is not None:
-        print_result(shell, printable(grid_document(path, grid)), grid_lines(grid))
+        show(shell, View(printable(grid_document(path, grid)), grid_lines(grid)))
         return
     recipe = read_recipe(path)
-    print_result(shell, carried_document(path, recipe), recipe_lines(recipe))
+    show(shell, View(carried_document(path, recipe), recipe_lines(recipe)))
     say(shell, f"make it again: dv gen --again {shlex.quote(str(path))}")

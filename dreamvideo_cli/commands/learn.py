@@ -27,7 +27,7 @@ from dreamvideo_cli.learning.train import OutOfTimeError, Terms, carry_out, way_
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import default_base, locate_whole, open_registry, state_folder
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.processes import read_share
 from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
 from dreamvideo_cli.terminal.text import is_utf8, one_line, read_duration
@@ -172,7 +172,7 @@ def learn(shell: Shell, store: "Registry", lesson: Lesson, terms: Terms) -> "Ada
             return carry_out(shell, store, lesson, progress, terms)
     except OutOfTimeError as late:
         say(shell, way_on(late.run))
-        print_result(shell, run_document(late.run), [late.run.id])
+        show(shell, View(run_document(late.run), [late.run.id]))
         raise typer.Exit(STOPPED_IN_TIME) from None
 
 
@@ -229,7 +229,7 @@ def _finish(
     if options.dry_run:
         with silent_libraries():
             document = lesson_document(store, lesson, expected_s, warnings)
-        print_result(shell, document, lesson_lines(document))
+        show(shell, View(document, lesson_lines(document)))
         return
     if equal is not None and options.if_exists == "error":
         raise ExistsError(
@@ -258,7 +258,7 @@ def show_learned(
 ) -> None:
     """One pinned reference on stdout, and what to do with it."""
     document = {**adapter_document(adapter), "warnings": warning_documents(warnings)}
-    print_result(shell, document, [str(adapter)])
+    show(shell, View(document, [str(adapter)]))
     if is_new:
         say(shell, f"next: {line_with(store, adapter)}")
         if adapter.kind == "subject" and adapter.record.base_id.startswith(BUNDLED):

@@ -8,7 +8,7 @@ import typer
 
 from dreamvideo_cli.settings.places import cache_folder, open_registry, registry_root, state_folder
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_result, say
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.text import facts, size_text
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def show_info(shell: Shell) -> None:
         for name, value in document.items()
         if name != "schema"
     ]
-    print_result(shell, document, facts(pairs))
+    show(shell, View(document, facts(pairs)))
 
 
 def verify(shell: Shell) -> None:
@@ -66,7 +66,7 @@ def verify(shell: Shell) -> None:
     lines.append(
         f"{found.versions} versions, {found.files} files, {size}: {_verdict(found.findings)}"
     )
-    print_result(shell, document, lines)
+    show(shell, View(document, lines))
     _fail_on_damage(found.findings)
 
 
@@ -89,7 +89,7 @@ def collect(
         "size_bytes": done.size_bytes,
         "files": paths,
     }
-    print_result(shell, document, paths)
+    show(shell, View(document, paths))
     say(
         shell,
         f"{size_text(done.size_bytes)} {'would be' if dry_run else ''} freed".replace("  ", " "),
@@ -125,7 +125,7 @@ def diagnose(
     }
     lines = [f"mended: {each.finding.where}: {each.remedy}" for each in mended]
     lines += [line for each in left for line in _diagnosis_lines(each)]
-    print_result(shell, document, lines or ["nothing odd"])
+    show(shell, View(document, lines or ["nothing odd"]))
     if any(each.repair for each in left):
         say(shell, "dv registry doctor --fix mends what can be mended")
     _fail_on_damage([each.finding for each in left])

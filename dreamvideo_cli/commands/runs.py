@@ -13,10 +13,9 @@ from dreamvideo_cli.learning.train import Terms
 from dreamvideo_cli.runs.events import state_files
 from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import print_json, print_lines, print_result, say
-from dreamvideo_cli.terminal.text import table
-from dreamvideo_cli.views.adapters import adapter_document
-from dreamvideo_cli.views.runs import damaged_document, run_document, run_lines, run_row
+from dreamvideo_cli.terminal.output import View, print_lines, say, show
+from dreamvideo_cli.views.adapters import adapter_view
+from dreamvideo_cli.views.runs import run_document, run_view, runs_view
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -38,14 +37,7 @@ def list_runs(shell: Shell) -> None:
     if shell.quiet and not shell.json:
         print_lines(run.id for run in found)
         return
-    documents = [
-        run_document(run) if isinstance(run, runs.Run) else damaged_document(run) for run in found
-    ]
-    if shell.json:
-        print_json(documents)
-        return
-    head = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
-    print_lines(table(head, [run_row(document) for document in documents]))
+    show(shell, runs_view(found))
     for damaged in (run for run in found if isinstance(run, runs.DamagedRun)):
         say(shell, f"{damaged.id} is damaged: {damaged.message}")
     if not found:
@@ -65,14 +57,13 @@ def show_run(
     Example: dv runs show corgi
     """
     found = _find(run)
-    document = run_document(found)
     if not report:
-        print_result(shell, document, run_lines(found, document))
+        show(shell, run_view(found))
         return
     from dreamvideo_cli.runs.report import write_report
 
     path = str(write_report(found))
-    print_result(shell, {**document, "report": path}, [path])
+    show(shell, View({**run_document(found), "report": path}, [path]))
 
 
 def resume_run(
@@ -139,7 +130,7 @@ def promote_run(
     store.check_publish(kind, name, tag or [])
     draft = _draft(found, step, note)
     adapter = store.publish(kind, name, draft, {"weights": files[step]}, tag or []).adapter
-    print_result(shell, adapter_document(adapter), [str(adapter)])
+    show(shell, adapter_view(adapter))
 
 
 def remove_runs(
@@ -168,7 +159,7 @@ def remove_runs(
         for each in found:
             remove_run(each)
     ids = [each.id for each in found]
-    print_result(shell, {"schema": "dv.runs_removed/1", "dry_run": dry_run, "runs": ids}, ids)
+    show(shell, View({"schema": "dv.runs_removed/1", "dry_run": dry_run, "runs": ids}, ids))
 
 
 def _find(text: str) -> "Run":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dreamvideo_cli.terminal.streams import drop_stderr
@@ -57,12 +58,27 @@ def tell_json(document: Any) -> None:
     tell(json_line(document, sys.stderr))
 
 
-def print_result(shell: Shell, document: Any, lines: Iterable[str]) -> None:
-    """The document where JSON was asked for, the lines otherwise."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """A result in every form.
+
+    Attributes:
+        document: what ``--json`` prints, each object with the name of its schema.
+        lines: what people read.
+        brief: what ``-q`` leaves of the lines; by default all of them.
+    """
+
+    document: Any
+    lines: Sequence[str] = ()
+    brief: Sequence[str] | None = None
+
+
+def show(shell: Shell, view: View) -> None:
+    """Print a result in the form that was asked for."""
     if shell.json:
-        print_json(document)
+        print_json(view.document)
     else:
-        print_lines(lines)
+        print_lines(view.lines if view.brief is None or not shell.quiet else view.brief)
 
 
 def say(shell: Shell, text: str) -> None:

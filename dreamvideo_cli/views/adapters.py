@@ -2,15 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.terminal.text import count_text, size_text, time_text
+from dreamvideo_cli.terminal.output import View
+from dreamvideo_cli.terminal.text import count_text, facts, size_text, table, time_text
 
 if TYPE_CHECKING:
     from registry import Adapter, Draft, Kind, Manifest
+    from registry.bundle import Packed
+    from registry.difference import Difference
     from registry.history import Happened
+    from registry.loose import Loose
     from registry.manifest import Training
+
+
+SHORT_DIGEST = 12
+HEAD = {
+    "subject": ("NAME", "VERSION", "TAGS", "CLASS", "BASE", "SIZE", "CREATED"),
+    "motion": ("NAME", "VERSION", "TAGS", "CAPTION", "BASE", "SIZE", "CREATED"),
+}
+
+
+def adapter_view(adapter: Adapter) -> View:
+    """One version: its pinned reference."""
+    return View(adapter_document(adapter), [str(adapter)])
+
+
+def adapters_view(adapters: Iterable[Adapter]) -> View:
+    """Several versions: a pinned reference a line."""
+    found = list(adapters)
+    return View([adapter_document(each) for each in found], [str(each) for each in found])
+
+
+def listing_view(kind: Kind, adapters: Sequence[Adapter], *, numbered: bool) -> View:
+    """A table of versions; ``numbered``: a name alone would not tell them apart."""
+    return View(
+        [adapter_document(each) for each in adapters],
+        table(HEAD[kind], [_row(each) for each in adapters]),
+        brief=[label(each) if numbered else each.name for each in adapters],
+    )
+
+
+def card_view(
+    adapter: Adapter, manifest: Manifest, versions: Sequence[int], preview: str | None
+) -> View:
+    """Everything about one version."""
+    first, *rest = _card_fields(adapter, manifest)
+    numbers = ("versions", " ".join(f"v{number}" for number in versions))
+    document = {
+        **adapter_document(adapter),
+        **manifest_document(manifest),
+        "versions": list(versions),
+        "preview": preview,
+    }
+    return View(document, facts([first, numbers, *rest, ("preview", preview or "")]))
+
+
+def contents_view(found: Sequence[Packed | Loose]) -> View:
+    """Adapters in a file."""
+    lines: list[str] = []
+    for k, each in enumerate(found):
+        lines += [*([""] if k else []), *facts(_draft_fields(each))]
+    return View([_draft_document(each) for each in found], lines)
+
+
+def log_view(log: Sequence[Happened]) -> View:
+    """What happened to a name, a line each."""
+    from dataclasses import asdict
+
+    documents = [{"schema": "dv.event/1", **asdict(each)} for each in log]
+    lines = [f"{each.at[:10]} {each.at[11:19]}  {_happened_text(each)}" for each in log]
+    return View(documents, lines)
+
+
+def places_view(kind: Kind, name: str, at: str, places: Mapping[str, int]) -> View:
+    """Where the tags of a name were at a time."""
+    document = {"schema": "dv.places/1", "kind": kind, "name": name, "at": at, "tags": places}
+    return View(document, [f"{name}:{tag} -> {name}:v{number}" for tag, number in places.items()])
+
+
+def difference_view(left: Adapter, right: Adapter, found: Sequence[Difference]) -> View:
+    """What two versions differ in."""
+    rows = [{"field": each.field, "left": each.left, "right": each.right} for each in found]
+    refs = {"left": str(left), "right": str(right)}
+    cells = [(each.field, _cell(each.left), _cell(each.right)) for each in found]
+    return View(
+        {"schema": "dv.difference/1", **refs, "differences": rows},
+        table(("FIELD", label(left), label(right)), cells),
+    )
 
 
 def adapter_document(adapter: Adapter) -> dict[str, Any]:
@@ -43,7 +123,7 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
     return {name: table_of[name] for name in ("tool", "base", "adapter", "training", "files")}
 
 
-def row_of(adapter: Adapter) -> tuple[str, ...]:
+def _row(adapter: Adapter) -> tuple[str, ...]:
     """What a list shows of a version."""
     record = adapter.record
     return (
@@ -57,7 +137,7 @@ def row_of(adapter: Adapter) -> tuple[str, ...]:
     )
 
 
-def facts_of(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
+def _card_fields(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
     """What `show` tells a person."""
     training, record = manifest.training, adapter.record
     return [
@@ -89,23 +169,21 @@ def _learned_text(training: Training) -> str:
     return f"in {time_text(training.seconds)} on {training.device}" if training.device else ""
 
 
-def draft_document(
-    kind: Kind, name: str | None, digest: str | None, draft: Draft
-) -> dict[str, Any]:
+def _draft_document(found: Packed | Loose) -> dict[str, Any]:
     """An adapter in a file as JSON tells of it; one found alone has no digest yet."""
     import msgspec
 
-    named = {"schema": "dv.found/1", "kind": kind, "name": name, "digest": digest}
+    digest, draft = _contents(found)
+    named = {"schema": "dv.found/1", "kind": found.kind, "name": found.name, "digest": digest}
     return {**named, **msgspec.to_builtins(draft), **named}
 
 
-def draft_facts(
-    kind: Kind, name: str | None, digest: str | None, draft: Draft
-) -> list[tuple[str, str]]:
+def _draft_fields(found: Packed | Loose) -> list[tuple[str, str]]:
     """What `inspect` tells a person of an adapter in a file."""
+    digest, draft = _contents(found)
     prompt, training = draft.prompt, draft.training
     return [
-        (kind, name or "without a name"),
+        (found.kind, found.name or "without a name"),
         ("digest", f"sha256:{digest}" if digest else ""),
         ("made by", draft.tool),
         ("note", draft.note or ""),
@@ -118,6 +196,13 @@ def draft_facts(
         ("left out", ", ".join(item.name for item in training.left_out)),
         ("recipe", pairs_text(training.recipe)),
     ]
+
+
+def _contents(found: Packed | Loose) -> tuple[str | None, Draft]:
+    """Digest and manifest of an adapter in a file."""
+    from registry.loose import Loose
+
+    return (None, found.draft) if isinstance(found, Loose) else (found.digest, found.manifest)
 
 
 def pairs_text(pairs: Mapping[str, Any]) -> str:
@@ -138,16 +223,7 @@ def label(adapter: Adapter) -> str:
     return f"{adapter.name}:v{adapter.version}"
 
 
-SHORT_DIGEST = 12
-
-
-def _event_document(happened: Happened) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"schema": "dv.event/1", **asdict(happened)}
-
-
-def _told(happened: Happened) -> str:
+def _happened_text(happened: Happened) -> str:
     """What happened as a line for people."""
     version = f"v{happened.version}"
     digest = f" @{happened.digest[:SHORT_DIGEST]}" if happened.digest else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,32 @@ from dreamvideo_cli.runs.events import (
     state_files,
 )
 from dreamvideo_cli.runs.scores import find_best
-from dreamvideo_cli.terminal.text import facts, time_text
+from dreamvideo_cli.terminal.output import View
+from dreamvideo_cli.terminal.text import facts, table, time_text
 from dreamvideo_cli.views.adapters import pairs_text
 from dreamvideo_cli.views.scores import score_documents, score_lines
 
 if TYPE_CHECKING:
     from registry.runs import DamagedRun, Run
+
+
+HEAD = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
+
+
+def runs_view(runs: Sequence[Run | DamagedRun]) -> View:
+    """A table of runs."""
+    from registry.runs import Run
+
+    documents = [
+        run_document(each) if isinstance(each, Run) else damaged_document(each) for each in runs
+    ]
+    return View(documents, table(HEAD, [_row(each) for each in documents]))
+
+
+def run_view(run: Run) -> View:
+    """Everything about one run; briefly its id."""
+    document = run_document(run)
+    return View(document, _run_lines(run, document))
 
 
 def run_document(run: Run) -> dict[str, Any]:
@@ -77,10 +98,10 @@ def damaged_document(run: DamagedRun) -> dict[str, Any]:
     }
 
 
-def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
+def _run_lines(run: Run, document: dict[str, Any]) -> list[str]:
     """A run for people."""
     ended = document["ended"] or {}
-    stages = [(stage["stage"], stage_text(stage)) for stage in document["stages"]]
+    stages = [(stage["stage"], _stage_text(stage)) for stage in document["stages"]]
     lines = facts(
         [
             ("run", document["id"]),
@@ -104,7 +125,7 @@ def run_lines(run: Run, document: dict[str, Any]) -> list[str]:
     return [*lines, "", *scores] if scores else lines
 
 
-def run_row(document: dict[str, Any]) -> tuple[str, ...]:
+def _row(document: dict[str, Any]) -> tuple[str, ...]:
     """RUN, STATE, STAGE, STEP, LOSS, CREATED."""
     stage = document["stages"][-1] if document["stages"] else {}
     loss = stage.get("loss")
@@ -118,7 +139,7 @@ def run_row(document: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def stage_text(stage: dict[str, Any]) -> str:
+def _stage_text(stage: dict[str, Any]) -> str:
     """``120/200  loss 0.1234``."""
     loss = stage.get("loss")
     return f"{stage['step']}/{stage.get('steps', '?')}" + (
