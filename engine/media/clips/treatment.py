@@ -25,11 +25,14 @@ HDR_NAMES = {"smpte2084": "HDR (PQ)", "arib-std-b67": "HDR (HLG)"}
 # White of a film or a page on an HDR screen (ITU-R BT.2408), and the brightest light kept apart
 # from what is brighter still: most HDR is graded for screens of 1000 cd/m².
 WHITE_NITS, PEAK_NITS = 203.0, 1000.0
-# To light, to BT.709's primaries, and highlights rolled off above 0.3 of white.
+# Light up to this share of white is kept as it is; what is brighter is rolled off, so that white
+# becomes 232 of 255 and leaves room for highlights.
+KNEE = 0.6
+# To light, to BT.709's primaries, rolled off, and back to codes.
 TONE_MAP = (
     "format=yuv444p10le,zscale=transferin={transfer}:primariesin=2020:matrixin=2020_ncl"
     f":primaries=2020:matrix=gbr:transfer=linear:npl={WHITE_NITS:g},format=gbrpf32le,zscale=primaries=709"
-    f",tonemap=mobius:desat=0:peak={PEAK_NITS / WHITE_NITS:.4f}"
+    f",tonemap=mobius:param={KNEE}:desat=0:peak={PEAK_NITS / WHITE_NITS:.4f}"
     ",zscale=transfer=iec61966-2-1:range=full"
 )
 # One picture of two fields, missing lines found by motion; pictures without fields pass.

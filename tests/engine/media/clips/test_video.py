@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.media.clips.reader import read_clip
-from engine.media.clips.treatment import PEAK_NITS, WHITE_NITS, describe_turn
+from engine.media.clips.treatment import KNEE, PEAK_NITS, WHITE_NITS, describe_turn
 from engine.media.write import write_video
 from tests.engine.media.drawings import draw_motion
 
@@ -128,13 +128,18 @@ def display_light(transfer: str, signal: np.ndarray) -> np.ndarray:
 
 
 def screen_code(nits: np.ndarray) -> np.ndarray:
-    """sRGB codes of light rolled off between 0.3 of white and the peak (Möbius)."""
-    light, knee, peak = nits / WHITE_NITS, 0.3, PEAK_NITS / WHITE_NITS
+    """sRGB codes of light rolled off between the knee and the peak (Möbius)."""
+    light, knee, peak = nits / WHITE_NITS, KNEE, PEAK_NITS / WHITE_NITS
     a = -(knee**2) * (peak - 1) / (knee**2 - 2 * knee + peak)
     b = (knee**2 - 2 * knee * peak + peak) / (peak - 1)
     rolled = (b**2 + 2 * b * knee + knee**2) / (b - a) * (light + a) / (light + b)
     light = np.where(light <= knee, light, rolled)
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def test_white_is_mapped_to_near_white_and_the_peak_to_white():
+    codes = screen_code(np.asarray([WHITE_NITS, PEAK_NITS]))
+    assert codes == pytest.approx([232, 255], abs=1)
 
 
 @pytest.mark.parametrize(
