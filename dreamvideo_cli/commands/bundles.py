@@ -62,9 +62,9 @@ def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
 
     Raises:
         UsageError: it names a folder, or a file of another kind.
-        OutputExistsError, OutputError: see `engine.media.staging.refuse_existing`.
+        OutputExistsError, OutputError: see `engine.media.output.staging.refuse_existing`.
     """
-    from engine.media.staging import refuse_existing
+    from engine.media.output.staging import refuse_existing
 
     if output.endswith("/") or path.is_dir():
         hint = f"name a file in it: -o {path / 'NAME.dva'}"

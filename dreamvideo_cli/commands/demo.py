@@ -213,7 +213,7 @@ def _copy(sample: "Traversable", path: Path) -> None:
         OutputError: it cannot be written.
     """
     from engine.drafts import drafted
-    from engine.media.staging import output_error
+    from engine.media.output.staging import output_error
 
     if _is_copy(sample, path):
         return
@@ -227,7 +227,7 @@ def _copy(sample: "Traversable", path: Path) -> None:
 
 def _is_own_sheet(path: Path) -> bool:
     from engine.errors import EngineError
-    from engine.media.comments import read_comment
+    from engine.media.output.comments import read_comment
 
     try:
         return path.is_file() and read_comment(path) == SHEET_COMMENT
@@ -339,8 +339,8 @@ def _rows(
 def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
     """All rows in one picture."""
     from engine.drafts import draft_in
-    from engine.media.sheets import sheet
-    from engine.media.write import write_video
+    from engine.media.output.sheets import sheet
+    from engine.media.output.write import write_video
 
     picture = sheet(rows)[None]
     with draft_in(folder) as draft:

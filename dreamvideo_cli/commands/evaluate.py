@@ -127,7 +127,7 @@ class _Recipe(Struct, frozen=True):
 def _recipe_of(path: Path) -> _Recipe | None:
     """What a video of ours tells of how it was made; None of any other."""
     from engine.errors import InputError
-    from engine.media.comments import read_comment
+    from engine.media.output.comments import read_comment
 
     try:
         return msgspec.json.decode(read_comment(path) or "", type=_Recipe)

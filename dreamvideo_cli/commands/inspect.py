@@ -131,7 +131,7 @@ def _check_sheet(learning: Learning) -> None:
         UsageError: it would be no png.
         OutputExistsError, OutputError: it cannot be written there.
     """
-    from engine.media.staging import refuse_existing
+    from engine.media.output.staging import refuse_existing
 
     if learning.sheet is None:
         return
@@ -156,7 +156,7 @@ def _draw(
     learning: Learning, base: BaseLocation, verdict: Sequence[str], **inputs: Any
 ) -> str | None:
     """Write the sheet, if one is asked for; returns where it lies."""
-    from engine.media.contact import write_inputs
+    from engine.media.output.contact import write_inputs
 
     if learning.sheet is None:
         return None

@@ -29,7 +29,7 @@ from dreamvideo_cli.terminal.output import say
 from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
-    from engine.media.formats import Format
+    from engine.media.output.formats import Format
     from registry import Registry
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144
@@ -187,7 +187,7 @@ def make_grid(plan: GridPlan, shell: Shell) -> None:
     Whatever stops it, the finished cells are kept for the same line.
 
     Raises:
-        EngineError: see `engine.generate`, `engine.media.write` and `engine.media.grid`.
+        EngineError: see `engine.generate`, `engine.media.output.write` and `engine.media.output.grid`.
     """
     import msgspec
 
@@ -297,10 +297,10 @@ def places(options: GridOptions, planned: Sequence[Takes]) -> tuple[Format, Path
     """Format, video and picture, both free and writable.
 
     Raises:
-        UsageError, OutputExistsError, OutputError: see `engine.media.staging`.
+        UsageError, OutputExistsError, OutputError: see `engine.media.output.staging`.
     """
     from dreamvideo_cli.generation.outputs import SUFFIXES, format_of_file, names_a_file, next_free
-    from engine.media.staging import refuse_existing
+    from engine.media.output.staging import refuse_existing
 
     if options.output == "-":
         raise UsageError("a grid is two files", hint="-o FILE.mp4 or a folder")
@@ -322,8 +322,8 @@ def places(options: GridOptions, planned: Sequence[Takes]) -> tuple[Format, Path
 
 def write_grid(plan: GridPlan, rows: Sequence[Sequence[Any]], fps: float, comment: str) -> None:
     """Write the video, if there is one, and the picture."""
-    from engine.media.grid import Column, grid_frames, grid_sheet, write_sheet
-    from engine.media.write import write_video
+    from engine.media.output.grid import Column, grid_frames, grid_sheet, write_sheet
+    from engine.media.output.write import write_video
 
     title = plan.columns[0].takes.typed
     columns = [Column(column.heading, column.label) for column in plan.columns]

@@ -43,7 +43,7 @@ class Cells:
         """The cell of a recipe; None where it is not there, or damaged."""
         import msgspec
 
-        from engine.media.archive import load_frames
+        from engine.media.output.archive import load_frames
         from engine.recipe import GenerateRecipe
 
         path = self._path(takes, number)
@@ -61,7 +61,7 @@ class Cells:
         """Write a cell whole or not at all; False where the disk refuses, which costs time and nothing else."""
         import msgspec
 
-        from engine.media.archive import save_frames
+        from engine.media.output.archive import save_frames
 
         path = self._path(takes, number)
         try:

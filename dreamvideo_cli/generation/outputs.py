@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.media.formats import Format
+    from engine.media.output.formats import Format
 
 STDOUT = Path("-")
 # png is a folder of frames.
@@ -73,7 +73,7 @@ def plan_outputs(
         OutputExistsError: an explicit file is there.
         OutputError: the folder cannot be written to.
     """
-    from engine.media.staging import refuse_existing
+    from engine.media.output.staging import refuse_existing
 
     if output == "-":
         if sidecar:
@@ -119,7 +119,7 @@ def make_folder(folder: Path) -> Path:
     Raises:
         OutputError: it cannot be made, or a file is in its place.
     """
-    from engine.media.staging import output_error
+    from engine.media.output.staging import output_error
 
     folder = folder.expanduser().absolute()
     try:

@@ -19,14 +19,14 @@ from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.terminal.space import existing, require_free
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
 from engine.hardware import require_device
-from engine.media.formats import check_rate
+from engine.media.output.formats import check_rate
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
     from dreamvideo_cli.generation.references import Use
     from engine.bases import BaseLocation
     from engine.bases.fitness import FitnessWarning
-    from engine.media.formats import Format
+    from engine.media.output.formats import Format
     from engine.recipe import GenerateRecipe
     from registry import Registry
 
@@ -205,7 +205,7 @@ def check_space(plans: Sequence[VideoPlan]) -> None:
     Raises:
         OutputError: naming a folder, what is free and what is needed.
     """
-    from engine.media.formats import SHARES
+    from engine.media.output.formats import SHARES
 
     needs: dict[int, tuple[Path, float]] = {}
     for plan in plans:

@@ -16,7 +16,7 @@ from dreamvideo_cli.terminal.text import one_printable_line
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import Use
     from engine.bases import BaseLocation
-    from engine.media.formats import Format
+    from engine.media.output.formats import Format
     from engine.recipe import GenerateRecipe
 
 SIDECAR_SUFFIX = ".json"
@@ -88,7 +88,7 @@ def read_recipe(path: Path) -> VideoRecipe:
         IncompatibleError: a newer version wrote it.
     """
     from engine.errors import InputError
-    from engine.media.comments import read_comment
+    from engine.media.output.comments import read_comment
 
     comment = read_comment(path)
     schema = schema_of(comment)
@@ -161,7 +161,7 @@ def format_of(path: Path) -> Format:
 def may_carry_recipe(path: Path) -> bool:
     """Whether a path looks like a video of ours; only then is it worth opening."""
     from engine.errors import EngineError
-    from engine.media.comments import read_comment
+    from engine.media.output.comments import read_comment
 
     if path.suffix.lower() not in VIDEO_SUFFIXES and not path.is_dir():
         return False
@@ -198,11 +198,11 @@ def find_grid(path: Path) -> GridRecipe | None:
     """The recipe in a grid; None where the file carries another one, or none.
 
     Raises:
-        InputNotFoundError, InputError: see `engine.media.comments.read_comment`.
+        InputNotFoundError, InputError: see `engine.media.output.comments.read_comment`.
         IntegrityError: it is damaged.
     """
     from engine.errors import IntegrityError
-    from engine.media.comments import read_comment
+    from engine.media.output.comments import read_comment
 
     comment = read_comment(path)
     if comment is None or schema_of(comment) != GRID_SCHEMA:

@@ -61,7 +61,7 @@ class Maker:
         """The plan's videos, or those of some numbers, one after the other.
 
         Raises:
-            EngineError: see `engine.generate` and `engine.media.write`.
+            EngineError: see `engine.generate` and `engine.media.output.write`.
         """
         chosen = range(len(plan.recipes)) if numbers is None else numbers
         takes = self.sample(plan, chosen)
@@ -146,7 +146,7 @@ def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
     """Make the plan's videos one after the other; each is on the disk when it is handed out.
 
     Raises:
-        EngineError: see `engine.generate` and `engine.media.write`.
+        EngineError: see `engine.generate` and `engine.media.output.write`.
     """
     return Maker(progress).make(plan)
 
@@ -156,7 +156,7 @@ def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) ->
     document = recipe_document(plan.base, plan.uses, recipe, plan.scale)
     path = _write_frames(plan, number, recipe, frames, canonical(document))
     if plan.sidecar:
-        from engine.media.comments import write_sidecar
+        from engine.media.output.comments import write_sidecar
 
         text = json.dumps(document, indent=2, ensure_ascii=False)
         overwrite = plan.overwrite and not plan.outputs.automatic
@@ -169,7 +169,7 @@ def _write_frames(
 ) -> Path:
     """Write one video where it was planned; an automatic name gives way to whoever took it meanwhile."""
     from engine.errors import OutputExistsError
-    from engine.media.write import write_video
+    from engine.media.output.write import write_video
 
     settings: dict[str, Any] = {
         "fps": recipe.fps,
@@ -194,7 +194,7 @@ def _write_frames(
 def _write_to_stdout(frames: Any, settings: dict[str, Any]) -> Path:
     """By way of a file: an mp4 is sought while it is written, and goes out whole or not at all."""
     from dreamvideo_cli.generation.outputs import STDOUT
-    from engine.media.write import write_video
+    from engine.media.output.write import write_video
 
     with tempfile.TemporaryDirectory(prefix="dv-") as folder:
         path = write_video(frames, Path(folder) / "video", **settings)

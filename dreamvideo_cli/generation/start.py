@@ -32,7 +32,7 @@ from engine.recipe import check_text
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
     from engine.bases import BaseLocation
-    from engine.media.formats import Format
+    from engine.media.output.formats import Format
     from registry import Adapter, Kind
 
 # Names that say where a base is without being a path: bundled, or a hub id.

@@ -251,7 +251,7 @@ def remember_lesson(run: Run, lesson: Lesson, device: str) -> None:
 def draw_inputs(lesson: Lesson, folder: Path, progress: Progress) -> None:
     """Draw what is learned from into a run's folder; that it cannot be drawn ends no run."""
     from engine.errors import OutputError
-    from engine.media.contact import write_inputs
+    from engine.media.output.contact import write_inputs
     from engine.progress import Note
 
     video = lesson.base.card.video

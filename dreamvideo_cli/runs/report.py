@@ -45,7 +45,7 @@ def write_report(run: Run) -> Path:
         OutputError: it cannot be written; an earlier report stays.
         IntegrityError: the run's recipe cannot be read.
     """
-    from engine.media.staging import staged
+    from engine.media.output.staging import staged
     from registry.runs import state_of
 
     text = render(run, state_of(run))

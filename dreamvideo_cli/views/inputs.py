@@ -17,8 +17,8 @@ SCHEMA = "dv.inspect/1"
 
 
 def _photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int) -> dict[str, Any]:
-    from engine.media.contact import photo_box
     from engine.media.files import shown
+    from engine.media.output.contact import photo_box
     from engine.media.photos import frame_photo
 
     note = frame_photo(photo, height_px, width_px)[2]

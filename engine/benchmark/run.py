@@ -23,9 +23,9 @@ from engine.benchmark.rows import METHODS, why_missing
 from engine.benchmark.store import Workshop, digest_of, photo_set, slug
 from engine.benchmark.videos import Made, Studio
 from engine.media.clips.reader import frame_clip
+from engine.media.output.sheets import sheet
+from engine.media.output.staging import staged
 from engine.media.photos import frame_photo
-from engine.media.sheets import sheet
-from engine.media.staging import staged
 from engine.metrics.scores import References, score_video
 from engine.metrics.towers import Tower, open_tower
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted
@@ -68,7 +68,7 @@ def run_bench(plan: BenchPlan, progress: Progress) -> Results:
     """Do all of the plan that is not done yet, and collect what all of it gave.
 
     Raises:
-        EngineError: see the learners, `engine.generate` and `engine.media.staging`.
+        EngineError: see the learners, `engine.generate` and `engine.media.output.staging`.
     """
     started = time.monotonic()
     pairs = list_pairs(plan.workshop.half, plan.pairs)

@@ -22,8 +22,8 @@ from engine.drafts import draft_in
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
 from engine.media.clips.reader import Clip
+from engine.media.output.staging import output_error
 from engine.media.photos import Photo, PhotoSet
-from engine.media.staging import output_error
 from engine.recipe import (
     GenerateRecipe,
     MotionRecipe,

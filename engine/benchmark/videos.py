@@ -24,7 +24,7 @@ from engine.benchmark.store import (
     slug,
 )
 from engine.generate import LoadedBase
-from engine.media.staging import staged
+from engine.media.output.staging import staged
 
 if TYPE_CHECKING:
     from pathlib import Path

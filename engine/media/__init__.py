@@ -4,10 +4,9 @@ Map:
     photos/   photos of a subject, with masks, as the engine learns from them
     clips/    frames of a clip taken by time
     pictures  one picture file to pixels; `signatures` names files by content, `colours` makes sRGB
-    write     frames to mp4, gif, webp or png, with a comment that `comments` reads back
-    sheets    labelled contact sheets of videos
-    contact   contact sheets of what will be learned from
-    archive   frames kept in a file as they are
+    output/   frames to videos, sheets and pictures, whole or not at all
+    files     files before they are opened: there, readable, told by name and content
+    ffmpeg    the one way in which ffmpeg is run; `boxes` reads an mp4 without it
 
 Pixels are uint8 sRGB, channels last. Nothing here imports torch.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from engine.monitor.camera import Camera
 from engine.monitor.scores import ScoreBook, Scores
 from engine.progress import Note, Previewed, Progress

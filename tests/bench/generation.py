@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.bases.unet3d import UNet3DBase
 from engine.generate import open_generator
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from engine.recipe import GenerateRecipe
 from tests.bench.timing import CallClock, Ratio, timed
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dreamvideo_cli.main import main
 from engine.bases import locate_base
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from registry import Adapter, open_registry, read_draft
 from tests.tiny import build_tokenizer
 

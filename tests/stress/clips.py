@@ -16,7 +16,7 @@ from engine.errors import InputError
 from engine.media.clips.reader import read_clip
 from engine.media.clips.treatment import is_mirrored
 from engine.media.ffmpeg import Output, run_ffmpeg
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion
 from tests.stress.fuzzing import at_most, mutate
 

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.media import photos as photo_files
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from engine.metrics import towers
 from tests.cli.conftest import Dv
 from tests.engine.metrics.drawings import moving_square

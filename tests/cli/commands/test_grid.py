@@ -15,7 +15,7 @@ from dreamvideo_cli.generation.grid_cells import Cell, Cells
 from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.plan import plan_takes
 from dreamvideo_cli.generation.references import Shelf
-from engine.media.comments import read_comment
+from engine.media.output.comments import read_comment
 from engine.recipe import GenerateRecipe
 from registry import open_registry
 from tests.cli.conftest import Dv, Learned, Put

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from tests.cli.conftest import Dv
 from tests.engine.media.drawings import draw_motion
 

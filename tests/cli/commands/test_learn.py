@@ -15,7 +15,7 @@ from dreamvideo_cli.learning import train as runner
 from dreamvideo_cli.learning.options import LearnOptions, motion_settings, subject_settings
 from dreamvideo_cli.terminal.options import Shell
 from engine.errors import DivergedError, RecipeError
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from registry import open_registry
 from tests.cli.conftest import Dv, Learned, Put
 from tests.tiny import build_clipseg

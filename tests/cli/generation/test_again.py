@@ -16,8 +16,8 @@ from PIL import Image
 from dreamvideo_cli.generation.recipe_file import read_recipe, schema_of
 from engine.bases import locate_base
 from engine.errors import EngineError
-from engine.media.comments import MAX_READ_BYTES
-from engine.media.write import write_video
+from engine.media.output.comments import MAX_READ_BYTES
+from engine.media.output.write import write_video
 from tests.cli.conftest import Dv, Learned, Put
 
 Carry = Callable[..., Path]

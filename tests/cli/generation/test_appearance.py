@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli.generation.appearance import read_look
-from engine.media.comments import read_comment
+from engine.media.output.comments import read_comment
 from tests.cli.conftest import Dv, Learned, Put
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.media.comments import read_comment
+from engine.media.output.comments import read_comment
 from tests.cli.conftest import Dv, Learned
 
 

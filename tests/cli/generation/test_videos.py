@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.media.comments import read_comment
+from engine.media.output.comments import read_comment
 from tests.cli.conftest import Dv, Learned
 from tests.tiny import build_unet3d
 

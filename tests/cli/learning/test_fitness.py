@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from engine.bases import fitness
-from engine.media import contact
+from engine.media.output import contact
 from tests.cli.conftest import Dv, Put
 
 SAMPLES = Path(__file__).resolve().parents[3] / "dreamvideo_cli" / "samples"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import imageio_ffmpeg
 import pytest
 
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion
 
 if TYPE_CHECKING:

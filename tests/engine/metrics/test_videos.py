@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from engine.metrics.fidelity import motion_fidelity, paced_fidelity
 from engine.metrics.videos import MOST_FRAMES, ReferenceClip, Video, read_video
 from tests.engine.metrics.drawings import moving_square

@@ -18,7 +18,7 @@ from engine.errors import MemoryExhaustedError
 from engine.generate import Generator, open_generator
 from engine.learn_motion import learn_motion
 from engine.learn_subject import learn_subject
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from engine.monitor import camera, preview
 from engine.monitor.camera import ways_of
 from engine.progress import Event, Note, Previewed, RungTaken, ignore

@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.errors import InputError
 from engine.media.clips.reader import read_clip
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion
 
 if TYPE_CHECKING:

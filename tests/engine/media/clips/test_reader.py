@@ -25,7 +25,7 @@ from engine.media.clips.scene_changes import (
     find_cut,
     moving_share,
 )
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion, draw_picture
 
 if TYPE_CHECKING:

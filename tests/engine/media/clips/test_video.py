@@ -14,7 +14,7 @@ import pytest
 from engine.errors import InputError
 from engine.media.clips.reader import read_clip
 from engine.media.clips.treatment import KNEE, PEAK_NITS, WHITE_NITS, describe_turn
-from engine.media.write import write_video
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from engine.media.clips.reader import Clip, frame_box, frame_clip
-from engine.media.drawing import fitted
+from engine.media.output.drawing import fitted
+from engine.media.output.staging import staged
 from engine.media.photos import Photo, PhotoSet, frame_photo, place_photo
-from engine.media.staging import staged
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.media.drawing import fitted, shortened
+from engine.media.output.drawing import fitted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

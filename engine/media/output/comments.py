@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from engine.errors import InputError
 from engine.media.boxes import list_boxes
 from engine.media.files import list_pictures, require_file, require_path, shown
-from engine.media.staging import staged
+from engine.media.output.staging import staged
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import OutputError
-from engine.media.comments import exif_comment, png_comment
 from engine.media.ffmpeg import run_ffmpeg
 from engine.media.files import shown
-from engine.media.formats import Format, check_rate
-from engine.media.staging import staged
+from engine.media.output.comments import exif_comment, png_comment
+from engine.media.output.formats import Format, check_rate
+from engine.media.output.staging import staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

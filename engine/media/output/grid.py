@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.media.comments import png_comment
-from engine.media.drawing import shortened
-from engine.media.staging import staged
+from engine.media.output.comments import png_comment
+from engine.media.output.drawing import shortened
+from engine.media.output.staging import staged
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -109,7 +109,7 @@ def write_sheet(
     """Write a picture as png, whole or not at all; returns ``path``.
 
     Raises:
-        OutputExistsError, OutputError: see `engine.media.staging.staged`.
+        OutputExistsError, OutputError: see `engine.media.output.staging.staged`.
     """
     info = png_comment(comment) if comment is not None else None
     with staged(path, overwrite=overwrite) as draft:

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from engine.media.archive import load_frames, save_frames
+from engine.media.output.archive import load_frames, save_frames
 from tests.engine.media.drawings import draw_motion
 
 

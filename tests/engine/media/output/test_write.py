@@ -17,12 +17,12 @@ from engine.errors import (
     OutputExistsError,
     RecipeError,
 )
-from engine.media import write
-from engine.media.comments import read_comment
 from engine.media.ffmpeg import run_ffmpeg
-from engine.media.sheets import sheet
-from engine.media.staging import refuse_existing
-from engine.media.write import write_video
+from engine.media.output import write
+from engine.media.output.comments import read_comment
+from engine.media.output.sheets import sheet
+from engine.media.output.staging import refuse_existing
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion, draw_picture
 
 if TYPE_CHECKING:
