@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -162,6 +162,7 @@ SEVERAL_QUALITY: Mapping[str, Mapping[str, Any]] = {
 }
 SEVERAL_CLIPS: Mapping[str, Any] = {"image_drop": 0.0, "appearance_uncond": 0.0}
 
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
 
 R = TypeVar("R", SubjectRecipe, MotionRecipe, GenerateRecipe)
@@ -213,7 +214,7 @@ def build_recipe(recipe_type: type[R], values: Mapping[str, Any]) -> R:
     try:
         recipe = msgspec.convert(dict(values), recipe_type)
     except msgspec.ValidationError as error:
-        raise _teach(error, values) from error
+        raise _teach(error, values, recipe_type) from error
     for name, value in values.items():
         if isinstance(value, str):
             check_text(value, name)
@@ -244,7 +245,7 @@ def _whole_steps(settings: Mapping[str, Any]) -> int | None:
     """
     total = settings.get("steps")
     if total is not None and (not isinstance(total, int) or isinstance(total, bool)):
-        raise RecipeError(f"steps is {total!r}: expected int")
+        raise RecipeError(f"steps is {total!r}, not a whole number")
     return total
 
 
@@ -270,20 +271,24 @@ def _layers(
     return {**card.get("standard", {}), **card.get(quality, {})}
 
 
-def _teach(error: msgspec.ValidationError, values: Mapping[str, Any]) -> RecipeError:
-    """Tell msgspec's ``Expected `int` >= 1 - at `$.steps``` as one line with the setting and its value."""
+def _teach(
+    error: msgspec.ValidationError, values: Mapping[str, Any], recipe_type: type
+) -> RecipeError:
+    """One line with the setting, its value and what it must be."""
     reason, _, where = str(error).partition(" - at `$.")
     name = where.rstrip("`")
     if name not in values:
-        return RecipeError(str(error))
-    told = f"{name} is {values[name]!r}: {reason[0].lower()}{reason[1:].replace('`', '')}"
-    return RecipeError(told, hint=_what_would_do(reason))
+        return RecipeError(
+            reason.replace("Object missing required field", "the recipe lacks").replace("`", "")
+        )
+    return RecipeError(f"{name} is {values[name]!r}, not {_wanted(reason, recipe_type, name)}")
 
 
-def _what_would_do(reason: str) -> str | None:
+def _wanted(reason: str, recipe_type: type, name: str) -> str:
     """``a number of at most 240`` from msgspec's ``Expected `float` <= 240.0``."""
-    match = re.match(r"Expected `(int|float)`(?: (>=|<=|>|<) ([\d.]+))?", reason)
-    if not match:
-        return None
-    kind = {"int": "a whole number", "float": "a number"}[match[1]]
+    match = re.match(r"Expected `(\w+)(?: \| null)?`(?: (>=|<=|>|<) ([\d.]+))?", reason)
+    if not match or match[1] not in KINDS:
+        choices = get_args(get_type_hints(recipe_type)[name])
+        return f"one of {', '.join(map(str, choices))}" if choices else "what it can be"
+    kind = KINDS[match[1]]
     return f"{kind} {BOUNDS[match[2]]} {float(match[3]):g}" if match[2] else kind

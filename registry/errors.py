@@ -10,7 +10,7 @@ A class stands for one exit code of the command line; ``code`` is narrower and a
 - 5 IntegrityError: ``ref.disagree registry.damaged record.damaged tag.damaged manifest.missing
   manifest.damaged blob.missing blob.damaged record.disagrees registry.foreign bundle.damaged
   bundle.unsafe tensors.unsafe file.foreign run.damaged``
-- 6 IncompatibleError: ``registry.newer bundle.newer file.newer``
+- 6 IncompatibleError: ``registry.newer bundle.newer file.newer file.other_tool``
 - 7 StorageError: ``storage.failed storage.full storage.read_only``
 - 8 BusyError: ``registry.busy``
 """

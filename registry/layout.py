@@ -128,6 +128,12 @@ def check_readable(layout: Layout) -> None:
         IntegrityError: ``registry.toml`` cannot be understood.
         InvalidError: the folder is something else.
     """
+    if layout.root.exists() and not layout.root.is_dir():
+        raise InvalidError(
+            f"{layout.root} is a file, and a registry is a folder",
+            hint="--registry DIR, or DV_REGISTRY",
+            code="registry.foreign",
+        )
     _check_header(layout, "min_reader")
 
 

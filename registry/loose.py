@@ -80,6 +80,8 @@ def read_loose(path: Path, *, tool: str) -> Loose:
     """
     with disk.storage_errors(f"read {path}"), path.open("rb") as stream:
         header = read_header(stream, path.stat().st_size)
+    if METADATA_KEY not in header.metadata:
+        raise _of_another_tool(path, header)
     facts = _read_facts(path, header.metadata)
     name = _first_name(facts.token.strip("<>"), path.stem)
     try:
@@ -89,8 +91,6 @@ def read_loose(path: Path, *, tool: str) -> Loose:
 
 
 def _read_facts(path: Path, metadata: Mapping[str, str]) -> _Facts:
-    if METADATA_KEY not in metadata:
-        raise _no_adapter(path, f"no {METADATA_KEY!r} in its metadata")
     text = metadata[METADATA_KEY]
     if len(text) > MOST_MANIFEST_BYTES:  # its manifest would be refused, after a long time
         raise _no_adapter(path, f"its metadata have {len(text)} characters")
@@ -145,6 +145,15 @@ def _first_name(*words: str) -> str | None:
         except InvalidError:
             continue
     return None
+
+
+def _of_another_tool(path: Path, header: Header) -> IncompatibleError:
+    """The error for weights that are whole and that dv did not make; what is likely is said."""
+    is_lora = any("lora" in tensor.name.lower() for tensor in header.tensors)
+    what = "a LoRA that dv did not make" if is_lora else "weights that dv did not make"
+    return IncompatibleError(
+        f"{path} holds {what}", hint="dv uses what it learned itself", code="file.other_tool"
+    )
 
 
 def _no_adapter(path: Path, why: str) -> IntegrityError:

@@ -169,7 +169,8 @@ def command_meant(branch: Branch, path: str, typed: str) -> list[str]:
     for name in (typed, *COMMANDS.get(typed, ())):
         if found := _places(branch, path, name):
             return found
-    near = get_close_matches(typed, branch.entries, n=1, cutoff=LIKENESS)
+    begun = [each for each in branch.entries if len(typed) > 1 and each.startswith(typed)]
+    near = begun or get_close_matches(typed, branch.entries, n=1, cutoff=LIKENESS)
     return [f"{path} {each}" for each in near]
 
 

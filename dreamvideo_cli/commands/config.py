@@ -16,7 +16,7 @@ from dreamvideo_cli.settings.files import (
 )
 from dreamvideo_cli.settings.keys import KEYS, check_name, check_value, read_text
 from dreamvideo_cli.settings.lookup import Setting, look_up
-from dreamvideo_cli.settings.places import registry_root
+from dreamvideo_cli.settings.places import locate, registry_root
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.text import table
@@ -67,6 +67,8 @@ def set_setting(
     path = _file(project=project)
     given = read_text(name, value)
     checked = check_value(name, given, "on the command line", Path.cwd())
+    if name == "base":
+        locate(str(checked))
     set_value(path, name, _as_written(name, checked, path, project=project))
     say(shell, f"written to {path}")
     _tell_what_goes_before(shell, name, str(path))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.generation.prompt import EVERYDAY
 from dreamvideo_cli.learning.fitness import judge_lesson
 from dreamvideo_cli.learning.inputs import read_inputs, refuse_photos
 from dreamvideo_cli.learning.options import (
@@ -22,8 +23,9 @@ from dreamvideo_cli.learning.options import (
 )
 from dreamvideo_cli.learning.plan import Lesson, Sources, check_space, write_path
 from dreamvideo_cli.learning.publish import find_equal
+from dreamvideo_cli.learning.resume import find_same
 from dreamvideo_cli.learning.scoring import anywhere, choose_scorers
-from dreamvideo_cli.learning.train import OutOfTimeError, Terms, carry_out, way_on
+from dreamvideo_cli.learning.train import OutOfTimeError, Terms, carry_out, continuing, way_on
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import default_base, locate_whole, open_registry, state_folder
 from dreamvideo_cli.terminal.options import Kind, Shell
@@ -209,6 +211,8 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
     if options.track is not None:
         require_tracker(options.track)
     _refuse_bytes([str(store.layout.root)])
+    if name in EVERYDAY:
+        raise UsageError(f"{name!r} is a word of every prompt", hint="a name that stands out")
     store.check_publish(kind, name, options.tag or [])
     return store
 
@@ -226,7 +230,10 @@ def _finish(
     equal = find_equal(store, lesson) if looks_up else None
     expected_s = foresee_lesson(lesson)
     warnings = judge_lesson(shell, lesson, expected_s, anyway=options.anyway) if not equal else ()
+    going_on = None if equal or options.fresh else find_same(store, lesson)
     if options.dry_run:
+        if going_on:
+            say(shell, continuing(going_on))
         with silent_libraries():
             document = lesson_document(store, lesson, expected_s, warnings)
         show(shell, View(document, lesson_lines(document)))
@@ -246,6 +253,9 @@ def _finish(
     adapter = equal or learn(shell, store, lesson, terms)
     if adapter is not None:
         show_learned(shell, store, adapter, is_new=equal is None, warnings=warnings)
+    if adapter is not None and equal is None and options.quality == "draft" and adapter.version > 1:
+        name, before = adapter.name, adapter.version - 1
+        say(shell, f"hint: this draft is {name}:latest now; {name}:v{before} is the one before it")
 
 
 def show_learned(

@@ -113,7 +113,8 @@ def plan_videos(
         taken=taken,
     )
     check_rate(outputs.format, takes.recipes[0].fps)
-    fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__}
+    notes = (*takes.notes, *_folder_notes(outputs, takes.recipes[0].frames))
+    fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__} | {"notes": notes}
     return VideoPlan(
         **fields, outputs=outputs, overwrite=options.overwrite, sidecar=options.sidecar
     )
@@ -162,6 +163,10 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
             *start.notes,
             *_resolved_notes(start.uses),
             *start.prompt.notes,
+            *_composition_notes(
+                start.uses,
+                {"identity_from": options.identity_from, "motion_until": options.motion_until},
+            ),
             *look_notes,
             *_size_notes(start.base, recipes[0]),
             *seed_notes,
@@ -179,6 +184,38 @@ def check_scale(scale: int, recipe: GenerateRecipe) -> None:
     if scale > 1 and side_px * scale > LONGEST_SIDE_PX:
         hint = f"at most {LONGEST_SIDE_PX} px a side: --scale {max(1, LONGEST_SIDE_PX // side_px)}"
         raise UsageError(f"--scale {scale} makes {side_px} px into {side_px * scale}", hint=hint)
+
+
+def _folder_notes(outputs: Outputs, frames: int) -> tuple[str, ...]:
+    """What a name that looks like a picture's becomes."""
+    if outputs.format != "png" or outputs.paths[0].suffix.lower() != ".png":
+        return ()
+    return (f"{outputs.paths[0].name} will be a folder of {frames} pictures, 0000.png and on",)
+
+
+def _composition_notes(uses: Sequence[Use], asked: Mapping[str, Any]) -> tuple[str, ...]:
+    """What several adapters come to, where it is not what one would think.
+
+    Args:
+        uses: that take part.
+        asked: of the flags that hold for a subject with a motion, those that were given.
+    """
+    subjects = [use for use in uses if use.adapter.kind == "subject" and use.weight]
+    motions = [use for use in uses if use.adapter.kind == "motion" and use.weight]
+    notes = []
+    if len(subjects) > 1 and motions:
+        names = " and ".join(use.label for use in subjects)
+        notes.append(
+            f"the motion is told of the mean look of {names}; --appearance PHOTO tells it of one"
+        )
+    if not (subjects and motions):
+        flags = [
+            f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None
+        ]
+        notes += [
+            f"warning: {flag} changes nothing without a subject and a motion" for flag in flags
+        ]
+    return tuple(notes)
 
 
 def _check_texts(start: Start, recipe: GenerateRecipe) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)
+FLAGS = ("steps", "lr", "batch", "seed", "precision")  # that are settings of a recipe too
 _running = partial(typer.Option, rich_help_panel=RUNNING)
 _machine = partial(typer.Option, rich_help_panel=MACHINE)
 
@@ -102,7 +102,7 @@ def subject_settings(
     from engine.recipe import subject_recipe
 
     given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
-    values = _with_set(given, options.setting or [])
+    values = _with_set(given, options, class_word=class_word)
     planned = subject_recipe(options.quality, card, values)
     if not planned.class_word.strip():
         raise UsageError("the class word is empty", hint="say what it is: --class dog")
@@ -126,7 +126,7 @@ def motion_settings(
     from engine.recipe import motion_recipe
 
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
-    values = _with_set(given, options.setting or [])
+    values = _with_set(given, options)
     recipe = motion_recipe(options.quality, card, values, clips=clips)
     if not recipe.caption.strip():
         hint = 'say what moves how: --caption "skating away"'
@@ -138,17 +138,26 @@ def _common_settings(options: LearnOptions) -> dict[str, Any]:
     return {"batch": options.batch, "seed": options.seed, "precision": options.precision}
 
 
-def _with_set(given: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+def _with_set(
+    given: dict[str, Any], options: LearnOptions, *, class_word: str | None = None
+) -> dict[str, Any]:
     """What flags give, without what they leave open, and what `--set` adds.
 
     Raises:
-        UsageError: it is not KEY=VALUE.
+        UsageError: it is not KEY=VALUE, or a flag or another `--set` says the same setting.
     """
     values = {name: value for name, value in given.items() if value is not None}
-    for text in texts:
+    defaults = {field.name: field.default for field in fields(LearnOptions)}
+    said = {name: f"--{name}" for name in FLAGS if getattr(options, name) != defaults[name]}
+    if class_word is not None:
+        said["class_word"] = "--class"
+    for text in options.setting or []:
         key, equals, written = text.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {text!r} is not KEY=VALUE", hint="for example --set seed=1")
+        if key in said:
+            raise UsageError(f"--set {text} and {said[key]} both say {key}", hint="leave one out")
+        said[key] = "--set"
         values[key] = read_value(written)
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,17 +37,34 @@ def take_run(
     """
     from registry import runs
 
+    same = None if fresh else find_same(store, lesson, leaves_others=leaves_others)
+    if same is not None:
+        return take_again(same)
     key = key_of(lesson, store.layout.root)
-    unfinished = [run for run in _unfinished(store, lesson) if _is_worth_keeping(run)]
-    same = [run for run in unfinished if run.facts.key == key]
-    if not fresh and same:
-        return take_again(same[-1])
     _refuse_running(store, lesson, key)
-    for run in () if leaves_others else unfinished:
-        if not fresh:
-            raise _differing(run, lesson)
-        runs.end_run(run, "abandoned")
+    for run in _unfinished(store, lesson):
+        if _is_worth_keeping(run) and not leaves_others:
+            runs.end_run(run, "abandoned")
     return _begin(store, lesson, key)
+
+
+def find_same(store: Registry, lesson: Lesson, *, leaves_others: bool = False) -> Run | None:
+    """The unfinished run that this lesson would go on with, or None.
+
+    Args:
+        store: where it will be published.
+        lesson: what is to be learned.
+        leaves_others: pass over unfinished runs that were told otherwise.
+
+    Raises:
+        ExistsError: an unfinished run of this name was told otherwise.
+    """
+    key = key_of(lesson, store.layout.root)
+    saved = [run for run in _unfinished(store, lesson) if run.has_saves()]
+    same = [run for run in saved if run.facts.key == key]
+    if saved and not same and not leaves_others:
+        raise _differing(saved[0], lesson)
+    return same[-1] if same else None
 
 
 def take_again(run: Run) -> Run:
@@ -103,7 +121,10 @@ def reopen(run: Run) -> Lesson:
         patience=found.get("patience"),
     )
     if key_of(lesson, Path(found["registry"])) != run.facts.key:
-        raise _differing(run, lesson)
+        told = "; ".join(differences(run, lesson))
+        anew = shlex.join(dict.fromkeys([*run.facts.command, "--fresh"]))
+        hint = f"put it back as it was, or begin anew: {anew}"
+        raise ExistsError(f"{run.id} cannot go on: {told}", hint=hint, code="run.differs")
     return lesson
 
 

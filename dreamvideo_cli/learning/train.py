@@ -86,7 +86,7 @@ def carry_out(
         if terms.run
         else take_run(store, lesson, fresh=terms.fresh, leaves_others=terms.leaves_others)
     )
-    say(shell, f"run {run.id}")
+    say(shell, continuing(run) if run.has_saves() else f"run {run.id}")
     return _do(shell, store, run, lesson, progress=progress, stop=stop)
 
 
@@ -199,6 +199,18 @@ def _finish(run: Run, adapter: Adapter) -> None:
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     (run.folder / "adapter.safetensors").unlink(missing_ok=True)
     _report(run)
+
+
+def continuing(run: Run) -> str:
+    """From where a run goes on, in a line."""
+    stages: dict[str, int] = {}
+    stage, step = "", 0
+    for event in run.events():
+        if event["event"] == "stage":
+            stages[event["stage"]] = event["steps"]
+        elif event["event"] == "save":
+            stage, step = event["stage"], event["step"]
+    return f"continuing {run.id} at step {step} of {stages.get(stage, '?')}: {stage}"
 
 
 def way_on(run: Run) -> str:

@@ -65,7 +65,7 @@ def _write(path: Path, name: str, line: str, wanted: Mapping[str, Any]) -> None:
 
     from engine.drafts import drafted
 
-    text = path.read_text("utf-8") if path.exists() else ""
+    text = path.read_text("utf-8-sig") if path.exists() else ""
     own = re.compile(
         rf"^[ \t]*(?:{re.escape(name)}|\"{re.escape(name)}\")[ \t]*=.*\n?", re.MULTILINE
     )
@@ -80,6 +80,12 @@ def _write(path: Path, name: str, line: str, wanted: Mapping[str, Any]) -> None:
     if not is_right:
         message = f"{path}: the line of {name} cannot be changed by itself"
         raise UsageError(message, hint="change it in an editor", code=INVALID)
+    is_named = (
+        os.environ.get("DV_CONFIG") and path == config_file()
+    )  # it must stay where it is named
+    if not text.strip() and not is_named:
+        path.resolve().unlink(missing_ok=True)  # a file that says nothing is none
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with drafted(path.resolve()) as draft:  # a link to a file of dotfiles stays a link
         draft.write_text(text, "utf-8")
@@ -91,7 +97,7 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UsageError(f"{path} is too large for settings", code=INVALID)
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}", code=INVALID) from error
 

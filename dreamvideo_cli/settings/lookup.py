@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.files import config_file, project_file
 from dreamvideo_cli.settings.keys import APP, DEFAULTS, FALSE_WORDS, KEYS
 
@@ -53,6 +54,9 @@ def from_files(name: str) -> Setting | None:
         UsageError: see `look_up`.
     """
     for path, is_project in ((project_file(), True), (config_file(), False)):
+        if not is_project and os.environ.get("DV_CONFIG") and path and not path.is_file():
+            hint = "dv config set makes it; without DV_CONFIG the user's file is read"
+            raise UsageError(f"DV_CONFIG is {path}, and no file is there", hint=hint)
         if path is not None and path.is_file():
             from dreamvideo_cli.settings.files import read_values
 

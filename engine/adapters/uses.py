@@ -31,8 +31,14 @@ def load_adapters(
 
     Raises:
         IntegrityError: an adapter's file is damaged.
-        IncompatibleError: an adapter is of another kind or base, or two subjects share a word.
+        IncompatibleError: an adapter is of another kind or base or is there twice, or two subjects share a word.
     """
+    files = [use.file for use in uses]
+    for file in files:
+        if (
+            files.count(file) > 1
+        ):  # its layers are one object, and would act twice with the last weight
+            raise IncompatibleError(f"{file} takes part twice", hint="once, with one weight")
     adapters = [(use, _checked(use, location)) for use in uses]
     _refuse_other_towers([adapter for _, adapter in adapters])
     _refuse_shared_words([adapter for _, adapter in adapters])

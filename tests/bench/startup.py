@@ -75,6 +75,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
     kept["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
     named = {f"DV_{name.upper()}": str(folder / name) for name in ("registry", "state", "cache")}
+    (folder / "none").touch()
     return {**kept, **named, "PYTHONPATH": str(REPOSITORY), "DV_CONFIG": str(folder / "none")}
 
 

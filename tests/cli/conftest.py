@@ -50,6 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("REGISTRY", "STATE", "CACHE"):
         monkeypatch.setenv(f"DV_{name}", str(tmp_path / name.lower()))
     monkeypatch.setenv("DV_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").touch()
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path

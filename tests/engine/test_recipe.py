@@ -56,11 +56,11 @@ def test_an_unknown_setting_names_the_nearest_known_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"steps": 0}, "steps is 0: expected int >= 1"),
-        ({"lr": -1.0}, "lr is -1.0: expected float > 0.0"),
-        ({"text_drop": 2.0}, "text_drop is 2.0"),
-        ({"seed": "x"}, "seed is 'x': expected int, got str"),
-        ({"precision": "fp8"}, "precision is 'fp8'"),
+        ({"steps": 0}, "steps is 0, not a whole number of at least 1"),
+        ({"lr": -1.0}, "lr is -1.0, not a number above 0"),
+        ({"text_drop": 2.0}, "text_drop is 2.0, not a number of at most 1"),
+        ({"seed": "x"}, "seed is 'x', not a whole number"),
+        ({"precision": "fp8"}, "precision is 'fp8', not one of auto, fp32, bf16, fp16"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_the_range(settings: dict, told: str) -> None:
@@ -98,7 +98,7 @@ def test_a_generation_needs_a_prompt() -> None:
 
 @pytest.mark.parametrize("steps", ["abc", 10.5, True])
 def test_a_total_that_is_no_whole_number_is_refused(steps: object) -> None:
-    with pytest.raises(RecipeError, match="expected int"):
+    with pytest.raises(RecipeError, match="not a whole number"):
         subject_recipe("standard", {}, {"steps": steps})
 
 
@@ -106,21 +106,3 @@ def test_a_card_cannot_mix_the_papers_two_columns() -> None:
     card = {"standard": {"steps": 9, "image_drop": 0.5}}
     recipe = motion_recipe("standard", card, {}, clips=3)
     assert (recipe.steps, recipe.image_drop, recipe.appearance_uncond) == (9, 0.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("settings", "hint"),
-    [
-        ({"steps": 0}, "a whole number of at least 1"),
-        ({"fps": 500.0}, "a number of at most 240"),
-        ({"lr": -1.0}, "a number above 0"),
-        ({"seed": "x"}, "a whole number"),
-        ({"precision": "fp8"}, None),
-    ],
-)
-def test_a_value_that_cannot_be_used_comes_with_one_that_could(
-    settings: dict[str, object], hint: str | None
-) -> None:
-    with pytest.raises(RecipeError) as caught:
-        motion_recipe("draft", {}, settings)
-    assert caught.value.hint == hint

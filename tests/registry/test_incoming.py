@@ -91,7 +91,6 @@ def test_a_version_past_healing_is_imported_anew(store: Registry, found) -> None
 @pytest.mark.parametrize(
     "facts",
     [
-        None,
         [],
         {},
         facts_of(kind="holograms"),
@@ -105,6 +104,19 @@ def test_a_file_that_is_no_adapter_is_refused(store: Registry, found, facts: Any
         store.import_file(found(facts), tool=TOOL)
     assert caught.value.code == "file.foreign"
     assert store.list().rows == ()
+
+
+def test_weights_of_another_tool_are_whole_and_said_to_be_another_tools(
+    store: Registry, found, tmp_path: Path
+) -> None:
+    with pytest.raises(IncompatibleError, match="weights that dv did not make") as caught:
+        store.import_file(found(None), tool=TOOL)
+    assert caught.value.code == "file.other_tool"
+    header = b'{"a.lora_A.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path = tmp_path / "lora.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(IncompatibleError, match="a LoRA that dv did not make"):
+        store.import_file(path, tool=TOOL)
 
 
 def test_a_newer_file_is_refused_as_newer(store: Registry, found) -> None:

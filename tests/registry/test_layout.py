@@ -64,10 +64,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "registry.foreign"
 
 
-def test_a_file_is_no_place_for_a_registry(weights: Path, draft) -> None:
-    store = open_registry(weights)
-    with pytest.raises(StorageError, match="write to the registry"):
-        store.publish("subject", "corgi", draft, {"weights": weights})
+def test_a_file_is_no_place_for_a_registry(weights: Path) -> None:
+    with pytest.raises(InvalidError, match="is a file, and a registry is a folder"):
+        open_registry(weights)
 
 
 def test_a_newer_registry_is_refused(root: Path) -> None:

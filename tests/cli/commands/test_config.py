@@ -127,7 +127,7 @@ def test_setting_changes_one_line_and_keeps_the_rest(dv: Dv, home: Path) -> None
 def test_a_line_that_cannot_be_changed_alone_is_left_alone(dv: Dv, home: Path) -> None:
     file = home / "config.toml"
     file.write_text('base = """\nmini"""\n')
-    result = dv("config", "set", "base", "other")
+    result = dv("config", "set", "base", "mini")
     assert (result.code, file.read_text()) == (2, 'base = """\nmini"""\n')
 
 
@@ -158,7 +158,39 @@ def test_an_unknown_key_names_the_nearest(dv: Dv) -> None:
 def test_a_value_that_cannot_be_is_not_written(dv: Dv, home: Path) -> None:
     for pair in (("device", "gpu"), ("progress", "loud"), ("no-input", "maybe"), ("base", "")):
         assert dv("config", "set", *pair).code == 2
-    assert not (home / "config.toml").exists()
+    assert (home / "config.toml").read_text() == ""
+
+
+def test_a_base_that_is_not_here_is_refused_as_base_use_refuses_it(dv: Dv, home: Path) -> None:
+    errors = [
+        dv(*verb, "nope", "--json").error for verb in (("config", "set", "base"), ("base", "use"))
+    ]
+    assert errors[0] == errors[1]
+    assert (home / "config.toml").read_text() == ""
+
+
+def test_a_file_that_says_nothing_any_more_goes(dv: Dv) -> None:
+    assert dv("config", "set", "--project", "device", "cpu").code == 0
+    assert Path("dv.toml").exists()
+    assert dv("config", "unset", "--project", "device").code == 0
+    assert not Path("dv.toml").exists()
+
+
+def test_a_config_that_is_named_and_not_there_is_told(
+    dv: Dv, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DV_CONFIG", str(home / "typo.toml"))
+    result = dv("config", "get", "base", "--json")
+    assert result.code == 2
+    assert "DV_CONFIG is" in result.error["message"]
+    assert dv("config", "set", "base", "mini").code == 0
+    assert dv("config", "get", "base").out == "mini\n"
+
+
+def test_a_byte_order_mark_is_no_text(dv: Dv) -> None:
+    Path("dv.toml").write_bytes(b'\xef\xbb\xbfbase = "mini"\n')
+    assert dv("config", "get", "base").code == 0
+    assert dv("config", "set", "--project", "base", "modelscope").code in {0, 7}
 
 
 def test_quiet_lists_pairs_for_scripts(dv: Dv, home: Path) -> None:

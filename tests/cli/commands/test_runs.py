@@ -192,6 +192,20 @@ def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv, monkeypatc
     assert dv("runs", "show", run, "--json").document["ended"] is None
 
 
+def test_the_same_line_says_from_where_it_goes_on(learn: Learn) -> None:
+    run = learn("--max-time", "0.001s").out.strip()
+    planned = learn("-n").err
+    assert f"continuing {run} at step " in planned
+    assert f"continuing {run} at step " in learn().err
+
+
+def test_a_plan_refuses_what_differs_from_an_unfinished_run(learn: Learn) -> None:
+    learn("--max-time", "0.001s")
+    for rest in ((), ("-n",)):
+        refused = learn("--seed", 9, "--json", *rest)
+        assert (refused.code, refused.error["code"]) == (4, "run.differs")
+
+
 def test_fault_24_out_of_memory_leaves_a_run_that_resumes(
     learn: Learn, dv: Dv, whole: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
