@@ -10,22 +10,15 @@ from typing import TYPE_CHECKING
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from engine.errors import InputError, InputNotFoundError, RecipeError
-from engine.media.clips.frame_times import choose_frames, fastest_fps
 from engine.media.clips.reader import frame_clip, looks_like_photos, read_clip
-from engine.media.clips.scan import thumbnail
 from engine.media.clips.scene_changes import (
     count_repeats,
-    find_bars,
-    find_blend,
-    find_cut,
-    moving_share,
 )
 from engine.media.output.write import write_video
+from tests.engine.media.clips.scenes import dissolve, shake, small_copies
 from tests.engine.media.drawings import draw_motion, draw_picture
 
 if TYPE_CHECKING:
@@ -36,36 +29,6 @@ def source_frames(frames: np.ndarray) -> list[int]:
     """Which frame of `draw_motion(48)` each decoded frame is, by the nearest pixels."""
     drawn = draw_motion(48).astype(np.float64)
     return [int(np.abs(drawn - frame).mean(axis=(1, 2, 3)).argmin()) for frame in frames]
-
-
-@given(
-    gaps=st.lists(st.floats(0.01, 0.5), min_size=4, max_size=40),
-    fps=st.floats(0.5, 60),
-    frames=st.integers(4, 32),
-)
-def test_chosen_frames_are_different_ascending_and_nearest(
-    gaps: list[float], fps: float, frames: int
-):
-    times = [0.0, *np.cumsum(gaps).tolist()]
-    chosen = choose_frames(times, frames=frames, fps=fps, end_s=times[-1] + gaps[-1])
-    if chosen is None:
-        return
-    assert sorted(set(chosen)) == chosen
-    for k, index in enumerate(chosen):
-        distances = np.abs(np.asarray(times) - k / fps)
-        assert distances[index] <= distances.min() + 1e-5
-
-
-def test_a_clip_at_the_rate_asked_for_gives_every_frame():
-    times = [k / 24 for k in range(48)]
-    assert choose_frames(times, frames=48, fps=24, end_s=2.0) == list(range(48))
-
-
-def test_the_rate_that_would_do_does():
-    times = [k / 7.5 for k in range(30)]
-    assert choose_frames(times, frames=16, fps=8, end_s=4.0) is None
-    found = fastest_fps(times, below=8, least=4, end_s=4.0)
-    assert found == (7.0, 28)
 
 
 def test_frames_are_those_shown_at_their_times(motion_mp4: Path):
@@ -280,76 +243,9 @@ def test_a_cut_is_refused_and_both_ways_out_work(tmp_path: Path):
     assert len(read_clip(path, frames=16, fps=8, start_s=1.0).frames) == 8
 
 
-def shake(frames: int, *, seed: int = 0) -> np.ndarray:
-    """A thing that jumps from side to side of a still place: each step changes a third of the picture."""
-    clip = np.repeat(draw_picture(64, 64, seed=seed)[None] // 4, frames, axis=0)
-    for k in range(frames):
-        left = 4 + 34 * (k % 2)
-        clip[k, 12:52, left : left + 26] = (250, 240, 200)
-    return clip
-
-
-def test_fast_movement_is_no_cut_however_often_each_frame_is_shown():
-    for times in (1, 2, 3):
-        assert find_cut(small_copies(shake(8).repeat(times, axis=0))) is None
-
-
-@pytest.mark.parametrize("rest", ["before", "after"])
-def test_fast_movement_after_or_before_a_rest_is_no_cut(rest: str):
-    moving, still = shake(8), shake(1).repeat(12, axis=0)
-    parts = [still, moving] if rest == "before" else [moving, still]
-    assert find_cut(small_copies(np.concatenate(parts))) is None
-
-
-def test_a_cut_is_found_among_fast_movement_that_shows_each_frame_twice():
-    scenes = np.concatenate([shake(6, seed=1), 255 - draw_motion(6, 64, 64, seed=2)])
-    assert find_cut(small_copies(scenes.repeat(2, axis=0))) == 12
-
-
-def test_a_leap_out_of_slow_movement_is_a_cut_though_the_place_is_the_same():
-    clip = draw_motion(40, 64, 64) // 4
-    clip[:20, 12:52, 4:30], clip[20:, 12:52, 38:64] = 250, 250
-    assert find_cut(small_copies(clip)) == 20
-
-
-def test_slides_are_cuts_though_nothing_else_moves():
-    slides = np.stack([draw_picture(64, 64, seed=k) for k in range(4)]).repeat(6, axis=0)
-    assert find_cut(small_copies(slides)) == 6
-
-
 def test_a_fast_clip_slowed_down_to_a_screen_is_taken(tmp_path: Path):
     path = write_video(shake(8).repeat(3, axis=0), tmp_path / "a.mp4", fps=24, format="mp4")
     assert len(read_clip(path, frames=8, fps=8).frames) == 8
-
-
-def dissolve(frames: int, start: int, length: int) -> np.ndarray:
-    """Two scenes that move, the second laid over the first from `start` on for `length` frames."""
-    one, other = draw_motion(frames, seed=1), draw_motion(frames, seed=2)
-    share = np.clip((np.arange(frames) - start) / length, 0, 1)[:, None, None, None]
-    return np.rint(one * (1 - share) + other * share).astype(np.uint8)
-
-
-def small_copies(frames: np.ndarray) -> np.ndarray:
-    return np.stack([thumbnail(Image.fromarray(frame)) for frame in frames])
-
-
-@pytest.mark.parametrize(("start", "length"), [(10, 8), (16, 24), (30, 12)])
-def test_a_dissolve_is_found_where_it_is(start: int, length: int):
-    found = find_blend(small_copies(dissolve(64, start, length)))
-    assert found == pytest.approx((start, start + length), abs=0.2 * length)
-
-
-def test_a_fade_to_black_and_back_is_one_place():
-    frames = draw_motion(60).astype(np.float64)
-    light = np.clip(np.abs(np.arange(60) - 30) / 10 - 0.3, 0, 1)
-    found = find_blend(small_copies((frames * light[:, None, None, None]).astype(np.uint8)))
-    assert found is not None
-    assert found[0] < 24
-    assert found[1] > 36
-
-
-def test_movement_alone_is_no_dissolve():
-    assert find_blend(small_copies(draw_motion(48))) is None
 
 
 def test_a_dissolve_is_refused_and_both_ways_out_work(tmp_path: Path):
@@ -375,23 +271,11 @@ def test_frames_that_repeat_are_counted_and_said(tmp_path: Path):
     assert any("8 of 16 frames repeat" in note for note in notes)
 
 
-def test_a_flash_of_one_frame_is_no_cut():
-    thumbs = np.repeat(draw_picture(64, 64)[None, ..., 0], 9, axis=0).copy()
-    thumbs[4] = 255 - thumbs[4]
-    assert find_cut(thumbs) is None
-
-
 def test_a_clip_in_which_nothing_moves_is_refused(tmp_path: Path):
     still = np.repeat(draw_picture()[None], 16, axis=0)
     path = write_video(still, tmp_path / "a.mp4", fps=8, format="mp4")
     with pytest.raises(InputError, match="no movement"):
         read_clip(path, frames=8, fps=8)
-
-
-def test_one_small_moving_thing_is_movement():
-    thumbs = np.zeros((4, 64, 64), np.uint8)
-    thumbs[2, 30, 30] = 60
-    assert moving_share(thumbs) == 1 / 64**2
 
 
 def test_black_bars_are_cut_off_and_said(tmp_path: Path):
@@ -401,12 +285,6 @@ def test_black_bars_are_cut_off_and_said(tmp_path: Path):
     clip = read_clip(path, frames=16, fps=8)
     assert clip.frames.shape[1:3] == (64, 96)
     assert "black bars cut off top and bottom: 43%" in clip.notes
-
-
-def test_a_dark_edge_on_one_side_is_part_of_the_picture():
-    frames = draw_motion(4)
-    frames[:, :20] = 0
-    assert find_bars(frames) == (0, 0, 0, 0)
 
 
 def test_a_tiny_clip_is_refused(tmp_path: Path):
