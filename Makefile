@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # A test file stays with one worker, which makes its fixtures once.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help install demo test test-slow lint coverage check bench search stress mini mini-gpu wheel clean
+.PHONY: help install demo test test-slow lint coverage check bench search stress pictures mini mini-gpu wheel clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ search: install  ## The property tests with new random examples, before a releas
 stress: install  ## Processes killed at random over one registry for a minute, 300,000 broken files, strange texts
 	$(BIN)/python -m tests.stress
 	$(PYTEST) -m stress tests/cli/test_texts.py
+
+pictures: install  ## Make the pictures of the README anew, by running what they show
+	$(BIN)/python -m tests.pictures
 
 MINUTES ?= 240
 PRESET ?= cpu

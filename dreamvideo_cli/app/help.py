@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 REFERENCES = """\
 A reference says which adapter is meant:
 
-  corgi              the latest version of the name
-  corgi:v3           that version; versions never change
-  corgi:best         the version that a tag is on; tags are moved by people
-  corgi:latest       the highest live version        corgi:prev  the one before
-  corgi@9f86d081     the version whose digest begins so; 8 to 64 digits
-  subject/corgi      where a subject and a motion share the name
-  ./corgi.dva        a file; a path starts with ./ ../ / ~ or ends in
+  fox                the latest version of the name
+  fox:v3             that version; versions never change
+  fox:best           the version that a tag is on; tags are moved by people
+  fox:latest         the highest live version        fox:prev  the one before
+  fox@9f86d081       the version whose digest begins so; 8 to 64 digits
+  subject/fox        where a subject and a motion share the name
+  ./fox.dva          a file; a path starts with ./ ../ / ~ or ends in
                      .dva or .safetensors
 
 Names and tags are small letters and digits, with . _ - between them.
-Commands print pinned references, corgi:v3@sha256:...: they always mean the
-same bytes. In gen, =WEIGHT may follow: corgi:best=0.8. 1 is what was
+Commands print pinned references, fox:v3@sha256:...: they always mean the
+same bytes. In gen, =WEIGHT may follow: fox:best=0.8. 1 is what was
 learned, 0 is the base, bit for bit.
 """
 SCRIPTING = """\
@@ -36,14 +36,14 @@ stdout carries the result and nothing else, the same bytes on a terminal and
 in a pipe; plans, progress, hints and errors go to stderr. learn, tag and rm
 print pinned references, gen one path a line, so these nest:
 
-  dv gen "a corgi skate" --motion skate \\
-    --subject "$(dv subject learn ./pics --name corgi --class dog)"
+  dv gen "a fox zigzag" --motion zigzag \\
+    --subject "$(dv subject learn ./dv-demo/photos --name fox --class cat)"
 
   for s in $(dv subject list -q); do
-    dv gen "$s on the moon" --subject "$s" --motion skate
+    dv gen "a $s on a snow background" --subject "$s" --motion zigzag
   done
 
-  dv subject export corgi:best -o - | ssh gpu2 dv import -
+  dv subject export fox:best -o - | ssh gpu2 dv import -
 
   dv subject list --json | jq -r '.[] | select(.size_bytes > 1e6) | .ref'
 

@@ -223,9 +223,9 @@ ROOT = Branch(
     epilog="""\
 Start with:
   dv demo                      the whole way once, on samples
-  dv subject learn ./dog_pics --name corgi --class dog
-  dv motion learn ./clip.mp4 --name skate --caption "skating along"
-  dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
+  dv subject learn ./dv-demo/photos --name fox --class cat
+  dv motion learn ./dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
+  dv gen "a fox zigzag" --subject fox --motion zigzag --scale 8 -o out.mp4
 
 The base inside the package, mini, is small and for trying it all; photos and
 clips of your own want a larger one: dv base list.

@@ -195,7 +195,7 @@ def print_path(
 def resolve(refs: References, shell: Shell) -> None:
     """Print what references stand for now, pinned.
 
-    Example: dv resolve corgi:best motion/skate
+    Example: dv resolve fox motion/zigzag
     """
     store = open_registry(shell.registry)
     show(shell, adapters_view([store.resolve(ref) for ref in refs]))

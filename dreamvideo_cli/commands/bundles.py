@@ -92,7 +92,7 @@ def import_adapters(
 ) -> None:
     """Take adapters from a file or a pipe into the registry.
 
-    Example: dv import corgi.dva
+    Example: dv import fox.dva
     """
     if source == "-" and sys.stdin.isatty():
         raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")

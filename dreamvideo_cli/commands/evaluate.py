@@ -39,7 +39,7 @@ class EvalOptions:
     ] = None
     prompt: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help='What was asked for, in plain words: "a dog skating".'),
+        typer.Option(metavar="TEXT", help='What was asked for, in plain words: "a cat rising".'),
     ] = None
     clip: Annotated[
         Path | None,
@@ -59,14 +59,14 @@ class EvalOptions:
 def evaluate(options: EvalOptions, shell: Shell) -> None:
     """Score videos: how close to the prompt, the photos and the clip they are.
 
-    Example: dv eval out.mp4 --photos ./dog_pics --clip ./clip.mp4 --prompt "a dog skating"
+    Example: dv eval out.mp4 --photos ./dv-demo/photos --clip ./dv-demo/clip.mp4
     """
     if options.explain:
         _explain(shell)
         return
     paths = [path.expanduser() for path in options.video or []]
     if not paths:
-        raise UsageError("no video is named", hint='dv eval out.mp4 --prompt "a dog skating"')
+        raise UsageError("no video is named", hint="dv eval out.mp4 --photos ./dv-demo/photos")
     _require_all([*paths, options.photos, options.clip])
     names = options.scorer or _usual_scorers(paths)
     _refuse_without_scorers(names, options)

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 def gen(options: VideoOptions, shell: Shell) -> None:
     """Make videos of learned subjects doing learned motions.
 
-    A line of --jobs is {"id": "a", "prompt": "a corgi skate", "subject": "corgi", "motion": "skate", "seed": 3}. All
+    A line of --jobs is {"id": "a", "prompt": "a fox zigzag", "subject": "fox", "motion": "zigzag", "seed": 3}. All
     are checked before the first is made; --keep-going makes each as it comes. Under `accelerate launch -m
     dreamvideo_cli gen …` the processes share the videos; any failure is exit 1 there.
 
-    Example: dv gen "a corgi skate" --subject corgi --motion skate -o out.mp4
+    Example: dv gen "a fox zigzag" --subject fox --motion zigzag --scale 8 -o out.mp4
     """
     share, store = read_share(), open_registry(shell.registry)
     _refuse_contradictions(options, shell)

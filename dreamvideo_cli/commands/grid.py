@@ -14,7 +14,7 @@ def grid(options: GridOptions, shell: Shell) -> None:
 
     The base alone is the first column.
 
-    Example: dv grid "a corgi skate" --subject corgi:v1 --subject corgi:v2 --weights 0.5,1 --seeds 0..2
+    Example: dv grid "a fox zigzag" --subject fox --motion zigzag --weights 0.5,1 --seeds 0..2
     """
     if read_share().of > 1:
         raise UsageError("a grid is made by one process", hint="start it without a launcher")

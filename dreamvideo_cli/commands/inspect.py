@@ -89,7 +89,7 @@ def inspect(
 
     Exit code 10 says that learning would stop at some of it; what is wrong is part of the result.
 
-    Example: dv inspect ./dog_pics -o sheet.png
+    Example: dv inspect ./dv-demo/photos -o sheet.png
     """
     place = Path(path).expanduser().absolute()
     if place.suffix.lower() in ADAPTER_FILES:

@@ -61,7 +61,7 @@ def learn_subject(
     scores: ScoreOptions,
     shell: Shell,
     class_word: Annotated[
-        str | None, typer.Option("--class", metavar="WORD", help="What it is, such as dog.")
+        str | None, typer.Option("--class", metavar="WORD", help="What it is, such as cat.")
     ] = None,
     holdout: Annotated[
         str | None,
@@ -70,7 +70,7 @@ def learn_subject(
 ) -> None:
     """Learn a subject from a few photos.
 
-    Example: dv subject learn ./dog_pics --name corgi --class dog
+    Example: dv subject learn ./dv-demo/photos --name fox --class cat
     """
     from engine.bases.wording import check_class_word
 
@@ -101,7 +101,8 @@ def learn_motion(
     scores: ScoreOptions,
     shell: Shell,
     caption: Annotated[
-        str | None, typer.Option(metavar="TEXT", help='What moves how, such as "skating away".')
+        str | None,
+        typer.Option(metavar="TEXT", help='What moves how, such as "moving in a zigzag".'),
     ] = None,
     actor: Annotated[
         str,
@@ -122,7 +123,7 @@ def learn_motion(
 ) -> None:
     """Learn a motion from a clip or several.
 
-    Example: dv motion learn ./clip.mp4 --name skate --caption "skating away"
+    Example: dv motion learn ./dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
     """
     from engine.bases import require_image_tower
     from engine.bases.wording import check_prompt

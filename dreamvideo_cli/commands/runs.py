@@ -54,7 +54,7 @@ def show_run(
 ) -> None:
     """Show a learning run: how far it is, what it saved, how it ended.
 
-    Example: dv runs show corgi
+    Example: dv runs show fox
     """
     found = _find(run)
     if not report:
@@ -77,7 +77,7 @@ def resume_run(
 ) -> None:
     """Go on with a stopped run from its last save; of a finished one print what it published.
 
-    Example: dv runs resume corgi-3f9a2c1e-1
+    Example: dv runs resume fox-3f9a2c1e-1
     """
     from registry import open_registry
     from registry.runs import state_of
@@ -113,7 +113,7 @@ def promote_run(
 ) -> None:
     """Publish an adapter as it was at an earlier save of a run.
 
-    Example: dv runs promote corgi-3f9a2c1e-1 --step 400 --tag best
+    Example: dv runs promote fox-3f9a2c1e-1 --step 400 --tag best
     """
     from registry import NotFoundError, open_registry
 
@@ -142,7 +142,7 @@ def remove_runs(
 ) -> None:
     """Delete runs with their saves, for good; what they published stays.
 
-    Example: dv runs rm corgi-3f9a2c1e-1
+    Example: dv runs rm fox-3f9a2c1e-1
     """
     from registry.runs import Run, find_any_run, refuse_running, remove_run, state_of
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.media.photos import Photo
 
 GREATEST_STRENGTH = 10.0
-EXAMPLES = "0.5, ./corgi.jpg, or ./corgi.jpg=0.5"
+EXAMPLES = "0.5, ./fox.png, or ./fox.png=0.5"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,9 +88,9 @@ def read_job(line: bytes) -> Job:
     try:
         found = msgspec.json.decode(line)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise UsageError(f"no JSON: {error}", hint='for example {"prompt": "a dog"}') from error
+        raise UsageError(f"no JSON: {error}", hint='for example {"prompt": "a cat"}') from error
     if not isinstance(found, dict):
-        raise UsageError("no JSON object", hint='for example {"prompt": "a dog", "seed": 3}')
+        raise UsageError("no JSON object", hint='for example {"prompt": "a cat", "seed": 3}')
     fields: dict[str, Any] = {}
     for written, value in found.items():
         name = _field_name(written)

@@ -216,7 +216,7 @@ def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
     typed = one_printable_line(check_text(options.prompt or "", "the prompt"))
     if not typed:
         raise UsageError(
-            "the prompt is empty", hint='say what is to be seen: dv gen "a corgi skate"'
+            "the prompt is empty", hint='say what is to be seen: dv gen "a fox zigzag"'
         )
     uses = (
         *find_uses(shelf, "subject", options.subject or []),

@@ -105,7 +105,7 @@ def subject_settings(
     values = _with_set(given, options, class_word=class_word)
     planned = subject_recipe(options.quality, card, values)
     if not planned.class_word.strip():
-        raise UsageError("the class word is empty", hint="say what it is: --class dog")
+        raise UsageError("the class word is empty", hint="say what it is: --class cat")
     if options.lr is None:
         return planned
     scaled = {
@@ -129,7 +129,7 @@ def motion_settings(
     values = _with_set(given, options)
     recipe = motion_recipe(options.quality, card, values, clips=clips)
     if not recipe.caption.strip():
-        hint = 'say what moves how: --caption "skating away"'
+        hint = 'say what moves how: --caption "moving in a zigzag"'
         raise UsageError("the caption is empty", hint=hint)
     return recipe
 

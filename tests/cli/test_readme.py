@@ -41,9 +41,9 @@ def commands(block: str) -> list[str]:
 
 
 def lay_out(folder: Path) -> None:
-    """The reader's photos, clip and base; its card asks for two steps of each stage."""
-    shutil.copytree(SAMPLES / "subject", folder / "dog_pics")
-    shutil.copy(SAMPLES / "motion.mp4", folder / "clip.mp4")
+    """What `make demo` leaves, and a base; its card asks for two steps of each stage."""
+    shutil.copytree(SAMPLES / "subject", folder / "dv-demo" / "photos")
+    shutil.copy(SAMPLES / "motion.mp4", folder / "dv-demo" / "clip.mp4")
     card = build_unet3d(folder / "tiny") / "base.toml"
     stages = (
         "\n[subject.standard]\nword_steps = 2\nadapter_steps = 2\n[motion.standard]\nsteps = 2\n"
@@ -70,6 +70,7 @@ def test_the_exit_codes_are_those_that_are_used() -> None:
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with nothing in it but what a reader brings along, on a base that learns at once."""
+    monkeypatch.setattr("tests.tiny.TEXT_LENGTH", 48)  # the sentences of the README are long
     lay_out(tmp_path)
     for name in [name for name in os.environ if name.startswith(("DV_", "XDG_"))]:
         monkeypatch.delenv(name)

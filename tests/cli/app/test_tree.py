@@ -194,7 +194,7 @@ def test_the_beginning_of_an_option_names_the_whole(dv: Dv) -> None:
 
 def test_what_is_missing_is_shown_by_an_example(dv: Dv) -> None:
     result = dv("subject", "learn", "pics")
-    assert "hint: for example: dv subject learn ./dog_pics --name corgi" in result.err
+    assert "hint: for example: dv subject learn ./dv-demo/photos --name fox" in result.err
 
 
 def test_the_beginning_of_a_command_is_enough_to_name_it(dv: Dv) -> None:
