@@ -155,13 +155,21 @@ class Objective:
         latents, text = self.encode(batch, short)
         time = self.batches.rand(len(latents)) ** (1 + lean)
         steps = (time * len(self.signal)).long()
-        signal, noise = (
-            table[steps][:, None, None, None, None] for table in (self.signal, self.noise)
-        )
+        signal, noise = self.levels(steps)
         drawn = torch.randn_like(latents)
-        noised = signal * latents + noise * drawn
         velocity = signal * drawn - noise * latents
-        return functional.mse_loss(self.network(noised, steps, text).sample.float(), velocity)
+        made = self.network(self.add_noise(latents, drawn, steps), steps, text).sample
+        return functional.mse_loss(made.float(), velocity)
+
+    def levels(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of the clean latents and of noise there is at timesteps (b,), each (b, 1, 1, 1, 1)."""
+        signal, noise = self.signal[steps], self.noise[steps]
+        return signal[:, None, None, None, None], noise[:, None, None, None, None]
+
+    def add_noise(self, latents: Tensor, drawn: Tensor, steps: Tensor) -> Tensor:
+        """Latents (b, c, f, h, w) with noise as at timesteps (b,)."""
+        signal, noise = self.levels(steps)
+        return signal * latents + noise * drawn
 
     @torch.no_grad()
     def encode(self, batch: Batch, short: float) -> tuple[Tensor, Tensor]:

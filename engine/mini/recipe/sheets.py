@@ -47,10 +47,18 @@ ENLARGE = 3
 SAMPLE_STEPS = 25
 
 
-def write_sheet(network: UNet3DConditionModel, parts: Parts, path: Path, *, frames: int) -> None:
+def write_sheet(
+    network: UNet3DConditionModel,
+    parts: Parts,
+    path: Path,
+    *,
+    frames: int,
+    steps: int = SAMPLE_STEPS,
+    guidance: float = 4.0,
+) -> None:
     """Draw the fixed prompts and write them as a PNG: one row a prompt, stills side by side."""
     prompts = STILL_PROMPTS if frames == 1 else CLIP_PROMPTS
-    videos = sample(network, parts, prompts, frames=frames, steps=SAMPLE_STEPS)
+    videos = sample(network, parts, prompts, frames=frames, steps=steps, guidance=guidance)
     write_rows(videos.transpose(0, 1) if frames == 1 else videos, path)
 
 

@@ -6,7 +6,8 @@ told in the first seconds of each stage. A run that was stopped goes on from its
 command is given again.
 
 DIR/log.csv has stage, step, mean loss and seconds; DIR/stills.png and DIR/clips.png are sample sheets;
-DIR/weights is the base, and DIR/check.txt says how good it is.
+DIR/weights is the base, and DIR/check.txt says how good it is. Where the preset has a share for it, DIR/student is
+a denoiser that makes a video in four calls.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from engine.mini.recipe.denoiser import (
     train_on_clips,
     train_on_stills,
 )
+from engine.mini.recipe.distil import CALLS, distil
 from engine.mini.recipe.inherit import Ancestor, open_ancestor, take_weights, take_words
 from engine.mini.recipe.presets import PRESETS, Preset
 from engine.mini.recipe.release import write_release
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import CLIPTokenizer
 
+STAGES = ("autoencoder", "towers", "stills", "clips", "distil")
 INHERITED_RATE = 0.3
 """Towers that go on learn so much slower: the denoiser reads them."""
 
@@ -185,8 +188,9 @@ def _prepare_device(
 ) -> Run:
     """Put the world and the ancestor on the device."""
     torch.manual_seed(options.seed)
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark = True
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
     ancestor = open_ancestor(options.ancestor, device) if options.ancestor else None
     if ancestor:
         channels = int(ancestor.autoencoder.config.latent_channels)
@@ -215,8 +219,9 @@ def divide(preset: Preset, seconds: float, *, is_same_size: bool) -> dict[str, f
         raise InputError(
             "no time is left to train", hint=f"give {preset.reserve_s / 60 + 2:.0f} minutes or more"
         )
-    stages = ("stills", "clips") if is_same_size else ("autoencoder", "towers", "stills", "clips")
+    stages = STAGES[2:] if is_same_size else STAGES
     shares = {name: getattr(preset, name).share for name in stages}
+    shares = {name: share for name, share in shares.items() if share}
     whole = sum(shares.values())
     return {name: round(seconds * share / whole, 1) for name, share in shares.items()}
 
@@ -245,9 +250,12 @@ def train(run: Run, *, version: int, sprites: Path | None) -> None:
     towers = obtain_towers(run)
     parts = Parts(autoencoder, towers.text, run.tokenizer, build_scheduler())
     denoiser = train_denoiser(run, parts)
+    student = train_student(run, Objective(denoiser, parts, run.batches))
     write_release(
         run.preset, parts, denoiser, towers.image, run.folder / "weights", version=version
     )
+    if student is not None:
+        student.half().save_pretrained(run.folder / "student")
     sys.stdout.write(check(run, sprites))
 
 
@@ -326,6 +334,16 @@ def train_denoiser(run: Run, parts: Parts) -> UNet3DConditionModel:
             frames = 1 if name == "stills" else run.preset.frames
             write_sheet(network, parts, sheet, frames=frames)
     return network
+
+
+def train_student(run: Run, objective: Objective) -> UNet3DConditionModel | None:
+    """A student of few calls where the preset has time for it, with a sheet of samples."""
+    if "distil" not in run.seconds:
+        return None
+    student = distil(run.preset, objective, run.folder, stage=run.stage("distil"), half=run.half)
+    sheet = run.folder / "student.png"
+    write_sheet(student, objective.parts, sheet, frames=run.preset.frames, steps=CALLS, guidance=1)
+    return student
 
 
 def _say(line: str) -> None:

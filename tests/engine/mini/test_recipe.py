@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,24 +14,35 @@ from transformers import CLIPVisionModelWithProjection
 from engine.mini import WEIGHTS
 from engine.mini.recipe import sheets, train
 from engine.mini.recipe.autoencoder import build_autoencoder, centre_latents, rebuild
-from engine.mini.recipe.denoiser import build_denoiser, optional_time
+from engine.mini.recipe.denoiser import (
+    Objective,
+    Parts,
+    build_denoiser,
+    build_scheduler,
+    optional_time,
+)
+from engine.mini.recipe.distil import CALLS, GUIDANCE, SUBSTEPS, Teacher
 from engine.mini.recipe.inherit import open_ancestor, take_weights, take_words
 from engine.mini.recipe.presets import PRESETS
 from engine.mini.recipe.release import LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
-from engine.mini.recipe.towers import Towers, normalise
+from engine.mini.recipe.towers import Towers, encode_text, normalise
 from engine.mini.world.captions import build_tokenizer, tokenize
 
-STAGES = ["autoencoder", "towers", "stills", "clips"]
+STAGES = ["autoencoder", "towers", "stills", "clips", "distil"]
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def draw_quickly(*given, frames, **settings):
+    sheets.write_sheet(*given, frames=frames, **settings | {"steps": 2})
 
 
 def run(folder, *more):
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         patch.setattr(train, "check", lambda run, sprites: f"checked {run.folder}\n")
-        patch.setattr(sheets, "SAMPLE_STEPS", 2)
+        patch.setattr(train, "write_sheet", draw_quickly)
         train.main(["--preset", "tiny", "--minutes", "0.05", "--out", str(folder), *more])
 
 
@@ -86,7 +98,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys, words, said):
 
 def test_a_base_of_the_same_size_goes_on_from_its_denoiser(trained, tmp_path):
     run(tmp_path / "on", "--from", str(trained / "weights"))
-    assert read_stages(tmp_path / "on") == ["stills", "clips"]
+    assert read_stages(tmp_path / "on") == STAGES[2:]
     name = "vae/diffusion_pytorch_model.safetensors"
     old, new = (folder / "weights" / name for folder in (trained, tmp_path / "on"))
     assert old.read_bytes() == new.read_bytes()
@@ -198,3 +210,25 @@ def test_shipped_weights_keep_their_limits():
     sizes = [path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()]
     assert max(sizes) <= LARGEST_FILE_BYTES
     assert sum(sizes) <= LARGEST_FOLDER_BYTES
+
+
+def test_a_students_aim_is_where_the_guided_sampler_lands(trained):
+    base = open_ancestor(trained / "weights", CPU)
+    parts = Parts(base.autoencoder, base.text, base.tokenizer, build_scheduler())
+    world = SimpleNamespace(device=CPU)
+    teacher = Teacher(Objective(base.denoiser, parts, world))
+    scheduler = build_scheduler()
+    scheduler.set_timesteps(CALLS * SUBSTEPS)
+    assert scheduler.timesteps.tolist() == teacher.times.tolist()
+    torch.manual_seed(0)
+    text = encode_text(base.text, tokenize(base.tokenizer, ["", "a red cat"]))
+    x = start = torch.randn(1, 4, 2, 8, 8)
+    for t in scheduler.timesteps[SUBSTEPS : 2 * SUBSTEPS]:
+        with torch.no_grad():
+            free, told = base.denoiser(torch.cat([x, x]), t, text).sample.chunk(2)
+        x = scheduler.step(free + GUIDANCE * (told - free), t, x).prev_sample
+    velocity = teacher.aim(start, torch.tensor([1]), text[1:])
+    few = build_scheduler()
+    few.set_timesteps(CALLS)
+    landed = few.step(velocity, few.timesteps[1], start).prev_sample
+    assert torch.allclose(landed, x, atol=1e-3)
