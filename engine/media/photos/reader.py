@@ -131,7 +131,7 @@ def read_photos(
     photos: list[Photo] = []
     skipped: list[Skipped] = []
     hints: list[str | None] = []
-    gathered, notes = _without_raw_twins(gather_photos(paths))
+    gathered, raw_of = _without_raw_twins(gather_photos(paths))
     mask_of = match_masks(masks, gathered) if masks is not None else {}
     for path in _told(gathered, progress):
         try:
@@ -139,6 +139,9 @@ def read_photos(
             if isinstance(mask, InputError):
                 raise mask
             photo = read_photo(path, mask=mask, min_side_px=min_side_px)
+            for raw in raw_of.get(path, ()):
+                note = f"{printable(raw.name)} beside it is a raw file, and is not read"
+                photo = replace(photo, notes=(*photo.notes, note))
             _refuse_duplicate(photo, photos)
             if masker is not None and photo.mask is None:
                 told = (*photo.notes, "its mask was found by a model")
@@ -150,7 +153,7 @@ def read_photos(
             photos.append(photo)
     if skipped and (not photos or not skip_bad):
         raise _unusable(skipped, hints, total=len(gathered), skip_bad=skip_bad)
-    notes += [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
+    notes = [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
     notes += [f"left out: {item.reason}" for item in skipped]
     warnings = find_warnings(photos)
     notes += [f"warning: {printable(each.path.name)} {each.text}" for each in warnings]
@@ -170,18 +173,20 @@ def _told(paths: Sequence[Path], progress: Progress) -> Iterator[Path]:
     progress(StageEnded("read photos", time.monotonic() - started))
 
 
-def _without_raw_twins(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The paths without raw files that have their picture beside them, and a note of each."""
+def _without_raw_twins(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, list[Path]]]:
+    """The paths without raw files that have their picture beside them, and those by the picture."""
     pictures = {
-        (path.parent, path.stem) for path in paths if path.suffix.lower() in PICTURE_SUFFIXES
+        (path.parent, path.stem): path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES
     }
-    kept, notes = [], []
+    kept: list[Path] = []
+    raw_of: dict[Path, list[Path]] = {}
     for path in paths:
-        if path.suffix.lower() in RAW_SUFFIXES and (path.parent, path.stem) in pictures:
-            notes.append(f"{printable(path.name)}: a raw file, not read; the picture beside it is")
+        picture = pictures.get((path.parent, path.stem))
+        if path.suffix.lower() in RAW_SUFFIXES and picture is not None:
+            raw_of.setdefault(picture, []).append(path)
         else:
             kept.append(path)
-    return kept, notes
+    return kept, raw_of
 
 
 def _hint_of_empty(folder: Path) -> str:

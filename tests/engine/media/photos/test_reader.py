@@ -222,7 +222,7 @@ def test_a_raw_file_beside_its_picture_is_left_out_with_a_note(tmp_path: Path):
     (tmp_path / "a.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0")
     found = read_photos([tmp_path])
     assert [photo.name for photo in found.photos] == ["a.jpg"]
-    assert found.notes == ("a.CR2: a raw file, not read; the picture beside it is",)
+    assert found.notes == ("a.jpg: a.CR2 beside it is a raw file, and is not read",)
 
 
 def test_a_clip_is_answered_with_the_line_that_learns_a_motion(tmp_path: Path):
