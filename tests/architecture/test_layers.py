@@ -69,19 +69,18 @@ def test_what_a_quick_command_imports_is_light(module):
     assert not loaded_by(f"import {module}") & HEAVY
 
 
+def names_of(package):
+    """Every module of a package."""
+    paths = (path for path in (REPOSITORY / package).rglob("*.py") if path.stem[:2] != "__")
+    return [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths]
+
+
 def test_every_module_of_the_command_line_is_light():
-    paths = (REPOSITORY / "dreamvideo_cli").rglob("*.py")
-    names = [
-        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
-        for path in paths
-        if path.stem not in {"__main__", "__init__"}
-    ]
-    assert not loaded_by("import " + ", ".join(names)) & HEAVY
+    assert not loaded_by(f"import {', '.join(names_of('dreamvideo_cli'))}") & HEAVY
 
 
 def test_every_module_of_the_registry_is_light():
-    names = [f"registry.{path.stem}" for path in (REPOSITORY / "registry").glob("*.py")]
-    assert not loaded_by("import " + ", ".join(names)) & (HEAVY | {"engine"})
+    assert not loaded_by(f"import {', '.join(names_of('registry'))}") & (HEAVY | {"engine"})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
