@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import warnings
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.uint8]
+
+# Otherwise Python prints on stderr what Pillow logs of damaged files.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_MEGAPIXELS = 64
 # Pixels are kept no larger than this on the short side: no base learns from more.

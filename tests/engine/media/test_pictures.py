@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import tracemalloc
@@ -221,3 +222,15 @@ def test_what_a_library_writes_on_stderr_reaches_nobody(tmp_path: Path, capfd):
         read_picture(path)
     os.write(2, b"heard again")
     assert capfd.readouterr().err == "heard again"
+
+
+def test_what_pillow_logs_reaches_nobody_who_did_not_ask():
+    assert any(isinstance(each, logging.NullHandler) for each in logging.getLogger("PIL").handlers)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
+def test_a_heic_is_read_whatever_its_name(tmp_path: Path, name: str):
+    heif = pytest.importorskip("pillow_heif")
+    with (tmp_path / name).open("wb") as file:
+        heif.from_pillow(Image.fromarray(draw_picture())).save(file, quality=95)
+    assert np.abs(read_picture(tmp_path / name).pixels.astype(int) - draw_picture()).mean() < 2
