@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.bases.catalog import BaseLocation, require_image_tower
+from engine.bases.catalog import BaseLocation
 from engine.bases.families import read_scheduler
 from engine.bases.folder import read_json
-from engine.bases.image_pixels import square_for_tower
+from engine.bases.image_tower import ImageTower
 from engine.bases.parts import load_part, projection_width
 from engine.bases.protocol import Geometry, LearnedWord, Role, Site, Text
 from engine.bases.wording import refuse_longer, split_at_words
@@ -22,14 +22,11 @@ from engine.errors import RecipeError
 
 # Frames that the autoencoder takes at once; more would cost memory and gain nothing.
 SLICE_FRAMES = 4
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MODELS: Mapping[str, str] = {
     "unet": "diffusers.UNet3DConditionModel",
     "vae": "diffusers.AutoencoderKL",
     "text_encoder": "transformers.CLIPTextModel",
     "tokenizer": "transformers.CLIPTokenizer",
-    "image_encoder": "transformers.CLIPVisionModelWithProjection",
 }
 
 
@@ -141,14 +138,9 @@ class UNet3DBase:
         table: Tensor = self._text.get_input_embeddings().weight
         return table[torch.tensor(ids, device=table.device)].detach()
 
-    @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
         """See `Base.encode_image`."""
-        tower, mean, std = self._image_tower
-        pixels = images.to(self.device, torch.float32) / 2 + 0.5
-        pixels = square_for_tower(pixels, tower.config.image_size)
-        features: Tensor = tower((pixels - mean) / std).image_embeds
-        return features
+        return self._image_tower.encode(images)
 
     def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """See `Base.denoise`."""
@@ -197,19 +189,8 @@ class UNet3DBase:
         return self._load("tokenizer")
 
     @cached_property
-    def _image_tower(self) -> tuple[Any, Tensor, Tensor]:
-        """The tower with its mean and standard deviation, (3, 1, 1), of pixels in [0, 1]."""
-        require_image_tower(self.location)
-        folder = self.location.image_tower
-        assert folder is not None
-        facts = folder / "preprocessor_config.json"
-        found = read_json(facts) if facts.is_file() else {}
-        mean, std = (
-            torch.tensor(found.get(name, default), device=self.device)[:, None, None]
-            for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
-        )
-        tower = load_part(MODELS["image_encoder"], folder, device=self.device, dtype=torch.float32)
-        return tower, mean, std
+    def _image_tower(self) -> ImageTower:
+        return ImageTower(self.location, self.device)
 
     @cached_property
     def _pad_id(self) -> int:
