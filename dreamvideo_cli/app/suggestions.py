@@ -14,7 +14,17 @@ from typer.core import TyperGroup
 from dreamvideo_cli.app.tree import Branch
 from dreamvideo_cli.errors import UsageError
 
-SHARED = {"--json", "-q", "--quiet", "-v", "--verbose", "--registry", "--no-input", "--progress"}
+SHARED = {
+    "--json",
+    "-q",
+    "--quiet",
+    "-v",
+    "--verbose",
+    "--registry",
+    "--no-input",
+    "--progress",
+    "--full",
+}
 
 # Below this likeness, of 0 to 1, two words have letters in common and nothing else.
 LIKENESS = 0.7

@@ -46,6 +46,9 @@ class Shell:
         False
     )
     verbose: Annotated[bool, _everywhere("--verbose", "-v", help="Say more on stderr.")] = False
+    full: Annotated[bool, _everywhere("--full", help="Print digests whole on a terminal too.")] = (
+        False
+    )
     registry: Annotated[
         Path | None,
         _everywhere(

@@ -78,7 +78,20 @@ def show(shell: Shell, view: View) -> None:
     if shell.json:
         print_json(view.document)
     else:
-        print_lines(view.lines if view.brief is None or not shell.quiet else view.brief)
+        lines = view.lines if view.brief is None or not shell.quiet else view.brief
+        print_lines(map(_with_short_digests, lines) if _is_short(shell) else lines)
+
+
+def _is_short(shell: Shell) -> bool:
+    """Whether digests are cut: for a person they are, a pipe gets all of them."""
+    return sys.stdout.isatty() and not shell.full
+
+
+def _with_short_digests(line: str) -> str:
+    """``corgi:v1@sha256:9ac1f0d2…`` with as much of the digest as a reference needs."""
+    import re
+
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}\b", r"\1", line)
 
 
 def say(shell: Shell, text: str) -> None:

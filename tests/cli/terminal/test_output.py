@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import say_more
+from dreamvideo_cli.terminal.output import View, say_more, show
 from dreamvideo_cli.terminal.text import count_text, facts, one_line, size_text, table, time_text
 
 
@@ -56,3 +56,11 @@ def test_more_is_said_only_where_it_is_asked_for(capsys: pytest.CaptureFixture[s
     say_more(Shell(), "more")
     say_more(Shell(verbose=True), "much more")
     assert capsys.readouterr().err == "much more\n"
+
+
+@pytest.mark.parametrize("case", [(True, False, 12), (True, True, 64), (False, False, 64)])
+def test_digests_are_short_for_a_person_alone(capsys, monkeypatch, case: tuple) -> None:
+    is_terminal, full, digits = case
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    show(Shell(full=full), View({}, [f"corgi:v1@sha256:{'ab' * 32}"]))
+    assert capsys.readouterr().out == f"corgi:v1@sha256:{('ab' * 32)[:digits]}\n"
