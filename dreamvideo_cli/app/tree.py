@@ -223,8 +223,8 @@ ROOT = Branch(
     epilog="""\
 Start with:
   dv demo                      the whole way once, on samples
-  dv subject learn ./dv-demo/photos --name fox --class cat
-  dv motion learn ./dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
+  dv subject learn dv-demo/photos --name fox --class cat
+  dv motion learn dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
   dv gen "a fox zigzag" --subject fox --motion zigzag --scale 8 -o out.mp4
 
 The base inside the package, mini, is small and for trying it all; photos and
