@@ -81,13 +81,15 @@ stay:
 
 >>> store.verify().is_whole
 True
->>> store.collect(store.plan_collection()).files
+>>> store.delete_garbage(store.find_garbage()).files
 ()
 >>> folder.cleanup()
 
 What can go wrong is a `RegistryError`, with a stable ``code`` and a ``hint`` of what would do.
 """
 
+from registry.content.manifest import Draft, Manifest, learning_key, printable, read_draft
+from registry.content.record import Adapter, Record
 from registry.errors import (
     BusyError,
     ConflictError,
@@ -98,13 +100,11 @@ from registry.errors import (
     RegistryError,
     StorageError,
 )
-from registry.layout import SCHEMA, default_root
-from registry.listing import Listing
-from registry.manifest import Draft, Manifest, learning_key, printable, read_draft
-from registry.publish import Published
-from registry.record import Adapter, Record
+from registry.names.listing import Listing
+from registry.names.publishing import Published
+from registry.names.removal import RemovalPlan, Restored
 from registry.ref import KINDS, Kind, Ref, check_name, check_tag, is_path, parse_ref
-from registry.removal import RemovalPlan, Restored
+from registry.storage.layout import SCHEMA, default_root
 from registry.store import Registry, TagMove, open_registry
 
 __all__ = [

@@ -7,34 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from registry import (
-    disk,
-    listing,
-    lookup,
-    manifest,
-    publish,
-    removal,
-    renaming,
-    tags,
-)
-from registry.errors import ConflictError, InvalidError, NotFoundError
-from registry.layout import Layout, check_readable, make_writable
-from registry.listing import Listing
-from registry.manifest import Draft, Manifest
-from registry.publish import Published
-from registry.record import Adapter
+from registry.content import manifest
+from registry.content.blobs import find_file, read_manifest
+from registry.content.manifest import Draft, Manifest
+from registry.content.record import Adapter
+from registry.errors import InvalidError, NotFoundError
+from registry.names import listing, lookup, publishing, removal, renaming, tagging
+from registry.names.items import Item, find_item, was_removed
+from registry.names.listing import Listing, Wanted
+from registry.names.log import NOWHERE
+from registry.names.moving import make_writable
+from registry.names.publishing import Published
+from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
-from registry.removal import RemovalPlan, Restored
-from registry.stored import find_file, read_manifest
+from registry.storage.layout import Layout, check_readable
+from registry.storage.refusals import storage_errors
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from registry.collection import Collection
-    from registry.difference import Difference
-    from registry.history import Happened
-    from registry.incoming import Imported
-    from registry.verify import Verified
+    from registry.content.difference import Difference
+    from registry.maintenance.garbage import Garbage
+    from registry.maintenance.verify import Verified
+    from registry.names.history import Happened
+    from registry.strangers.importing import Imported
 
 MOST_IMPORT_BYTES = 4 << 30
 
@@ -82,8 +78,8 @@ class Registry:
         files: Mapping[str, Path],
         tags: Iterable[str] = (),
     ) -> Published:
-        """Store files as the next version of a name; see `registry.publish.publish`."""
-        return publish.publish(self.layout, kind, name, draft, files, tag_names=tags)
+        """Store files as the next version of a name; see `registry.names.publishing.publish`."""
+        return publishing.publish(self.layout, kind, name, draft, files, tag_names=tags)
 
     def check_publish(self, kind: Kind, name: str, tag_names: Iterable[str] = ()) -> None:
         """Fail now where publishing would fail after the wait.
@@ -97,13 +93,24 @@ class Registry:
         """
         check_name(name)
         make_writable(self.layout)
+        item = find_item(self.layout, kind, name)
         for tag in map(check_tag, tag_names):
-            if pointer := tags.read_pointer(self.layout, kind, name, tag):
-                message = f"the tag {name}:{tag} is already at v{pointer.version}"
-                raise ConflictError(message, hint=f"afterwards: dv {kind} tag {name} {tag} --move")
-        publish.next_number(self.layout, kind, name)
-        with disk.storage_errors(f"write to the registry {self.layout.root}"):
-            disk.probe(self.layout.tmp)
+            if item and item.state.place(tag) != NOWHERE:
+                error = tagging.elsewhere(item, tag, item.state)
+                error.hint = f"afterwards: dv {kind} tag {name} {tag} --move"
+                raise error
+        publishing.next_number(self.layout, kind, name)
+        with storage_errors(f"write to the registry {self.layout.root}"):
+            self.layout.files.write_and_delete()
+
+    def next_version(self, kind: Kind, name: str) -> int:
+        """The number that publishing would take now, or a higher one.
+
+        Raises:
+            IntegrityError: nobody knows which were taken, or none is left.
+            StorageError: something cannot be read.
+        """
+        return publishing.next_number(self.layout, kind, check_name(name))
 
     def find_learned(self, kind: Kind, name: str, learning: str) -> Adapter | None:
         """The highest live version with equal inputs, settings and base, or None.
@@ -113,7 +120,8 @@ class Registry:
             name: known or not.
             learning: from `registry.manifest.learning_key`.
         """
-        rows, _ = listing.rows_of(self.layout, kind, check_name(name), every=True, removed=False)
+        item = find_item(self.layout, kind, check_name(name))
+        rows = listing.rows_of(item, Wanted(every=True))[0] if item else []
         return next((row for row in reversed(rows) if row.record.learning == learning), None)
 
     def list(
@@ -128,27 +136,20 @@ class Registry:
     ) -> Listing:
         """The highest live version of each name that matches, or all, or the removed ones.
 
-        See `registry.listing.list_rows`.
+        See `registry.names.listing.list_rows`.
         """
-        return listing.list_rows(
-            self.layout,
-            kind,
-            pattern,
-            all_versions=all_versions,
-            removed=removed,
-            tag=tag,
-            base=base,
-        )
+        wanted = Wanted(all_versions or removed, removed, tag, base)
+        return listing.list_rows(self.layout, kind, pattern, wanted)
 
     def versions(self, kind: Kind, name: str) -> tuple[int, ...]:
         """The live version numbers of a name, ascending."""
-        return tuple(
-            sorted(number for number, _ in lookup.live(self.layout, kind, check_name(name)))
-        )
+        item = find_item(self.layout, kind, check_name(name))
+        return tuple(sorted(version.number for version in item.live())) if item else ()
 
     def tags(self, kind: Kind, name: str) -> dict[str, int]:
         """Each tag of a name and the version it is on; computed ones are left out."""
-        return tags.survey(self.layout, kind, check_name(name))[0]
+        item = find_item(self.layout, kind, check_name(name))
+        return item.state.tags if item else {}
 
     def manifest(self, adapter: Adapter) -> Manifest:
         """The manifest, its bytes checked against the adapter's digest.
@@ -208,13 +209,14 @@ class Registry:
         """
         check_tag(tag)
         make_writable(self.layout)
-        adapter = self.resolve(ref, kind=kind)
-        expect = self._expected(adapter, if_at) if if_at else None if move else tags.NOWHERE
-        was = self.tags(adapter.kind, adapter.name).get(tag)
-        if was != adapter.version or expect not in {None, tags.NOWHERE, was}:
-            with renaming.hold(self.layout, adapter) as (folder, _):
-                tags.set_tag(folder, tag, adapter.version, digest=adapter.digest, expect=expect)
-        return TagMove(self.resolve(adapter.ref), tag, was)
+        item, adapter = self._locate(_parsed(ref, kind))
+        expect = self._expected(adapter, if_at) if if_at else None if move else NOWHERE
+        was = item.state.place(tag)
+        if was == adapter.version and expect in {None, NOWHERE, was}:
+            item.sync(adapter.version)
+        else:
+            tagging.set_tag(item, tag, adapter.version, digest=adapter.digest, expect=expect)
+        return TagMove(self.resolve(adapter.ref), tag, was or None)
 
     def untag(self, ref: Ref | str, *, kind: Kind | None = None) -> Adapter:
         """Take a tag off, written ``NAME:TAG``; the version it was on.
@@ -230,29 +232,28 @@ class Registry:
             message = f"{parsed} names no tag that could be taken off"
             raise InvalidError(message, hint=f"write {parsed.name}:TAG")
         make_writable(self.layout)
-        adapter = self.resolve(parsed)
-        with renaming.hold(self.layout, adapter) as (folder, _):
-            tags.set_tag(folder, parsed.selector, tags.NOWHERE, expect=adapter.version)
+        item, adapter = self._locate(parsed)
+        tagging.take_off(item, parsed.selector, adapter)
         return adapter
 
     def plan_removal(
         self, refs: Sequence[Ref | str], *, kind: Kind | None = None, whole: bool = False
     ) -> RemovalPlan:
-        """What `remove` would do; see `registry.removal.plan_removal`."""
+        """What `remove` would do; see `registry.names.removal.plan_removal`."""
         parsed = [_parsed(ref, kind) for ref in refs]
         return removal.plan_removal(self.layout, parsed, whole=whole)
 
     def remove(self, plan: RemovalPlan) -> tuple[Adapter, ...]:
-        """Carry out a plan; the versions removed. See `registry.removal.remove`."""
+        """Carry out a plan; the versions removed. See `registry.names.removal.remove`."""
         return removal.remove(self.layout, plan)
 
     def restore(self, ref: Ref | str, *, kind: Kind | None = None) -> Restored:
-        """Undo a removal; see `registry.removal.restore`."""
+        """Undo a removal; see `registry.names.removal.restore`."""
         return removal.restore(self.layout, _parsed(ref, kind))
 
     def export(self, adapters: Sequence[Adapter], target: BinaryIO) -> None:
-        """Write adapters as one bundle; see `registry.bundle.write_bundle`."""
-        from registry.bundle import write_bundle
+        """Write adapters as one bundle; see `registry.strangers.bundle.write_bundle`."""
+        from registry.strangers.bundle import write_bundle
 
         write_bundle(self.layout, adapters, target)
 
@@ -264,24 +265,24 @@ class Registry:
         name: str | None = None,
         most_bytes: int = MOST_IMPORT_BYTES,
     ) -> tuple[Imported, ...]:
-        """Publish what a bundle or an adapter's file holds; see `registry.incoming.import_file`."""
-        from registry.incoming import import_file
+        """Publish what a bundle or an adapter's file holds; see `registry.strangers.importing.import_file`."""
+        from registry.strangers.importing import import_file
 
         return import_file(self.layout, source, tool=tool, name=name, most_bytes=most_bytes)
 
     def rename(self, old: str, new: str, kind: Kind) -> None:
-        """Give everything of one name to another; see `registry.renaming.rename`."""
+        """Give everything of one name to another; see `registry.names.renaming.rename`."""
         renaming.rename(self.layout, kind, check_name(old), new)
 
     def log(self, name: str, kind: Kind) -> tuple[Happened, ...]:
-        """All that happened to a name; see `registry.history.read_history`."""
-        from registry.history import read_history
+        """All that happened to a name; see `registry.names.history.read_history`."""
+        from registry.names.history import read_history
 
         return read_history(self.layout, kind, check_name(name))
 
     def places_at(self, name: str, kind: Kind, when: datetime) -> dict[str, int]:
-        """Where the tags of a name were at a time; see `registry.history.places_at`."""
-        from registry.history import places_at
+        """Where the tags of a name were at a time; see `registry.names.history.places_at`."""
+        from registry.names.history import places_at
 
         return places_at(self.layout, kind, check_name(name), when)
 
@@ -291,27 +292,41 @@ class Registry:
         Raises:
             IntegrityError: a manifest is missing or damaged.
         """
-        from registry.difference import differences
+        from registry.content.difference import differences
 
         return differences(self.manifest(left), self.manifest(right))
 
     def verify(self) -> Verified:
-        """Hash everything again; see `registry.verify.verify`."""
-        from registry.verify import verify
+        """Hash everything again; see `registry.maintenance.verify.verify`."""
+        from registry.maintenance.verify import verify
 
         return verify(self.layout)
 
-    def plan_collection(self) -> Collection:
-        """What `collect` would delete; see `registry.collection.plan_collection`."""
-        from registry.collection import plan_collection
+    def stored_sizes(self) -> tuple[int, ...]:
+        """Bytes of each manifest and file, needed or not."""
+        from registry.maintenance.needed import stored_files
 
-        return plan_collection(self.layout)
+        found = (self.layout.files.stat(path) for path in stored_files(self.layout))
+        return tuple(facts.st_size for facts in found if facts)
 
-    def collect(self, plan: Collection) -> Collection:
-        """Delete what nothing leads to; see `registry.collection.collect`."""
-        from registry.collection import collect
+    def find_garbage(self) -> Garbage:
+        """What `delete_garbage` would delete; see `registry.maintenance.garbage.find_garbage`."""
+        from registry.maintenance.garbage import find_garbage
 
-        return collect(self.layout, plan)
+        return find_garbage(self.layout)
+
+    def delete_garbage(self, plan: Garbage) -> Garbage:
+        """Delete what nothing needs; see `registry.maintenance.garbage.delete_garbage`."""
+        from registry.maintenance.garbage import delete_garbage
+
+        return delete_garbage(self.layout, plan)
+
+    def _locate(self, ref: Ref) -> tuple[Item, Adapter]:
+        """The item and the live version that a reference means now."""
+        item, adapter = lookup.locate(self.layout, ref)
+        if adapter.record.removed:
+            raise was_removed(item, adapter.version)
+        return item, adapter
 
     def _expected(self, adapter: Adapter, if_at: Ref | str) -> int:
         at = self.resolve(if_at, kind=adapter.kind)

@@ -103,6 +103,13 @@ def import_adapters(
     for each in imported:
         if not each.is_new:
             say(shell, f"{label(each.adapter)} is there already")
+        elif each.over is not None:
+            name = each.adapter.name
+            say(
+                shell,
+                f"{name}:latest is the imported {label(each.adapter)} now, and was v{each.over}; "
+                f"import with --name OTHER keeps them apart",
+            )
     show(shell, adapters_view(each.adapter for each in imported))
 
 
@@ -110,9 +117,9 @@ def show_adapters_in(place: Path, shell: Shell) -> None:
     """Tell what a bundle or an adapter's file holds, without importing it.
 
     Raises:
-        RegistryError: see `registry.incoming.look_into`.
+        RegistryError: see `registry.strangers.importing.look_into`.
     """
-    from registry.incoming import look_into
+    from registry.strangers.importing import look_into
 
     looked = look_into(place, tool=TOOL)
     show(shell, contents_view(looked if isinstance(looked, tuple) else [looked]))

@@ -12,8 +12,8 @@ from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.text import facts, size_text
 
 if TYPE_CHECKING:
-    from registry.doctor import Diagnosis
-    from registry.verify import Finding
+    from registry.maintenance.doctor import Diagnosis
+    from registry.maintenance.verify import Finding
 
 
 def show_info(shell: Shell) -> None:
@@ -21,11 +21,9 @@ def show_info(shell: Shell) -> None:
 
     Example: dv registry info
     """
-    from registry.reach import stored_files
-
     store = open_registry(shell.registry)
     rows = store.list(all_versions=True).rows
-    stored = [path.stat().st_size for path in stored_files(store.layout)]
+    stored = store.stored_sizes()
     document: dict[str, Any] = {
         "schema": "dv.registry/1",
         "path": str(store.layout.root),
@@ -75,13 +73,15 @@ def collect(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
 ) -> None:
-    """Delete the bytes that no version, tag or recent removal needs.
+    """Delete the bytes that no version and no recent removal needs.
+
+    A removal is recent for seven days by the clock: where that is far ahead, look with -n first.
 
     Example: dv registry gc -n
     """
     store = open_registry(shell.registry)
-    plan = store.plan_collection()
-    done = plan if dry_run else store.collect(plan)
+    plan = store.find_garbage()
+    done = plan if dry_run else store.delete_garbage(plan)
     paths = [str(path.relative_to(store.layout.root)) for path in done.files]
     document = {
         "schema": "dv.collection/1",
@@ -110,8 +110,8 @@ def diagnose(
 
     Example: dv registry doctor --fix
     """
-    from registry import doctor
-    from registry.layout import Layout
+    from registry.maintenance import doctor
+    from registry.storage.layout import Layout
 
     # A damaged header is for the doctor, not for open.
     layout = Layout(registry_root(shell.registry))
@@ -133,9 +133,9 @@ def diagnose(
 
 def _damaged_runs() -> "list[Diagnosis]":
     """A finding for each learning run that cannot be read; nothing published depends on one."""
-    from registry.doctor import Diagnosis
+    from registry.maintenance.doctor import Diagnosis
+    from registry.maintenance.verify import Finding
     from registry.runs import damaged_runs
-    from registry.verify import Finding
 
     return [
         Diagnosis(

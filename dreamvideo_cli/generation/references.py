@@ -146,14 +146,14 @@ def _open_file(path: Path, kind: Kind) -> Registry:
 
     Raises:
         UsageError: it holds none of that kind, or several.
-        NotFoundError, IntegrityError, IncompatibleError: see `registry.incoming.import_file`.
+        NotFoundError, IntegrityError, IncompatibleError: see `registry.strangers.importing.import_file`.
     """
     import atexit
     import shutil
     import tempfile
 
     from registry import open_registry
-    from registry.incoming import look_into
+    from registry.strangers.importing import look_into
 
     place = path.expanduser().absolute()
     found = look_into(place, tool=TOOL)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
     from engine.training.result import Learned
     from registry import Adapter, Draft, Registry
-    from registry.manifest import Training
+    from registry.content.manifest import Training
     from registry.runs import Run
 
 
@@ -134,8 +134,8 @@ def _draft(run: Run, step: int, note: str | None) -> Draft:
     """The manifest of a save: what its file says, and what the run wrote down up to there."""
     import msgspec
 
-    from registry.loose import read_loose
-    from registry.manifest import Input, Lineage, Rung
+    from registry.content.manifest import Input, Lineage, Rung
+    from registry.strangers.loose import read_loose
 
     draft = read_loose(state_files(run)[step], tool=f"dv {__version__}").draft
     history = read_history(run)

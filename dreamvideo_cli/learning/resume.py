@@ -140,7 +140,7 @@ def _differing(run: Run, lesson: Lesson) -> ExistsError:
 def _begin(store: Registry, lesson: Lesson, key: str) -> Run:
     import msgspec
 
-    from registry.manifest import Input
+    from registry.content.manifest import Input
     from registry.runs import start_run
 
     return start_run(

@@ -284,6 +284,6 @@ def _markup(svg: str) -> Any:
 
 def _plain(value: str) -> str:
     """One line without anything that could mislead a reader."""
-    from registry.manifest import printable
+    from registry.content.manifest import printable
 
     return one_line(printable(value))

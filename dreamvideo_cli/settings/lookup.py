@@ -73,7 +73,7 @@ def wants_traceback() -> bool:
 
 def _default(name: str) -> str | bool:
     if name == "registry":
-        from registry.layout import default_root
+        from registry.storage.layout import default_root
 
         return str(default_root())
     if name == "state":

@@ -10,11 +10,11 @@ from dreamvideo_cli.terminal.text import count_text, facts, size_text, table, ti
 
 if TYPE_CHECKING:
     from registry import Adapter, Draft, Kind, Manifest
-    from registry.bundle import Packed
-    from registry.difference import Difference
-    from registry.history import Happened
-    from registry.loose import Loose
-    from registry.manifest import Training
+    from registry.content.difference import Difference
+    from registry.content.manifest import Training
+    from registry.names.history import Happened
+    from registry.strangers.bundle import Packed
+    from registry.strangers.loose import Loose
 
 
 SHORT_DIGEST = 12
@@ -200,7 +200,7 @@ def _draft_fields(found: Packed | Loose) -> list[tuple[str, str]]:
 
 def _contents(found: Packed | Loose) -> tuple[str | None, Draft]:
     """Digest and manifest of an adapter in a file."""
-    from registry.loose import Loose
+    from registry.strangers.loose import Loose
 
     return (None, found.draft) if isinstance(found, Loose) else (found.digest, found.manifest)
 

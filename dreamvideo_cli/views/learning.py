@@ -26,14 +26,12 @@ def lesson_document(
     """A lesson as JSON tells of it; ``seconds`` are those that it is expected to take."""
     import msgspec
 
-    from registry.renaming import highest
-
     return {
         "schema": "dv.plan/1",
         "command": "learn",
         "kind": lesson.kind,
         "name": lesson.name,
-        "version": highest(store.layout, lesson.kind, lesson.name) + 1,
+        "version": store.next_version(lesson.kind, lesson.name),
         "token": lesson.token,
         "base": {"id": lesson.base.id, "fingerprint": lesson.base.fingerprint},
         "inputs": lesson.inputs,

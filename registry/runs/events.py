@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from registry import disk
+from registry.storage.files import Files
 
 EVENTS = "events.ndjson"
 _FLUSH_SECONDS = 2.0
@@ -112,8 +112,8 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
     A line that cannot be read, or that lacks a field its readers need, is passed over.
     """
-    data = disk.read_bytes(folder / EVENTS, most_bytes=_MOST_EVENT_BYTES)
-    lines = disk.whole_lines(data or b"")
+    data = Files(folder).read(EVENTS, most_bytes=_MOST_EVENT_BYTES)
+    lines = [line for line in (data or b"").split(b"\n")[:-1] if line]  # a torn last one is no line
     return [event for line in lines if (event := _decoded(line)) is not None]
 
 

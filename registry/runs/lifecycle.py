@@ -12,14 +12,17 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from registry import disk, toml
+from registry.content.manifest import Input
 from registry.errors import ConflictError, RegistryError
-from registry.manifest import Input
 from registry.ref import Kind
 from registry.runs.events import EventLog
 from registry.runs.owners import OWNERS, latest_owner, numbers, owner_lives, write_owner
 from registry.runs.reading import UNFINISHED, DamagedRun, Run, RunFacts
+from registry.storage import toml
+from registry.storage.files import Files
+from registry.storage.refusals import storage_errors
 
+_DAY_SECONDS = 86_400.0
 State = Literal["running", "stopped", "failed", "finished", "abandoned"]
 
 
@@ -34,14 +37,16 @@ def start_run(
     settings: Mapping[str, Any],
     recipe: Mapping[str, Any],
 ) -> Run:
-    """Make a run of this process.
+    """Make a run of this process; what killed processes left unfinished for a day goes.
 
     Raises:
         ConflictError: another process began the same at the same time.
-        StorageError: the disk refuses.
     """
-    with disk.storage_errors(f"make a run in {root}"):
-        number = 1 + max(numbers(root, f"{name}-{key[:8]}-"), default=0)
+    with storage_errors(f"make a run in {root}"):
+        files = Files(root)
+        files.make_root()
+        _delete_leftovers(files)
+        number = 1 + max(numbers(files.entries(), f"{name}-{key[:8]}-"), default=0)
         facts = RunFacts(
             id=f"{name}-{key[:8]}-{number}",
             kind=kind,
@@ -62,7 +67,8 @@ def start_run(
             if not (root / facts.id).exists():
                 raise
             raise _active(facts.id) from error
-        disk.sync_folder(root)
+        with files.folder() as opened:
+            opened.sync()
     EventLog(root / facts.id).write("start")
     return Run(facts, root / facts.id)
 
@@ -72,12 +78,11 @@ def claim(run: Run) -> None:
 
     Raises:
         ConflictError: its owner is alive, or another process takes it at this moment.
-        StorageError: the disk refuses.
     """
     number = latest_owner(run.folder)
     if state_of(run) == "running":
         raise _active(run.id)
-    with disk.storage_errors(f"take the run {run.id}"):
+    with storage_errors(f"take the run {run.id}"):
         try:
             write_owner(run.folder, number + 1)
         except FileExistsError as error:
@@ -120,11 +125,10 @@ def remove_run(run: Run | DamagedRun) -> None:
 
     Raises:
         ConflictError: it is running.
-        StorageError: the disk refuses.
     """
     refuse_running(run)
     gone = run.folder.with_name(f"{UNFINISHED}{os.getpid()}-{os.urandom(8).hex()}")
-    with disk.storage_errors(f"delete the run {run.id}"):
+    with storage_errors(f"delete the run {run.id}"):
         run.folder.rename(gone)
         if gone.is_symlink() or not gone.is_dir():
             gone.unlink()
@@ -132,15 +136,25 @@ def remove_run(run: Run | DamagedRun) -> None:
             shutil.rmtree(gone)
 
 
+def _delete_leftovers(files: Files) -> None:
+    """Delete runs that were not begun or not deleted to the end, once they are a day old."""
+    for entry in files.entries():
+        facts = files.stat(entry) if entry.startswith(UNFINISHED) else None
+        if facts and time.time() - facts.st_mtime > _DAY_SECONDS:
+            with suppress(OSError):
+                files.remove(entry)
+
+
 def _fill(folder: Path, facts: RunFacts, recipe: Mapping[str, Any]) -> None:
     import tomli_w
 
-    disk.make_folder(folder)
+    folder.mkdir()
     for part in (OWNERS, "checkpoints", "states", "previews"):
         (folder / part).mkdir()
     table = toml.without_none(msgspec.to_builtins(facts))
-    disk.write_new(folder / "run.toml", tomli_w.dumps(table).encode())
-    disk.write_new(folder / "recipe.toml", tomli_w.dumps(toml.without_none(recipe)).encode())
+    files = Files(folder)
+    files.write_new("run.toml", tomli_w.dumps(table).encode())
+    files.write_new("recipe.toml", tomli_w.dumps(toml.without_none(recipe)).encode())
     write_owner(folder, 1)
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from registry import disk, toml
+from registry.content.manifest import Input, printable
 from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
-from registry.manifest import Input, printable
 from registry.ref import Kind, check_name, nearest
 from registry.runs.events import EVENTS, read_events
 from registry.runs.owners import OWNERS, latest_owner
+from registry.storage import toml
+from registry.storage.files import Files
 
 UNFINISHED = "tmp-"
 _FACTS = "run.toml"
@@ -127,11 +128,8 @@ def read_runs(root: Path) -> list[Run | DamagedRun]:
     """Every run under ``root``, the oldest first; damaged ones stand last, by their names.
 
     A folder that holds no part of a run is passed over.
-
-    Raises:
-        StorageError: ``root`` cannot be listed.
     """
-    found = [run for entry in disk.list_folder(root) if (run := _read_run(root / entry))]
+    found = [run for entry in Files(root).entries() if (run := _read_run(root / entry))]
     return sorted(
         found, key=lambda run: (run.facts.created if isinstance(run, Run) else "~", run.id)
     )
@@ -206,7 +204,7 @@ def _read_facts(folder: Path) -> RunFacts:
     if facts.id != folder.name:
         raise _damaged(folder / _FACTS, f"it is the run {facts.id!r}, not {folder.name!r}")
     _read_toml(folder / _RECIPE)
-    disk.read_bytes(folder / OWNERS / str(latest_owner(folder)))
+    Files(folder).read(f"{OWNERS}/{latest_owner(folder)}")
     events = folder / EVENTS
     if os.path.lexists(events) and not stat.S_ISREG(events.lstat().st_mode):
         raise _damaged(events, "it is no regular file")
@@ -214,7 +212,7 @@ def _read_facts(folder: Path) -> RunFacts:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    data = disk.read_bytes(path)
+    data = Files(path.parent).read(path.name)
     if data is None:
         raise _damaged(path, "it is missing")
     try:

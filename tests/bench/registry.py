@@ -16,7 +16,12 @@ from statistics import median
 
 import msgspec
 
-from registry import Registry, open_registry, record
+from registry import Registry, open_registry
+from registry.content import record
+from registry.names import log
+from registry.names.items import get_item
+from registry.names.pointers import take
+from registry.storage import lines
 from tests.bench.timing import Ratio, timed
 from tests.registry.samples import small_draft
 
@@ -114,14 +119,20 @@ def fill(root: Path, *, names: int, versions: int) -> Registry:
     store.publish("subject", "name0", small_draft(), {"weights": weights}, ["best"])
     row = store.resolve("name0").record
     for k in range(names):
-        folder = store.layout.name("subject", f"name{k}")
-        (folder / "tags").mkdir(parents=True, exist_ok=True)
+        if k:
+            take(store.layout, "subject", f"name{k}", f"{k:016x}")
+        item = get_item(store.layout, "subject", f"name{k}")
+        folder = store.layout.root / item.path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.ndjson").unlink(missing_ok=True)
         for version in range(1, versions + 1):
             changed = msgspec.structs.replace(row, digest=_digest(k, version))
-            store.layout.record("subject", f"name{k}", version).unlink(missing_ok=True)
-            store.layout.record("subject", f"name{k}", version).write_bytes(record.encode(changed))
-        if k:
-            store.tag(f"name{k}:v1", "best", kind="subject")
+            (folder / f"v{version}").unlink(missing_ok=True)
+            (folder / f"v{version}").write_bytes(record.encode(changed))
+            line = log.entry("publish", version, digest=changed.digest, name=f"name{k}")
+            with (folder / "log.ndjson").open("ab") as file:
+                file.write(b"\n" + lines.encode(line) + b"\n")
+        store.tag(f"name{k}:v1", "best", kind="subject", move=True)
     return store
 
 

@@ -18,6 +18,7 @@ from registry.runs import end_run, list_runs, start_run
 from tests.cli.app.test_tree import COMMANDS
 from tests.cli.conftest import Dv, Put, Result, publisher, write_base
 from tests.cli.test_main import HEAVY, start
+from tests.registry.places import record_of
 from tests.registry.samples import safetensors
 
 SCHEMA = re.compile(r"dv\.[a-z_]+/[1-9]")
@@ -278,7 +279,7 @@ def test_what_cannot_be_read_is_told_even_where_only_results_are_wanted(
 ) -> None:
     put("corgi")
     put("fox")
-    record = home / "registry" / "names" / "subject" / "fox" / "v1"
+    record = record_of(open_registry(home / "registry"), 1, "fox")
     record.chmod(0o644)
     record.write_bytes(b"damaged\n")
     result = dv("subject", "list", "-q")

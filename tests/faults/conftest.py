@@ -6,9 +6,20 @@ from tests.registry.conftest import (
     facts,
     in_child,
     publish,
+    quick_disk,
     root,
     store,
     weights,
 )
 
-__all__ = ["draft", "exit_code", "facts", "in_child", "publish", "root", "store", "weights"]
+__all__ = [
+    "draft",
+    "exit_code",
+    "facts",
+    "in_child",
+    "publish",
+    "quick_disk",
+    "root",
+    "store",
+    "weights",
+]

@@ -23,14 +23,15 @@ from registry import (
     Registry,
     RegistryError,
     StorageError,
-    journal,
     open_registry,
-    record,
 )
-from registry.doctor import diagnose, repair
-from registry.publish import highest
+from registry.content import record
+from registry.maintenance.doctor import diagnose, repair
+from registry.names import log
+from registry.storage.folder import Folder
+from tests.registry.places import manifest_of, record_of, tmp_of
 from tests.registry.samples import safetensors
-from tests.registry.test_collection import make_old
+from tests.registry.test_garbage import make_old
 from tests.registry.test_publish import STEPS, check_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -54,12 +55,12 @@ TESTED: dict[int, tuple[str, ...]] = {
     13: (
         "test_tags.py::test_a_tag_of_a_version_that_is_not_there_says_so",
         "test_verify.py::test_tags_that_lead_nowhere_are_found",
-        "test_doctor.py::test_a_removal_cut_short_is_finished",
+        "test_removal.py::test_cut_short_it_is_done_whole_or_not_at_all",
     ),
     14: ("test_doctor.py::test_missing_bytes_and_manifests_are_told_with_what_would_do",),
     15: (
         "test_verify.py::test_foreign_files_are_passed_over",
-        "test_collection.py::test_foreign_files_do_not_stop_it",
+        "test_garbage.py::test_foreign_files_do_not_stop_it",
         "test_doctor.py::test_foreign_things_are_told_and_left",
     ),
     17: (
@@ -170,7 +171,7 @@ def test_fault_03_a_full_disk_at_any_step_costs_nothing(
         if not was_full:
             break
     assert step > 10
-    assert list(store.layout.tmp.iterdir()) == []
+    assert list(tmp_of(store).iterdir()) == []
 
 
 def test_fault_06_a_collection_at_any_step_of_publishing_takes_nothing(
@@ -178,7 +179,7 @@ def test_fault_06_a_collection_at_any_step_of_publishing_takes_nothing(
 ) -> None:
     def collect() -> None:
         make_old(store)  # as if the publisher had slept for a month
-        store.collect(store.plan_collection())
+        store.delete_garbage(store.find_garbage())
 
     publish()
     for step in count():
@@ -206,7 +207,7 @@ def test_fault_10_a_version_without_its_manifest_is_an_error_that_says_so(
     store: Registry, publish, damage: str
 ) -> None:
     adapter = publish()
-    path = store.layout.manifest(adapter.digest)
+    path = manifest_of(store, adapter.digest)
     path.chmod(0o644)
     if damage == "missing":
         path.unlink()
@@ -232,11 +233,11 @@ def test_fault_16_no_two_paths_differ_in_case_alone(store: Registry, publish) ->
 
 def test_fault_18_a_clock_set_back_changes_no_order(store: Registry, publish, monkeypatch) -> None:
     publish(tags=("best",))
-    monkeypatch.setattr(journal, "now", lambda: "1999-12-31T00:00:00.000000Z")
+    monkeypatch.setattr(log, "now", lambda: "1999-12-31T00:00:00.000000Z")
     second = publish()
     store.tag("corgi:v2", "best", move=True)
     assert store.resolve("corgi") == store.resolve("corgi:best") == store.resolve(second.ref)
-    assert store.plan_collection().files == ()
+    assert store.find_garbage().files == ()
 
 
 def test_fault_19_temporary_files_on_another_device_are_an_error_and_cost_nothing(
@@ -246,7 +247,7 @@ def test_fault_19_temporary_files_on_another_device_are_an_error_and_cost_nothin
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     publish()
-    for name in ("replace", "rename", "link"):
+    for name in ("replace", "link"):
         monkeypatch.setattr(os, name, elsewhere)
     with pytest.raises(StorageError, match="cross-device"):
         publish()
@@ -327,22 +328,22 @@ def test_fault_28_one_of_ten_thousand_versions_is_found_without_reading_the_othe
     store: Registry, publish, monkeypatch
 ) -> None:
     publish()
-    first = store.layout.record("subject", "corgi", 1)
+    first = record_of(store, 1)
     for version in range(2, 10_001):
-        os.link(first, store.layout.record("subject", "corgi", version))
+        os.link(first, record_of(store, version))
     read = record.read
-    looked_at: list[Path] = []
+    looked_at: list[int] = []
 
-    def counted(path: Path) -> record.Record | None:
-        looked_at.append(path)
-        return read(path)
+    def counted(folder: Folder, version: int) -> record.Record | None:
+        looked_at.append(version)
+        return read(folder, version)
 
     monkeypatch.setattr(record, "read", counted)
     assert store.resolve("corgi").version == 10_000
     assert store.resolve("corgi:v5000").version == 5_000
     assert [row.version for row in store.list().rows] == [10_000]
     assert len(looked_at) == 3
-    assert highest(store.layout, "subject", "corgi") == 10_000
+    assert store.next_version("subject", "corgi") == 10_001
     with pytest.raises(NotFoundError):
         store.resolve("corgi:v10001")
 
@@ -352,7 +353,7 @@ def test_fault_12_a_repair_of_every_record_brings_every_version_back(
 ) -> None:
     before = [publish() for _ in range(3)]
     for version in (1, 2, 3):
-        path = store.layout.record("subject", "corgi", version)
+        path = record_of(store, version)
         path.chmod(0o644)
         path.write_bytes(path.read_bytes()[: 40 * version])
         path.chmod(0o444)

@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 
 from registry import Draft, Registry, open_registry, read_draft
-from registry.record import Adapter
+from registry.content.record import Adapter
 from tests.registry.samples import safetensors
 
 Publish = Callable[..., Adapter]
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing costs what the disk of this machine costs; tests that are about it patch it again."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ from registry import (
     InvalidError,
     Registry,
     RegistryError,
-    bundle,
     open_registry,
 )
-from registry import publish as publishing
-from registry.digest import hash_bytes
+from registry.storage.digest import hash_bytes
+from registry.storage.files import Files
+from registry.strangers import bundle
+from tests.registry.places import manifest_of, tmp_of
 from tests.registry.samples import PNG, safetensors
 
 TOOL = "dv 0.1.0"
@@ -63,7 +64,7 @@ def refused(other: Registry, path: Path) -> RegistryError:
     with pytest.raises(RegistryError) as caught:
         other.import_file(path, tool=TOOL)
     assert other.list(all_versions=True).rows == ()
-    assert list(other.layout.tmp.iterdir()) == []
+    assert list(tmp_of(other).iterdir()) == []
     assert not (other.layout.root / "blobs").exists()
     return caught.value
 
@@ -111,7 +112,7 @@ def test_importing_heals_what_was_damaged(export, publish, store: Registry) -> N
     adapter = publish()
     path = export("corgi")
     store.file(adapter).unlink()
-    store.layout.manifest(adapter.digest).unlink()
+    manifest_of(store, adapter.digest).unlink()
     assert store.import_file(path, tool=TOOL)[0].adapter == adapter
     assert store.verify().is_whole
 
@@ -129,16 +130,16 @@ def test_a_shared_file_is_copied_once_when_imported(  # noqa: PLR0917 - fixtures
 ) -> None:
     weights.write_bytes(safetensors())
     copied = []
-    copy_hashed = publishing.copy_hashed
+    copy_in = Files.copy_in
 
-    def counted(reader, writer):
-        copied.append(reader.name)
-        return copy_hashed(reader, writer)
+    def counted(files, path, source):
+        copied.append(source.name)
+        return copy_in(files, path, source)
 
     names = ("corgi", "rex", "fido")
     for name in names:
         store.publish("subject", name, draft, {"weights": weights})
-    monkeypatch.setattr(publishing, "copy_hashed", counted)
+    monkeypatch.setattr(Files, "copy_in", counted)
     bundle = export(*names)
     assert len(other.import_file(bundle, tool=TOOL)) == 3
     assert len(copied) == 1
@@ -418,3 +419,22 @@ def test_what_no_reader_would_take_is_not_written(export, publish, monkeypatch) 
     monkeypatch.setattr(bundle, "_MOST_MANIFESTS_BYTES", 10)
     with pytest.raises(InvalidError, match="1 adapters are too many"):
         export("corgi")
+
+
+def test_a_bundle_of_thousands_of_adapters_is_refused_at_once(
+    parts, other: Registry, tmp_path: Path
+) -> None:
+    digest = next(name for name in parts if name.startswith("manifests/")).partition("/")[2]
+    count = bundle.MOST_ADAPTERS + 1
+    rows = [{"kind": "subject", "name": f"n{k}", "digest": digest} for k in range(count)]
+    parts["dva.toml"] = table_of(parts, adapters=rows)
+    error = refused(other, repack(tmp_path / "x.dva", parts))
+    assert f"it holds {count} adapters; at most {count - 1} are taken" in error.message
+
+
+def test_too_many_adapters_are_not_written(export, publish, monkeypatch) -> None:
+    publish()
+    monkeypatch.setattr(bundle, "MOST_ADAPTERS", 0)
+    with pytest.raises(InvalidError, match="1 adapters are too many for one bundle") as caught:
+        export("corgi")
+    assert caught.value.hint == "write several"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import doctest
 import errno
-import io
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +20,12 @@ from registry import (
     Registry,
     StorageError,
     default_root,
-    disk,
     open_registry,
 )
+from registry.maintenance.doctor import diagnose
+from registry.storage import folder
+from registry.storage.files import Files
+from tests.registry.places import header_of
 
 
 def test_the_worked_example_is_true() -> None:
@@ -67,6 +70,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_file_is_no_place_for_a_registry(weights: Path) -> None:
     with pytest.raises(InvalidError, match="is a file, and a registry is a folder"):
         open_registry(weights)
+    with pytest.raises(StorageError, match="Not a directory"):
+        open_registry(weights / "registry")
 
 
 def test_a_newer_registry_is_refused(root: Path) -> None:
@@ -94,7 +99,7 @@ def test_a_damaged_header_is_an_error(root: Path, text: str) -> None:
 
 def test_a_header_lost_in_a_power_failure_is_written_again(store: Registry, publish) -> None:
     publish()
-    header = store.layout.header
+    header = header_of(store)
     whole = header.read_bytes()
     header.chmod(0o644)
     header.write_bytes(b"")
@@ -108,17 +113,16 @@ def read_only(monkeypatch, store: Registry, publish) -> None:
     """A registry with one version on a disk that takes no more writes."""
     publish()
     store.tag("corgi", "best")
-    open_file = io.open
+    open_file = os.open
 
     def refuse(*args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    def open_to_read(path, mode="r", *args, **kwargs):
-        return refuse() if set(mode) & set("wxa+") else open_file(path, mode, *args, **kwargs)
+    def open_to_read(path, flags, *args, **kwargs):
+        return refuse() if flags & os.O_ACCMODE else open_file(path, flags, *args, **kwargs)
 
-    monkeypatch.setattr(io, "open", open_to_read)
-    monkeypatch.setattr(Path, "touch", refuse)
-    for name in ("mkdir", "link", "replace", "rename", "chmod", "unlink"):
+    monkeypatch.setattr(os, "open", open_to_read)
+    for name in ("mkdir", "link", "replace", "fchmod", "unlink"):
         monkeypatch.setattr(os, name, refuse)
 
 
@@ -131,6 +135,9 @@ class TestReadOnly:
         assert again.files(adapter)
         assert again.list().rows == (adapter,)
         assert again.plan_removal(["corgi:best"]).adapters == (adapter,)
+        assert again.find_garbage().files == ()
+        assert again.verify().is_whole
+        assert diagnose(again.layout) == ()
 
     def test_every_write_says_that_it_is_read_only(
         self, store: Registry, draft, weights: Path
@@ -150,12 +157,35 @@ class TestReadOnly:
             assert caught.value.hint
 
 
-def test_a_folder_that_cannot_be_synced_is_left_to_the_system(monkeypatch, tmp_path: Path) -> None:
-    def refuse(*args: object, **kwargs: object) -> int:
-        raise PermissionError(errno.EACCES, "Permission denied")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_does_not_sync_folders_does_not_stop_a_write(
+    store: Registry, publish, monkeypatch, number: int
+) -> None:
+    fsync = os.fsync
 
-    monkeypatch.setattr(os, "open", refuse)
-    disk.sync_folder(tmp_path)
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    publish(tags=("best",))
+    store.rename("corgi", "rex", "subject")
+    assert store.resolve("rex:best").version == 1
+
+
+def test_a_disk_that_fails_to_sync_a_folder_is_an_error(publish, monkeypatch) -> None:
+    fsync = os.fsync
+
+    def fail_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    publish()
+    monkeypatch.setattr(os, "fsync", fail_folders)
+    with pytest.raises(StorageError, match="Input/output error"):
+        publish()
 
 
 def test_a_file_system_without_permissions_does_not_stop_a_write(
@@ -164,21 +194,43 @@ def test_a_file_system_without_permissions_does_not_stop_a_write(
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(os, "chmod", refuse)
-    disk.write_new(tmp_path / "new", b"data")
+    monkeypatch.setattr(os, "fchmod", refuse)
+    Files(tmp_path).write_new("new", b"data")
     assert (tmp_path / "new").read_bytes() == b"data"
-
-
-def test_a_path_through_a_file_has_nothing_in_it(weights: Path) -> None:
-    assert disk.read_bytes(weights / "x") is None
-    assert disk.list_folder(weights / "x") == []
 
 
 def test_a_folder_that_cannot_be_read_is_the_disks_fault(monkeypatch, store: Registry) -> None:
     def refuse(path: Path) -> list[str]:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
+    store.layout.root.mkdir(parents=True)
+    (store.layout.root / "pointers" / "subject").mkdir(parents=True)
     monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(StorageError, match="Permission denied") as caught:
-        store.list()
+    assert "Permission denied" in store.list().problems[0]
+    with pytest.raises(StorageError) as caught:
+        Files(store.layout.root).entries()
     assert caught.value.code == "storage.read_only"
+
+
+def test_where_folders_cannot_be_opened_paths_do(store: Registry, publish, monkeypatch) -> None:
+    """As on Windows."""
+    open_descriptor = os.open
+
+    def refuse_folders(path, flags, *args, **kwargs):
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_descriptor(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(folder, "HOLDS_FOLDERS", False)
+    monkeypatch.setattr(os, "open", refuse_folders)
+    assert store.list().rows == ()
+    publish(tags=("best",))
+    store.tag(publish().ref, "best", move=True)
+    store.remove(store.plan_removal(["corgi:v2"]))
+    assert store.restore("corgi:v2").tags_back == ("best",)
+    store.rename("corgi", "rex", "subject")
+    assert store.resolve("rex:best").version == 2
+    assert store.verify().findings == ()
+    (store.layout.root / "aside").symlink_to(store.layout.root)
+    with pytest.raises(OSError, match="symbolic links"):
+        store.layout.files.make_folder("aside/inner")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from registry import InvalidError, Registry, StorageError, open_registry
-from registry.doctor import diagnose, repair
+from registry import InvalidError, Registry, RegistryError, StorageError, open_registry
+from registry.maintenance.doctor import diagnose, repair
+from tests.registry.places import item_of, overwrite, record_of, tmp_of
 
-PLACES = ["tmp", "blobs", "manifests/sha256", "names/subject", "renamed", "aside"]
+PLACES = ["tmp", "blobs", "manifests/sha256", "items/subject", "pointers", "pointers/subject"]
 
 
 @pytest.fixture
@@ -33,29 +35,59 @@ def test_a_registry_with_a_link_for_a_folder_is_not_written_to(
 ) -> None:
     publish()
     path = store.layout.root / place
-    if path.exists():
-        path.rename(path.with_name("kept"))
-        (path.parent / "kept").rename(outside.parent / "kept")
+    path.rename(outside.parent / "kept")
     path.symlink_to(outside)
-    for write in (publish, store.plan_collection, lambda: repair(store.layout, ())):
-        with pytest.raises(StorageError, match="is a link"):
-            write()
-    assert "registry.linked" in [each.finding.code for each in diagnose(store.layout)]
+    with pytest.raises(StorageError, match=r"symbolic links|is a link"):
+        publish()
+    with suppress(RegistryError):
+        store.delete_garbage(store.find_garbage())
+    found = diagnose(store.layout)
+    assert "registry.linked" in [each.finding.code for each in found]
+    with suppress(RegistryError):
+        repair(store.layout, found)
     assert unchanged(outside)
 
 
-@pytest.mark.parametrize("entry", ["", "log.ndjson", "tags", "tags/best"])
-def test_a_name_with_a_link_is_not_written_to(
+@pytest.mark.parametrize("entry", ["", "log.ndjson", "v1"])
+def test_an_item_with_a_link_is_not_written_to(
     store: Registry, publish, outside: Path, entry: str
 ) -> None:
-    publish()
-    path = store.layout.name("subject", "other") / entry
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(outside / "thesis" if "." in entry or "/" in entry else outside)
-    with pytest.raises(StorageError, match="is a link") as caught:
-        publish("other", tags=("best",))
-    assert caught.value.hint
+    publish("other")
+    path = item_of(store, "other") / entry
+    path.rename(outside.parent / "kept")
+    path.symlink_to(outside / "thesis" if entry else outside)
+    if entry != "v1":
+        with pytest.raises(StorageError) as caught:
+            publish("other", tags=("best",))
+        assert caught.value.hint
     assert "registry.linked" in [each.finding.code for each in diagnose(store.layout)]
+    repair(store.layout, diagnose(store.layout))
+    assert unchanged(outside)
+    with pytest.raises(RegistryError):
+        store.find_garbage()
+
+
+def test_a_repair_puts_nothing_aside_through_a_link(
+    store: Registry, publish, outside: Path
+) -> None:
+    publish()
+    overwrite(record_of(store, 1), b"{}\n")
+    (store.layout.root / "aside").symlink_to(outside)
+    found = diagnose(store.layout)
+    assert "record.damaged" in [each.finding.code for each in found]
+    assert repair(store.layout, found) == ()
+    assert unchanged(outside)
+
+
+def test_a_link_in_place_of_a_record_goes_aside_itself(
+    store: Registry, publish, outside: Path
+) -> None:
+    publish()
+    record_of(store, 1).unlink()
+    record_of(store, 1).symlink_to(outside / "thesis")
+    with pytest.raises(StorageError):
+        store.resolve("corgi:v1")
+    repair(store.layout, diagnose(store.layout))
     assert unchanged(outside)
 
 
@@ -65,9 +97,25 @@ def test_nothing_is_collected_through_a_link(store: Registry, publish, outside: 
     (outside / "thesis").rename(foreign)
     (store.layout.root / "blobs/sha256/ab").symlink_to(outside)
     os.utime(outside, (1, 1))
-    (store.layout.tmp / "1-ab").symlink_to(outside)
-    gone = store.collect(store.plan_collection())
-    assert (gone.files, gone.size_bytes) == ((store.layout.tmp / "1-ab",), 0)
+    (tmp_of(store) / "1-ab").symlink_to(outside)
+    os.utime(tmp_of(store) / "1-ab", (1, 1), follow_symlinks=False)
+    gone = store.delete_garbage(store.find_garbage())
+    assert (gone.files, gone.size_bytes) == ((tmp_of(store) / "1-ab",), 0)
+    assert unchanged(outside)
+
+
+def test_nothing_is_put_back_from_or_to_a_link(store: Registry, publish, outside: Path) -> None:
+    """A copied registry may hold a collector's folder that leads elsewhere."""
+    publish()
+    (outside / "thesis").rename(outside / ("cd" * 32))
+    (tmp_of(store) / "collected-1-ab").symlink_to(outside)
+    (store.layout.root / "blobs/sha256/ef").symlink_to(outside)
+    mine = tmp_of(store) / "collected-2-ab"
+    mine.mkdir()
+    (mine / ("ef" * 32)).write_bytes(b"moved")
+    with suppress(RegistryError):
+        store.delete_garbage(store.find_garbage())
+    repair(store.layout, diagnose(store.layout))
     assert unchanged(outside)
 
 

@@ -17,7 +17,8 @@ from registry import (
     StorageError,
     read_draft,
 )
-from registry import record as records
+from registry.content import record as records
+from tests.registry.places import item_of, manifest_of, pointer_of, record_of
 from tests.registry.samples import safetensors
 
 
@@ -61,7 +62,7 @@ def test_a_digest_or_its_beginning_finds_the_version(store: Registry, three) -> 
 
 
 def test_a_digest_beginning_of_several_is_ambiguous(store: Registry, three) -> None:
-    folder = store.layout.name("subject", "corgi")
+    folder = item_of(store)
     for version, digest in [(4, "ab" * 32), (5, "ab" * 31 + "cd")]:
         row = msgspec.structs.replace(three[0].record, digest=digest)
         (folder / f"v{version}").write_bytes(records.encode(row))
@@ -71,7 +72,7 @@ def test_a_digest_beginning_of_several_is_ambiguous(store: Registry, three) -> N
 
 
 def test_one_content_under_two_numbers_is_not_ambiguous(store: Registry, three) -> None:
-    folder = store.layout.name("subject", "corgi")
+    folder = item_of(store)
     (folder / "v4").write_bytes((folder / "v1").read_bytes())
     assert store.resolve(f"corgi@{three[0].digest}").version == 4
 
@@ -189,10 +190,11 @@ class TestList:
         assert len(store.list().rows) == 3
 
     def test_foreign_files_are_passed_over(self, store: Registry) -> None:
-        folder = store.layout.name("subject", "corgi")
-        for path in [folder.parent / ".DS_Store", folder / "v2.bak", folder / "v02", folder / "x"]:
+        folder, pointers = item_of(store), pointer_of(store).parent
+        for path in [pointers / ".DS_Store", folder / "v2.bak", folder / "v02", folder / "x"]:
             path.write_bytes(b"\0")
         (folder.parent / "Foreign").mkdir()
+        (pointers / "Foreign").mkdir()
         listing = store.list("subject")
         assert ([row.version for row in listing.rows], listing.problems) == ([1, 2], ())
 
@@ -204,7 +206,7 @@ class TestDamage:
     def test_a_damaged_record_is_an_error_and_never_an_older_version(
         self, store: Registry, three, data: bytes
     ) -> None:
-        spoil(store.layout.record("subject", "corgi", 3), data)
+        spoil(record_of(store, 3), data)
         for ref in ("corgi", "corgi:v3"):
             with pytest.raises(IntegrityError, match="v3 is damaged"):
                 store.resolve(ref)
@@ -216,7 +218,7 @@ class TestDamage:
     def test_a_list_shows_what_is_readable_and_names_what_is_not(
         self, store: Registry, three
     ) -> None:
-        spoil(store.layout.record("subject", "corgi", 3), b"")
+        spoil(record_of(store, 3), b"")
         listing = store.list(all_versions=True)
         assert [row.version for row in listing.rows] == [1, 2]
         assert len(listing.problems) == 1
@@ -226,7 +228,7 @@ class TestDamage:
     def test_a_record_of_a_newer_schema_is_refused_as_newer(
         self, store: Registry, three, extra: bytes
     ) -> None:
-        path = store.layout.record("subject", "corgi", 3)
+        path = record_of(store, 3)
         spoil(path, path.read_bytes().replace(b'"schema":1', b'"schema":2' + extra))
         with pytest.raises(IncompatibleError, match="newer schema"):
             store.resolve("corgi")
@@ -243,7 +245,7 @@ class TestDamage:
 
     def test_a_file_is_not_hashed_where_nobody_asks(self, store: Registry, three) -> None:
         path = store.file(three[0])
-        spoil(path, b"Weights 0")
+        spoil(path, path.read_bytes()[::-1])
         assert store.file(three[0], verify=False) == path
 
     def test_a_missing_file_is_named(self, store: Registry, three) -> None:
@@ -259,7 +261,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("data", [None, b"", b"schema = 1\n"])
     def test_a_missing_or_damaged_manifest_is_an_error(self, store: Registry, three, data) -> None:
-        path = store.layout.manifest(three[0].digest)
+        path = manifest_of(store, three[0].digest)
         if data is None:
             path.unlink()
         else:
@@ -269,7 +271,7 @@ class TestDamage:
         assert caught.value.code == ("manifest.missing" if data is None else "manifest.damaged")
 
     def test_a_record_that_cannot_be_read_is_the_disks_fault(self, store: Registry, three) -> None:
-        path = store.layout.record("subject", "corgi", 3)
+        path = record_of(store, 3)
         path.unlink()
         path.mkdir()
         with pytest.raises(StorageError, match="v3"):

@@ -19,7 +19,7 @@ from registry import (
     printable,
     read_draft,
 )
-from registry.manifest import (
+from registry.content.manifest import (
     AdapterFacts,
     Base,
     Manifest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from itertools import count
 
 import pytest
 
@@ -15,8 +15,9 @@ from registry import (
     RegistryError,
     open_registry,
 )
-from registry.folder import Folder, open_folder
-from registry.tags import NOWHERE, set_tag
+from registry.names.items import Item
+from tests.registry.places import log_of, manifest_of, record_of
+from tests.registry.test_publish import KILLED, die_at
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +134,7 @@ def test_a_restore_needs_a_number_or_a_digest(store: Registry, ref: str) -> None
 def test_collected_bytes_cannot_be_restored(store: Registry, three, what: str) -> None:
     path = store.file(three[0])
     remove(store, "corgi:v1")
-    (path if what == "blob" else store.layout.manifest(three[0].digest)).unlink()
+    (path if what == "blob" else manifest_of(store, three[0].digest)).unlink()
     with pytest.raises(NotFoundError) as caught:
         store.restore("corgi:v1")
     assert caught.value.code == "ref.collected"
@@ -150,29 +151,46 @@ def test_a_tag_set_after_the_plan_was_shown_stops_it(store: Registry) -> None:
 
 @pytest.fixture
 def just_before(monkeypatch):
-    """Something happens just before the next line (`append`) or record (`replace`) is written."""
+    """Something happens just before the next line of a log is written."""
 
-    def arm(function: str, happening) -> None:
-        write = getattr(Folder, function)
+    def arm(happening) -> None:
+        write = Item.write
 
-        def happen_and_write(folder, *args):
+        def happen_and_write(item, entry):
             monkeypatch.undo()
             happening()
-            write(folder, *args)
+            return write(item, entry)
 
-        monkeypatch.setattr(Folder, function, happen_and_write)
+        monkeypatch.setattr(Item, "write", happen_and_write)
 
     return arm
 
 
 def test_a_tag_set_in_the_moment_of_a_removal_stops_it(store: Registry, just_before) -> None:
     plan = store.plan_removal(["corgi:v2"])
-    just_before("replace", lambda: store.tag("corgi:v2", "best"))
+    just_before(lambda: store.tag("corgi:v2", "best"))
     with pytest.raises(ConflictError) as caught:
         store.remove(plan)
     assert caught.value.code == "removal.changed"
     assert store.resolve("corgi:best").version == 2
     assert store.verify().findings == ()
+
+
+def test_of_two_removers_and_a_tagger_nobody_says_it_is_gone_while_it_lives(
+    store: Registry, just_before
+) -> None:
+    """Neither finds that the other removed it, for neither did."""
+    plan = store.plan_removal(["corgi:v2"])
+
+    def other() -> None:
+        store.tag("corgi:v2", "best")
+        with pytest.raises(ConflictError):
+            store.remove(plan)
+
+    just_before(other)
+    with pytest.raises(ConflictError):
+        store.remove(plan)
+    assert store.resolve("corgi:v2").tags == ("best",)
 
 
 @pytest.mark.parametrize("was", [None, 1])
@@ -181,25 +199,25 @@ def test_a_version_removed_in_the_moment_of_a_tag_does_not_get_it(
 ) -> None:
     if was:
         store.tag(f"corgi:v{was}", "best")
-    just_before("append", lambda: remove(store, "corgi:v2"))
+    just_before(lambda: remove(store, "corgi:v2"))
     with pytest.raises(NotFoundError, match="corgi:v2 was removed"):
         store.tag("corgi:v2", "best", move=True)
     assert store.tags("subject", "corgi").get("best") == was
     assert store.verify().findings == ()
 
 
+def test_a_version_restored_by_another_in_this_moment_is_live(store: Registry, just_before) -> None:
+    store.tag("corgi:v2", "best")
+    remove(store, "corgi:v2")
+    just_before(lambda: store.restore("corgi:v2"))
+    restored = store.restore("corgi:v2")
+    assert (restored.was_live, restored.adapter.tags) == (True, ("best",))
+
+
 def test_a_version_removed_while_it_is_published_says_so(
-    store: Registry, publish, monkeypatch
+    store: Registry, publish, just_before
 ) -> None:
-    write = Folder.append
-
-    def remove_and_write(folder: Folder, entry: Path, line: bytes) -> None:
-        if entry.parts[0] == "tags":
-            monkeypatch.undo()
-            remove(store, "corgi:v4")
-        write(folder, entry, line)
-
-    monkeypatch.setattr(Folder, "append", remove_and_write)
+    just_before(lambda: remove(store, "corgi:v4"))
     with pytest.raises(NotFoundError, match="corgi:v4 is published, but: corgi:v4 was removed"):
         publish(tags=("best",))
     assert store.tags("subject", "corgi") == {}
@@ -221,32 +239,51 @@ def test_a_plan_carried_out_twice_removes_once_and_remembers_the_tags(store: Reg
     assert store.restore("corgi:v2").tags_back == ("best",)
 
 
-def test_a_removal_cut_short_leaves_a_tag_that_says_so_and_a_restore_that_heals(
-    store: Registry, in_child, exit_code
+@pytest.mark.parametrize("what", ["remove", "restore"])
+def test_cut_short_it_is_done_whole_or_not_at_all(
+    store: Registry, in_child, exit_code, what: str
 ) -> None:
-    store.tag("corgi:v2", "best")
-
-    def die_after_the_tombstone() -> None:
-        plan = store.plan_removal(["corgi:v2"])
-        replace = os.replace
-
-        def last(source, target, **kwargs):
-            replace(source, target, **kwargs)
-            os._exit(77)
-
-        os.replace = last
+    """Fault 13. Wherever it ends, the tags are on the version or remembered."""
+    for tag in ("best", "good"):
+        store.tag("corgi:v2", tag)
+    plan = store.plan_removal(["corgi:v2"])
+    if what == "restore":
         store.remove(plan)
+    for step in count():
 
-    assert exit_code(in_child(die_after_the_tombstone)) == 77
-    with pytest.raises(NotFoundError, match="corgi:v2 was removed"):
-        store.resolve("corgi:best")
-    assert store.restore("corgi:v2").adapter.tags == ("best",)
+        def act_until_death(step: int = step) -> None:
+            die_at(step)
+            if what == "remove":
+                store.remove(plan)
+            else:
+                store.restore("corgi:v2")
+
+        code = exit_code(in_child(act_until_death))
+        is_live = 2 in store.versions("subject", "corgi")
+        held = store.tags("subject", "corgi")
+        assert held == ({"best": 2, "good": 2} if is_live else {})
+        if code == 0:
+            break
+        assert code == KILLED
+    assert step > 1
+    if what == "remove":
+        assert store.restore("corgi:v2").tags_back == ("best", "good")
+    assert store.verify().findings == ()
 
 
-def test_what_happened_stands_in_the_journal(store: Registry) -> None:
+def test_one_tag_elsewhere_does_not_stop_the_others(store: Registry) -> None:
+    for tag in ("best", "good", "kept"):
+        store.tag("corgi:v2", tag)
+    remove(store, "corgi:v2")
+    store.tag("corgi:v1", "good")
+    restored = store.restore("corgi:v2")
+    assert (restored.tags_back, restored.tags_elsewhere) == (("best", "kept"), ("good",))
+
+
+def test_what_happened_stands_in_the_log(store: Registry) -> None:
     remove(store, "corgi:v2")
     store.restore("corgi:v2")
-    lines = store.layout.journal("subject", "corgi").read_text().split()
+    lines = log_of(store).read_text().split()
     events = [line.split('"event":"')[1].split('"')[0] for line in lines]
     assert events == ["publish", "publish", "publish", "remove", "restore"]
 
@@ -254,9 +291,15 @@ def test_what_happened_stands_in_the_journal(store: Registry) -> None:
 def test_a_tag_somebody_takes_off_in_between_is_no_error(store: Registry) -> None:
     store.tag("corgi:v2", "best")
     plan = store.plan_removal(["corgi:v2"])
-    with open_folder(store.layout, "subject", "corgi") as folder:
-        set_tag(folder, "best", NOWHERE)
+    store.untag("corgi:best")
     assert len(store.remove(plan)) == 1
+
+
+def test_what_is_removed_has_the_disks_time_of_it(store: Registry) -> None:
+    path = record_of(store, 2)
+    os.utime(path, (1, 1))
+    remove(store, "corgi:v2")
+    assert path.stat().st_mtime > 1
 
 
 def test_the_registry_can_be_moved_while_idle(store: Registry, root, tmp_path, three) -> None:

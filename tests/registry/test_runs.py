@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from registry import (
     InvalidError,
     NotFoundError,
     StorageError,
-    disk,
     runs,
-    toml,
 )
-from registry.manifest import Input
+from registry.content.manifest import Input
 from registry.runs import EventLog, Run, lifecycle
 from registry.runs.process import this_process
+from registry.storage import toml
+from registry.storage.files import Files
 
 KEY = "ab" * 32
 
@@ -240,21 +241,21 @@ def test_of_two_that_take_a_run_one_gets_it(folder: Path, monkeypatch) -> None:
 
 
 def test_of_two_that_begin_the_same_one_gets_it(folder: Path, monkeypatch) -> None:
-    make = disk.make_folder
+    fill = lifecycle._fill
 
-    def be_overtaken(path: Path) -> None:
-        monkeypatch.setattr(disk, "make_folder", make)
+    def be_overtaken(*arguments: object) -> None:
+        monkeypatch.setattr(lifecycle, "_fill", fill)
         start(folder)
-        make(path)
+        fill(*arguments)
 
-    monkeypatch.setattr(disk, "make_folder", be_overtaken)
+    monkeypatch.setattr(lifecycle, "_fill", be_overtaken)
     with pytest.raises(ConflictError, match="corgi-abababab-1 is running now"):
         start(folder)
     assert [path.name for path in folder.iterdir()] == ["corgi-abababab-1"]
 
 
 def test_without_hard_links_a_run_is_taken_all_the_same(folder: Path, monkeypatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -262,7 +263,7 @@ def test_without_hard_links_a_run_is_taken_all_the_same(folder: Path, monkeypatc
 
 
 def test_a_disk_that_refuses_a_link_begins_no_run(folder: Path, monkeypatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "full")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -326,7 +327,7 @@ def test_a_full_disk_begins_no_run(folder: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "full")
 
-    monkeypatch.setattr(disk, "write_new", full)
+    monkeypatch.setattr(Files, "write_new", full)
     with pytest.raises(StorageError):
         start(folder)
     assert runs.list_runs(folder) == []
@@ -348,3 +349,38 @@ def test_a_recipe_that_is_damaged_says_so(folder: Path) -> None:
     path.write_text("steps =")
     with pytest.raises(IntegrityError, match=r"recipe\.toml cannot be understood"):
         run.recipe()
+
+
+def test_what_was_not_begun_or_deleted_to_the_end_goes_after_a_day(folder: Path) -> None:
+    start(folder)
+    for name, age in (("tmp-1-old", 2 * 86_400), ("tmp-2-young", 60)):
+        (folder / name / "owners").mkdir(parents=True)
+        past = time.time() - age
+        os.utime(folder / name, (past, past))
+    assert len(runs.read_runs(folder)) == 1
+    start(folder, name="rex")
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["corgi-abababab-1", "rex-abababab-1", "tmp-2-young"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_owner_is_on_the_disk_before_a_run_is_taken(
+    folder: Path, monkeypatch, *, links: bool
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    run = start(folder)
+    leave(run)
+    monkeypatch.setattr(os, "fsync", noted)
+    runs.claim(run)
+    assert synced[-2:] == [str(run.folder / "owners" / "2"), str(run.folder / "owners")]

@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 
 from registry import ConflictError, IntegrityError, InvalidError, NotFoundError, Registry
-from registry.tags import read_moves
+from registry.maintenance.doctor import diagnose, repair
+from tests.registry.places import item_of, log_of, record_of
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ class TestTags:
 
     def test_setting_it_again_changes_nothing(self, store: Registry) -> None:
         store.tag("corgi:v2", "best")
-        path = store.layout.tag("subject", "corgi", "best")
+        path = log_of(store)
         before = path.read_bytes()
         assert store.tag("corgi:v2", "best").was == 2
         assert path.read_bytes() == before
@@ -97,27 +98,28 @@ class TestTags:
         """Fault 22."""
         store.tag("corgi:v1", "best")
         store.tag("corgi:v2", "best", move=True)
-        path = store.layout.tag("subject", "corgi", "best")
+        path = log_of(store)
         path.write_bytes(path.read_bytes()[:-20])
         assert store.resolve("corgi:best").version == 1
 
     def test_a_line_after_a_torn_one_counts(self, store: Registry) -> None:
         """Fault 22."""
         store.tag("corgi:v1", "best")
-        path = store.layout.tag("subject", "corgi", "best")
+        path = log_of(store)
         path.write_bytes(path.read_bytes() + b'\n{"at":"2026')
         store.tag("corgi:v3", "best", move=True)
         assert store.resolve("corgi:best").version == 3
-        assert [move.version for move in read_moves(path)] == [1, 3]
+        told = [each.version for each in store.log("corgi", "subject") if each.event == "tag"]
+        assert told == [1, 3]
 
     def test_a_damaged_last_line_is_an_error_that_a_move_heals(self, store: Registry) -> None:
         store.tag("corgi:v1", "best")
-        path = store.layout.tag("subject", "corgi", "best")
+        path = log_of(store)
         path.write_bytes(path.read_bytes()[:-3] + b"\xff\n")
-        with pytest.raises(IntegrityError) as caught:
-            store.resolve("corgi:best")
-        assert caught.value.code == "tag.damaged"
+        with pytest.raises(NotFoundError):
+            store.resolve("corgi:best")  # no other line ever told of it
         assert "damaged" in store.list().problems[0]
+        assert not store.verify().is_whole
         store.tag("corgi:v2", "best", move=True)
         assert store.resolve("corgi:best").version == 2
 
@@ -126,30 +128,47 @@ class TestTags:
         store.tag("corgi:v1", "best")
         store.tag("corgi:v2", "best", if_at="corgi:v1")
         store.tag("corgi:v3", "best", if_at="corgi:v2")
-        path = store.layout.tag("subject", "corgi", "best")
-        path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":9'))
+        path = log_of(store)
+        path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":9', 3))
         for look in (
             lambda: store.resolve("corgi:best"),
             lambda: store.check_publish("subject", "corgi", ["best"]),
             lambda: store.tag("corgi:v1", "best"),
-            lambda: store.log("corgi", "subject"),
+            lambda: store.tag("corgi:v1", "best", if_at="corgi:v3"),
         ):
             with pytest.raises(IntegrityError) as caught:
                 look()
-            assert (caught.value.code, caught.value.hint) == (
-                "tag.damaged",
-                "set it again with --move",
-            )
-        assert not store.verify().is_whole
+            assert caught.value.code == "tag.damaged"
+            assert "--move" in (caught.value.hint or "")
+        with pytest.raises(IntegrityError, match="are damaged"):
+            store.log("corgi", "subject")
+        assert {finding.code for finding in store.verify().findings} == {
+            "log.damaged",
+            "tag.damaged",
+        }
         store.tag("corgi:v1", "best", move=True)
         assert store.resolve("corgi:best").version == 1
-        assert [finding.code for finding in store.verify().findings] == ["tag.gap"]
-        assert store.verify().is_whole
+        assert [finding.code for finding in store.verify().findings] == ["log.damaged"]
+
+    def test_the_doctor_goes_on_from_what_can_be_read(self, store: Registry) -> None:
+        store.tag("corgi:v1", "best")
+        store.tag("corgi:v2", "good")
+        store.remove(store.plan_removal(["corgi:v3"]))
+        path = log_of(store)
+        path.write_bytes(path.read_bytes().replace(b'"tag":"good"', b'"tag":"goat"'))
+        (found,) = [each for each in diagnose(store.layout) if each.repair]
+        assert found.finding.code == "log.damaged"
+        assert repair(store.layout, (found,)) == (found,)
+        assert store.tags("subject", "corgi") == {}
+        assert store.versions("subject", "corgi") == (1, 2)
+        assert store.tag("corgi:v1", "best").was is None
+        assert store.verify().findings == ()
+        assert "mend" not in [each.event for each in store.log("corgi", "subject")]
 
     def test_a_line_without_a_checksum_is_read(self, store: Registry) -> None:
         """From before there were any."""
         store.tag("corgi:v1", "best")
-        path = store.layout.tag("subject", "corgi", "best")
+        path = log_of(store)
         path.write_bytes(re.sub(rb',"sum":"[0-9a-f]+"', b"", path.read_bytes()))
         assert store.resolve("corgi:best").version == 1
         assert store.verify().findings == ()
@@ -157,7 +176,7 @@ class TestTags:
     def test_a_line_torn_at_its_very_end_never_counts(self, store: Registry) -> None:
         """Else a tag that was acknowledged after it would be undone by it."""
         store.tag("corgi:v1", "best")
-        path = store.layout.tag("subject", "corgi", "best")
+        path = log_of(store)
         store.tag("corgi:v2", "best", move=True)
         path.write_bytes(path.read_bytes()[:-1])
         assert store.resolve("corgi:best").version == 1
@@ -167,28 +186,38 @@ class TestTags:
 
     def test_a_tag_whose_version_is_not_what_it_was_is_an_error(self, store: Registry) -> None:
         store.tag("corgi:v1", "best")
-        folder = store.layout.name("subject", "corgi")
-        (folder / "v2").replace(folder / "v1")
+        path = log_of(store)
+        lines = path.read_bytes().split(b"\n\n")
+        path.write_bytes(b"\n\n".join(line for line in lines if b'"publish"' not in line))
+        record_of(store, 2).replace(record_of(store, 1))
         with pytest.raises(IntegrityError, match="and that version is now"):
             store.resolve("corgi:best")
+        assert [finding.code for finding in store.verify().findings] == ["tag.damaged"]
 
     def test_a_tag_of_a_version_that_is_not_there_says_so(self, store: Registry) -> None:
         """Fault 13."""
         store.tag("corgi:v2", "best")
-        store.layout.record("subject", "corgi", 2).unlink()
-        with pytest.raises(NotFoundError, match="corgi has no v2") as caught:
+        record_of(store, 2).unlink()
+        with pytest.raises(IntegrityError, match="its record is missing") as caught:
             store.resolve("corgi:best")
-        assert caught.value.hint == "its versions: v3, v1"
+        assert caught.value.code == "record.missing"
+        assert [finding.code for finding in store.verify().findings] == [
+            "record.missing",
+            "tag.dangling",
+        ]
 
-    def test_a_tag_that_cannot_be_read_hides_nothing_else(self, store: Registry) -> None:
-        store.tag("corgi:v2", "best")
-        (store.layout.name("subject", "corgi") / "tags" / "good").mkdir()
+    def test_a_log_that_cannot_be_read_hides_no_other_name(self, store: Registry, publish) -> None:
+        publish("poodle")
+        path = log_of(store)
+        path.unlink()
+        path.mkdir()
         listing = store.list()
-        assert [row.version for row in listing.rows] == [3]
-        assert "cannot read" in listing.problems[0]
+        assert [row.name for row in listing.rows] == ["poodle"]
+        assert "no regular file" in listing.problems[0]
         assert [finding.code for finding in store.verify().findings] == ["storage.failed"]
 
-    def test_foreign_files_beside_tags_are_passed_over(self, store: Registry) -> None:
+    def test_foreign_files_beside_versions_are_passed_over(self, store: Registry) -> None:
         store.tag("corgi:v2", "best")
-        (store.layout.name("subject", "corgi") / "tags" / ".DS_Store").write_bytes(b"\0")
+        (item_of(store) / ".DS_Store").write_bytes(b"\0")
         assert store.tags("subject", "corgi") == {"best": 2}
+        assert store.verify().findings == ()

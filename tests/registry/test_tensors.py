@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import IntegrityError
-from registry.tensors import MOST_HEADER_BYTES, Header, read_header
+from registry.strangers.tensors import MOST_HEADER_BYTES, Header, read_header
 from tests.registry.samples import facts_of, safetensors
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry import toml
+from registry.storage import toml
 
 DEEP = "a." * 40
 pieces = st.sampled_from(

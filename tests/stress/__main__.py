@@ -53,10 +53,14 @@ def _storm(folder: Path, options: argparse.Namespace) -> bool:
     place.mkdir()
     found = rage(place, options.seconds, options.processes, options.seed)
     print(f"storm: seed {options.seed}, {options.processes} processes, {options.seconds:g} s")
-    print(f"  {found.published} versions acknowledged, {found.kills} processes killed")
+    print(f"  {found.published} versions and {found.tagged} tags acknowledged")
+    print(f"  {found.kills} processes killed")
     print("  " + ", ".join(f"{what} {times}" for what, times in sorted(found.ends.items())))
-    print(f"  {len(found.lost)} lost, {len(found.corrupt)} corrupt, {len(found.doubled)} doubled")
-    for line in (*found.lost, *found.corrupt, *found.doubled):
+    print(
+        f"  {len(found.lost)} lost, {len(found.doubled)} doubled, {len(found.corrupt)} corrupt, "
+        f"{len(found.alarms)} false alarms"
+    )
+    for line in (*found.lost, *found.doubled, *found.corrupt, *found.alarms):
         print(f"  {line}")
     return found.is_calm
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from registry import RegistryError, manifest, open_registry, read_draft
-from registry.tensors import read_header
+from registry import RegistryError, open_registry, read_draft
+from registry.content import manifest
+from registry.strangers.tensors import read_header
 from tests.registry.samples import facts_of, safetensors
 
 TOOL = "dv 0.1.0"

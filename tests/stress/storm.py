@@ -1,7 +1,10 @@
-"""Processes that publish, tag, rename, remove, restore and collect, and are killed at random.
+"""Processes that do everything at once in one registry, and are killed at random.
 
-Each writes down what was acknowledged to it, before it goes on. At the end every acknowledged
-version must be there, once, with its bytes or as a removal that somebody asked for.
+They publish, tag, untag, remove, restore, rename, import, collect, read, verify and let the doctor
+mend. Each writes down what was acknowledged to it before it goes on. At the end every acknowledged
+version must be there, once, with its bytes or as a removal that somebody asked for, and every
+acknowledged tag must be on its version or be remembered by its removal. Nothing in such a registry
+is ever damaged, so whatever a verification or the doctor calls damaged on the way is a false alarm.
 """
 
 from __future__ import annotations
@@ -10,42 +13,35 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import msgspec
 
-from registry import (
-    KINDS,
-    Draft,
-    Registry,
-    RegistryError,
-    collection,
-    open_registry,
-    reach,
-    record,
-)
-from registry.doctor import diagnose, repair
-from registry.renaming import successor
+from registry import KINDS, Draft, Registry, RegistryError, open_registry
+from registry.maintenance import needed
+from registry.maintenance.doctor import diagnose, repair
+from registry.names.items import Item, all_item_ids, open_item
+from registry.names.pointers import read_pointer
 from tests.registry.samples import safetensors, small_draft
 
 NAMES = ("corgi", "poodle", "teabox")
-TAGS = ("best", "good", "draft")
+BUNDLES = 3
 # So short that the collector meets what others are at work on, which a day would hide.
 YOUNG_SECONDS = 0.5
 PAUSE_SECONDS = (0.02, 0.15)
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Something acknowledged."""
+    """Something acknowledged, or tried: then ``what`` is ``try``."""
 
     what: str
-    name: str
-    version: int
-    digest: str
+    name: str = ""
+    version: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +50,36 @@ class Outcome:
 
     Attributes:
         published: acknowledged versions.
+        tagged: acknowledged tags.
         kills: processes killed.
-        lost: acknowledged versions that are nowhere.
+        lost: acknowledged versions that are nowhere, and acknowledged tags.
         doubled: digests that have two numbers, and numbers of a name that were given twice.
         corrupt: lines of the verification.
+        alarms: what was called damaged on the way.
         ends: how often each thing was done or refused, by what or by the error's code.
     """
 
     published: int
+    tagged: int
     kills: int
     lost: tuple[str, ...]
     doubled: tuple[str, ...]
     corrupt: tuple[str, ...]
+    alarms: tuple[str, ...]
     ends: Mapping[str, int]
 
     @property
     def is_calm(self) -> bool:
         """Whether nothing is wrong, and nobody crashed."""
-        return not (self.lost or self.doubled or self.corrupt or self.ends.get("crash"))
+        wrong = (self.lost, self.doubled, self.corrupt, self.alarms, self.ends.get("crash"))
+        return not any(wrong)
 
 
 def rage(folder: Path, seconds: float, processes: int, seed: int) -> Outcome:
     """Let a storm rage over a registry in ``folder``, and look at what it left."""
     root = folder / "registry"
     random = Random(seed)
-    open_registry(root)
+    _make_bundles(folder)
     alive: dict[int, int] = {}
     kills = born = 0
     until = time.monotonic() + seconds
@@ -108,9 +109,21 @@ def _start(root: Path, notes: Path, seed: int) -> int:
         os._exit(1)
 
 
+def _make_bundles(folder: Path) -> None:
+    """Bundles of one adapter each, for imports."""
+    elsewhere = open_registry(folder / "elsewhere")
+    weights = folder / "imported.weights"
+    for k in range(BUNDLES):
+        weights.write_bytes(safetensors(value=k))
+        note = msgspec.structs.replace(small_draft(), note=f"imported {k}")
+        adapter = elsewhere.publish("subject", f"import{k}", note, {"weights": weights}).adapter
+        with (folder / f"{k}.dva").open("xb") as target:
+            elsewhere.export([adapter], target)
+
+
 def _work(store: Registry, notes: Path, random: Random) -> None:
-    reach.YOUNG_TOMBSTONE_SECONDS = YOUNG_SECONDS
-    collection.YOUNG_ORPHAN_SECONDS = YOUNG_SECONDS
+    needed.YOUNG_REMOVAL_SECONDS = YOUNG_SECONDS
+    needed.YOUNG_ORPHAN_SECONDS = YOUNG_SECONDS
     weights = notes.with_suffix(".weights")
     draft = small_draft()
     while True:
@@ -119,11 +132,11 @@ def _work(store: Registry, notes: Path, random: Random) -> None:
             continue
         try:
             do(store, notes, random, weights, draft)
-            _note(notes, Note(do.__name__, "", 0, ""))
+            _note(notes, Note(do.__name__))
         except RegistryError as error:
-            _note(notes, Note(f"{do.__name__} {error.code}", error.message, 0, ""))
+            _note(notes, Note(f"{do.__name__} {error.code}", error.message))
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the storm's result
-            _note(notes, Note("crash", repr(error)[:500], 0, ""))
+            _note(notes, Note("crash", repr(error)[:500]))
             sys.excepthook(type(error), error, error.__traceback__)
             return
 
@@ -136,19 +149,35 @@ def _note(notes: Path, note: Note) -> None:
 def _publish(store: Registry, notes: Path, random: Random, weights: Path, draft: Draft) -> None:
     weights.write_bytes(safetensors(value=random.getrandbits(100)))
     note = msgspec.structs.replace(draft, note=str(random.getrandbits(100)))
-    name = random.choice(NAMES)
-    adapter = store.publish("subject", name, note, {"weights": weights}).adapter
+    name, tag = random.choice(NAMES), f"new-{random.getrandbits(60)}x"
+    tags = [tag] if random.random() < 0.5 else []
+    adapter = store.publish("subject", name, note, {"weights": weights}, tags).adapter
     _note(notes, Note("acknowledged", adapter.name, adapter.version, adapter.digest))
+    if tags:
+        _note(notes, Note("tagged", tag, digest=adapter.digest))
+
+
+def _import(store: Registry, notes: Path, random: Random, *_: object) -> None:
+    path = notes.parent / f"{random.randrange(BUNDLES)}.dva"
+    for each in store.import_file(path, tool="dv", name=random.choice(NAMES)):
+        adapter = each.adapter
+        _note(notes, Note("imported", adapter.name, adapter.version, adapter.digest))
 
 
 def _tag(store: Registry, notes: Path, random: Random, *_: object) -> None:
-    row = _any(store, random)
-    store.tag(row, random.choice(TAGS), kind="subject", move=True)
+    """Tags that no other process sets, so that it is known where they must be."""
+    adapter = store.resolve(_any(store, random), kind="subject")
+    tag = f"{notes.name}-{random.randrange(3)}x"
+    _note(notes, Note("try", tag, digest=adapter.digest))
+    store.tag(adapter.ref, tag, move=True)
+    _note(notes, Note("tagged", tag, digest=adapter.digest))
 
 
 def _untag(store: Registry, notes: Path, random: Random, *_: object) -> None:
     name = _any(store, random).partition(":")[0]
-    store.untag(f"{name}:{random.choice(TAGS)}", kind="subject")
+    tag = f"{notes.name}-{random.randrange(3)}x"
+    _note(notes, Note("try", tag))
+    store.untag(f"{name}:{tag}", kind="subject")
 
 
 def _remove(store: Registry, notes: Path, random: Random, *_: object) -> None:
@@ -162,12 +191,12 @@ def _restore(store: Registry, notes: Path, random: Random, *_: object) -> None:
 
 
 def _collect(store: Registry, notes: Path, random: Random, *_: object) -> None:
-    store.collect(store.plan_collection())
+    store.delete_garbage(store.find_garbage())
 
 
 def _rename(store: Registry, notes: Path, random: Random, *_: object) -> None:
     name = _any(store, random).partition(":")[0]
-    ways_back = [old for old in NAMES if successor(store.layout, "subject", old) == name]
+    ways_back = [old for old in NAMES if read_pointer(store.layout, "subject", old).to == name]
     new = random.choice([*ways_back, f"{random.choice(NAMES)}-{random.getrandbits(40):x}x"])
     store.rename(name, new, "subject")
 
@@ -175,6 +204,20 @@ def _rename(store: Registry, notes: Path, random: Random, *_: object) -> None:
 def _read(store: Registry, notes: Path, random: Random, *_: object) -> None:
     adapter = store.resolve(_any(store, random), kind="subject")
     store.files(adapter)
+
+
+def _verify(store: Registry, notes: Path, random: Random, *_: object) -> None:
+    for finding in store.verify().findings:
+        if finding.is_damage:
+            _note(notes, Note("alarm", f"verify: {finding}"))
+
+
+def _mend(store: Registry, notes: Path, random: Random, *_: object) -> None:
+    found = diagnose(store.layout)
+    for each in found:
+        if each.finding.is_damage:
+            _note(notes, Note("alarm", f"doctor: {each.finding}"))
+    repair(store.layout, found)
 
 
 # What is done, and how often it is when its turn comes.
@@ -187,15 +230,20 @@ DEEDS: Mapping[Callable[..., None], float] = {
     _collect: 0.4,
     _rename: 0.05,
     _read: 0.3,
+    _import: 0.3,
+    _verify: 0.1,
+    _mend: 0.2,
 }
 
 
 def _any(store: Registry, random: Random) -> str:
-    names = [
-        name for name in store.layout.names("subject") if store.layout.numbers("subject", name)
-    ]
-    name = random.choice(names or ["nobody"])
-    return f"{name}:v{random.choice(store.layout.numbers('subject', name) or [1])}"
+    """A version of some name, live or not."""
+    rows = store.list("subject", all_versions=True).rows
+    if not rows:
+        return "nobody:v1"
+    name = random.choice(sorted({row.name for row in rows}))
+    row = random.choice([row for row in rows if row.name == name])
+    return f"{name}:v{row.version}"
 
 
 def _look(root: Path, folder: Path, kills: int) -> Outcome:
@@ -208,26 +256,32 @@ def _look(root: Path, folder: Path, kills: int) -> Outcome:
         for line in path.read_bytes().splitlines(keepends=True)
         if line.endswith(b"\n")
     ]
+    items = list(_items(store))
     there: Counter[tuple[str, int]] = Counter()
-    for kind in KINDS:
-        for name in store.layout.names(kind):
-            for version in store.layout.numbers(kind, name):
-                row = record.read(store.layout.record(kind, name, version))
-                if row:
-                    there[row.digest, version] += 1
-    acknowledged = [note for note in notes if note.what == "acknowledged"]
-    given = Counter((note.name, note.version) for note in acknowledged)
-    digests = Counter(digest for digest, _ in there.elements())
+    for item in items:
+        for version in item.versions():
+            if version.record:
+                there[version.record.digest, version.number] += 1
+    published = [note for note in notes if note.what == "acknowledged"]
+    imported = [note for note in notes if note.what == "imported"]
+    given = Counter((note.name, note.version) for note in published)
+    own = Counter(digest for digest, _ in there.elements())
+    for note in imported:
+        own.pop(note.digest, None)  # each may be imported under several names
     return Outcome(
-        published=len(acknowledged),
+        published=len(published) + len(imported),
+        tagged=sum(note.what == "tagged" for note in notes),
         kills=kills,
-        lost=tuple(
-            f"{note.name}:v{note.version}@{note.digest}"
-            for note in acknowledged
-            if not there[note.digest, note.version]
+        lost=(
+            *(
+                f"{note.name}:v{note.version}@{note.digest}"
+                for note in (*published, *imported)
+                if not there[note.digest, note.version]
+            ),
+            *_lost_tags(items, notes),
         ),
         doubled=(
-            *(digest for digest, times in digests.items() if times > 1),
+            *(digest for digest, times in own.items() if times > 1),
             *(f"{name}:v{version}" for (name, version), times in given.items() if times > 1),
         ),
         corrupt=tuple(
@@ -235,5 +289,34 @@ def _look(root: Path, folder: Path, kills: int) -> Outcome:
             for finding in store.verify().findings
             if finding.is_damage
         ),
-        ends=Counter(note.what.lstrip("_") for note in notes),
+        alarms=tuple(note.name for note in notes if note.what == "alarm"),
+        ends=Counter(note.what.lstrip("_") for note in notes if note.what != "try"),
     )
+
+
+def _items(store: Registry) -> Iterator[Item]:
+    for kind in KINDS:
+        for item, name in all_item_ids(store.layout, kind):
+            yield open_item(store.layout, kind, item, name)
+
+
+def _lost_tags(items: list[Item], notes: list[Note]) -> Iterator[str]:
+    """Tags whose last acknowledged place is neither where they are nor remembered by a removal."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        digests = {
+            version.number: version.record.digest for version in item.versions() if version.record
+        }
+        for tag, number in item.state.tags.items():
+            places[tag].add(digests.get(number, ""))
+        for number, removal in item.state.removals.items():
+            for tag in removal.tags:
+                places[tag].add(digests.get(number, ""))
+    last: dict[str, str] = {}
+    for note in notes:
+        if note.what in {"tagged", "try"}:
+            # What was tried and not acknowledged may have happened or not.
+            last[note.name] = note.digest if note.what == "tagged" else ""
+    for tag, digest in last.items():
+        if digest and digest not in places[tag]:
+            yield f"the tag {tag} on @{digest}"

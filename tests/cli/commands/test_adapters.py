@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from registry import open_registry
 from tests.cli.conftest import Dv, Put
+from tests.registry.places import record_of
 
 
 def test_an_empty_list_is_empty_on_stdout(dv: Dv) -> None:
@@ -53,7 +55,7 @@ def test_a_list_as_json_has_a_schema_a_row(dv: Dv, put: Put) -> None:
 def test_what_a_list_cannot_read_is_said(dv: Dv, put: Put, home: Path) -> None:
     put("corgi")
     put("teabox")
-    record = home / "registry" / "names" / "subject" / "corgi" / "v1"
+    record = record_of(open_registry(home / "registry"), 1, "corgi")
     record.chmod(0o644)
     record.write_text("{")
     record.chmod(0o444)

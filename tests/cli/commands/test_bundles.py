@@ -129,6 +129,23 @@ def test_a_file_can_be_inspected_without_importing(dv: Dv, bundle: Path, loose: 
     assert "sha256:" in dv("inspect", bundle).out
 
 
+def test_an_import_that_becomes_the_latest_of_a_name_says_so(
+    dv: Dv, put: Put, bundle: Path, home: Path
+) -> None:
+    """A stranger's bundle chooses its names."""
+    elsewhere = ("--registry", home / "elsewhere")
+    put("corgi", data=safetensors(value=9))
+    assert dv("subject", "export", "corgi:latest", "-o", "second.dva").code == 0
+    assert dv("import", bundle, *elsewhere).err == ""
+    taken = dv("import", "second.dva", *elsewhere)
+    assert taken.out.startswith("corgi:v2@sha256:")
+    assert taken.err == (
+        "corgi:latest is the imported corgi:v2 now, and was v1; "
+        "import with --name OTHER keeps them apart\n"
+    )
+    assert dv("import", "second.dva", "--name", "other", *elsewhere).err == ""
+
+
 def test_what_inspect_does_not_know_is_a_usage_error(dv: Dv) -> None:
     Path("notes.txt").write_text("hello")
     assert dv("inspect", "notes.txt").code == 2

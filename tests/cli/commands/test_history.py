@@ -37,10 +37,10 @@ def test_a_log_tells_what_happened(dv: Dv, put: Put) -> None:
     dv("subject", "rename", "corgi", "rex")
     told = [line.split()[2:] for line in dv("subject", "log", "rex").out.splitlines()]
     assert [words[0] for words in told] == [
-        "publish", "tag", "publish", "tag", "untag", "remove", "tag", "restore", "rename",
+        "publish", "tag", "publish", "tag", "remove", "restore", "rename",
     ]  # fmt: skip
     assert told[3] == ["tag", "best", "->", "v2,", "was", "v1"]
-    assert told[8] == ["rename", "corgi", "->", "rex"]
+    assert told[6] == ["rename", "corgi", "->", "rex"]
     events = dv("subject", "log", "rex", "--json").document
     assert {each["schema"] for each in events} == {"dv.event/1"}
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from registry import open_registry
 from tests.cli.conftest import Dv, Put
 from tests.cli.test_main import ENDS_WITH_MODULES, start
+from tests.registry.places import record_of
 from tests.registry.samples import facts_of, safetensors
 
 
@@ -48,7 +50,7 @@ def test_damage_is_told_and_is_exit_five(dv: Dv, put: Put) -> None:
 def test_what_is_found_is_the_result_and_the_error_comes_last(dv: Dv, put: Put, home: Path) -> None:
     """As with `diff` and `git fsck`: stdout is not empty, though the exit code is not 0."""
     put("corgi")
-    record = home / "registry" / "names" / "subject" / "corgi" / "v1"
+    record = record_of(open_registry(home / "registry"), 1, "corgi")
     damage(record)
     record.write_bytes(b"{}\n")
     for line, schema in (("verify", "dv.verified/1"), ("doctor", "dv.diagnosis/1")):
@@ -75,9 +77,9 @@ def test_gc_shows_first_and_then_frees(dv: Dv, put: Put, home: Path) -> None:
 def test_the_doctor_finds_and_mends(dv: Dv, put: Put, home: Path) -> None:
     put("corgi")
     assert dv("registry", "doctor").out == "nothing odd\n"
-    damage(home / "registry" / "names" / "subject" / "corgi" / "v1")
-    (home / "registry" / "names" / "subject" / "corgi" / "v1").write_bytes(b"{}\n")
-    (home / "registry" / "names" / "My Corgi").mkdir()
+    damage(record_of(open_registry(home / "registry"), 1, "corgi"))
+    record_of(open_registry(home / "registry"), 1, "corgi").write_bytes(b"{}\n")
+    (home / "registry" / "items" / "My Corgi").mkdir()
     found = dv("registry", "doctor")
     assert found.code == 5
     assert "--fix would write it again from its manifest" in found.out

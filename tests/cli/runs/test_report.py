@@ -16,7 +16,7 @@ from dreamvideo_cli.runs import report
 from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, is_flat, smooth, thin, ticks
 from dreamvideo_cli.runs.events import RunHistory
 from dreamvideo_cli.runs.report import picture_in, render, write_report
-from registry.manifest import Input
+from registry.content.manifest import Input
 from registry.runs import EventLog, Run, end_run, start_run
 from tests.cli.conftest import Dv
 

@@ -1,0 +1,1 @@
+"""What a version consists of: its manifest, its record and its files."""

@@ -1,0 +1,284 @@
+"""Manifests: what an adapter is, what it was made from, and which files it consists of.
+
+A manifest is TOML. It holds neither name nor version, and its digest, the SHA-256 of its bytes as
+written, is the adapter's identity: names come and go, exports and imports keep it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.ref import Kind
+from registry.storage import toml
+from registry.storage.digest import hash_bytes
+
+Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+FileRole = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+SCHEMA = 1
+MOST_MANIFEST_BYTES = 1 << 20
+_MOST_LEVELS = toml.MOST_PARTS  # of tables in tables: far from where recursion would end
+
+_TERMINAL_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles, links
+    r"|\x1b[ -/]*[0-~]"
+)
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The base that an adapter belongs to.
+
+    Attributes:
+        id: as the base is known: ``mini@2``, a hub id, or a folder's name.
+        fingerprint: what it must equal to carry the adapter.
+        revision: of the hub id.
+        licence: as its card names it.
+        architecture: whatever the family wants to say of it.
+    """
+
+    id: str
+    fingerprint: str
+    revision: str | None = None
+    licence: str | None = None
+    architecture: dict[str, Any] = {}
+
+
+class AdapterFacts(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What sits where.
+
+    Attributes:
+        method: how it was learned, such as ``dreamvideo``.
+        dtype: of the stored numbers.
+        params: how many there are.
+        sites: names of the sites, in the order of the forward pass.
+        widths: hidden width at each of these sites.
+    """
+
+    method: str
+    dtype: str
+    params: Count
+    sites: list[str] = []
+    widths: list[Count] = []
+
+
+class Prompt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The words an adapter answers to.
+
+    Attributes:
+        token: the learned word as the text encoder sees it.
+        class_word: of a subject.
+        caption: of a motion.
+    """
+
+    token: str | None = None
+    class_word: str | None = None
+    caption: str | None = None
+
+
+class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A photo, clip or mask it was learned from: its file name, without folders, and SHA-256."""
+
+    name: str
+    digest: Digest
+
+
+class LeftOut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A photo or clip that was given and not learned from: its file name, and why."""
+
+    name: str
+    reason: str
+
+
+class Rung(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory ran out at a step of a stage, and ``text`` was done about it."""
+
+    stage: str
+    step: Count
+    text: str
+
+
+class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything needed to do it again, and how it went.
+
+    Attributes:
+        recipe: the recipe's fields.
+        seed: of all random numbers.
+        device: it was learned on.
+        seconds: it took.
+        metrics: final values by name.
+        inputs: in the order they were used.
+        left_out: what could not be used, where going on without it was asked for.
+        held_out: kept out of learning, to score against.
+        rungs: what was done when memory ran out, in the order of steps.
+    """
+
+    recipe: dict[str, Any]
+    seed: int
+    inputs: list[Input]
+    left_out: list[LeftOut] = []
+    held_out: list[Input] = []
+    rungs: list[Rung] = []
+    device: str = ""
+    seconds: Annotated[float, Meta(ge=0)] = 0.0
+    metrics: dict[str, Any] = {}
+
+
+class Lineage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where it comes from: the digest of an adapter it continues, the id of its run."""
+
+    parent: Digest | None = None
+    run: str | None = None
+
+
+class StoredFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of the adapter: its role (``weights``, ``token``, ``preview``), SHA-256 and size."""
+
+    role: FileRole
+    digest: Digest
+    size_bytes: Count
+
+
+class Draft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A manifest before publishing: all but what the registry itself knows.
+
+    Attributes:
+        tool: what made it, with its version.
+        note: the user's own words.
+    """
+
+    tool: str
+    base: Base
+    adapter: AdapterFacts
+    prompt: Prompt
+    training: Training
+    lineage: Lineage = Lineage()
+    note: str | None = None
+
+
+class Manifest(Draft, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A published manifest: a draft, and what the registry added.
+
+    Attributes:
+        schema: of the manifest.
+        created: time of publishing, UTC, ISO 8601.
+        files: in the order of their roles' names.
+    """
+
+    schema: int
+    kind: Kind
+    created: str
+    files: list[StoredFile]
+
+
+def read_draft(data: Mapping[str, Any]) -> Draft:
+    """A draft from plain data, such as the engine's result.
+
+    Raises:
+        InvalidError: naming the field that is missing, unknown or of another type.
+    """
+    try:
+        _check_levels(data)
+        return msgspec.convert(toml.without_none(dict(data)), Draft)
+    except ValueError as error:
+        raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
+
+
+def complete(draft: Draft, kind: Kind, created: str, files: Sequence[StoredFile]) -> Manifest:
+    """The manifest of ``draft``."""
+    fields = msgspec.structs.asdict(draft)
+    ordered = sorted(files, key=lambda file: file.role)
+    return Manifest(**fields, schema=SCHEMA, kind=kind, created=created, files=ordered)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as TOML; reading it back gives an equal one.
+
+    Raises:
+        InvalidError: a value cannot be written as TOML.
+    """
+    import tomli_w
+
+    try:
+        table = toml.without_none(msgspec.to_builtins(manifest))
+        # Names of files may hold bytes that are no text.
+        data = tomli_w.dumps(table).encode("utf-8", "replace")
+        if len(data) > MOST_MANIFEST_BYTES:
+            raise ValueError(f"it has {len(data)} bytes; at most {MOST_MANIFEST_BYTES}")
+        decode(data)
+    except (TypeError, ValueError, IntegrityError) as error:
+        raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
+    return data
+
+
+def decode(data: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        IncompatibleError: it has a newer schema.
+        IntegrityError: it is no manifest; the message names the field.
+    """
+    try:
+        table = toml.read(data)
+        schema = table.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            message = f"the manifest has schema {schema}; this version knows {SCHEMA}"
+            raise IncompatibleError(message, hint="update dv")
+        _check_levels(table)
+        return msgspec.convert(table, Manifest)
+    except ValueError as error:
+        message = f"the manifest cannot be understood: {error}"
+        raise IntegrityError(message, code="manifest.damaged") from error
+
+
+def learning_key(base_fingerprint: str, prompt: Prompt, training: Training) -> str:
+    """64 hex digits, equal where inputs, settings and base are equal.
+
+    Of ``training`` only recipe, seed and the inputs' digests count, so it can be made before
+    learning.
+    """
+    facts = {
+        "base": base_fingerprint,
+        "prompt": msgspec.to_builtins(prompt),
+        "recipe": toml.without_none(msgspec.to_builtins(training.recipe)),
+        "seed": training.seed,
+        "inputs": [entry.digest for entry in training.inputs],
+    }
+    return hash_bytes(json.dumps(facts, sort_keys=True).encode())
+
+
+def content_key(files: Sequence[StoredFile]) -> str:
+    """64 hex digits, equal where all files are, whatever the manifests say beside them."""
+    lines = sorted(f"{file.role} {file.digest}\n" for file in files)
+    return hash_bytes("".join(lines).encode())
+
+
+def printable(text: str) -> str:
+    """A stranger's text, safe for a terminal: no controls, no colours, no turned direction."""
+    return _UNSEEN.sub("", _TERMINAL_SEQUENCE.sub("", text))
+
+
+def _check_levels(value: Any) -> None:
+    """Pass what everything that walks through it, however it does, can walk through.
+
+    Raises:
+        ValueError: tables and lists lie too deep in each other.
+    """
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = (each.values() if isinstance(each, Mapping) else each for each in level)
+        level = [item for items in inner for item in items if isinstance(item, Mapping | list)]
+        if not level:
+            return
+    raise ValueError(f"its tables lie more than {_MOST_LEVELS} deep in each other")

@@ -1,0 +1,1 @@
+"""Care of a registry: verifying, repairing, and deleting what nothing needs."""

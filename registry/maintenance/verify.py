@@ -1,0 +1,217 @@
+"""Verifying: every byte is hashed again, every name followed to the end.
+
+Others may publish, remove and rename meanwhile. So what looks wrong is looked at once more before
+it is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from registry.content import manifest, record
+from registry.content.blobs import find_file, read_manifest
+from registry.content.manifest import StoredFile
+from registry.content.record import Record
+from registry.errors import IntegrityError, RegistryError
+from registry.maintenance.needed import stored_files
+from registry.names.items import Item, Version, all_item_ids, open_item
+from registry.names.pointers import Pointer, all_pointers
+from registry.ref import KINDS, Kind
+from registry.storage.layout import Layout, blob_path, manifest_path
+from registry.storage.refusals import storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        code: stable identifier, the same as of the error that a reader would meet.
+        where: ``subject/corgi:v3``, or a path inside the registry.
+        message: one line.
+        hint: what would do, or None.
+        is_damage: whether something published cannot be read; otherwise nothing is lost.
+    """
+
+    code: str
+    where: str
+    message: str
+    hint: str | None = None
+    is_damage: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked at, and what was found.
+
+    Attributes:
+        versions: how many live ones.
+        files: how many files and manifests, each hashed.
+        size_bytes: of them.
+        findings: in the order of the names.
+    """
+
+    versions: int
+    files: int
+    size_bytes: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything published can be read."""
+        return not any(finding.is_damage for finding in self.findings)
+
+
+@dataclass(slots=True)
+class _Tour:
+    """What was seen on the way: each file is hashed once, whoever leads to it."""
+
+    layout: Layout
+    hashes: bool
+    versions: int = 0
+    files: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, RegistryError | None] = field(default_factory=dict)
+
+
+def verify(layout: Layout) -> Verified:
+    """Hash everything again, and follow every version and tag to its bytes."""
+    tour = _Tour(layout, hashes=True)
+    findings = [*_check_kinds(tour), *_check_rest(tour)]
+    return Verified(tour.versions, len(tour.files), sum(tour.files.values()), tuple(findings))
+
+
+def check_structure(layout: Layout) -> Iterator[Finding]:
+    """What `verify` finds without hashing files: their sizes alone are compared."""
+    return _check_kinds(_Tour(layout, hashes=False))
+
+
+def lost_items(layout: Layout, kind: Kind) -> list[str]:
+    """The items that have versions and that no name stands for."""
+    lost = {item for item, name in all_item_ids(layout, kind) if not name}  # before the names
+    lost -= {pointer.item for pointer in all_pointers(layout, kind).values()}
+    return sorted(item for item in lost if open_item(layout, kind, item).numbers())
+
+
+def _check_kinds(tour: _Tour) -> Iterator[Finding]:
+    for kind in KINDS:
+        try:
+            pointers = all_pointers(tour.layout, kind)
+            lost = lost_items(tour.layout, kind)
+        except RegistryError as error:
+            yield _finding(f"{kind}s", error)
+            continue
+        for pointer in pointers.values():
+            yield from _check_name(tour, kind, pointer)
+        for item in lost:
+            message = "it has versions, and no name stands for it"
+            yield Finding("name.lost", f"items/{kind}/{item}", message, "dv registry doctor --fix")
+
+
+def _check_name(tour: _Tour, kind: Kind, pointer: Pointer) -> Iterator[Finding]:
+    where = f"{kind}/{pointer.name}"
+    try:
+        if not pointer.check(tour.layout, kind).item:
+            return
+        item = open_item(tour.layout, kind, pointer.item, pointer.name)
+        rows: dict[int, Record] = {}
+        second = _Tour(tour.layout, tour.hashes)
+        for version in item.versions():
+            if version.record:
+                rows[version.number] = version.record
+            fault = _fault(tour, item, version)
+            if fault:
+                again = open_item(tour.layout, kind, pointer.item, pointer.name)
+                fault = _fault(second, again, again.version(version.number))
+            if fault:
+                yield _finding(f"{where}:v{version.number}", fault)
+        yield from _check_log(item, rows)
+    except RegistryError as error:
+        yield _finding(where, error)
+
+
+def _fault(tour: _Tour, item: Item, version: Version) -> RegistryError | None:
+    """What a reader of a version would meet, or None."""
+    row = version.record
+    if row is None or row.removed:
+        return version.fault if version.number not in item.state.removals else None
+    tour.versions += 1
+    try:
+        data = read_manifest(tour.layout, row.digest)
+        tour.files[manifest_path(row.digest)] = len(data)
+        whole = manifest.decode(data)
+        for file in whole.files:
+            _check_file(tour, file)
+        if whole.kind != item.kind or record.describe(whole, row.digest) != row:
+            message = "the version record tells something else than its manifest"
+            hint = "dv registry doctor --fix"
+            raise IntegrityError(message, hint=hint, code="record.disagrees")
+    except RegistryError as error:
+        return error
+    return None
+
+
+def _check_file(tour: _Tour, file: StoredFile) -> None:
+    """Raise what a reader of a file would meet."""
+    if file.digest not in tour.faults:
+        tour.faults[file.digest] = None
+        try:
+            find_file(tour.layout, file, verify=tour.hashes)
+            tour.files[blob_path(file.digest)] = file.size_bytes
+        except RegistryError as error:
+            tour.faults[file.digest] = error
+    if (fault := tour.faults[file.digest]) is not None:
+        raise fault
+
+
+def _check_log(item: Item, rows: dict[int, Record]) -> Iterator[Finding]:
+    where, move = f"{item.kind}/{item.name}", f"dv {item.kind} tag --move"
+    if item.state.damaged:
+        message = f"{item.state.damaged} lines of its log are damaged; they count for nothing"
+        yield Finding("log.damaged", where, message, "dv registry doctor --fix")
+    for tag in sorted(item.state.unknown):
+        message = "nobody knows where it is"
+        yield Finding("tag.damaged", f"{where}:{tag}", message, f"{move} sets it again")
+    for tag, place in sorted(item.state.places.items()):
+        row = rows.get(place.version)
+        if row is None:
+            message = f"it is on v{place.version}, which is not there"
+            yield Finding("tag.dangling", f"{where}:{tag}", message, f"{move} puts it elsewhere")
+        elif place.digest not in {"", row.digest}:
+            message = f"it was set on other content than v{place.version} has now"
+            yield Finding("tag.damaged", f"{where}:{tag}", message, f"{move} sets it again")
+
+
+def _check_rest(tour: _Tour) -> Iterator[Finding]:
+    """Files that no live version led to: what is wrong with them hurts nobody."""
+    for path in stored_files(tour.layout):
+        entry = path.rpartition("/")[2]
+        if path in tour.files or entry in tour.faults:
+            continue
+        try:
+            found = _hash(tour, path)
+        except RegistryError as error:
+            yield _finding(path, error)
+            continue
+        if found not in {None, entry.removesuffix(".toml")}:
+            message = f"it is damaged, and no live version needs it: its SHA-256 is {found}"
+            yield Finding("orphan.damaged", path, message, is_damage=False)
+
+
+def _hash(tour: _Tour, path: str) -> str | None:
+    """SHA-256 of a file, or None where a collection deleted it in this moment."""
+    with (
+        storage_errors(f"read {tour.layout.root / path}"),
+        suppress(FileNotFoundError),
+        tour.layout.files.open(path) as stream,
+    ):
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        tour.files[path] = stream.tell()
+        return digest
+    return None
+
+
+def _finding(where: str, error: RegistryError) -> Finding:
+    return Finding(error.code, where, error.message, error.hint)

@@ -1,0 +1,1 @@
+"""Names: which versions they have, which tags are on them, and how all of that changes."""

@@ -1,0 +1,208 @@
+"""The first layout, in which the folder of a name was the name: read as if it were the present one.
+
+::
+
+    names/<kind>/<name>/v3            version record, or a tombstone after its removal
+    names/<kind>/<name>/tags/best     lines that set one tag
+    names/<kind>/<name>/log.ndjson    lines of what else happened to the name
+    renamed/<kind>/<name>             lines of where the versions of an old name went
+
+Nothing writes this layout any more. A registry that can be written is moved over to the present
+one, see `registry.names.moving`; one that cannot is read as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from registry.content import record
+from registry.content.record import Removal
+from registry.errors import RegistryError
+from registry.names import log
+from registry.names.log import Entry, Place
+from registry.names.pointer_lines import Former, Line, Take
+from registry.ref import Kind, Number, Word, check_tag, version_number
+from registry.storage import lines
+from registry.storage.digest import hash_bytes
+from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout, is_name, is_word
+from registry.storage.refusals import storage_errors
+
+
+class _Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An attempt to set a tag; it counted if the tag was where it expected it."""
+
+    at: str
+    id: str
+    version: Number
+    digest: str = ""
+    expect: Number | None = None
+
+
+class _Forward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line under an old name, one before its versions moved and one after."""
+
+    at: str
+    to: Word
+    last: Number
+    state: Literal["begun", "done", "failed"]
+
+
+_moves = msgspec.json.Decoder(_Move)
+_forwards = msgspec.json.Decoder(_Forward)
+
+
+def is_moved(layout: Layout) -> bool:
+    """Whether nothing is left of the first layout."""
+    return not (layout.files.stat(FIRST_NAMES) or layout.files.stat(FIRST_RENAMED))
+
+
+def folder_path(kind: Kind, name: str) -> str:
+    """The folder of a name in the first layout."""
+    return f"{FIRST_NAMES}/{kind}/{name}"
+
+
+def item_id(kind: Kind, name: str) -> str:
+    """The id that the item of a name gets when it is moved over: the same for every process."""
+    return hash_bytes(f"{kind}/{name}".encode())[:16]
+
+
+def item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
+    """Id and name of every folder of a name."""
+    names = layout.files.folders(f"{FIRST_NAMES}/{kind}")
+    return [(item_id(kind, name), name) for name in names if is_name(name)]
+
+
+def holds(layout: Layout, kind: Kind, item: str, name: str) -> bool:
+    """Whether an item still lies where the first layout had it."""
+    is_first = bool(name) and item == item_id(kind, name)
+    is_moved = not is_first or layout.files.stat(f"items/{kind}/{item}") is not None
+    return not is_moved and layout.files.stat(folder_path(kind, name)) is not None
+
+
+def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[Line]:
+    """What the first layout knows of a name, as lines of its pointer; their ids never change."""
+    found: list[Line] = []
+    for forward in _read_forwards(layout, kind, name):
+        is_done = _is_done(layout, kind, name, forward)
+        item = item_id(kind, forward.to) if is_done else ""
+        last = max([forward.last, *_numbers(layout, kind, forward.to)])
+        to = forward.to if is_done else None
+        line = Former(at=forward.at, id="", last=last, to=to, item=item)
+        found.append(msgspec.structs.replace(line, id=hash_bytes(lines.encode(line))[:16]))
+    if layout.files.stat(folder_path(kind, name)) is not None:
+        item = item_id(kind, name)
+        found.append(Take(at="", id=f"first-{item}", item=item))
+    return found
+
+
+def read_log(layout: Layout, kind: Kind, name: str) -> bytes:
+    """The log of an item that was not moved over, ended by the line that moving it would add."""
+    data = layout.files.read(f"{folder_path(kind, name)}/{LOG}") or b""
+    return data + b"\n" + lines.encode(begin(layout, kind, name)) + b"\n"
+
+
+def begin(layout: Layout, kind: Kind, name: str) -> Entry:
+    """Where tags and removals stand, as the first line of the log that decides about them."""
+    removals = dict(_removals(layout, kind, name))
+    places: dict[str, Place] = {}
+    unknown: list[str] = []
+    for tag in _tags(layout, folder_path(kind, name)):
+        moves, is_known = _replay(layout, folder_path(kind, name), tag)
+        if not is_known:
+            unknown.append(tag)
+        elif moves and moves[-1].version and moves[-1].version not in removals:
+            places[tag] = Place(version=moves[-1].version, digest=moves[-1].digest)
+    return log.entry("begin", name=name, places=places, removals=removals, unknown=unknown)
+
+
+def tag_history(layout: Layout, item_path: str) -> list[Entry]:
+    """Every move of a tag in the first layout, in the order of the times; a digest is there if known."""
+    found = []
+    for tag in _tags(layout, item_path):
+        place = log.NOWHERE
+        for move in _replay(layout, item_path, tag)[0]:
+            event: Literal["tag", "untag"] = "tag" if move.version else "untag"
+            # ``expect`` is where it was, which the history shows.
+            found.append(
+                Entry(
+                    at=move.at,
+                    event=event,
+                    version=move.version or place,
+                    digest=move.digest or None,
+                    tag=tag,
+                    expect=place,
+                )
+            )
+            place = move.version
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def _removals(layout: Layout, kind: Kind, name: str) -> list[tuple[int, Removal]]:
+    found = []
+    path = folder_path(kind, name)
+    with storage_errors(f"read {path}"), layout.files.folder(path) as folder:
+        for number in _numbers(layout, kind, name):
+            try:
+                row = record.read(folder, number)
+            except RegistryError:
+                continue  # whoever reads this version will say so
+            if row and row.removed:
+                found.append((number, row.removed))
+    return found
+
+
+def _numbers(layout: Layout, kind: Kind, name: str) -> list[int]:
+    entries = layout.files.entries(folder_path(kind, name))
+    return sorted(number for entry in entries if (number := version_number(entry)))
+
+
+def _tags(layout: Layout, item_path: str) -> list[str]:
+    entries = layout.files.entries(f"{item_path}/tags")
+    return [entry for entry in entries if is_word(check_tag, entry)]
+
+
+def _replay(layout: Layout, item_path: str, tag: str) -> tuple[list[_Move], bool]:
+    """The attempts that counted, and whether it is known where the tag is."""
+    place: int | None = log.NOWHERE
+    counted = []
+    try:
+        data = layout.files.read(f"{item_path}/tags/{tag}") or b""
+    except RegistryError:
+        return [], False
+    for move in lines.decode_all(data, _moves):
+        if move is None:
+            place = None
+        elif move.expect is None or move.expect == place:
+            counted.append(move)
+            place = move.version
+    return counted, place is not None
+
+
+def _read_forwards(layout: Layout, kind: Kind, name: str) -> list[_Forward]:
+    """The lines under an old name; where one is damaged, also what the logs of others tell."""
+    data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}") or b""
+    known = lines.decode_all(data, _forwards)
+    found = [line for line in known if line]
+    if len(found) < len(known):
+        for _, other in item_ids(layout, kind):
+            for entry in _entries(layout, kind, other):
+                if entry.event == "rename" and entry.old == name:
+                    last = max(_numbers(layout, kind, other), default=0)
+                    found.append(_Forward(at=entry.at, to=other, last=last, state="done"))
+    return found
+
+
+def _entries(layout: Layout, kind: Kind, name: str) -> list[Entry]:
+    data = layout.files.read(f"{folder_path(kind, name)}/{LOG}") or b""
+    return [line for line in lines.decode_all(data, log.decoder) if line]
+
+
+def _is_done(layout: Layout, kind: Kind, name: str, forward: _Forward) -> bool:
+    """Whether the versions moved; the log that moved with them knows it as well."""
+    if forward.state != "begun":
+        return forward.state == "done"
+    known = _entries(layout, kind, forward.to)
+    return any((entry.at, entry.old) == (forward.at, name) for entry in known)

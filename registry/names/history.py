@@ -1,0 +1,158 @@
+"""What happened to a name, and where its tags were at a time.
+
+The order is that of the lines of the log, whatever the clocks said. A line counts as written no
+earlier than the line before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from registry.errors import IntegrityError
+from registry.names import first_layout
+from registry.names.items import Item, get_item
+from registry.names.log import Event
+from registry.names.log import Happened as Line
+from registry.ref import COMPUTED_TAGS, Kind
+from registry.storage.layout import Layout
+from registry.storage.times import stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One thing that happened.
+
+    Attributes:
+        at: when, UTC, ISO 8601, by the clock of whoever did it.
+        event: what.
+        version: to which version; 0 where it happened to the whole name.
+        digest: of that version, or None.
+        tag: that was set or taken off.
+        was: the version that the tag was on before, or None.
+        tags: that went with a removal, or came with a publishing or a restoring.
+        old: the name before a renaming.
+        new: the name after it.
+    """
+
+    at: str
+    event: Event
+    version: int
+    digest: str | None = None
+    tag: str | None = None
+    was: int | None = None
+    tags: tuple[str, ...] = ()
+    old: str | None = None
+    new: str | None = None
+
+
+def read_history(layout: Layout, kind: Kind, name: str) -> tuple[Happened, ...]:
+    """All that happened to a name, in the order in which it was written down.
+
+    Raises:
+        NotFoundError: nothing ever did.
+        IntegrityError: a line of the log is damaged.
+    """
+    item = get_item(layout, kind, name)
+    if item.state.damaged:
+        message = f"{item.state.damaged} lines of the log of {name} are damaged"
+        hint = "dv registry doctor --fix goes on from what can be known"
+        raise IntegrityError(message, hint=hint, code="log.damaged")
+    told = _with_first_tags(item)
+    for version in item.versions():
+        if version.record and version.number not in item.state.published:
+            made = version.record.created
+            told.append(Happened(made, "publish", version.number, version.record.digest))
+    return tuple(_done_renamings(name, _in_order(told)))
+
+
+def places_at(layout: Layout, kind: Kind, name: str, when: datetime) -> dict[str, int]:
+    """Each tag of a name, computed ones included, and the version it was on at that time.
+
+    Raises:
+        NotFoundError: nothing ever happened to the name.
+        IntegrityError: a line of the log is damaged.
+    """
+    until, reached = stamp(when), ""
+    live: set[int] = set()
+    places: dict[str, int] = {}
+    for happened in read_history(layout, kind, name):
+        reached = max(reached, happened.at)
+        if reached > until:
+            break
+        _follow(happened, live, places)
+    newest = sorted(live, reverse=True)
+    return dict(zip(COMPUTED_TAGS, newest, strict=False)) | dict(sorted(places.items()))
+
+
+def _in_order(told: Sequence[Happened]) -> list[Happened]:
+    """Put publishings that were told late, or not at all, before other lines of their versions."""
+    found: list[Happened] = []
+    seen: set[int] = set()
+    for happened in told:
+        place = len(found)
+        if happened.event == "publish" and any(happened.version <= each for each in seen):
+            place = next(k for k, each in enumerate(found) if each.version >= happened.version)
+        seen.add(happened.version)
+        found.insert(place, happened)
+    return found
+
+
+def _follow(happened: Happened, live: set[int], places: dict[str, int]) -> None:
+    if happened.event in {"publish", "restore"}:
+        live.add(happened.version)
+        places.update(dict.fromkeys(happened.tags, happened.version))
+    elif happened.event == "remove":
+        live.discard(happened.version)
+        for tag in happened.tags:
+            places.pop(tag, None)
+    elif happened.tag and happened.event == "tag":
+        places[happened.tag] = happened.version
+    elif happened.tag:
+        places.pop(happened.tag, None)
+
+
+def _with_first_tags(item: Item) -> list[Happened]:
+    """The lines of the log; those of the first layout merged with its tags by their times."""
+    happened = item.state.happened
+    count = next((k for k, each in enumerate(happened) if each.entry.id), len(happened))
+    moves = [
+        Line(each, each.expect or 0) for each in first_layout.tag_history(item.layout, item.path)
+    ]
+    before = [told for line in (*happened[:count], *moves) for told in _told(line)]
+    if moves:
+        before.sort(key=lambda told: told.at)
+    return [*before, *(told for line in happened[count:] for told in _told(line))]
+
+
+def _told(line: Line) -> list[Happened]:
+    """A line as it is told: the tags of a publishing are told one by one."""
+    entry = line.entry
+    told = Happened(
+        entry.at,
+        entry.event,
+        entry.version,
+        entry.digest,
+        entry.tag,
+        line.was or None,
+        line.tags,
+        entry.old,
+        entry.new,
+    )
+    if entry.event == "mend":
+        return []
+    if entry.event != "publish" or not line.tags:
+        return [told]
+    set_tags = [Happened(entry.at, "tag", entry.version, entry.digest, tag) for tag in line.tags]
+    return [replace(told, tags=()), *set_tags]
+
+
+def _done_renamings(name: str, told: Sequence[Happened]) -> list[Happened]:
+    """All but the renamings that do not lead, one after the other, to the name of today."""
+    kept = []
+    for happened in reversed(told):
+        if happened.event != "rename" or happened.new == name:
+            kept.append(happened)
+            name = happened.old or name if happened.event == "rename" else name
+    return kept[::-1]

@@ -1,0 +1,219 @@
+"""Items: the one reader of all versions of a name, and of what its log comes to.
+
+Each version is a record or says what is wrong with it. What lists, checks, collects or publishes
+reads versions here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from registry.content import record
+from registry.content.record import Adapter, Record
+from registry.errors import IntegrityError, NotFoundError, RegistryError
+from registry.names import first_layout, log
+from registry.names.log import Entry, State
+from registry.names.pointers import Pointer, read_pointer, sync_pointer
+from registry.ref import Kind, version_number
+from registry.storage import lines
+from registry.storage.folder import Folder
+from registry.storage.layout import LOG, Layout
+from registry.storage.refusals import storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version as it can be read.
+
+    Attributes:
+        number: its number.
+        record: what it is, ``removed`` filled in from the log; None where that cannot be read.
+        fault: why it cannot be read, or None.
+    """
+
+    number: int
+    record: Record | None
+    fault: RegistryError | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it can be read and was not removed."""
+        return self.record is not None and self.record.removed is None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a name stands for: versions, their tags, and what happened to them.
+
+    Attributes:
+        layout: of the registry.
+        kind: subject or motion.
+        name: the name under which it was looked up; "" where it was found without one.
+        id: its own name, which never changes.
+        path: of its folder.
+        state: what its log comes to. It was read before any version, so every version that it
+            speaks of is there.
+    """
+
+    layout: Layout
+    kind: Kind
+    name: str
+    id: str
+    path: str
+    state: State
+
+    def numbers(self) -> list[int]:
+        """The numbers of all records and of all versions that the log tells of, ascending."""
+        entries = self.layout.files.entries(self.path)
+        found = {number for entry in entries if (number := version_number(entry))}
+        return sorted(found | self.state.published.keys())
+
+    def versions(self, *, newest_first: bool = False) -> Iterator[Version]:
+        """Every version, removed ones included; those whose writing was never finished are not."""
+        numbers = self.numbers()
+        if numbers:
+            with storage_errors(f"read {self.path}"), self.layout.files.folder(self.path) as folder:
+                for number in reversed(numbers) if newest_first else numbers:
+                    version = self._read(folder, number)
+                    if version.record or version.fault:
+                        yield version
+
+    def version(self, number: int) -> Version:
+        """One version; neither record nor fault where there is none."""
+        if self.layout.files.stat(self.path) is None:
+            return Version(number, None)
+        with storage_errors(f"read {self.path}"), self.layout.files.folder(self.path) as folder:
+            return self._read(folder, number)
+
+    def live(self) -> Iterator[Version]:
+        """The live versions, highest first.
+
+        Raises:
+            RegistryError: on reaching one that cannot be read: to pass it over would make an older
+                version the latest.
+        """
+        for version in self.versions(newest_first=True):
+            if version.fault and version.number not in self.state.removals:
+                raise version.fault
+            if version.is_live:
+                yield version
+
+    def adapter(self, version: Version) -> Adapter:
+        """A readable version with its tags."""
+        assert version.record
+        tags = self.state.tags_on(version.number)
+        return Adapter(self.kind, self.name, version.number, version.record, tags)
+
+    def label(self, number: int) -> str:
+        """``corgi:v3``, for messages."""
+        return f"{self.name}:v{number}"
+
+    def write(self, entry: Entry) -> State:
+        """Append a line to the log; what the log comes to afterwards."""
+        path = f"{self.path}/{LOG}"
+        with storage_errors(f"write the log of {self.name or self.id}"):
+            self.layout.files.make_folder(self.path)
+            self.layout.files.append(path, lines.encode(entry))
+        return log.replay(self.layout.files.read(path) or b"")
+
+    def sync(self, number: int) -> None:
+        """Put a version and the log on the disk, whoever wrote them: it is about to be acknowledged."""
+        files = self.layout.files
+        with storage_errors(f"write {self.label(number)}"):
+            files.make_folder(self.path)
+            for path in (f"{self.path}/v{number}", f"{self.path}/{LOG}"):
+                if files.is_file(path):
+                    files.sync(path)
+        sync_pointer(self.layout, self.kind, self.name)
+
+    def _read(self, folder: Folder, number: int) -> Version:
+        known = self.state.published.get(number)
+        try:
+            found = record.read(folder, number)
+        except RegistryError as error:
+            return Version(number, None, error)
+        if found is None:
+            return Version(number, None, self._missing(number) if known is not None else None)
+        if known and found.digest != known:
+            message = f"{self.label(number)} is @{found.digest}; published was @{known}"
+            hint = "dv registry doctor --fix"
+            return Version(
+                number, None, IntegrityError(message, hint=hint, code="record.disagrees")
+            )
+        removal = self.state.removals.get(number)
+        if found.removed is not removal:
+            found = msgspec.structs.replace(found, removed=removal)
+        return Version(number, found)
+
+    def _missing(self, number: int) -> IntegrityError:
+        message = f"the log knows {self.label(number)}, and its record is missing"
+        return IntegrityError(message, hint="dv registry doctor --fix", code="record.missing")
+
+
+def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
+    """An item by its id."""
+    path = f"items/{kind}/{item}"
+    if first_layout.holds(layout, kind, item, name):
+        path = first_layout.folder_path(kind, name)
+        data = first_layout.read_log(layout, kind, name)
+    else:
+        data = layout.files.read(f"{path}/{LOG}") or b""
+    return Item(layout, kind, name, item, path, log.replay(data))
+
+
+def find_item(layout: Layout, kind: Kind, name: str) -> Item | None:
+    """The item that a name stands for, or None.
+
+    Raises:
+        IntegrityError: a line of the name is damaged.
+    """
+    pointer = read_pointer(layout, kind, name).check(layout, kind)
+    return open_item(layout, kind, pointer.item, name) if pointer.item else None
+
+
+def get_item(layout: Layout, kind: Kind, name: str) -> Item:
+    """The item that a name stands for.
+
+    Raises:
+        NotFoundError: there is none.
+        IntegrityError, StorageError: see `find_item`.
+    """
+    item = find_item(layout, kind, name)
+    if item is None:
+        new = read_pointer(layout, kind, name).to
+        hint = f"it was renamed: write {new}" if new else None
+        raise NotFoundError(f"there is no {kind} named {name!r}", hint=hint)
+    return item
+
+
+def highest(layout: Layout, kind: Kind, name: str, pointer: Pointer | None = None) -> int:
+    """The highest number that was ever taken under a name; 0 where none was.
+
+    Raises:
+        IntegrityError: a line of the name is damaged, so nobody knows.
+    """
+    pointer = pointer or read_pointer(layout, kind, name)
+    found = [pointer.check(layout, kind).last]
+    for each in dict.fromkeys(pointer.items):
+        item = open_item(layout, kind, each, name)
+        told = max(item.state.published, default=0)
+        # A foreign or unfinished file takes no number, however high its name counts.
+        above = (number for number in reversed(item.numbers()) if number > told)
+        found.append(next((number for number in above if item.version(number).record), told))
+    return max(found)
+
+
+def was_removed(item: Item, number: int) -> NotFoundError:
+    """What to raise where a version was removed."""
+    label = item.label(number)
+    hint = f"dv {item.kind} restore {label}"
+    return NotFoundError(f"{label} was removed", hint=hint, code="ref.removed")
+
+
+def all_item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
+    """Id of every item on the disk, and the name of it in the first layout or ""."""
+    found = [(entry, "") for entry in layout.files.folders(f"items/{kind}")]
+    return found + first_layout.item_ids(layout, kind)

@@ -1,0 +1,109 @@
+"""From a pattern to rows, from version records and logs alone: manifests cost far more to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from registry.content.record import Adapter
+from registry.errors import RegistryError
+from registry.names.items import Item, open_item
+from registry.names.pointers import all_pointers
+from registry.ref import KINDS, Kind
+from registry.storage.layout import LOG, Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a list shows.
+
+    Attributes:
+        rows: by kind, name and version, ascending.
+        problems: one line for each thing that could not be read: nothing is left out silently.
+    """
+
+    rows: tuple[Adapter, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which versions a list shows.
+
+    Attributes:
+        every: all of them, not only the highest that fits.
+        removed: the removed ones instead of the live ones.
+        tag: only the one with this tag.
+        base: only those of the base with this id, or with a fingerprint that begins so.
+    """
+
+    every: bool = False
+    removed: bool = False
+    tag: str | None = None
+    base: str | None = None
+
+    def fits(self, adapter: Adapter) -> bool:
+        """Whether a list shows a version."""
+        row = adapter.record
+        of_base = self.base is None or row.base_id == self.base
+        of_base = of_base or row.base_fingerprint.startswith(self.base or "")
+        is_tagged = self.tag is None or self.tag in adapter.tags
+        return (row.removed is not None) == self.removed and is_tagged and of_base
+
+
+def list_rows(layout: Layout, kind: Kind | None, pattern: str | None, wanted: Wanted) -> Listing:
+    """Rows of the names that match.
+
+    Args:
+        layout: of the registry.
+        kind: subject or motion; None for both.
+        pattern: shell pattern over names (``*``, ``?``, ``[…]``); None for all.
+        wanted: which versions of each name.
+    """
+    rows: list[Adapter] = []
+    problems: list[str] = []
+    for each in [kind] if kind else KINDS:
+        for item in named_items(layout, each, pattern, problems):
+            found, faults = rows_of(item, wanted)
+            rows += found
+            problems += faults
+    return Listing(tuple(rows), tuple(problems))
+
+
+def named_items(
+    layout: Layout, kind: Kind, pattern: str | None, problems: list[str]
+) -> Iterator[Item]:
+    """The items of all names that match, by name; what cannot be read becomes a problem."""
+    try:
+        found = all_pointers(layout, kind)
+    except RegistryError as error:
+        problems.append(error.message)
+        return
+    for name, pointer in found.items():
+        if pattern is None or fnmatchcase(name, pattern):
+            try:
+                if pointer.check(layout, kind).item:
+                    yield open_item(layout, kind, pointer.item, name)
+            except RegistryError as error:
+                problems.append(error.message)
+
+
+def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
+    """Rows of one name, ascending, and one line for each thing that could not be read."""
+    faults = []
+    if item.state.damaged:
+        path = item.layout.root / item.path / LOG
+        faults.append(f"a line of {path} is damaged: nobody knows where its tags are")
+    rows: list[Adapter] = []
+    try:
+        for version in item.versions(newest_first=True):
+            if version.fault:
+                faults.append(version.fault.message)
+            elif wanted.fits(adapter := item.adapter(version)):
+                rows.append(adapter)
+                if not wanted.every:
+                    break
+    except RegistryError as error:
+        faults.append(error.message)
+    return rows[::-1], faults

@@ -1,0 +1,255 @@
+"""An item's log: a file of lines that decides about its tags and removals.
+
+Each change is one line, and the order of the lines decides whether it counts, for every reader
+alike. So two writers need no lock: each appends, reads back, and sees whether its line counted. A
+change is there whole or not at all, however its writer ends.
+
+- ``publish``: a version is there; the tags that it brings are set where they are free.
+- ``tag``: counts if the version is live and the tag is where the line expects it.
+- ``untag``: counts if the tag is on the version that the line expects.
+- ``remove``: counts if the version is live and has no tag that the line does not name. Its tags go.
+- ``restore``: counts if the version is removed. The tags that it had come back where they are free.
+- ``rename``: the item gets another name once the claim of that name is done.
+- ``begin``: what the first layout knew; it counts only before every other line.
+- ``mend``: a repair after damage: what can be known is as it was, and unknown tags are set nowhere.
+
+After a damaged line nobody knows where the tags are, until a line sets them that expects nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from registry.content.manifest import Digest
+from registry.content.record import Removal
+from registry.ref import Number, Word
+from registry.storage import lines
+from registry.storage.times import now
+
+NOWHERE = 0
+Event = Literal["publish", "tag", "untag", "remove", "restore", "rename", "begin", "mend"]
+
+
+class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a tag is; ``digest`` is that of the version, or "" where nobody wrote it down."""
+
+    version: Number
+    digest: str = ""
+
+
+class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A line.
+
+    Attributes:
+        at: when, UTC, ISO 8601, by the clock of whoever wrote it.
+        event: what.
+        id: tells it from all others; "" in lines of the first layout, which only tell.
+        version: of which version; 0 where it is about the whole item.
+        digest: of that version.
+        tag: the tag that is set or taken off.
+        tags: that come with a publishing, or that a removal knows of.
+        expect: the version where the tag must be; 0: set nowhere; None: anywhere.
+        name: under which the version was published, or the item began.
+        old: the name before a renaming.
+        new: the name after it.
+        claim: id of the claim that decides about the renaming.
+        places: where tags were, in ``begin``.
+        removals: by version, in ``begin``.
+        unknown: tags of which nobody knows where they were, in ``begin``.
+    """
+
+    at: str
+    event: Event
+    id: str = ""
+    version: Number = 0
+    digest: Digest | None = None
+    tag: Word | None = None
+    tags: list[Word] = []
+    expect: Number | None = None
+    name: Word | None = None
+    old: Word | None = None
+    new: Word | None = None
+    claim: str | None = None
+    places: dict[Word, Place] = {}
+    removals: dict[Number, Removal] = {}
+    unknown: list[Word] = []
+
+
+decoder = msgspec.json.Decoder(Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A line that counted, and what it did.
+
+    Attributes:
+        entry: the line.
+        was: where the tag was before; 0: nowhere.
+        tags: that went with a removal or came with a publishing or a restoring.
+    """
+
+    entry: Entry
+    was: int = NOWHERE
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class State:
+    """What the lines of a log come to.
+
+    Attributes:
+        places: where each tag is.
+        removals: the removed versions.
+        published: the digest of each version of which a line tells.
+        happened: the lines that counted, in their order.
+        unknown: tags of which nobody knows where they are.
+        damaged: how many lines are damaged since the last repair.
+        name: the last name that a line tells of, or None.
+    """
+
+    places: dict[str, Place] = field(default_factory=dict)
+    removals: dict[int, Removal] = field(default_factory=dict)
+    published: dict[int, str] = field(default_factory=dict)
+    happened: list[Happened] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    damaged: int = 0
+    name: str | None = None
+
+    def find(self, entry: Entry) -> Happened | None:
+        """What a line did, or None where it did not count."""
+        return next((each for each in reversed(self.happened) if each.entry.id == entry.id), None)
+
+    def tags_on(self, version: int) -> tuple[str, ...]:
+        """The tags on a version, sorted."""
+        return tuple(sorted(tag for tag, at in self.places.items() if at.version == version))
+
+    def place(self, tag: str) -> int | None:
+        """The version that a tag is on; 0: nowhere; None: nobody knows."""
+        if tag in self.unknown:
+            return None
+        return self.places[tag].version if tag in self.places else NOWHERE
+
+    @property
+    def tags(self) -> dict[str, int]:
+        """Each tag whose place is known, sorted, and the version it is on."""
+        return {tag: at.version for tag, at in sorted(self.places.items())}
+
+
+def entry(event: Event, version: int = 0, **fields: object) -> Entry:
+    """A line of now, with an id of its own."""
+    return msgspec.convert(
+        {"at": now(), "event": event, "id": os.urandom(8).hex(), "version": version, **fields},
+        Entry,
+    )
+
+
+def replay(data: bytes) -> State:
+    """What the lines of a log come to."""
+    state = State()
+    ids: set[str] = set()
+    for line in lines.decode_all(data, decoder):
+        if line is None:
+            state.damaged += 1
+            state.unknown |= state.places.keys()
+            state.places.clear()
+        elif line.id not in ids or not line.id:
+            ids.add(line.id)
+            state.name = line.new or line.name or state.name
+            _FOLLOWED[line.event](state, line)
+    return state
+
+
+def _publish(state: State, line: Entry) -> None:
+    if line.version in state.published:
+        return  # a repair told of it again
+    state.published[line.version] = line.digest or ""
+    is_live = line.version not in state.removals
+    tags = _set_free(state, line) if line.id and is_live else ()
+    state.happened.append(Happened(line, tags=tags))
+
+
+def _tag(state: State, line: Entry) -> None:
+    tag = line.tag or ""
+    was = state.place(tag)
+    if line.version in state.removals or line.expect not in {None, was}:
+        return
+    state.places[tag] = Place(version=line.version, digest=line.digest or "")
+    state.unknown.discard(tag)
+    state.happened.append(Happened(line, was or NOWHERE))
+
+
+def _untag(state: State, line: Entry) -> None:
+    tag = line.tag or ""
+    if tag in state.places and line.expect == state.place(tag):
+        del state.places[tag]
+        state.happened.append(Happened(line, line.expect or NOWHERE))
+
+
+def _remove(state: State, line: Entry) -> None:
+    if not line.id:  # the first layout only told of it here
+        state.happened.append(Happened(line, tags=tuple(line.tags)))
+        return
+    held = state.tags_on(line.version)
+    if line.version in state.removals or set(held) - set(line.tags):
+        return
+    for tag in held:
+        del state.places[tag]
+    state.removals[line.version] = Removal(at=line.at, tags=list(held))
+    state.happened.append(Happened(line, tags=held))
+
+
+def _restore(state: State, line: Entry) -> None:
+    if not line.id:
+        state.happened.append(Happened(line, tags=tuple(line.tags)))
+    elif removal := state.removals.pop(line.version, None):
+        tags = _set_free(state, msgspec.structs.replace(line, tags=removal.tags))
+        state.happened.append(Happened(line, tags=tags))
+
+
+def _rename(state: State, line: Entry) -> None:
+    state.happened.append(Happened(line))
+
+
+def _begin(state: State, line: Entry) -> None:
+    if any(each.entry.id for each in state.happened):
+        return
+    state.places = dict(line.places)
+    state.removals = dict(line.removals)
+    state.unknown = set(line.unknown)
+
+
+def _mend(state: State, line: Entry) -> None:
+    state.damaged = 0
+    state.unknown.clear()
+    # A restoring may be among the lost lines: what was removed counts as removed just now.
+    state.removals = {
+        version: msgspec.structs.replace(removal, at=line.at)
+        for version, removal in state.removals.items()
+    }
+    state.happened.append(Happened(line))
+
+
+def _set_free(state: State, line: Entry) -> tuple[str, ...]:
+    """Set the tags of a line that are set nowhere."""
+    free = [tag for tag in dict.fromkeys(line.tags) if state.place(tag) == NOWHERE]
+    for tag in free:
+        state.places[tag] = Place(version=line.version, digest=line.digest or "")
+    return tuple(sorted(free))
+
+
+_FOLLOWED: Mapping[Event, Callable[[State, Entry], None]] = {
+    "publish": _publish,
+    "tag": _tag,
+    "untag": _untag,
+    "remove": _remove,
+    "restore": _restore,
+    "rename": _rename,
+    "begin": _begin,
+    "mend": _mend,
+}

@@ -1,0 +1,178 @@
+"""From a reference to the one version it means."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from registry.content.record import Adapter
+from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
+from registry.names.items import Item, Version, find_item, was_removed
+from registry.names.listing import Wanted, rows_of
+from registry.names.log import NOWHERE
+from registry.names.pointers import read_pointer
+from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, nearest
+from registry.storage.layout import LOG, Layout
+
+_MOST_NAMED = 8
+
+
+def find(layout: Layout, ref: Ref) -> Adapter:
+    """The live version that a reference means now.
+
+    Raises:
+        NotFoundError: there is none, or it was removed; the hint is the nearest there is.
+        InvalidError: it may mean several.
+        IntegrityError: what it means is damaged, or tag and digest disagree.
+        IncompatibleError: a newer version wrote it.
+    """
+    item, adapter = locate(layout, ref)
+    if adapter.record.removed:
+        raise was_removed(item, adapter.version)
+    return adapter
+
+
+def locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
+    """The item and the version that a reference means now; it may be removed.
+
+    Raises:
+        NotFoundError, InvalidError, IntegrityError, IncompatibleError: see `find`.
+    """
+    item = _settle_kind(layout, ref)
+    if ref.selector is None and ref.digest is not None:
+        version = _by_digest(item, ref.digest)
+    else:
+        version = _by_selector(item, ref)
+    adapter = item.adapter(version)
+    if ref.digest and not adapter.digest.startswith(ref.digest):
+        message = (
+            f"{ref.name}:{ref.selector or COMPUTED_TAGS[0]} is "
+            f"v{version.number}@sha256:{adapter.digest}, not @{ref.digest}"
+        )
+        raise IntegrityError(message, hint="drop one of the two", code="ref.disagree")
+    return item, adapter
+
+
+def locate_exact(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
+    """The version, live or removed, that ``NAME:vN`` or ``NAME@digest`` means.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidError: the reference is neither, or may mean several.
+        IntegrityError: the version is damaged, or number and digest disagree.
+    """
+    if ref.version is None and (ref.selector or not ref.digest):
+        item = _settle_kind(layout, ref)
+        rows, _ = rows_of(item, Wanted(every=True, removed=True))
+        choices = _named([item.label(row.version) for row in rows])
+        raise InvalidError(f"{ref} does not say which version", hint=f"removed ones: {choices}")
+    return locate(layout, ref)
+
+
+def _settle_kind(layout: Layout, ref: Ref) -> Item:
+    """The item of a name; it must have been published under the kind of the reference."""
+    wanted = [kind for kind in KINDS if ref.kind in {None, kind}]
+    found = [find_item(layout, kind, ref.name) for kind in wanted]
+    items = [item for item in found if item and item.numbers()]
+    if len(items) > 1:
+        message = f"{ref.name!r} is a subject and a motion"
+        hint = f"write subject/{ref.name} or motion/{ref.name}"
+        raise InvalidError(message, hint=hint, code="ref.ambiguous")
+    if items:
+        return items[0]
+    what = ref.kind or "subject or motion"
+    hint = _near_name(layout, ref, wanted)
+    raise NotFoundError(f"there is no {what} named {ref.name!r}", hint=hint)
+
+
+def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
+    for kind in KINDS:
+        if kind not in wanted and _is_used(layout, kind, ref.name):
+            return f"there is a {kind} of that name"
+    for kind in wanted:
+        if new := read_pointer(layout, kind, ref.name).to:
+            return f"it was renamed: write {new}"
+    known = [name for kind in wanted for name in layout.names(kind) if _is_used(layout, kind, name)]
+    near = nearest(ref.name, known)
+    if near:
+        return f"did you mean {near}?"
+    kind = ref.kind or KINDS[0]
+    return f"dv {kind} list shows what there is" if known else f"none yet: dv {kind} learn --help"
+
+
+def _is_used(layout: Layout, kind: Kind, name: str) -> bool:
+    return bool(read_pointer(layout, kind, name).item)
+
+
+def _by_selector(item: Item, ref: Ref) -> Version:
+    if ref.version is not None:
+        return _read_version(item, ref.version)
+    if ref.selector is None or ref.selector in COMPUTED_TAGS:
+        return _by_rank(item, ref.selector or COMPUTED_TAGS[0])
+    return _by_tag(item, ref.selector)
+
+
+def _by_tag(item: Item, tag: str) -> Version:
+    place = item.state.place(tag)
+    if place is None:
+        path = item.layout.root / item.path / LOG
+        message = f"a line of {path} is damaged, so nobody knows where the tag {tag!r} is"
+        raise IntegrityError(message, hint="set it again with --move", code="tag.damaged")
+    if place == NOWHERE:
+        known = list(item.state.tags)
+        near = nearest(tag, [*known, *COMPUTED_TAGS])
+        hint = f"did you mean {item.name}:{near}?" if near else f"its tags: {_named(known)}"
+        message = f"{item.name} has no tag {tag!r}"
+        raise NotFoundError(message, hint=hint, code="tag.not_found")
+    version = _read_version(item, place)
+    said = item.state.places[tag].digest
+    if version.record and said and version.record.digest != said:
+        message = (
+            f"the tag {item.name}:{tag} was set on v{place}@sha256:{said}, "
+            f"and that version is now @sha256:{version.record.digest}"
+        )
+        raise IntegrityError(message, hint="set the tag again with --move", code="tag.damaged")
+    return version
+
+
+def _by_rank(item: Item, word: str) -> Version:
+    rank = COMPUTED_TAGS.index(word)
+    found = list(islice(item.live(), rank + 1))
+    if len(found) > rank:
+        return found[rank]
+    if found:
+        message = f"{item.name} has one version only, so there is no {item.name}:{word}"
+        raise NotFoundError(message, hint=f"write {item.label(found[0].number)}")
+    hint = f"dv {item.kind} restore {item.label(item.numbers()[-1])}"
+    raise NotFoundError(f"{item.name} has no live version", hint=hint, code="ref.removed")
+
+
+def _by_digest(item: Item, digest: str) -> Version:
+    """The highest version with that content; live ones first, damaged ones only if none fits."""
+    versions = list(item.versions())
+    matches = [each for each in versions if each.record and each.record.digest.startswith(digest)]
+    matches = [match for match in matches if match.is_live] or matches
+    found = {each.record.digest: each.number for each in matches if each.record}
+    if len(found) > 1:
+        choices = _named([f"v{number}@{each[:16]}" for each, number in found.items()])
+        message = f"{item.name}@{digest} may be any of {choices}"
+        raise InvalidError(message, hint="write more digits", code="ref.ambiguous")
+    if matches:
+        return matches[-1]
+    fault: RegistryError | None = next((each.fault for each in versions if each.fault), None)
+    raise fault or NotFoundError(f"no version of {item.name} has the digest {digest}")
+
+
+def _read_version(item: Item, number: int) -> Version:
+    version = item.version(number)
+    if version.fault:
+        raise version.fault
+    if version.record is None:
+        known = _named([f"v{each.number}" for each in item.live()])
+        raise NotFoundError(f"{item.name} has no v{number}", hint=f"its versions: {known}")
+    return version
+
+
+def _named(words: list[str]) -> str:
+    """A few words for a message."""
+    more = f" and {len(words) - _MOST_NAMED} more" if len(words) > _MOST_NAMED else ""
+    return ", ".join(words[:_MOST_NAMED]) + more if words else "none"

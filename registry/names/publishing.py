@@ -1,0 +1,263 @@
+"""Publishing: bytes first, then their manifest, then the version's number, then its tags.
+
+Correct without any lock. Bytes lie under their digest, so two writers of one digest write the same.
+The number is taken by a hard link, which fails where another process was first. Whatever step a
+process dies at, every version that was acknowledged stays readable, and nothing that was not
+acknowledged stands in its way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.content import blobs, manifest, record
+from registry.content.manifest import Draft, Manifest, StoredFile
+from registry.content.record import Adapter
+from registry.errors import (
+    BusyError,
+    ConflictError,
+    IntegrityError,
+    InvalidError,
+    RegistryError,
+)
+from registry.names import log
+from registry.names.items import Item, highest, open_item
+from registry.names.moving import make_writable
+from registry.names.pointers import find_name, read_pointer, sync_pointer, take
+from registry.names.tagging import set_tag
+from registry.ref import LAST_VERSION, Kind, check_name, check_tag
+from registry.storage.digest import hash_bytes
+from registry.storage.files import NO_LINKS, Files
+from registry.storage.layout import Layout, blob_path, manifest_path
+from registry.storage.refusals import storage_errors
+from registry.storage.times import now, to_seconds
+
+_MOST_TRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What publishing did.
+
+    Attributes:
+        adapter: the new version; under another name where somebody renamed it in this moment.
+        same_as: earlier live versions of the name with the very same files, ascending.
+    """
+
+    adapter: Adapter
+    same_as: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A manifest whose files are stored, ready to get a number.
+
+    Attributes:
+        manifest: read from ``data``.
+        data: its bytes.
+        sources: for each file's digest, where it was copied from.
+    """
+
+    manifest: Manifest
+    data: bytes
+    sources: Mapping[str, Path]
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest."""
+        return hash_bytes(self.data)
+
+
+def publish(
+    layout: Layout,
+    kind: Kind,
+    name: str,
+    draft: Draft,
+    files: Mapping[str, Path],
+    *,
+    tag_names: Iterable[str] = (),
+) -> Published:
+    """Store files and their manifest as the next version of a name.
+
+    Args:
+        layout: of the registry, which is made where it is missing.
+        kind: subject or motion.
+        name: new or known.
+        draft: the manifest, as far as the caller knows it.
+        files: role of each file (``weights``, ``token``, ``preview``) and where it lies now; it is
+            copied.
+        tag_names: tags to set on the version; none of them may be set elsewhere.
+
+    Raises:
+        InvalidError: name, tag, draft or files cannot be used; nothing was published.
+        IncompatibleError: a newer version's registry; nothing was published.
+        ConflictError: a tag is elsewhere; the version is published, and the message says so.
+    """
+    check_name(name)
+    tags = [check_tag(tag) for tag in tag_names]
+    if not files:
+        raise InvalidError("nothing to publish: no files", code="draft.invalid")
+    make_writable(layout)
+    copies: dict[str, str] = {}
+    try:
+        stored: list[StoredFile] = []
+        for role, path in sorted(files.items()):
+            copy, file = blobs.take_copy(layout, role, path)
+            _drop(layout, copies.get(file.digest))
+            copies[file.digest] = copy
+            stored.append(file)
+        whole = manifest.complete(draft, kind, to_seconds(now()), stored)
+        sources = {file.digest: files[file.role] for file in stored}
+        ready = Ready(whole, manifest.encode(whole), sources)
+        with blobs.needing(layout, [*sources, ready.digest]):
+            blobs.store_copies(layout, copies)
+            return publish_ready(layout, name, ready, tags=tags)
+    finally:
+        for copy in copies.values():
+            _drop(layout, copy)
+
+
+def publish_ready(
+    layout: Layout, name: str, ready: Ready, *, tags: Sequence[str] = (), compare: bool = True
+) -> Published:
+    """Give a manifest whose files are stored the next number of a name.
+
+    Args:
+        layout: of a registry that is writable.
+        name: new or known.
+        ready: the manifest; what it needs is protected by `registry.content.blobs.needing`.
+        tags: to set on the version.
+        compare: whether to look for earlier versions with the same files.
+
+    Raises:
+        StorageError, ConflictError, IntegrityError: see `publish`.
+    """
+    kind, row = ready.manifest.kind, record.describe(ready.manifest, ready.digest)
+    blobs.store_manifest(layout, ready.data)
+    with storage_errors(f"publish {name}"):
+        item = _find_or_make_item(layout, kind, name)
+        number = take_number(item, record.encode(row))
+    try:
+        with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
+            folder.sync()
+        _put_again(layout, ready)
+        _announce(item, number, ready.digest, tags)
+        called = find_name(layout, kind, item.id, name)
+    except RegistryError as error:
+        message = f"{item.label(number)} is published, but: {error.message}"
+        raise type(error)(message, hint=error.hint, code=error.code) from error
+    if called is None:
+        message = f"@sha256:{ready.digest} is published, but {name} was renamed in this moment"
+        hint = f"dv {kind} list shows its new name"
+        raise ConflictError(message, hint=hint, code="name.renamed")
+    adapter = Adapter(kind, called, number, row, tuple(sorted(tags)))
+    return Published(adapter, _same_content(item, adapter) if compare else ())
+
+
+def next_number(layout: Layout, kind: Kind, name: str) -> int:
+    """The number after all that were ever taken under a name.
+
+    Raises:
+        IntegrityError: nobody knows which were taken, or none is left.
+    """
+    number = highest(layout, kind, name) + 1
+    if number > LAST_VERSION:
+        message = f"{name} has no number left after v{LAST_VERSION}"
+        raise IntegrityError(message, hint="choose another name", code="record.foreign")
+    return number
+
+
+def take_number(item: Item, data: bytes) -> int:
+    """Write a record under the next free number, which exists from here on.
+
+    Raises:
+        IntegrityError: nobody knows which numbers were taken, or none is left.
+        BusyError: other writers were first all the time.
+        OSError: the disk refuses; no number was taken.
+    """
+    files = item.layout.files
+    first = next_number(item.layout, item.kind, item.name)
+    temp = files.write_temporary(data)
+    try:
+        files.make_folder(item.path)
+        for number in range(first, first + _MOST_TRIES):
+            # A number that is there is passed: a listing may be stale, a disk may ignore case.
+            with suppress(FileExistsError):
+                _link_or_write(files, temp, f"{item.path}/v{number}", data)
+                return number
+    finally:
+        files.unlink(temp)
+    hint = "wait for the other writers, or look at the file system"
+    raise BusyError(f"no number of {item.name} was free in {_MOST_TRIES} tries", hint=hint)
+
+
+def _link_or_write(files: Files, temp: str, path: str, data: bytes) -> None:
+    """Let a record be at ``path``, which must be free.
+
+    Differs: without hard links this is not one step; a process killed between taking the number and
+    writing leaves an unfinished record, whose number is skipped.
+    """
+    try:
+        files.link(temp, path)
+    except OSError as error:
+        # A network file system may lose its answer, try again, and meet its own first success.
+        ours, there = files.stat(temp), files.stat(path)
+        if ours and there and os.path.samestat(ours, there):
+            return
+        if error.errno not in NO_LINKS or files.can_link():
+            raise
+        files.write_new(path, data)
+
+
+def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
+    """The item of a name; a name that stands for nothing gets a new one."""
+    pointer = read_pointer(layout, kind, name).check(layout, kind)
+    if pointer.item:
+        sync_pointer(layout, kind, name)
+    else:
+        pointer = take(layout, kind, name, os.urandom(8).hex())
+    return open_item(layout, kind, pointer.item, name)
+
+
+def _put_again(layout: Layout, ready: Ready) -> None:
+    """Put bytes again that are gone: this process may have slept for days before it took a number."""
+    for file in ready.manifest.files:
+        if not layout.files.is_file(blob_path(file.digest)):
+            source = ready.sources[file.digest]
+            copy, again = blobs.take_copy(layout, file.role, source)
+            if again.digest != file.digest:
+                _drop(layout, copy)
+                message = f"{source} changed while it was published"
+                raise IntegrityError(message, hint="publish it again", code="blob.missing")
+            blobs.store_copies(layout, {file.digest: copy})
+    if not layout.files.is_file(manifest_path(ready.digest)):
+        blobs.store_manifest(layout, ready.data)
+
+
+def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> None:
+    line = log.entry("publish", number, digest=digest, tags=list(tags), name=item.name)
+    state = item.write(line)
+    for tag in sorted(set(tags) - set(state.tags_on(number))):
+        set_tag(item, tag, number, digest=digest, expect=log.NOWHERE)
+
+
+def _same_content(item: Item, adapter: Adapter) -> tuple[int, ...]:
+    """Earlier versions with equal files; a damaged record is for others to complain about."""
+    return tuple(
+        each.number
+        for each in item.versions()
+        if each.record
+        and each.is_live
+        and each.number < adapter.version
+        and each.record.content == adapter.record.content
+    )
+
+
+def _drop(layout: Layout, copy: str | None) -> None:
+    if copy:
+        with suppress(OSError):
+            layout.files.unlink(copy)

@@ -1,0 +1,197 @@
+"""Removing and restoring: first a plan that can be shown, then its execution.
+
+Nothing is deleted here. Each removal and each restoring is one line of the item's log, which takes
+or brings back the version's tags with it, until the bytes are collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from registry.content import blobs, manifest
+from registry.content.record import Adapter
+from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoundError
+from registry.names import log
+from registry.names.items import Item, find_item
+from registry.names.log import State
+from registry.names.lookup import find, locate, locate_exact
+from registry.names.moving import make_writable
+from registry.names.pointers import read_pointer
+from registry.ref import Ref
+from registry.storage.layout import Layout, blob_path, manifest_path
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPlan:
+    """What a removal would do.
+
+    Attributes:
+        adapters: the versions that would go, each with the tags it would lose.
+        names: the names that would lose every version.
+    """
+
+    adapters: tuple[Adapter, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether somebody should be asked: a tagged version or a whole name goes."""
+        return bool(self.names) or any(adapter.tags for adapter in self.adapters)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        adapter: the version, live again, with its tags.
+        tags_back: the tags that came back.
+        tags_elsewhere: the tags it had that are on other versions by now, and were left there.
+        was_live: it was not removed, so nothing was done.
+    """
+
+    adapter: Adapter
+    tags_back: tuple[str, ...] = ()
+    tags_elsewhere: tuple[str, ...] = ()
+    was_live: bool = False
+
+
+def plan_removal(layout: Layout, refs: Sequence[Ref], *, whole: bool = False) -> RemovalPlan:
+    """What removing these would do; nothing is changed.
+
+    Args:
+        layout: of the registry.
+        refs: one version each, or with ``whole`` bare names.
+        whole: every version of each name.
+
+    Raises:
+        InvalidError: a bare name without ``whole``, or a version with it.
+        NotFoundError: a reference means nothing.
+    """
+    chosen: dict[Ref, Adapter] = {}
+    for ref in refs:
+        for adapter in _whole_name(layout, ref) if whole else [_one_version(layout, ref)]:
+            chosen[adapter.ref] = adapter
+    names = dict.fromkeys(adapter.name for adapter in chosen.values()) if whole else ()
+    return RemovalPlan(tuple(chosen.values()), tuple(names))
+
+
+def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
+    """Carry out a plan; the versions that this call removed.
+
+    Raises:
+        ConflictError: a version has a tag that the plan does not show, and nothing was changed; or
+            it got one in this moment, or the name was renamed meanwhile, and it is not removed.
+    """
+    make_writable(layout)
+    items = [_item_of(layout, adapter) for adapter in plan.adapters]
+    for item, adapter in zip(items, plan.adapters, strict=True):
+        _check_tags(item, adapter, item.state)
+    pairs = zip(items, plan.adapters, strict=True)
+    return tuple(adapter for item, adapter in pairs if _remove_one(item, adapter))
+
+
+def restore(layout: Layout, ref: Ref) -> Restored:
+    """Make a removed version live again, with the tags it had where they are still free.
+
+    Raises:
+        NotFoundError: there is no such version, or its bytes were collected.
+        InvalidError: the reference does not say which version.
+    """
+    make_writable(layout)
+    item, adapter = locate_exact(layout, ref)
+    if adapter.record.removed is None:
+        item.sync(adapter.version)
+        return Restored(adapter, was_live=True)
+    with blobs.needing(layout, [adapter.digest]):
+        digests = _find_bytes(layout, item, adapter)
+        with blobs.needing(layout, [adapter.digest, *digests]):
+            _find_bytes(layout, item, adapter)
+            for path in (manifest_path(adapter.digest), *map(blob_path, digests)):
+                layout.files.touch(path)  # a collection planned before this does not take it
+            return _restore_one(layout, item, adapter)
+
+
+def _whole_name(layout: Layout, ref: Ref) -> list[Adapter]:
+    if ref.selector or ref.digest:
+        raise InvalidError(f"--all takes whole names, and {ref} is one version")
+    item, _ = locate(layout, ref)
+    return [item.adapter(version) for version in item.live()][::-1]
+
+
+def _one_version(layout: Layout, ref: Ref) -> Adapter:
+    if ref.selector is None and ref.digest is None:
+        newest = find(layout, ref)
+        hint = f"write {ref.name}:v{newest.version}, {ref.name}:latest, or --all for every version"
+        raise InvalidError(f"{ref.name} is a name, not one version", hint=hint)
+    return find(layout, ref)
+
+
+def _item_of(layout: Layout, adapter: Adapter) -> Item:
+    """The item that a version belongs to.
+
+    Raises:
+        ConflictError: its name stands for something else by now.
+    """
+    kind, name = adapter.kind, adapter.name
+    item = find_item(layout, kind, name)
+    row = item.version(adapter.version).record if item else None
+    if item is None or row is None or row.digest != adapter.digest:
+        new = read_pointer(layout, kind, name).to
+        message = f"{name} was renamed in this moment"
+        hint = f"do it again under the new name{f': {new}' if new else ''}"
+        raise ConflictError(message, hint=hint, code="name.renamed")
+    return item
+
+
+def _check_tags(item: Item, adapter: Adapter, state: State) -> None:
+    """Pass a version that has no tag besides those of the plan.
+
+    Raises:
+        ConflictError: it has one.
+    """
+    new = sorted(set(state.tags_on(adapter.version)) - set(adapter.tags))
+    if new:
+        label = item.label(adapter.version)
+        message = f"{label} has been tagged {new[0]!r} since the removal was planned"
+        raise ConflictError(message, hint="look again, then decide", code="removal.changed")
+
+
+def _remove_one(item: Item, adapter: Adapter) -> bool:
+    """Whether this call removed it; False where it is removed already."""
+    line = log.entry("remove", adapter.version, digest=adapter.digest, tags=list(adapter.tags))
+    state = item.write(line)
+    if state.find(line) is None:
+        _check_tags(item, adapter, state)
+        return False
+    item.layout.files.touch(f"{item.path}/v{adapter.version}")  # the disk's own time of it
+    return True
+
+
+def _restore_one(layout: Layout, item: Item, adapter: Adapter) -> Restored:
+    line = log.entry("restore", adapter.version, digest=adapter.digest)
+    state = item.write(line)
+    happened = state.find(line)
+    alive = find(layout, adapter.ref)
+    if happened is None:  # another process restored it in this moment
+        return Restored(alive, was_live=True)
+    had = item.state.removals[adapter.version].tags
+    return Restored(alive, happened.tags, tuple(tag for tag in had if tag not in happened.tags))
+
+
+def _find_bytes(layout: Layout, item: Item, adapter: Adapter) -> list[str]:
+    """The digests of a version's files, which are all there.
+
+    Raises:
+        NotFoundError: something was collected.
+    """
+    label = item.label(adapter.version)
+    try:
+        files = manifest.decode(blobs.read_manifest(layout, adapter.digest)).files
+        for file in files:
+            blobs.find_file(layout, file, verify=False)
+    except IntegrityError as error:
+        message = f"{label} cannot be restored: {error.message}"
+        raise NotFoundError(message, hint=error.hint, code="ref.collected") from error
+    return [file.digest for file in files]

@@ -1,0 +1,336 @@
+"""The files below one folder: durable writes, bounded reads, and no link followed anywhere.
+
+With `registry.storage.folder` this module makes every system call of the registry on its own files.
+A path is relative to the root, with ``/`` between its parts. Each part is opened from the folder
+before it, and none may be a link: a copied registry could lead out of itself. Only the root may be
+reached through links. What is acknowledged is synced: the bytes of a file and the folder's entry.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from registry.storage.folder import (
+    BINARY,
+    MOST_READ_BYTES,
+    NO_FOLLOW,
+    NO_WAIT,
+    Folder,
+    open_root,
+)
+from registry.storage.refusals import storage_errors
+
+TMP = "tmp"
+READ_ONLY = 0o444
+# What file systems answer that know no hard links. They answer EPERM for other reasons too.
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
+_WRITABLE_BITS = 0o222
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | BINARY
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_FOLLOW | NO_WAIT | BINARY
+_CHUNK_BYTES = 1 << 20
+_TEMPORARY = re.compile(r"[0-9]+-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files below a root. Paths are relative to it, and so are those that are returned.
+
+    What reads raises a StorageError; what writes raises an OSError, and its caller knows what for.
+
+    Attributes:
+        root: a folder that need not be there yet.
+    """
+
+    root: Path
+
+    @contextmanager
+    def folder(self, path: str = "") -> Iterator[Folder]:
+        """Open a folder for the length of the block."""
+        folder = open_root(self.root)
+        try:
+            for part in path.split("/") if path else ():
+                inner = folder.enter(part)
+                folder.close()
+                folder = inner
+            yield folder
+        finally:
+            folder.close()
+
+    @contextmanager
+    def parent(self, path: str) -> Iterator[tuple[Folder, str]]:
+        """Open the folder that an entry lies in; the folder, and the entry's name."""
+        above, _, entry = path.rpartition("/")
+        with self.folder(above) as folder:
+            yield folder, entry
+
+    def read(self, path: str, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
+        """The bytes of a regular file, or None where there is no such file."""
+        with (
+            storage_errors(self._doing(path)),
+            suppress(FileNotFoundError),
+            self.parent(path) as (folder, entry),
+        ):
+            return folder.read(entry, most_bytes)
+        return None
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[FileIO]:
+        """Open a regular file for reading, for the length of the block."""
+        with self.parent(path) as (folder, entry), folder.open(entry) as file:
+            yield file
+
+    def entries(self, path: str = "") -> list[str]:
+        """The names in a folder, sorted; none where there is no such folder."""
+        with (
+            storage_errors(self._doing(path)),
+            suppress(FileNotFoundError),
+            self.folder(path) as folder,
+        ):
+            return sorted(folder.names())
+        return []
+
+    def folders(self, path: str = "") -> list[str]:
+        """The names of the folders in a folder, sorted; none where there is no such folder."""
+        with (
+            storage_errors(self._doing(path)),
+            suppress(FileNotFoundError),
+            self.folder(path) as folder,
+        ):
+            found = {entry: folder.stat(entry) for entry in sorted(folder.names())}
+            return [name for name, facts in found.items() if facts and stat.S_ISDIR(facts.st_mode)]
+        return []
+
+    def sizes(self, path: str) -> dict[str, int]:
+        """The bytes of each entry of a folder; none where there is no such folder."""
+        with (
+            storage_errors(self._doing(path)),
+            suppress(FileNotFoundError),
+            self.folder(path) as folder,
+        ):
+            found = {entry: folder.stat(entry) for entry in folder.names()}
+            return {entry: facts.st_size for entry, facts in found.items() if facts}
+        return {}
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """What lies at a path, a link itself and not what it leads to; None where nothing does."""
+        with (
+            storage_errors(self._doing(path)),
+            suppress(FileNotFoundError),
+            self.parent(path) as (folder, entry),
+        ):
+            return folder.stat(entry)
+        return None
+
+    def is_file(self, path: str) -> bool:
+        """Whether a regular file lies at a path."""
+        facts = self.stat(path)
+        return facts is not None and stat.S_ISREG(facts.st_mode)
+
+    def make_root(self) -> None:
+        """Make the root and the folders above it; the entry of each is synced, whoever made it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for above in self.root.absolute().parents:
+            with suppress(PermissionError), Files(above).folder() as folder:
+                folder.sync()
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder below the root and those above it; their entries are on the disk.
+
+        Whoever finds a folder empty syncs its entry before writing into it. So the entry of one that
+        is not empty is on the disk, whoever made it.
+        """
+        parts = path.split("/")
+        for count, part in enumerate(parts):
+            with self.folder("/".join(parts[:count])) as folder:
+                with suppress(FileExistsError):
+                    os.mkdir(folder.name(part), dir_fd=folder.descriptor)
+                if folder.is_empty(part):
+                    folder.sync()
+
+    def make_temporary_folder(self, path: str) -> None:
+        """Make a folder that may be gone after a power loss, unless it is there."""
+        with self.parent(path) as (folder, entry), suppress(FileExistsError):
+            os.mkdir(folder.name(entry), dir_fd=folder.descriptor)
+
+    @contextmanager
+    def creating(self, path: str, *, is_lasting: bool = True) -> Iterator[int]:
+        """A descriptor of a new file. After the block it is read-only, and synced if it is to last.
+
+        A file that could not be written whole is gone.
+        """
+        with self.parent(path) as (folder, entry):
+            descriptor = os.open(folder.name(entry), _CREATE, 0o666, dir_fd=folder.descriptor)
+            try:
+                yield descriptor
+                if is_lasting:
+                    os.fsync(descriptor)
+                with suppress(PermissionError, AttributeError):  # Windows has no fchmod
+                    os.fchmod(descriptor, READ_ONLY)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(folder.name(entry), dir_fd=folder.descriptor)
+                raise
+            finally:
+                os.close(descriptor)
+
+    def write_new(self, path: str, data: bytes) -> None:
+        """Write a file that must not exist yet; its entry is not synced yet."""
+        with self.creating(path) as descriptor:
+            _write_all(descriptor, data)
+
+    def copy_in(self, path: str, source: FileIO) -> tuple[str, int]:
+        """Copy an open file to a new one, as `write_new` does; its SHA-256 and its size."""
+        hasher, size_bytes = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(_CHUNK_BYTES))
+        with self.creating(path) as descriptor:
+            while count := source.readinto(buffer):
+                hasher.update(buffer[:count])
+                _write_all(descriptor, buffer[:count])
+                size_bytes += count
+        return hasher.hexdigest(), size_bytes
+
+    def write_temporary(self, data: bytes) -> str:
+        """Write a new file into the folder of unfinished files; its path."""
+        path = temporary()
+        self.write_new(path, data)
+        return path
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Put a file in place of what is there, in one step; it is synced when this returns."""
+        temp = self.write_temporary(data)
+        try:
+            self.move(temp, path)
+        finally:
+            self.unlink(temp)
+
+    def put_note(self, path: str, data: bytes) -> None:
+        """Write a file in one step that may be gone after a power loss."""
+        temp = temporary()
+        with self.creating(temp, is_lasting=False) as descriptor:
+            _write_all(descriptor, data)
+        try:
+            self.move(temp, path, is_lasting=False)
+        finally:
+            self.unlink(temp)
+
+    def append(self, path: str, line: bytes) -> None:
+        """Append a line in one write; it is synced when this returns, and so is the file's entry.
+
+        A line break stands before the line too: a torn line before it then stays a line of its own.
+        Whoever finds a file empty syncs its entry before writing into it, as with folders.
+        """
+        data = b"\n" + line + b"\n"
+        with self.parent(path) as (folder, entry):
+            descriptor = os.open(folder.name(entry), _APPEND, 0o666, dir_fd=folder.descriptor)
+            try:
+                facts = os.fstat(descriptor)
+                if not stat.S_ISREG(facts.st_mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
+                if not facts.st_size:
+                    folder.sync()
+                if os.write(descriptor, data) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def sync(self, path: str) -> None:
+        """Put a file's bytes and its entry on the disk, whoever wrote them."""
+        with self.parent(path) as (folder, entry):
+            with folder.open(entry) as file:
+                os.fsync(file.fileno())
+            folder.sync()
+
+    def move(self, source: str, target: str, *, is_lasting: bool = True) -> None:
+        """Give an entry another place in one step; the new place is synced if it is to last."""
+        with self.parent(source) as (left, old), self.parent(target) as (right, new):
+            places = (left.name(old), right.name(new))
+            os.replace(*places, src_dir_fd=left.descriptor, dst_dir_fd=right.descriptor)
+            if is_lasting:
+                right.sync()
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second place; the entry is not synced yet."""
+        with self.parent(source) as (left, old), self.parent(target) as (right, new):
+            places = (left.name(old), right.name(new))
+            os.link(*places, src_dir_fd=left.descriptor, dst_dir_fd=right.descriptor)
+
+    def unlink(self, path: str) -> None:
+        """Delete a file, or a link itself; nothing happens where it is not there."""
+        with suppress(FileNotFoundError), self.parent(path) as (folder, entry):
+            os.unlink(folder.name(entry), dir_fd=folder.descriptor)
+
+    def remove(self, path: str) -> None:
+        """Delete a file, a link, or a folder with all that lies in it; no link is followed."""
+        with suppress(FileNotFoundError), self.parent(path) as (folder, entry):
+            facts = folder.stat(entry)
+            if facts and stat.S_ISDIR(facts.st_mode):
+                shutil.rmtree(folder.name(entry), dir_fd=folder.descriptor)
+            else:
+                os.unlink(folder.name(entry), dir_fd=folder.descriptor)
+
+    def remove_empty(self, path: str) -> None:
+        """Delete a folder if it is there, empty, and may be deleted."""
+        with suppress(OSError), self.parent(path) as (folder, entry):
+            os.rmdir(folder.name(entry), dir_fd=folder.descriptor)
+
+    def touch(self, path: str) -> None:
+        """Give a file the time of now, where it is there and that is allowed."""
+        with suppress(OSError, NotImplementedError), self.parent(path) as (folder, entry):
+            os.utime(folder.name(entry), dir_fd=folder.descriptor, follow_symlinks=False)
+
+    def can_link(self) -> bool:
+        """Whether this file system knows hard links, tried out."""
+        first, second = self.write_temporary(b""), temporary()
+        try:
+            self.link(first, second)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return False
+        finally:
+            self.unlink(first)
+            self.unlink(second)
+        return True
+
+    def write_and_delete(self) -> float:
+        """Try whether files can be written; the time by the clock that stamps them, in seconds."""
+        path = temporary()
+        with self.creating(path) as descriptor:
+            written = os.fstat(descriptor).st_mtime
+        self.unlink(path)
+        return written
+
+    def _doing(self, path: str) -> str:
+        return f"read {self.root / path}"
+
+
+def temporary() -> str:
+    """A path among the unfinished files that nobody else will choose."""
+    return f"{TMP}/{os.getpid()}-{os.urandom(8).hex()}"
+
+
+def is_temporary(entry: str) -> bool:
+    """Whether `temporary` gives such names."""
+    return _TEMPORARY.fullmatch(entry) is not None
+
+
+def is_read_only(facts: os.stat_result) -> bool:
+    """Whether a file's writing was finished: only then it was made read-only."""
+    return not facts.st_mode & _WRITABLE_BITS
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,174 @@
+"""Where things lie, and whether this version may read and write them.
+
+::
+
+    registry.toml                        schema, min_reader, min_writer
+    blobs/sha256/9a/9ac1…                read-only: weights, token embedding, preview
+    manifests/sha256/77/77b0….toml       read-only; the file name is the SHA-256 of the bytes
+    pointers/<kind>/<name>               lines: which item the name stands for
+    items/<kind>/<id>/v3                 the record of a version; it never changes
+    items/<kind>/<id>/log.ndjson         lines: publishing, tags, removals, restorings
+    aside/                               damaged files that a repair replaced; nothing reads them
+    tmp/                                 unfinished files, on the same file system
+
+An item is what a name stands for: its versions, their tags and what happened to them. Its folder
+has a random id and never moves. The first layout had no items: the folder of a name was
+``names/<kind>/<name>``; see `registry.names.first_layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.ref import Kind, check_name
+from registry.storage import toml
+from registry.storage.files import TMP, Files, is_temporary
+from registry.storage.refusals import storage_errors
+
+SCHEMA = 2
+HEADER = b"schema = 2\nmin_reader = 2\nmin_writer = 2\n"
+HEADER_NAME = "registry.toml"
+FIRST_NAMES = "names"  # of the first layout
+FIRST_RENAMED = "renamed"
+ENTRIES = {HEADER_NAME, "blobs", "manifests", "pointers", "items", "aside", TMP}
+FIRST_ENTRIES = {FIRST_NAMES, FIRST_RENAMED}
+LOG = "log.ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A registry's folder, and the paths in it, relative to that folder.
+
+    Attributes:
+        root: the registry's folder; it need not be there yet.
+    """
+
+    root: Path
+
+    @property
+    def files(self) -> Files:
+        """The way to everything that lies in it."""
+        return Files(self.root)
+
+    def blob(self, digest: str) -> Path:
+        """The whole path of a file's bytes, by their 64 hex digits."""
+        return self.root / blob_path(digest)
+
+    def names(self, kind: Kind) -> list[str]:
+        """Every name that was ever used, sorted; foreign files are passed over."""
+        found = {
+            *self.files.entries(f"pointers/{kind}"),
+            *self.files.entries(f"{FIRST_NAMES}/{kind}"),
+        }
+        found |= {*self.files.entries(f"{FIRST_RENAMED}/{kind}")}
+        return sorted(filter(is_name, found))
+
+
+def blob_path(digest: str) -> str:
+    """Where the bytes of a file lie, by their 64 hex digits."""
+    return f"blobs/sha256/{digest[:2]}/{digest}"
+
+
+def manifest_path(digest: str) -> str:
+    """Where a manifest lies, by its 64 hex digits."""
+    return f"manifests/sha256/{digest[:2]}/{digest}.toml"
+
+
+def pointer_path(kind: Kind, name: str) -> str:
+    """Where the lines of a name lie."""
+    return f"pointers/{kind}/{name}"
+
+
+def default_root() -> Path:
+    """The registry's folder where nobody names another: under the user's data folder."""
+    import platformdirs
+
+    return platformdirs.user_data_path("dreamvideo", appauthor=False) / "registry"
+
+
+def check_readable(layout: Layout) -> None:
+    """A registry that is not there yet is readable, and empty.
+
+    Raises:
+        IncompatibleError: a newer version wrote it and older ones may not read it.
+        IntegrityError: ``registry.toml`` cannot be understood.
+        InvalidError: the folder is something else.
+    """
+    if layout.root.exists() and not layout.root.is_dir():
+        message = f"{layout.root} is a file, and a registry is a folder"
+        raise InvalidError(message, hint="--registry DIR, or DV_REGISTRY", code="registry.foreign")
+    _check_header(layout, "min_reader")
+
+
+def make_root(layout: Layout) -> None:
+    """Make what is missing of the folders and the header, if this version may write.
+
+    Raises:
+        IncompatibleError: a newer version wrote it and older ones may not write to it.
+        IntegrityError: ``registry.toml`` cannot be understood.
+        InvalidError: the folder is something else.
+    """
+    is_complete = _check_header(layout, "min_writer")
+    with storage_errors(f"write to the registry {layout.root}"):
+        if not is_complete:
+            layout.files.make_root()
+        layout.files.make_temporary_folder(TMP)
+        if not is_complete:
+            # Every process writes these same bytes, so it does not matter whose rename is last.
+            layout.files.replace(HEADER_NAME, HEADER)
+
+
+def is_name(entry: str) -> bool:
+    """Whether an entry of a folder can be a name."""
+    return is_word(check_name, entry)
+
+
+def is_word(check: Callable[[str], str], entry: str) -> bool:
+    """Whether ``check`` passes an entry of a folder."""
+    try:
+        check(entry)
+    except InvalidError:
+        return False
+    return True
+
+
+def _check_header(layout: Layout, least: str) -> bool:
+    """Whether the header is the one of this version; the error if it forbids what is wanted."""
+    data = layout.files.read(HEADER_NAME)
+    if data == HEADER:
+        return True
+    if not data:
+        _check_own(layout)
+        return False
+    path = layout.root / HEADER_NAME
+    try:
+        table = toml.read(data)
+        needed, schema = table[least], table["schema"]
+    except (ValueError, KeyError) as error:
+        message = f"{path} cannot be understood: {error}"
+        hint = "dv registry doctor --fix writes it again"
+        raise IntegrityError(message, hint=hint, code="registry.damaged") from error
+    if not isinstance(needed, int) or needed > SCHEMA:
+        doing = "read" if least == "min_reader" else "written to"
+        message = f"{layout.root} can only be {doing} by a version that knows schema {needed}"
+        raise IncompatibleError(f"{message}; this one knows {SCHEMA}", hint="update dv")
+    return bool(schema != 1)
+
+
+def _check_own(layout: Layout) -> None:
+    """Pass a folder without a header if nothing in it is foreign.
+
+    Raises:
+        InvalidError: it is something else.
+    """
+    found = set(layout.files.entries())
+    foreign = sorted(found - ENTRIES - FIRST_ENTRIES)
+    if not found & {"blobs", "manifests", "items", FIRST_NAMES}:  # only a header was written here
+        foreign += [f"{TMP}/{each}" for each in layout.files.entries(TMP) if not is_temporary(each)]
+    if foreign:
+        message = f"{layout.root} is no registry: no registry.toml, and it holds {foreign[0]!r}"
+        hint = "name an empty or a new folder"
+        raise InvalidError(message, hint=hint, code="registry.foreign")

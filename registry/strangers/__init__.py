@@ -1,0 +1,1 @@
+"""Files that come from elsewhere: bundles and adapters' files, trusted in nothing."""

@@ -1,0 +1,160 @@
+"""An adapter's file that was found alone: its one line of metadata says what it is.
+
+The line holds what is certain of an adapter, as whoever learned it wrote it down. Time, device and
+metrics are not in it, so the manifest that is made of it is a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from registry.content.manifest import MOST_MANIFEST_BYTES, Draft, Input, read_draft
+from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.ref import Kind, check_name
+from registry.storage.refusals import storage_errors
+from registry.strangers.tensors import Header, read_header
+
+METADATA_KEY = "dreamvideo"
+_SCHEMA = "dv.adapter/1"
+
+
+class _Base(Struct, frozen=True, kw_only=True):
+    id: str
+    fingerprint: str
+    revision: str = ""
+    licence: str = ""
+    architecture: str = ""
+
+
+class _Site(Struct, frozen=True, kw_only=True):
+    name: str
+    width: int
+
+
+class _Facts(Struct, frozen=True, kw_only=True):
+    """What is needed of the facts; the rest of them is the engine's."""
+
+    schema: str
+    method: str
+    kind: Kind
+    base: _Base
+    token: str
+    phrase: str
+    sites: list[_Site]
+    recipe: dict[str, Any]
+    inputs: list[Input]
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """An adapter's file without a manifest.
+
+    Attributes:
+        kind: subject or motion.
+        name: under which it was learned, or that of the file; None where neither can be a name.
+        draft: all that is known of it.
+    """
+
+    kind: Kind
+    name: str | None
+    draft: Draft
+
+
+def read_loose(path: Path, *, tool: str, called: str | None = None) -> Loose:
+    """Read what an adapter's file says of itself.
+
+    Args:
+        path: a safetensors file.
+        tool: what reads it, with its version; it stands in the new manifest.
+        called: what the file was called where it came from; None: as it is called now.
+
+    Raises:
+        IntegrityError: it is no safe safetensors file, or no adapter of this tool.
+        IncompatibleError: it has a newer schema.
+    """
+    with storage_errors(f"read {path}"), path.open("rb") as stream:
+        header = read_header(stream, path.stat().st_size)
+    if METADATA_KEY not in header.metadata:
+        raise _of_another_tool(path, header)
+    facts = _read_facts(path, header.metadata)
+    name = _first_name(facts.token.strip("<>"), path.stem if called is None else called)
+    try:
+        return Loose(facts.kind, name, _draft(facts, header, tool))
+    except InvalidError as error:
+        raise _no_adapter(path, error.message) from error
+
+
+def _read_facts(path: Path, metadata: Mapping[str, str]) -> _Facts:
+    text = metadata[METADATA_KEY]
+    if len(text) > MOST_MANIFEST_BYTES:  # its manifest would be refused, after a long time
+        raise _no_adapter(path, f"its metadata have {len(text)} characters")
+    try:
+        plain = msgspec.json.decode(text)
+        if isinstance(plain, dict) and plain.get("schema", _SCHEMA) != _SCHEMA:
+            message = f"{path} has the schema {plain['schema']!r:.40}; this version reads {_SCHEMA}"
+            raise IncompatibleError(message, hint="update dv", code="file.newer")
+        return msgspec.convert(plain, _Facts)
+    except (ValueError, RecursionError) as error:
+        raise _no_adapter(path, f"its metadata cannot be understood: {error}") from error
+
+
+def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
+    is_subject = facts.kind == "subject"
+    seed = facts.recipe.get("seed")
+    return read_draft(
+        {
+            "tool": tool,
+            "base": {
+                "id": facts.base.id,
+                "fingerprint": facts.base.fingerprint,
+                "revision": facts.base.revision or None,
+                "licence": facts.base.licence or None,
+                "architecture": {"layout": facts.base.architecture},
+            },
+            "adapter": {
+                "method": facts.method,
+                "dtype": header.dtype,
+                "params": header.params,
+                "sites": [site.name for site in facts.sites],
+                "widths": [site.width for site in facts.sites],
+            },
+            "prompt": {
+                "token": facts.token if is_subject else None,
+                "class_word": facts.phrase if is_subject else None,
+                "caption": None if is_subject else facts.phrase,
+            },
+            "training": {
+                "recipe": facts.recipe,
+                "seed": seed if isinstance(seed, int) else 0,
+                "inputs": msgspec.to_builtins(facts.inputs),
+            },
+        }
+    )
+
+
+def _first_name(*words: str) -> str | None:
+    for word in words:
+        try:
+            return check_name(word)
+        except InvalidError:
+            continue
+    return None
+
+
+def _of_another_tool(path: Path, header: Header) -> IncompatibleError:
+    """The error for weights that are whole and that dv did not make; what is likely is said."""
+    is_lora = any("lora" in tensor.name.lower() for tensor in header.tensors)
+    what = "a LoRA that dv did not make" if is_lora else "weights that dv did not make"
+    return IncompatibleError(
+        f"{path} holds {what}", hint="dv uses what it learned itself", code="file.other_tool"
+    )
+
+
+def _no_adapter(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(f"{path} is no adapter of this tool: {why}", code="file.foreign")

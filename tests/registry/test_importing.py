@@ -1,0 +1,192 @@
+"""Laws of importing an adapter's file that was found alone, and of where things come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry import IncompatibleError, IntegrityError, InvalidError, NotFoundError, Registry
+from registry.strangers.importing import look_into
+from registry.strangers.loose import Loose
+from tests.registry.places import manifest_of
+from tests.registry.samples import facts_of, safetensors
+
+TOOL = "dv 0.1.0"
+
+
+@pytest.fixture
+def found(tmp_path: Path):
+    """Write an adapter's file."""
+
+    def write(facts: Any, name: str = "x.safetensors", value: int = 0) -> Path:
+        path = tmp_path / name
+        path.write_bytes(safetensors(facts, value))
+        return path
+
+    return write
+
+
+def test_a_subject_found_alone_explains_itself(store: Registry, found) -> None:
+    (imported,) = store.import_file(found(facts_of()), tool=TOOL)
+    adapter = imported.adapter
+    assert (adapter.kind, adapter.name, adapter.version) == ("subject", "corgi", 1)
+    assert (adapter.record.token, adapter.record.class_word) == ("<corgi>", "dog")
+    manifest = store.manifest(adapter)
+    assert (manifest.tool, manifest.training.seed) == (TOOL, 3)
+    assert manifest.training.recipe == {"steps": 200, "seed": 3}
+    assert (manifest.adapter.sites, manifest.adapter.widths) == (["a.b", "c"], [2, 4])
+    assert (manifest.adapter.params, manifest.adapter.dtype) == (4, "float32")
+    assert manifest.base.licence == "Apache-2.0"
+
+
+def test_a_motion_takes_the_name_of_its_file(store: Registry, found) -> None:
+    path = found(facts_of("motion", recipe={}), "skate.safetensors")
+    adapter = store.import_file(path, tool=TOOL)[0].adapter
+    assert (adapter.kind, adapter.name, adapter.record.caption) == (
+        "motion",
+        "skate",
+        "skating away",
+    )
+    assert store.manifest(adapter).training.seed == 0
+
+
+def test_without_a_usable_name_one_must_be_given(store: Registry, found) -> None:
+    path = found(facts_of("motion"), "My Skate.safetensors")
+    with pytest.raises(InvalidError) as caught:
+        store.import_file(path, tool=TOOL)
+    assert caught.value.code == "name.needed"
+    assert store.import_file(path, tool=TOOL, name="skate")[0].adapter.name == "skate"
+
+
+def test_the_same_file_again_is_recognised(store: Registry, found) -> None:
+    assert store.import_file(found(facts_of()), tool=TOOL)[0].is_new
+    assert not store.import_file(found(facts_of()), tool=TOOL)[0].is_new
+    assert store.import_file(found(facts_of(), value=1), tool=TOOL)[0].adapter.version == 2
+
+
+def damage(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+
+
+def test_the_same_file_again_heals_damaged_bytes(store: Registry, found) -> None:
+    adapter = store.import_file(found(facts_of()), tool=TOOL)[0].adapter
+    damage(store.file(adapter))
+    assert not store.import_file(found(facts_of()), tool=TOOL)[0].is_new
+    assert store.file(adapter)
+
+
+def test_a_version_past_healing_is_imported_anew(store: Registry, found) -> None:
+    adapter = store.import_file(found(facts_of()), tool=TOOL)[0].adapter
+    damage(manifest_of(store, adapter.digest))
+    (again,) = store.import_file(found(facts_of()), tool="dv 9")
+    assert again.is_new
+    assert store.files(again.adapter)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [],
+        {},
+        facts_of(kind="holograms"),
+        facts_of(sites=[{"name": 1}]),
+        facts_of(inputs=[{"name": "a", "digest": "short"}]),
+        facts_of(sites=[{"name": "a", "width": -1}]),
+    ],
+)
+def test_a_file_that_is_no_adapter_is_refused(store: Registry, found, facts: Any) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        store.import_file(found(facts), tool=TOOL)
+    assert caught.value.code == "file.foreign"
+    assert store.list().rows == ()
+
+
+def test_weights_of_another_tool_are_whole_and_said_to_be_another_tools(
+    store: Registry, found, tmp_path: Path
+) -> None:
+    with pytest.raises(IncompatibleError, match="weights that dv did not make") as caught:
+        store.import_file(found(None), tool=TOOL)
+    assert caught.value.code == "file.other_tool"
+    header = b'{"a.lora_A.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path = tmp_path / "lora.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(IncompatibleError, match="a LoRA that dv did not make"):
+        store.import_file(path, tool=TOOL)
+
+
+def test_a_newer_file_is_refused_as_newer(store: Registry, found) -> None:
+    with pytest.raises(IncompatibleError, match=r"dv\.adapter/9"):
+        store.import_file(found(facts_of(schema="dv.adapter/9")), tool=TOOL)
+
+
+def test_deep_facts_do_not_crash(store: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    header = {"__metadata__": {"dreamvideo": "[" * 100_000}}
+    path.write_bytes(safetensors(header=header))
+    with pytest.raises(IntegrityError):
+        store.import_file(path, tool=TOOL)
+
+
+def test_facts_without_end_are_refused_before_they_are_read(store: Registry, found) -> None:
+    with pytest.raises(IntegrityError, match="characters") as caught:
+        store.import_file(found(facts_of(recipe={"x": "y" * (1 << 20)})), tool=TOOL)
+    assert caught.value.code == "file.foreign"
+
+
+def test_what_is_neither_is_refused(store: Registry, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(IntegrityError):
+        store.import_file(tmp_path / "notes.txt", tool=TOOL)
+
+
+def test_a_missing_file_is_not_found(store: Registry, tmp_path: Path) -> None:
+    for look in (
+        lambda: store.import_file(tmp_path / "gone", tool=TOOL),
+        lambda: look_into(tmp_path / "gone", tool=TOOL),
+    ):
+        with pytest.raises(NotFoundError) as caught:
+            look()
+        assert caught.value.code == "file.not_found"
+
+
+def test_a_folder_is_refused(store: Registry, tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match="is a folder"):
+        store.import_file(tmp_path, tool=TOOL)
+
+
+def test_a_file_over_the_limit_is_refused_unread(store: Registry, found) -> None:
+    with pytest.raises(InvalidError) as caught:
+        store.import_file(found(facts_of()), tool=TOOL, most_bytes=10)
+    assert caught.value.code == "bundle.too_large"
+
+
+def test_a_pipe_with_a_name_is_read(store: Registry, found, tmp_path: Path) -> None:
+    data = found(facts_of()).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    assert store.import_file(pipe, tool=TOOL)[0].adapter.name == "corgi"
+    writer.join()
+
+
+def test_looking_into_a_file_imports_nothing(
+    store: Registry, publish, found, tmp_path: Path
+) -> None:
+    adapter = publish()
+    path = tmp_path / "out.dva"
+    with path.open("xb") as target:
+        store.export([adapter], target)
+    packed = look_into(path, tool=TOOL)
+    assert isinstance(packed, tuple)
+    assert [(each.name, each.digest) for each in packed] == [("corgi", adapter.digest)]
+    loose = look_into(found(facts_of()), tool=TOOL)
+    assert isinstance(loose, Loose)
+    assert (loose.kind, loose.name) == ("subject", "corgi")
+    assert json.dumps(loose.draft.training.recipe)
