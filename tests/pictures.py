@@ -52,6 +52,7 @@ MISTAKEN = 'dv gen "a fox zigzag" --subject fix --motion zigzag'
 
 def main() -> None:
     """Make all pictures anew."""
+    heed_interrupts()
     with tempfile.TemporaryDirectory(prefix="dv-pictures-") as name:
         home = Path(name)
         _lay_out(home)
@@ -59,6 +60,11 @@ def main() -> None:
         shutil.copy(home / "dv-demo" / "sheet.png", SAMPLES)
         write_animation(home / "dv-demo", SAMPLES / "demo.webp")
         write_session(home, SAMPLES / "session.png")
+
+
+def heed_interrupts() -> None:
+    """Let the programs that are started here take Ctrl-C, which a shell's background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_session(home: Path, path: Path) -> None:
