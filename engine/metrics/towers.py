@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from engine.bases import image_tower
 from engine.bases.catalog import BUNDLED
 from engine.bases.folder import read_json
 from engine.bases.image_pixels import crop_middle, fit_short_side
@@ -130,8 +131,12 @@ def _open_mini(folder: Path) -> Tower:
     """The bundled base's towers, whose text and image features share one space."""
     settings = _preparation(folder / "image_encoder")
     image, text, tokenizer = (
-        load_part(MODELS[part], folder / part, device=torch.device("cpu"), dtype=torch.float32)
-        for part in ("image_encoder", "text_encoder", "tokenizer")
+        load_part(model, folder / part, device=torch.device("cpu"), dtype=torch.float32)
+        for part, model in (
+            ("image_encoder", image_tower.MODEL),
+            ("text_encoder", MODELS["text_encoder"]),
+            ("tokenizer", MODELS["tokenizer"]),
+        )
     )
     limit = int(text.config.max_position_embeddings)
 
