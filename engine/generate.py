@@ -6,11 +6,10 @@ Paper: arXiv 2312.04433, sections 3.3 and 4.1.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
-from engine.adapters.file import Adapter, fit_bank
-from engine.adapters.uses import AdapterUse, common_look, learned_words, load_adapters, plain_words
+from engine.adapters.delta import Delta, build_bank, build_delta
+from engine.adapters.file import Adapter
+from engine.adapters.uses import AdapterUse, common_look, load_adapters
 from engine.bases import BaseLocation, open_base, require_image_tower
 from engine.bases.limits import check_video
 from engine.bases.pixels import to_pixels, to_unit
@@ -42,15 +42,6 @@ from engine.recipe import GenerateRecipe, Precision
 MOST_KEPT_BANKS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Attached:
-    """A bank on the denoiser, with its weight, and the strengths its recipe asks for when it is a motion."""
-
-    bank: Bank
-    adapter: Adapter
-    weight: float
-
-
 class Generator:
     """A base with adapters attached, kept loaded for any number of videos."""
 
@@ -61,9 +52,7 @@ class Generator:
         base: Base,
         device: torch.device,
         precision: Precision,
-        words: Mapping[str, LearnedWord],
-        plain: Mapping[str, str],
-        attached: Sequence[_Attached],
+        deltas: Sequence[Delta],
         appearance: Tensor | None,
         photo: str | None,
         progress: Progress,
@@ -71,8 +60,8 @@ class Generator:
         """Use `open_generator`."""
         self._location = location
         self._base, self._device, self._precision = base, device, precision
-        self._words, self._plain = words, plain
-        self._attached, self._progress = attached, progress
+        self._deltas, self._progress = tuple(deltas), progress
+        self._banks = [delta.bank for delta in deltas if delta.bank is not None]
         self._appearance, self._photo = appearance, photo
 
     @torch.no_grad()
@@ -136,7 +125,7 @@ class Generator:
 
     def _denoise_halves(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """`Base.denoise` of one sample after the other, each with its own part of every condition."""
-        banks = [held.bank for held in self._attached]
+        banks = self._banks
         whole = [bank.condition for bank in banks]
         parts = []
         for k in range(len(latents)):
@@ -162,44 +151,44 @@ class Generator:
             "subject": step >= recipe.identity_from * recipe.steps,
             "motion": step < recipe.motion_until * recipe.steps,
         }
-        kinds = {held.adapter.facts.kind for held in self._attached}
-        for held in self._attached:
-            is_on = len(kinds) == 1 or acts[held.adapter.facts.kind]
-            held.bank.weight = held.weight if is_on else 0.0
+        kinds = {delta.kind for delta in self._deltas if delta.weight != 0.0}
+        for delta in self._deltas:
+            delta.act(is_on=not acts.keys() <= kinds or acts.get(delta.kind, True))
 
     def _encode_prompts(self, recipe: GenerateRecipe) -> Text:
         """The prompts of both halves of guidance, the unconditional one first."""
         prompts = [recipe.negative, recipe.prompt][-count_halves(recipe.guidance) :]
-        for token, phrase in self._plain.items():
-            prompts = [prompt.replace(token, phrase) for prompt in prompts]
-        return self._base.encode_text(prompts, self._words)
+        words: dict[str, LearnedWord] = {}
+        for delta in self._deltas:
+            if delta.token and delta.weight == 0.0:
+                prompts = [prompt.replace(delta.token, delta.phrase) for prompt in prompts]
+            words |= delta.words(self._base)
+        return self._base.encode_text(prompts, words)
 
     def _set_appearance(self, recipe: GenerateRecipe) -> None:
         """Give every motion the appearance vector, with the strengths of both halves of guidance."""
-        for held in self._attached:
-            width = held.adapter.facts.condition_width
-            if width is None:
+        for delta in self._deltas:
+            if delta.bank is None or delta.condition_width is None:
                 continue
-            halves = self._strengths(recipe, held.adapter)[-count_halves(recipe.guidance) :]
-            weight = next(held.bank.parameters())
+            halves = self._strengths(recipe, delta)[-count_halves(recipe.guidance) :]
+            weight = next(delta.bank.parameters())
             strength = torch.tensor(halves, device=weight.device, dtype=weight.dtype)
-            look = torch.zeros(width) if self._appearance is None else self._appearance
-            vector = look.to(strength)
-            held.bank.condition = Condition(vector.expand(len(halves), -1), strength)
+            nothing = torch.zeros(delta.condition_width)
+            look = nothing if self._appearance is None else self._appearance
+            delta.bank.condition = Condition(look.to(strength).expand(len(halves), -1), strength)
 
-    def _strengths(self, recipe: GenerateRecipe, adapter: Adapter) -> tuple[float, float]:
+    def _strengths(self, recipe: GenerateRecipe, delta: Delta) -> tuple[float, float]:
         """Unconditional and conditional: what the motion was learned for, as the caller changes it.
 
         Without a subject zeros stand for its look, as they did for a dropped image in learning; a motion that was
         learned without drops has never seen them, and gets none.
         """
-        learned = adapter.facts.recipe
-        if self._appearance is None and not learned["image_drop"]:
+        if self._appearance is None and not delta.reads_nothing:
             return 0.0, 0.0
         uncond, cond = recipe.appearance_uncond, recipe.appearance_cond
         return (
-            recipe.appearance * (learned["appearance_uncond"] if uncond is None else uncond),
-            recipe.appearance * (learned["appearance_cond"] if cond is None else cond),
+            recipe.appearance * (delta.strengths[0] if uncond is None else uncond),
+            recipe.appearance * (delta.strengths[1] if cond is None else cond),
         )
 
 
@@ -230,7 +219,7 @@ class LoadedBase:
         self.device = resolve_device(device, rank=rank)
         self.precision = resolve_precision(precision, self.device)
         self._progress = progress
-        self._banks: dict[Path, Bank] = {}
+        self._banks: dict[tuple[str, int], Bank] = {}
         with explain_memory("loading the base"):
             self._base = base or open_base(
                 location, device=self.device, dtype=DTYPES[self.precision]
@@ -251,23 +240,18 @@ class LoadedBase:
             BaseInvalidError: there is a photo, and no image tower to see it.
             MemoryExhaustedError: the device is too small.
         """
-        look = common_look(adapters, self.device) if photo is None else self._see(photo, adapters)
+        deltas = self._build(adapters)
+        look = common_look(deltas, self.device) if photo is None else self._see(photo, adapters)
         with ExitStack() as stack:
-            attached = []
-            for use, adapter in adapters:
-                bank = self._bank_of(use, adapter)
-                bank.weight, bank.condition = use.weight, None
-                if use.weight != 0.0:
-                    stack.enter_context(bank.attached(self._base.denoiser))
-                    attached.append(_Attached(bank, adapter, use.weight))
+            for delta in deltas:
+                if delta.weight != 0.0:
+                    stack.enter_context(delta.attached(self._base))
             yield Generator(
                 location=self.location,
                 base=self._base,
                 device=self.device,
                 precision=self.precision,
-                words=learned_words(adapters, self.device),
-                plain=plain_words(adapters),
-                attached=attached,
+                deltas=deltas,
                 appearance=look,
                 photo=photo.digest if photo else None,
                 progress=self._progress,
@@ -289,13 +273,29 @@ class LoadedBase:
         with explain_memory("looking at a photo"):
             return self._base.encode_image(to_unit(pixels)[None])[0].to(self.device)
 
-    def _bank_of(self, use: AdapterUse, adapter: Adapter) -> Bank:
-        """The adapter's bank on this device; the one that was wanted longest ago gives way."""
-        bank = self._banks.pop(use.file, None)
+    def _build(self, adapters: Sequence[tuple[AdapterUse, Adapter]]) -> list[Delta]:
+        """What the adapters add; one that is used twice has layers of its own each time."""
+        uses = Counter[str]()
+        deltas = []
+        for use, adapter in adapters:
+            bank = self._bank_of(adapter, uses[adapter.digest])
+            uses[adapter.digest] += 1
+            delta = build_delta(adapter, self._base, weight=use.weight, bank=bank)
+            word = None if delta.word is None else delta.word.to(self.device)
+            deltas.append(replace(delta, word=word))
+        return deltas
+
+    def _bank_of(self, adapter: Adapter, number: int) -> Bank | None:
+        """The adapter's layers on this device, known by what its file holds; the longest unused give way."""
+        key = adapter.digest, number
+        bank = self._banks.pop(key, None)
         if bank is None:
-            fitted = fit_bank(adapter, self._base).requires_grad_(requires_grad=False)
-            bank = fitted.to(self.device, DTYPES[self.precision])
-        self._banks[use.file] = bank
+            bank = build_bank(adapter, self._base)
+            if bank is None:
+                return None
+            bank.requires_grad_(requires_grad=False).to(self.device, DTYPES[self.precision])
+        bank.condition = None
+        self._banks[key] = bank
         if len(self._banks) > MOST_KEPT_BANKS:
             del self._banks[next(iter(self._banks))]
         return bank

@@ -107,6 +107,63 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return f"{self.actor} {self.caption}".strip()
 
 
+class WordRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a word alone is learned; fields as in `SubjectRecipe`."""
+
+    class_word: str = "object"
+    word_steps: Count = 3000
+    word_lr: Rate = 1e-4
+    batch: PositiveInt = 4
+    accumulate: PositiveInt = 1
+    clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
+    views: Annotated[int, Meta(ge=1, le=64)] = 1
+    checkpointing: bool = True
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+
+
+class LoraRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How low-rank layers are learned, of photos, clips or both.
+
+    ``photo_draws`` and ``clip_draws`` count how often a photo and a clip is drawn over the whole run; updates take
+    ``batch`` draws each. Photos are told as "a {``class_word``}", clips by ``actor`` and ``caption``; the rest is as in
+    `SubjectRecipe` and `MotionRecipe`.
+    """
+
+    class_word: str = "object"
+    actor: str = ""
+    caption: str = ""
+    photo_draws: Count = 0
+    clip_draws: Count = 0
+    rank: Annotated[int, Meta(ge=1, le=1024)] = 16
+    lr: Rate = 1e-4
+    batch: PositiveInt = 4
+    accumulate: PositiveInt = 1
+    clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
+    noise_bias: Rate = 1.0
+    views: Annotated[int, Meta(ge=1, le=64)] = 1
+    frames: PositiveInt = 16
+    fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
+    start_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    end_s: Annotated[float, Meta(gt=0.0)] | None = None
+    checkpointing: bool = True
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+    lanes: Lanes = 1
+
+    @property
+    def told(self) -> str:
+        """What the base is told of the clips while learning: who moves, and how."""
+        return f"{self.actor} {self.caption}".strip()
+
+
+LearnRecipe = SubjectRecipe | MotionRecipe | WordRecipe | LoraRecipe
+
+
 class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a video is made.
 
@@ -165,7 +222,7 @@ SEVERAL_CLIPS: Mapping[str, Any] = {"image_drop": 0.0, "appearance_uncond": 0.0}
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
 
-R = TypeVar("R", SubjectRecipe, MotionRecipe, GenerateRecipe)
+R = TypeVar("R", SubjectRecipe, MotionRecipe, WordRecipe, LoraRecipe, GenerateRecipe)
 
 
 def subject_recipe(

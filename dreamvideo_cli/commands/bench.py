@@ -104,13 +104,13 @@ def _check(options: BenchOptions, location: "BaseLocation") -> None:
         OutputError: the disk would be full.
     """
     from engine.bases import require_image_tower
-    from engine.benchmark.rows import METHODS, looks_at_clips
+    from engine.benchmark.rows import ROWS, looks_at_clips
     from engine.metrics.places import require_open_cv
 
-    methods = options.method or list(METHODS)
+    methods = options.method or list(ROWS)
     for name in methods:
-        if name not in METHODS:
-            raise UsageError(f"no method is called {name!r}", hint="known: " + ", ".join(METHODS))
+        if name not in ROWS:
+            raise UsageError(f"no method is called {name!r}", hint="known: " + ", ".join(ROWS))
     require_open_cv()
     if any(looks_at_clips(name) for name in methods):
         require_image_tower(location)

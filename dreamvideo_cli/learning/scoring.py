@@ -15,8 +15,8 @@ from dreamvideo_cli.terminal.text import time_text
 if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import Lesson
     from engine.bases import BaseLocation
-    from engine.monitor.scores import Scoring
     from engine.progress import Progress
+    from engine.training.saver import Scoring
     from registry.runs import Run
 
 
@@ -71,8 +71,8 @@ def score_steps(lesson: Lesson) -> int:
 def scoring_of(lesson: Lesson, progress: Progress) -> Scoring | None:
     """What the engine scores a lesson with."""
     from engine.metrics.judge import Judge, references_of_clips, references_of_photos
-    from engine.monitor.scores import Scoring
     from engine.recipe import SubjectRecipe
+    from engine.training.saver import Scoring
 
     if lesson.scored_by is None:
         return None

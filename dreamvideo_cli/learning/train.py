@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreamvideo_cli.learning.plan import Lesson, _stages, _work_of_step, preview_recipe
 from dreamvideo_cli.learning.publish import _publish, _published_before
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import Lesson
     from engine.progress import Progress
     from engine.training.result import Learned
-    from engine.training.saver import Keeping, StopRequest
+    from engine.training.saver import SavePolicy, StopRequest
     from registry import Adapter, Registry
     from registry.runs import EventLog, Run, State
 
@@ -67,7 +67,7 @@ def carry_out(
         Stopped: a signal asked to stop.
         ConflictError: the same is running now.
         ExistsError: another run of this name is unfinished.
-        EngineError, RegistryError: see `engine.learn_subject`, `engine.learn_motion`, `Registry.publish`.
+        EngineError, RegistryError: see `engine.learn.learn`, `Registry.publish`.
     """
     from engine.errors import StoppedError
     from engine.training.saver import StopRequest
@@ -79,7 +79,7 @@ def carry_out(
             catching(_patiently(stop)),
             suppress(StoppedError),  # the first process saves and tells
         ):
-            _learn(lesson, Path(folder), progress, _keeping(lesson, stop, progress))
+            _learn(lesson, Path(folder), progress, _policy(lesson, stop, progress))
         return None
     run = (
         take_again(terms.run)
@@ -120,7 +120,7 @@ def _do(
         told = record(log, progress)
         draw_inputs(lesson, run.folder, told)
         with catching(_patiently(stop)), _heard(run, lesson, told) as heard:
-            learned = _learn(lesson, run.folder, heard, _keeping(lesson, stop, heard))
+            learned = _learn(lesson, run.folder, heard, _policy(lesson, stop, heard))
         log.flush()
         adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)
     except StoppedError as error:
@@ -153,33 +153,27 @@ def _heard(run: Run, lesson: Lesson, progress: Progress) -> AbstractContextManag
     return Tracking(tracker, msgspec.to_builtins(lesson.recipe), progress)
 
 
-def _learn(lesson: Lesson, folder: Path, progress: Progress, keeping: Keeping) -> Learned:
-    common: dict[str, Any] = {
-        "device": lesson.device,
-        "progress": progress,
-        "keeping": keeping,
-    }
-    if lesson.photos is not None:
-        from engine.learn_subject import learn_subject
-        from engine.recipe import SubjectRecipe
+def _learn(lesson: Lesson, folder: Path, progress: Progress, policy: SavePolicy) -> Learned:
+    from engine.learn import learn
+    from engine.methods.protocol import Inputs
 
-        assert isinstance(lesson.recipe, SubjectRecipe)
-        token = lesson.token or ""
-        return learn_subject(
-            lesson.recipe, lesson.photos, lesson.base, folder, token=token, **common
-        )
-    from engine.learn_motion import learn_motion
-    from engine.recipe import MotionRecipe
-
-    assert isinstance(lesson.recipe, MotionRecipe)
-    return learn_motion(lesson.recipe, lesson.clips, lesson.base, folder, **common)
+    return learn(
+        lesson.kind,
+        lesson.recipe,
+        Inputs(lesson.photos, lesson.clips, lesson.token or ""),
+        lesson.base,
+        folder,
+        device=lesson.device,
+        progress=progress,
+        policy=policy,
+    )
 
 
-def _keeping(lesson: Lesson, stop: StopRequest, progress: Progress) -> Keeping:
-    from engine.training.saver import Keeping
+def _policy(lesson: Lesson, stop: StopRequest, progress: Progress) -> SavePolicy:
+    from engine.training.saver import SavePolicy
 
     scoring = scoring_of(lesson, progress)
-    return Keeping(
+    return SavePolicy(
         stop=stop,
         save_every=lesson.save_every,
         preview=preview_recipe(lesson) if lesson.preview or scoring else None,

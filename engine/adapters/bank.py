@@ -1,21 +1,18 @@
-"""A bank: one bottleneck for each site of a denoiser, attached by hooks."""
+"""A bank: one small trained layer for each site of a denoiser, attached by hooks."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from engine.adapters.bottleneck import Bottleneck
-from engine.bases.protocol import Site
-
-T = TypeVar("T")
+from engine.adapters.bottleneck import Bottleneck, LowRank
+from engine.bases.protocol import Base, Role, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +31,24 @@ class Condition:
         return Condition(self.features[one], strength)
 
 
-def fresh_bank(
-    sites: Sequence[Site], width_ratio: float, condition_width: int | None = None, *, seed: int
-) -> Bank:
-    """A bank whose random starting weights depend on ``seed`` alone; arguments as for `Bank`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Bank(sites, width_ratio, condition_width)
-
-
 class Bank(nn.Module):
-    """The bottlenecks of one adapter.
+    """The layers of one adapter, and what they are run with.
 
     Attributes:
         sites: where they sit, in the order of the forward pass.
+        bottlenecks: a layer for each site; its ``delta(x, c, strength)`` is what it adds.
         weight: the adapter's strength; its deltas are multiplied by it. At 0 they are not computed at all.
         condition: appearance for the coming forward pass, or None. It must stay until the backward pass is done,
-            because checkpointed blocks run again then. Threads that share the bank have one each.
+            because checkpointed blocks run again then.
     """
 
-    def __init__(
-        self, sites: Sequence[Site], width_ratio: float = 0.5, condition_width: int | None = None
-    ) -> None:
-        """Build fresh bottlenecks, which leave the denoiser's output unchanged, bit for bit.
-
-        Args:
-            sites: from `Base.sites`.
-            width_ratio: hidden width over the stream's, at least one unit wide.
-            condition_width: width of the appearance vector, or None for a bank without condition.
-        """
+    def __init__(self, sites: Sequence[Site], layers: Iterable[nn.Module]) -> None:
+        """Hold a layer for each site of `Base.sites`."""
         super().__init__()
         self.sites = tuple(sites)
-        self.bottlenecks = nn.ModuleList(
-            Bottleneck(site.width, max(1, round(site.width * width_ratio)), condition_width)
-            for site in self.sites
-        )
+        self.bottlenecks = nn.ModuleList(layers)
         self.weight = 1.0
-        self._condition = _OfThread[Condition]()
-
-    @property
-    def condition(self) -> Condition | None:
-        """This thread's; a thread that has set none, as the one that runs a GPU's backward pass, has the last set."""
-        return self._condition.value
-
-    @condition.setter
-    def condition(self, condition: Condition | None) -> None:
-        self._condition.value = condition
+        self.condition: Condition | None = None
 
     @contextmanager
     def muted(self) -> Iterator[Bank]:
@@ -92,11 +61,11 @@ class Bank(nn.Module):
 
     @contextmanager
     def attached(self, denoiser: nn.Module) -> Iterator[Bank]:
-        """Hook every bottleneck to its site of ``denoiser`` until the block ends."""
+        """Hook every layer to its site of ``denoiser`` until the block ends."""
         handles = [
             handle
-            for site, bottleneck in zip(self.sites, self.bottlenecks, strict=True)
-            for handle in self._hook(denoiser, site, bottleneck)
+            for site, layer in zip(self.sites, self.bottlenecks, strict=True)
+            for handle in _hook(self, denoiser, site, layer)
         ]
         try:
             yield self
@@ -108,64 +77,135 @@ class Bank(nn.Module):
         """Every weight by the name of its site: ``<site>.down.weight`` and so on."""
         return {
             f"{site.name}.{name}": tensor.detach()
-            for site, bottleneck in zip(self.sites, self.bottlenecks, strict=True)
-            for name, tensor in bottleneck.state_dict().items()
+            for site, layer in zip(self.sites, self.bottlenecks, strict=True)
+            for name, tensor in layer.state_dict().items()
         }
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the weights as `tensors` gives them; names and shapes must match exactly."""
-        for site, bottleneck in zip(self.sites, self.bottlenecks, strict=True):
+        for site, layer in zip(self.sites, self.bottlenecks, strict=True):
             mark = f"{site.name}."
             own = {
                 name.removeprefix(mark): tensor
                 for name, tensor in tensors.items()
                 if name.startswith(mark)
             }
-            bottleneck.load_state_dict(own)
+            layer.load_state_dict(own)
 
-    def _hook(
-        self, denoiser: nn.Module, site: Site, bottleneck: nn.Module
-    ) -> tuple[RemovableHandle, RemovableHandle]:
-        """Two hooks: one keeps the stream as it enters the read module, one adds the delta."""
-        stream = threading.local()
 
-        def read(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            stream.x = inputs[0]
+def bottleneck_bank(
+    sites: Sequence[Site], width_ratio: float = 0.5, condition_width: int | None = None
+) -> Bank:
+    """Fresh bottlenecks, which leave the denoiser's output unchanged, bit for bit.
 
-        def write(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            x: Tensor = stream.x
-            del stream.x
-            if self.weight == 0.0:
-                return output
-            return output + self._delta(bottleneck, x).to(output.dtype)
+    Args:
+        sites: from `Base.sites`.
+        width_ratio: hidden width over the stream's, at least one unit wide.
+        condition_width: width of the appearance vector, or None for a bank without condition.
+    """
+    return Bank(
+        sites,
+        (
+            Bottleneck(site.width, max(1, round(site.width * width_ratio)), condition_width)
+            for site in sites
+        ),
+    )
 
-        return (
-            denoiser.get_submodule(site.read).register_forward_pre_hook(read),
-            denoiser.get_submodule(site.write).register_forward_hook(write),
+
+def fresh_bank(
+    sites: Sequence[Site], width_ratio: float, condition_width: int | None = None, *, seed: int
+) -> Bank:
+    """A `bottleneck_bank` whose random starting weights depend on ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return bottleneck_bank(sites, width_ratio, condition_width)
+
+
+def low_rank_bank(base: Base, sites: Sequence[Site], rank: int, *, seed: int = 0) -> Bank:
+    """Fresh low-rank layers beside linear layers of the denoiser, from `linear_sites`, drawn from ``seed`` alone."""
+    linears: list[Any] = [base.denoiser.get_submodule(site.write) for site in sites]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Bank(
+            sites,
+            (
+                LowRank(site.width, layer.out_features, rank)
+                for site, layer in zip(sites, linears, strict=True)
+            ),
         )
 
-    def _delta(self, bottleneck: nn.Module, x: Tensor) -> Tensor:
-        """The weighted delta of one site for the stream ``x``."""
-        assert isinstance(bottleneck, Bottleneck)
-        if self.condition is None:
-            delta = bottleneck.delta(x)
-        else:
-            delta = bottleneck.delta(x, self.condition.features, self.condition.strength)
-        return delta if self.weight == 1.0 else delta * self.weight
+
+def linear_sites(base: Base, role: Role, names: Sequence[str]) -> tuple[Site, ...]:
+    """The linear layers whose path ends in one of ``names``, in the transformer blocks of a role.
+
+    A role's blocks are those in which `Base.sites` of the role lie.
+    """
+    blocks = tuple(dict.fromkeys(f"{site.write.rpartition('.')[0]}." for site in base.sites(role)))
+    return tuple(
+        Site(path, path, path, layer.in_features)
+        for path, layer in base.denoiser.named_modules()
+        if isinstance(layer, nn.Linear)
+        and path.startswith(blocks)
+        and path.endswith(tuple(f".{name}" for name in names))
+    )
 
 
-class _OfThread(Generic[T]):
-    """A value that every thread has its own of."""
+def _hook(
+    bank: Bank, denoiser: nn.Module, site: Site, layer: nn.Module
+) -> tuple[RemovableHandle, RemovableHandle]:
+    """Two hooks: one keeps the stream as it enters the read module, one adds the delta to what the write module gives.
+
+    They are objects, not closures, so that a deep copy of the denoiser has hooks of its own.
+    """
+    write = denoiser.get_submodule(site.write)
+    dtype = next((p.dtype for p in write.parameters() if p.is_floating_point()), None)
+    read = _Read()
+    return (
+        denoiser.get_submodule(site.read).register_forward_pre_hook(read, with_kwargs=True),
+        write.register_forward_hook(_Write(bank, layer, read, dtype)),
+    )
+
+
+class _Read:
+    """Keeps the stream that enters a module."""
 
     def __init__(self) -> None:
-        self._own = threading.local()
-        self._last: T | None = None
+        self.x: Tensor | None = None
 
-    @property
-    def value(self) -> T | None:
-        found: T | None = getattr(self._own, "value", self._last)
-        return found
+    def __call__(
+        self, _module: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> None:
+        found = inputs or named.values()
+        self.x = next(value for value in found if isinstance(value, Tensor))
 
-    @value.setter
-    def value(self, value: T | None) -> None:
-        self._own.value = self._last = value
+
+class _Write:
+    """Adds a layer's delta to what a module gives: a tensor, or a tuple whose first entry is the stream.
+
+    The delta is computed in the module's own ``dtype``, whatever the dtype of the stream.
+    """
+
+    def __init__(
+        self, bank: Bank, layer: nn.Module, read: _Read, dtype: torch.dtype | None
+    ) -> None:
+        self._bank, self._layer, self._read, self._dtype = bank, layer, read, dtype
+
+    def __call__(self, _module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> Any:
+        x, self._read.x = self._read.x, None
+        if self._bank.weight == 0.0:
+            return output
+        assert x is not None
+        if isinstance(output, tuple):
+            return (self._add(x, output[0]), *output[1:])
+        return self._add(x, output)
+
+    def _add(self, x: Tensor, output: Tensor) -> Tensor:
+        bank, layer = self._bank, self._layer
+        assert isinstance(layer, Bottleneck | LowRank)
+        x = x if self._dtype is None else x.to(self._dtype)
+        if bank.condition is None:
+            delta = layer.delta(x)
+        else:
+            delta = layer.delta(x, bank.condition.features, bank.condition.strength)
+        weighted = delta if bank.weight == 1.0 else delta * bank.weight
+        return output + weighted.to(output.dtype)

@@ -1,9 +1,12 @@
-"""The bottleneck that both adapters are made of."""
+"""The bottleneck that subjects and motions are made of.
+
+Letters: b batch, k rows a sample, n tokens, d width of the stream.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, linear
 
 
 class Bottleneck(nn.Module):
@@ -39,19 +42,43 @@ class Bottleneck(nn.Module):
         Returns:
             (b·k, n, d).
         """
-        if self.cond is None or c is None:
-            return self._squeeze(x)
-        shift = self.cond(c) * _per_sample(strength)
-        shift = shift.repeat_interleave(x.shape[0] // c.shape[0], dim=0)
-        return self._squeeze(x + shift[:, None, :].to(x.dtype))
+        hidden = _cast(self.down, x)
+        if self.cond is not None and c is not None:
+            # W_down·(x + s) = W_down·x + W_down·s: a shift of the few hidden units, not of every token's stream.
+            shift = _cast(self.cond, c.to(x.dtype)) * _per_sample(strength)
+            shift = linear(shift.to(x.dtype), self.down.weight.to(x.dtype))
+            hidden = hidden + shift.repeat_interleave(x.shape[0] // c.shape[0], dim=0)[:, None, :]
+        return _cast(self.up, gelu(hidden))
 
     def forward(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:
         """The stream with the delta added, (b·k, n, d); arguments as for `delta`."""
         return x + self.delta(x, c, strength)
 
-    def _squeeze(self, x: Tensor) -> Tensor:
-        out: Tensor = self.up(gelu(self.down(x)))
-        return out
+
+class LowRank(nn.Module):
+    """``Δ = W_up·W_down·x`` beside a linear layer, nothing when fresh.
+
+    ``W_down`` starts as a linear layer of torch does and ``W_up`` at zero. The scale α/r is part of ``W_up``.
+
+    Paper: arXiv 2106.09685 (LoRA), section 4.1.
+    """
+
+    def __init__(self, width: int, out_width: int, rank: int) -> None:
+        """Build ``rank`` dimensions beside a layer from ``width`` to ``out_width``."""
+        super().__init__()
+        self.down = nn.Linear(width, rank, bias=False)
+        self.up = nn.Linear(rank, out_width, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:  # noqa: ARG002
+        """What is added to the layer's output, (…, out_width), for its input (…, width); no condition is read."""
+        return _cast(self.up, _cast(self.down, x))
+
+
+def _cast(layer: nn.Linear, x: Tensor) -> Tensor:
+    """The layer in x's dtype: while it learns its weights are fp32 and are rounded to what the base computes in."""
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return linear(x, layer.weight.to(x.dtype), bias)
 
 
 def _per_sample(strength: Tensor | float) -> Tensor | float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.adapters.bank import Bank
-from engine.bases.protocol import Base, Site
 from engine.drafts import drafted, refusal
 from engine.errors import IncompatibleError, IntegrityError
 
-Kind = Literal["subject", "motion"]
+Kind = Literal["subject", "motion", "joint"]
+# Layers at sites that read and write the stream, low-rank layers beside linear ones, or no layers at all.
+Storage = Literal["bottlenecks", "low-rank", "word"]
 METADATA_KEY = "dreamvideo"
 SCHEMA = "dv.adapter/1"
-METHOD = "dreamvideo"
 # Names of tensors that are not bottlenecks: the learned word (d,), appearance vectors (n, d).
 WORD, APPEARANCE = "word.vector", "appearance.features"
 
@@ -55,34 +56,45 @@ class InputFact(Struct, frozen=True, forbid_unknown_fields=True):
 class AdapterFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is certain of an adapter; equal runs have equal facts and so equal files.
 
-    ``image_tower`` is its fingerprint, or "" where the base had none. ``token`` and ``phrase``
-    are a subject's word and class word, or a motion's "" and caption.
+    ``method`` is how it was learned and ``storage`` what its tensors are. ``image_tower`` is its fingerprint, or ""
+    where the base had none. ``token`` and ``phrase`` are a subject's word and class word, or a motion's "" and
+    caption. ``width_ratio`` is that of bottlenecks.
     """
 
     schema: str = SCHEMA
-    method: str = METHOD
+    method: str = "dreamvideo"
+    storage: Storage = "bottlenecks"
     kind: Kind
     base: BaseFact
     image_tower: str
     token: str
     phrase: str
-    width_ratio: float
+    width_ratio: float | None
     condition_width: int | None
     sites: tuple[SiteFact, ...]
     recipe: dict[str, Any]
     inputs: tuple[InputFact, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Adapter:
     """An adapter read from its file: facts and tensors on the CPU."""
 
     facts: AdapterFacts
     tensors: Mapping[str, Tensor]
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of facts and tensors: adapters that have the same one do the same."""
+        found = hashlib.sha256(_canonical(self.facts).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            found.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}/".encode())
+            found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        return found.hexdigest()
+
     @property
     def bank_tensors(self) -> dict[str, Tensor]:
-        """The bottlenecks' weights alone."""
+        """The weights of its layers alone."""
         return {k: v for k, v in self.tensors.items() if k not in {WORD, APPEARANCE}}
 
 
@@ -92,11 +104,10 @@ def save_adapter(path: Path, facts: AdapterFacts, tensors: Mapping[str, Tensor])
     Raises:
         OutputError: it cannot be written.
     """
-    canonical = json.dumps(msgspec.to_builtins(facts), sort_keys=True, separators=(",", ":"))
     plain = {name: t.detach().to("cpu").contiguous() for name, t in sorted(tensors.items())}
     try:
         with drafted(path) as draft:
-            save_file(plain, draft, metadata={METADATA_KEY: canonical})
+            save_file(plain, draft, metadata={METADATA_KEY: _canonical(facts)})
     except (OSError, SafetensorError) as error:
         raise refusal(str(path), error) from error
     return path
@@ -118,28 +129,12 @@ def load_adapter(path: Path) -> Adapter:
     return Adapter(_read_facts(path, metadata), tensors)
 
 
-def fit_bank(adapter: Adapter, base: Base) -> Bank:
-    """A bank with the adapter's weights for this base, on the CPU in fp32.
-
-    Raises:
-        IncompatibleError: the sites or shapes of file and base differ; both sides are named.
-    """
-    facts = adapter.facts
-    role: Literal["identity", "motion"] = "identity" if facts.kind == "subject" else "motion"
-    sites = base.sites(role)
-    _match_sites(facts, sites)
-    bank = Bank(sites, facts.width_ratio, facts.condition_width)
-    own, given = bank.tensors(), adapter.bank_tensors
-    for name in sorted(own.keys() ^ given.keys()):
-        side = "lacks" if name in own else "has the unknown"
-        raise IncompatibleError(f"the {facts.kind}'s file {side} tensor {name}")
-    for name, tensor in own.items():
-        if tensor.shape != given[name].shape:
-            raise IncompatibleError(
-                f"{name} is {tuple(given[name].shape)}; this base takes {tuple(tensor.shape)}"
-            )
-    bank.load_tensors({name: tensor.to(torch.float32) for name, tensor in given.items()})
-    return bank
+def _canonical(facts: AdapterFacts) -> str:
+    """The facts as files have them; the usual storage is left out, as in the files of earlier versions."""
+    plain = msgspec.to_builtins(facts)
+    if plain["storage"] == "bottlenecks":
+        del plain["storage"]
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def _read_facts(path: Path, metadata: Mapping[str, str]) -> AdapterFacts:
@@ -155,15 +150,3 @@ def _read_facts(path: Path, metadata: Mapping[str, str]) -> AdapterFacts:
         return msgspec.convert(plain, AdapterFacts)
     except (ValueError, msgspec.ValidationError) as error:
         raise IntegrityError(f"{path} has damaged metadata: {error}") from error
-
-
-def _match_sites(facts: AdapterFacts, sites: Sequence[Site]) -> None:
-    """Both ways: no site of the file unknown to the base, none of the base without weights."""
-    theirs = {(site.name, site.width) for site in facts.sites}
-    ours = {(site.name, site.width) for site in sites}
-    if theirs != ours:
-        raise IncompatibleError(
-            f"the {facts.kind} has {len(theirs)} sites and this base {len(ours)},"
-            f" {len(theirs & ours)} of them the same",
-            hint=f"it was learned on {facts.base.id}",
-        )

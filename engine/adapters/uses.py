@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.adapters.file import APPEARANCE, WORD, Adapter, Kind, load_adapter
+from engine.adapters.delta import Delta
+from engine.adapters.file import Adapter, Kind, load_adapter
 from engine.bases import BaseLocation
-from engine.bases.protocol import LearnedWord
 from engine.errors import IncompatibleError
 
 
@@ -80,38 +80,16 @@ def _refuse_shared_words(adapters: Sequence[Adapter]) -> None:
             raise IncompatibleError(f"two subjects share the word {token}")
 
 
-def learned_words(
-    adapters: Sequence[tuple[AdapterUse, Adapter]], device: torch.device
-) -> dict[str, LearnedWord]:
-    """The learned words by token, of every subject whose weight is not 0."""
-    return {
-        adapter.facts.token: LearnedWord(adapter.tensors[WORD].to(device), adapter.facts.phrase)
-        for use, adapter in adapters
-        if use.weight != 0.0 and WORD in adapter.tensors
-    }
-
-
-def plain_words(adapters: Sequence[tuple[AdapterUse, Adapter]]) -> dict[str, str]:
-    """The class words by token, of every subject whose weight is 0: its prompt is the base's own."""
-    return {
-        adapter.facts.token: adapter.facts.phrase
-        for use, adapter in adapters
-        if use.weight == 0.0 and adapter.facts.token
-    }
-
-
-def common_look(
-    adapters: Sequence[tuple[AdapterUse, Adapter]], device: torch.device
-) -> Tensor | None:
+def common_look(deltas: Sequence[Delta], device: torch.device) -> Tensor | None:
     """The appearance vector (d,) of the subjects in use: of each its most typical photo, then their mean.
 
     Paper: one of the subject's photos.
     Differs: the photo nearest to the mean of all, so that a seed does not choose a bad one.
     """
     looks = [
-        _most_typical(adapter.tensors[APPEARANCE])
-        for use, adapter in adapters
-        if APPEARANCE in adapter.tensors and use.weight != 0.0
+        _most_typical(delta.appearance)
+        for delta in deltas
+        if delta.appearance is not None and delta.weight != 0.0
     ]
     return torch.stack(looks).mean(dim=0).to(device) if looks else None
 

@@ -16,12 +16,13 @@ from engine.benchmark.results import (
     Results,
     is_seconds,
 )
-from engine.benchmark.rows import METHODS
+from engine.benchmark.rows import ROWS
 
 SCHEMA = "dv.bench/1"
 READING = """\
 Mean over pairs [95 % interval, by bootstrap over the motions and over the pairs of each]; seconds are medians, and a
-pair's learning counts its adapters whole, though each is learned once for all pairs that have it. Text, image and
+pair's learning counts its adapters whole, though each is learned once for all pairs that have it. The joint LoRA draws
+photos and clip as often as subject and motion do together, in about as many updates. Text, image and
 consistency are measured by the mini image tower, which also conditions motions; they are not CLIP ViT-B/32's and not to
 be compared with the paper's. The subject score is made by hand, of colours and outlines. Of subject, image and motion
 the oracle shows the most that can be had, and the stranger what is had for nothing."""
@@ -61,7 +62,7 @@ def document_of(results: Results, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _row_document(results: Results, method: str) -> dict[str, Any]:
     return {
         "method": method,
-        "label": METHODS[method].label,
+        "label": ROWS[method].label,
         "missing": results.missing.get(method),
         "cells": {
             column: _seconds_document(cell) if is_seconds(column) else _cell_document(cell)
@@ -111,7 +112,7 @@ def _methods_table(results: Results) -> list[str]:
     rows = []
     for method in results.methods:
         why = results.missing.get(method)
-        label = METHODS[method].label + (f" ({why})" if why else "")
+        label = ROWS[method].label + (f" ({why})" if why else "")
         cells = [text_of(results.cell(method, column), column) for column in COLUMNS]
         share = results.share(method, SUBJECT)
         rows.append([label, *cells, "–" if share is None else f"{share:.0%}"])
@@ -126,7 +127,7 @@ def _differences(results: Results) -> list[str]:
     """Where an interval holds 0, the pairs do not tell the two apart."""
     rows = [
         [
-            f"{METHODS[method].label} − {METHODS[other].label}",
+            f"{ROWS[method].label} − {ROWS[other].label}",
             *(text_of(results.difference(method, other, column), column) for column in COMPARED),
         ]
         for method, other in _claims_of(results)
@@ -140,7 +141,7 @@ def _differences(results: Results) -> list[str]:
 def _motions_table(results: Results) -> list[str]:
     rows = [
         [
-            METHODS[method].label,
+            ROWS[method].label,
             *(text_of(results.cell(method, FIDELITY, m), FIDELITY) for m in results.motions),
         ]
         for method in results.methods
@@ -166,7 +167,7 @@ def _pairs_table(results: Results) -> list[str]:
         for m in sorted(full, key=_subject_of, reverse=True)
     ]
     head = ["pair", "of", "doing", "subject", "motion fidelity", "oracle's subject"]
-    return [f"## Pair by pair: {METHODS['full'].label}", "", *_table(head, rows)]
+    return [f"## Pair by pair: {ROWS['full'].label}", "", *_table(head, rows)]
 
 
 def _subject_of(measured: Measured) -> float:

@@ -19,7 +19,7 @@ from PIL import Image
 from engine.bases.catalog import BUNDLED, locate_base
 from engine.benchmark.pairs import Pair, list_pairs
 from engine.benchmark.results import Measured, Results
-from engine.benchmark.rows import METHODS, why_missing
+from engine.benchmark.rows import ROWS
 from engine.benchmark.store import Workshop, digest_of, photo_set, slug
 from engine.benchmark.videos import Made, Studio
 from engine.media.clips.reader import frame_clip
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 STAGE, SCORER = "bench", "mini"
-USUAL: list[object] = [list(METHODS), {}]
+USUAL: list[object] = [list(ROWS), {}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class BenchPlan:
     Attributes:
         workshop: base, half, quality, folder and device.
         pairs: how many.
-        methods: keys of `METHODS`, each once.
+        methods: keys of `ROWS`, each once.
     """
 
     workshop: Workshop
     pairs: int
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = tuple(ROWS)
 
     @property
     def results(self) -> Path:
@@ -72,20 +72,18 @@ def run_bench(plan: BenchPlan, progress: Progress) -> Results:
     """
     started = time.monotonic()
     pairs = list_pairs(plan.workshop.half, plan.pairs)
-    missing = {key: why for key in plan.methods if (why := why_missing(key))}
-    methods = [key for key in plan.methods if key not in missing]
     studio, scorer = Studio(plan.workshop), Scorer()
-    progress(StageStarted(STAGE, len(pairs) * len(methods)))
+    progress(StageStarted(STAGE, len(pairs) * len(plan.methods)))
     measured = []
     for pair in pairs:
         videos = {}
-        for key in methods:
+        for key in plan.methods:
             videos[key] = studio.make(key, pair)
             measured.append(measure(plan, key, pair, videos[key], scorer))
-            progress(StageAdvanced(STAGE, len(measured), len(pairs) * len(methods)))
+            progress(StageAdvanced(STAGE, len(measured), len(pairs) * len(plan.methods)))
         draw_pair(plan, pair, videos)
     progress(StageEnded(STAGE, time.monotonic() - started))
-    return Results(tuple(measured), plan.methods, missing)
+    return Results(tuple(measured), plan.methods)
 
 
 class Scorer:
@@ -130,7 +128,7 @@ def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
     rows = [
         (f"photos: {pair.subject}", np.stack(photos)),
         (f"clip: {pair.motion}", frame_clip(workshop.clip(pair), *size)),
-        *((METHODS[key].label, made.frames) for key, made in videos.items()),
+        *((ROWS[key].label, made.frames) for key, made in videos.items()),
     ]
     folder = plan.results / "sheets"
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,4 +160,4 @@ def plan_bench(workshop: Workshop, pairs: int, methods: Sequence[str] | None = N
     workshop.subject_recipe(first, "both")
     workshop.motion_recipe(first, "guided")
     workshop.generate_recipe(first, first.class_word)
-    return BenchPlan(workshop, pairs, tuple(dict.fromkeys(methods or METHODS)))
+    return BenchPlan(workshop, pairs, tuple(dict.fromkeys(methods or ROWS)))

@@ -5,6 +5,7 @@ None of them can end a run: where memory runs out they are made with less of it,
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Camera:
         """Film ``draft`` while ``stage`` runs; a ``stop`` does not wait for a picture."""
         self._draft, self._stop = draft, stop
         self._stage, self._progress = stage, progress
-        self._ways = list(ways_of(draft.bench.device))
+        self._ways = list(ways_of(draft.session.device))
 
     def film(self, step: int, weight: float, recipe: GenerateRecipe) -> Pixels | None:
         """The video of ``recipe`` with the draft at ``weight``, uint8 (f, h, w, 3).
@@ -78,7 +79,7 @@ class Camera:
                 self._progress(Note(f"no preview of step {step}: {error}"))
                 return None
             finally:
-                self._draft.bench.base.release_towers()
+                self._draft.session.base.release_towers()
             # Outside of the handler: within it the failed video's tensors would still be held.
             collect()
             told = self._ways[0].told if self._ways else "none are made any more"
@@ -86,17 +87,18 @@ class Camera:
         return None
 
     def _make(self, way: Way, weight: float, recipe: GenerateRecipe) -> Pixels:
-        bench = self._draft.bench
-        use = AdapterUse(bench.folder / WEIGHTS, self._draft.kind, weight)
+        session = self._draft.session
+        use = AdapterUse(session.folder / WEIGHTS, self._draft.kind, weight)
         loaded = LoadedBase(
-            bench.location,
-            precision="auto" if way.is_apart else bench.recipe.precision,
+            session.location,
+            precision="auto" if way.is_apart else session.recipe.precision,
             device=way.device,
-            base=None if way.is_apart else bench.base,
+            base=None if way.is_apart else session.base,
             progress=self._watch,
         )
+        bank = self._draft.delta.bank
         with (
-            self._draft.bank.muted(),
+            nullcontext() if bank is None else bank.muted(),
             loaded.equipped([(use, self._draft.as_read())]) as generator,
         ):
             return generator.sample(recipe, sliced=way.is_sliced)

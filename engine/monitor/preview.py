@@ -11,8 +11,8 @@ from engine.monitor.scores import ScoreBook, Scores
 from engine.progress import Note, Previewed, Progress
 from engine.recipe import GenerateRecipe
 from engine.training.result import Draft
-from engine.training.saver import PREVIEWS, Keeper, Keeping
-from engine.training.session import Workbench
+from engine.training.saver import PREVIEWS, SavePolicy, Saver
+from engine.training.session import Session
 from engine.training.workers import Workers
 
 if TYPE_CHECKING:
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 
-def keeper_of(
-    bench: Workbench[Any],
+def open_saver(
+    session: Session[Any],
     stage: str,
     steps: int,
     progress: Progress,
     draft: Draft | None = None,
-) -> Keeper | None:
+) -> Saver | None:
     """What keeps a stage of so many ``steps``; with a ``draft`` its states, previews and scores are kept too."""
-    if bench.keeping is None:
+    if session.policy is None:
         return None
-    is_first = Workers(bench.accelerator).is_first
+    is_first = Workers(session.accelerator).is_first
     if draft is None:
-        return Keeper(bench.keeping, bench.folder, stage, progress, is_first=is_first)
-    return Keeper(
-        bench.keeping,
-        bench.folder,
+        return Saver(session.policy, session.folder, stage, progress, is_first=is_first)
+    return Saver(
+        session.policy,
+        session.folder,
         stage,
         progress,
         write_state=draft.save,
-        onlooker=Previews(draft, bench.keeping, stage, steps, progress=progress),
+        callback=Previews(draft, session.policy, stage, steps, progress=progress),
         is_first=is_first,
     )
 
@@ -50,22 +50,22 @@ class Previews:
     """A preview every so many steps, of every step that is scored, at the end, and one of the base alone."""
 
     def __init__(
-        self, draft: Draft, keeping: Keeping, stage: str, steps: int, *, progress: Progress
+        self, draft: Draft, policy: SavePolicy, stage: str, steps: int, *, progress: Progress
     ) -> None:
         """Show ``draft`` while ``stage`` of so many ``steps`` runs."""
-        self._keeping, self._progress = keeping, progress
+        self._policy, self._progress = policy, progress
         self._stage, self._steps = stage, steps
-        self._folder = draft.bench.folder / PREVIEWS
-        self._camera = Camera(draft, keeping.stop, stage, progress)
+        self._folder = draft.session.folder / PREVIEWS
+        self._camera = Camera(draft, policy.stop, stage, progress)
         self._scores = None
-        if keeping.scoring is not None:
-            book = ScoreBook(draft.bench.folder, draft.kind)
-            self._scores = Scores(keeping.scoring, book, stage, steps, progress=progress)
+        if policy.scoring is not None:
+            book = ScoreBook(draft.session.folder, draft.kind)
+            self._scores = Scores(policy.scoring, book, stage, steps, progress=progress)
         self._shown: set[int] = set()
 
     def look(self, step: int) -> None:
         """Make what is due after ``step`` and is not there yet."""
-        recipe = self._keeping.preview
+        recipe = self._policy.preview
         if recipe is None or not self._is_due(step):
             return
         self._show(0, 0.0, recipe)
@@ -84,7 +84,7 @@ class Previews:
         return self._scores is not None and self._scores.is_enough(step)
 
     def _is_due(self, step: int) -> bool:
-        every = self._keeping.preview_every
+        every = self._policy.preview_every
         is_shown = every is not None and (step % every == 0 or step == self._steps)
         return is_shown or self.is_scored(step)
 

@@ -6,9 +6,7 @@ A score costs time and never a run: whatever goes wrong is told, and learning go
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from msgspec import Struct
 from engine.drafts import drafted
 from engine.metrics.definitions import Measured, best_step
 from engine.progress import Note, Progress, Scored
+from engine.training.saver import Scoring
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,21 +27,6 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 SCORES = "scores.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """What the caller wants scored.
-
-    Attributes:
-        measure: the scores of a video, uint8 (f, h, w, 3).
-        every: steps between scores; the last step has one too.
-        patience: so many scores in a row without a better one end learning, and the best state is published; or None.
-    """
-
-    measure: Callable[[Pixels], Measured]
-    every: int
-    patience: int | None = None
 
 
 class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,7 +113,7 @@ class Scores:
         self._progress(Scored(self._stage, step, measured.values, took, measured.doubts))
 
     def worth(self, step: int) -> int:
-        """How much a state is worth keeping: 2 the best so far, 1 one that is scored, 0 any other."""
+        """How much a state is worth policy: 2 the best so far, 1 one that is scored, 0 any other."""
         if step == self._book.best(self._steps):
             return 2
         return int(self.is_due(step))

@@ -14,7 +14,7 @@ from engine.bases.protocol import Base
 from engine.errors import MemoryExhaustedError
 
 
-class Ladder:
+class MemoryFallback:
     """The rungs of one run, from the cheapest in time to the dearest.
 
     Attributes:
@@ -72,7 +72,7 @@ class Ladder:
 
 
 def recompute_blocks(base: Base) -> None:
-    """Compute the denoiser's blocks again in the backward pass instead of keeping their activations.
+    """Compute the denoiser's blocks again in the backward pass instead of policy their activations.
 
     diffusers' own switch raises for some denoisers. Calling this again changes nothing.
     """

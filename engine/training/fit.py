@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import nn
 
 from engine.device import explain_memory
 from engine.diffusion.losses import Draw
@@ -30,11 +29,11 @@ from engine.progress import (
     StepSkipped,
     last_loss,
 )
-from engine.recipe import MotionRecipe, SubjectRecipe
+from engine.recipe import LearnRecipe
 from engine.training.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
-from engine.training.fallback import Ladder
-from engine.training.gradients import Gradients
-from engine.training.saver import Keeper
+from engine.training.fallback import MemoryFallback
+from engine.training.gradients import Gradients, Objective
+from engine.training.saver import Saver
 from engine.training.workers import Workers
 
 # So many updates in a row may be left out because a number is not finite; the next one ends the run.
@@ -76,7 +75,7 @@ class FitPlan:
 
 
 def plan_stage(
-    recipe: SubjectRecipe | MotionRecipe,
+    recipe: LearnRecipe,
     stage: str,
     *,
     steps: int,
@@ -102,7 +101,11 @@ def plan_stage(
 
 
 def open_accelerator(device: torch.device, precision: str) -> Any:
-    """An accelerator for ``device`` with mixed precision where ``precision`` is not fp32."""
+    """An accelerator for ``device``, which scales gradients where ``precision`` is fp16.
+
+    Nothing is autocast: base and adapter compute in ``precision``, as when videos are made, and what is learned is kept
+    in fp32.
+    """
     from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState, PartialState
 
@@ -111,36 +114,38 @@ def open_accelerator(device: torch.device, precision: str) -> Any:
     PartialState._reset_state()  # noqa: SLF001
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    mixed = "no" if precision == "fp32" else precision
+    mixed = "fp16" if precision == "fp16" else "no"
     patience = InitProcessGroupKwargs(timeout=LONGEST_PAUSE)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed, kwargs_handlers=[patience])
 
 
 def fit(
-    objective: nn.Module,
+    objective: Objective,
     plan: FitPlan,
     accelerator: Any,
     progress: Progress,
     *,
-    keeper: Keeper | None = None,
-    ladder: Ladder | None = None,
+    saver: Saver | None = None,
+    fallback: MemoryFallback | None = None,
 ) -> list[float]:
     """Minimise the mean loss of ``objective``; returns the loss of every update that was made.
 
-    Where ``keeper`` has a save, the stage goes on from there, to the same weights as if it had never stopped. Started
+    Where ``saver`` has a save, the stage goes on from there, to the same weights as if it had never stopped. Started
     as several processes, each takes its share of every batch.
 
     Raises:
         DivergedError: several losses or gradients in a row, or a weight, are not finite.
-        MemoryExhaustedError: the device is too small, with every rung of ``ladder`` taken.
+        MemoryExhaustedError: the device is too small, with every rung of ``fallback`` taken.
         StoppedError: the caller asked to stop; all is saved.
         OutputError: a save cannot be written.
     """
-    loop = _Loop(objective, plan, accelerator, progress, keeper=keeper, ladder=ladder or Ladder())
+    loop = _Loop(
+        objective, plan, accelerator, progress, saver=saver, fallback=fallback or MemoryFallback()
+    )
     loop.restore()
     started = time.monotonic()
     progress(StageStarted(plan.stage, plan.steps, loop.step))
-    with keeper.stop.heeded() if keeper else nullcontext():
+    with saver.stop.heeded() if saver else nullcontext():
         loop.catch_up()
         while not loop.is_over:
             loop.advance()
@@ -169,18 +174,18 @@ class _Loop:
 
     def __init__(
         self,
-        objective: nn.Module,
+        objective: Objective,
         plan: FitPlan,
         accelerator: Any,
         progress: Progress,
         *,
-        keeper: Keeper | None,
-        ladder: Ladder,
+        saver: Saver | None,
+        fallback: MemoryFallback,
     ) -> None:
         self.step = 0
         self.losses: list[float] = []
         self._plan, self._accelerator, self._progress = plan, accelerator, progress
-        self._keeper, self._ladder = keeper, ladder
+        self._saver, self._fallback = saver, fallback
         self._workers = Workers(accelerator)
         self._learned = {name: p for name, p in objective.named_parameters() if p.requires_grad}
         self._gradients = Gradients(
@@ -203,22 +208,22 @@ class _Loop:
         Raises:
             IncompatibleError: the save is of other weights.
         """
-        snapshot = self._workers.from_first(self._keeper.restore() if self._keeper else None)
+        snapshot = self._workers.from_first(self._saver.restore() if self._saver else None)
         if snapshot is None:
             return
         facts = snapshot.facts
         self.step = self._saved_step = facts.step
         self._skipped, self._accumulate = facts.skipped, facts.accumulate
         if facts.checkpointing:
-            self._ladder.recompute()
+            self._fallback.recompute()
         if facts.scaler is not None and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(facts.scaler)
         self.losses = load_tensors(snapshot.tensors, self._learned, self._optimiser.optimizer)
 
     def catch_up(self) -> None:
         """Look at a step that was saved and, before it could be looked at, stopped."""
-        if self._keeper is not None and self.step:
-            self._look(self._keeper)
+        if self._saver is not None and self.step:
+            self._look(self._saver)
 
     @property
     def is_over(self) -> bool:
@@ -241,8 +246,8 @@ class _Loop:
             self._skip(problem)
         told = None if problem else loss
         self._progress(StageAdvanced(self._plan.stage, self.step, self._plan.steps, told))
-        if self._keeper is not None:
-            self._look_after(self._keeper, time.monotonic() - started)
+        if self._saver is not None:
+            self._look_after(self._saver, time.monotonic() - started)
 
     def finish(self) -> None:
         """See that there is something to be had.
@@ -265,18 +270,19 @@ class _Loop:
                 failure.__cause__ = failure.__context__ = None
             # Outside of the handler: within it the failed step's tensors would still be held.
             self._optimiser.zero_grad(set_to_none=True)
-            rung = self._ladder.climb(self._plan.batch, self._accumulate)
+            rung = self._fallback.climb(self._plan.batch, self._accumulate)
             if rung is None or self._workers.many:  # the others wait for this step's gradients
                 self._rescue()
-                raise self._ladder.exhausted(failure)
+                raise self._fallback.exhausted(failure)
             text, self._accumulate = rung
+            self._gradients.forget_twins()
             self._progress(RungTaken(self._plan.stage, self.step + 1, text))
 
     def _rescue(self) -> None:
         """Save what is done before the run ends in an error of its own."""
-        if self._keeper is not None and self.step > self._saved_step:
+        if self._saver is not None and self.step > self._saved_step:
             with suppress(EngineError):
-                self._keeper.save(self._snapshot(), is_last_chance=False)
+                self._saver.save(self._snapshot(), is_last_chance=False)
 
     def _update(self) -> tuple[float, str | None]:
         """One optimiser update; the mean loss, and why the update was left out if it was."""
@@ -314,26 +320,26 @@ class _Loop:
             )
         )
 
-    def _look_after(self, keeper: Keeper, step_seconds: float) -> None:
+    def _look_after(self, saver: Saver, step_seconds: float) -> None:
         """Saves, the caller's wish to stop, previews and scores: in this order, so that a stop is quick.
 
         Raises:
             StoppedError: the caller asked to stop.
         """
         is_done = self.step == self._plan.steps
-        is_to_stop = self._workers.any(keeper.is_to_stop(step_seconds)) and not is_done
-        if is_to_stop or is_done or keeper.is_due(self.step):
+        is_to_stop = self._workers.any(saver.is_to_stop(step_seconds)) and not is_done
+        if is_to_stop or is_done or saver.is_due(self.step):
             self._refuse_broken_weights()
-            if keeper.save(self._snapshot(), is_last_chance=is_to_stop or is_done):
+            if saver.save(self._snapshot(), is_last_chance=is_to_stop or is_done):
                 self._saved_step = self.step
         if is_to_stop:
-            raise keeper.stopped(self.step)
-        self._look(keeper)
+            raise saver.stopped(self.step)
+        self._look(saver)
 
-    def _look(self, keeper: Keeper) -> None:
-        keeper.onlooker.look(self.step)
-        if keeper.may_end_early:
-            self._is_enough = self._workers.any(keeper.onlooker.is_enough(self.step))
+    def _look(self, saver: Saver) -> None:
+        saver.callback.look(self.step)
+        if saver.may_end_early:
+            self._is_enough = self._workers.any(saver.callback.is_enough(self.step))
 
     def _snapshot(self) -> Snapshot:
         scaler = self._accelerator.scaler
@@ -341,7 +347,7 @@ class _Loop:
             step=self.step,
             skipped=self._skipped,
             accumulate=self._accumulate,
-            checkpointing=self._ladder.checkpointing,
+            checkpointing=self._fallback.checkpointing,
             scaler=None if scaler is None else scaler.state_dict(),
         )
         tensors = tensors_of(self._learned, self._optimiser.optimizer, self.losses)

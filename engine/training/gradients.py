@@ -1,7 +1,8 @@
-"""The loss and the gradient of one update: in micro-batches where memory is short, in lanes where cores are idle."""
+"""The loss and the gradient of one update: in micro-batches where memory is short, by twins where cores are idle."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,19 +11,50 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.bases.protocol import Base
 from engine.diffusion.losses import Draw
+
+
+class Objective(nn.Module):
+    """A loss for every draw, of what is learned on a frozen base.
+
+    Attributes:
+        base: its denoiser's hooks are those of the adapter that is learned.
+        denoiser: the base's.
+    """
+
+    def __init__(self, base: Base) -> None:
+        """Learn on ``base``."""
+        super().__init__()
+        self.base, self.denoiser = base, base.denoiser
+
+    def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
+        """The draws in groups that `forward` takes at once: of one shape each."""
+        return [draws]
+
+    def forward(self, draws: Sequence[Draw]) -> Tensor:
+        """Losses, (len(draws),)."""
+        raise NotImplementedError
+
+
+def make_twin(objective: Objective) -> Objective:
+    """A copy that shares every weight and has modules, hooks and condition of its own, for a thread of its own."""
+    shared: dict[int, Any] = {
+        id(tensor): tensor for tensor in (*objective.parameters(), *objective.buffers())
+    }
+    return copy.deepcopy(objective, shared)
 
 
 class Gradients:
     """Differentiates an objective.
 
-    On the CPU the samples can be shared among lanes, threads of one core each. A small network keeps two cores busier
-    so than threads within its operators do, which meet and wait for each other at every one of them.
+    On the CPU a batch can be shared among lanes, threads of one core each with a twin of the network. A small network
+    keeps two cores busier so than threads within its operators do, which wait for each other at every one of them.
     """
 
     def __init__(
         self,
-        objective: nn.Module,
+        objective: Objective,
         learned: Iterable[nn.Parameter],
         accelerator: Any,
         *,
@@ -30,11 +62,14 @@ class Gradients:
         lanes: int = 1,
     ) -> None:
         """Differentiate the sum of ``objective``'s losses over ``batch`` by the ``learned`` weights."""
-        self._unwrapped: Any = objective
-        # Hooks pass by the forward of a wrapper for several processes; gradients are reduced by hand.
-        self._objective = accelerator.prepare_model(objective, evaluation_mode=True)
+        self._objective = objective
         self._learned, self._accelerator, self._batch = tuple(learned), accelerator, batch
         self._lanes = lanes if accelerator.device.type == "cpu" else 1
+        self._twins: list[Objective] = []
+
+    def forget_twins(self) -> None:
+        """Make new twins at the next update, because the network's modules have changed."""
+        self._twins = []
 
     def add(self, draws: Sequence[Draw], accumulate: int) -> float:
         """Add the gradients of ``draws``, computed in so many parts; returns their part of the mean loss.
@@ -50,9 +85,11 @@ class Gradients:
         lanes = min(self._lanes, len(draws))
         if lanes < 2:
             return self._add_here(draws)
+        if not self._twins:
+            self._twins = [self._objective, *(make_twin(self._objective) for _ in range(lanes - 1))]
         shares = [draws[lane::lanes] for lane in range(lanes)]
         with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = list(pool.map(self._differentiate, shares))
+            found = list(pool.map(self._differentiate, self._twins, shares))
         # One lane after the other: sums of floats depend on their order, and a run must repeat.
         for _, gradients in found:
             for weight, gradient in zip(self._learned, gradients, strict=True):
@@ -62,26 +99,27 @@ class Gradients:
     def _add_here(self, draws: Sequence[Draw]) -> float:
         total = 0.0
         # Backward at once: what is computed again for it must still meet this part's condition.
-        for part in self._unwrapped.parts(draws):
-            loss = self._loss(part)
+        for part in self._objective.parts(draws):
+            loss = self._loss(self._objective, part)
             self._accelerator.backward(loss)
             total += float(loss.detach())
         return total
 
-    def _differentiate(self, draws: Sequence[Draw]) -> tuple[float, list[Tensor | None]]:
+    def _differentiate(
+        self, objective: Objective, draws: Sequence[Draw]
+    ) -> tuple[float, list[Tensor | None]]:
         """The loss and the gradients of one lane's draws, written nowhere that another lane sees."""
         total = 0.0
         sums: list[Tensor | None] = [None] * len(self._learned)
-        for part in self._unwrapped.parts(draws):
-            loss = self._loss(part)
+        for part in objective.parts(draws):
+            loss = self._loss(objective, part)
             found = torch.autograd.grad(loss, self._learned, allow_unused=True)
             sums = [_plus(one, other) for one, other in zip(sums, found, strict=True)]
             total += float(loss.detach())
         return total, sums
 
-    def _loss(self, part: Sequence[Draw]) -> Tensor:
-        with self._accelerator.autocast():
-            loss: Tensor = self._objective(part).sum() / self._batch
+    def _loss(self, objective: Objective, part: Sequence[Draw]) -> Tensor:
+        loss: Tensor = objective(part).sum() / self._batch
         return loss
 
 

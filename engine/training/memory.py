@@ -11,16 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from engine.adapters.bank import Bank, Condition
+from engine.adapters.bank import Bank, Condition, bottleneck_bank
 from engine.bases import BaseLocation, open_base
 from engine.bases.protocol import Base, Role, Text
 from engine.bases.weights import weight_files
 from engine.device import DTYPES, resolve_device, resolve_precision
-from engine.recipe import MotionRecipe, Precision, SubjectRecipe
+from engine.recipe import LearnRecipe, MotionRecipe, Precision
 
 # AdamW keeps two moments beside the weight and its gradient, all in fp32.
 BYTES_A_LEARNED_NUMBER = 16
 OUTSIDE = "outside"
+# Words and low-rank layers take hardly any memory beside the base's activations.
+NARROW = 0.01
 # Width of a CLIP ViT-H vector, the widest in use; it only sizes the bank's conditions.
 IMAGE_WIDTH = 1024
 
@@ -82,28 +84,27 @@ def estimate_learning(
     return MemoryNeed(need.base + tower, need.adapter, need.activations)
 
 
-def estimate_recipe(
-    location: BaseLocation, recipe: SubjectRecipe | MotionRecipe, device: str
-) -> MemoryNeed:
+def estimate_recipe(location: BaseLocation, recipe: LearnRecipe, device: str) -> MemoryNeed:
     """What learning by ``recipe`` needs on ``device``, one part of a batch at a time.
 
     Raises:
         DeviceError: the device or the precision is not to be had.
     """
     video = location.card.video
+    has_clips = isinstance(recipe, MotionRecipe) or getattr(recipe, "clip_draws", 0) > 0
     sizes = Sizes(
         batch=recipe.batch // recipe.accumulate,
-        frames=recipe.frames if isinstance(recipe, MotionRecipe) else 1,
+        frames=getattr(recipe, "frames", 1) if has_clips else 1,
         height_px=video.height_px,
         width_px=video.width_px,
     )
     return estimate_learning(
         location,
-        "motion" if isinstance(recipe, MotionRecipe) else "identity",
+        "motion" if has_clips else "identity",
         sizes,
         precision=resolve_precision(recipe.precision, resolve_device(device)),
         checkpointing=recipe.checkpointing,
-        width_ratio=recipe.width_ratio,
+        width_ratio=getattr(recipe, "width_ratio", NARROW),
     )
 
 
@@ -119,7 +120,8 @@ def estimate_base(
     """What learning a bank on this frozen base needs; it may lie on the meta device."""
     weight = next(base.denoiser.parameters())
     condition_width = image_width if role == "motion" else None
-    bank = Bank(base.sites(role), width_ratio, condition_width).to(weight.device, weight.dtype)
+    bank = bottleneck_bank(base.sites(role), width_ratio, condition_width)
+    bank.to(weight.device, weight.dtype)
     kept = _activations(base, bank, sizes, image_width)
     inner = [kept[name] for name in kept if name != OUTSIDE]
     if checkpointing:

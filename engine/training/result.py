@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,24 @@ import msgspec
 import torch
 from torch import Tensor
 
-from engine.adapters.bank import Bank
+from engine.adapters.bank import Condition
+from engine.adapters.delta import Delta, build_delta
 from engine.adapters.file import (
-    METHOD,
-    WORD,
     Adapter,
     AdapterFacts,
     BaseFact,
     InputFact,
     Kind,
     SiteFact,
-    fit_bank,
+    Storage,
     load_adapter,
     save_adapter,
 )
-from engine.bases.protocol import LearnedWord
 from engine.device import DTYPES
 from engine.diffusion.noise import draw_noise
 from engine.errors import DivergedError, IntegrityError
-from engine.monitor.scores import ScoreBook
-from engine.recipe import MotionRecipe, SubjectRecipe
-from engine.training.saver import STATES, state_name
-from engine.training.session import Workbench
+from engine.recipe import LearnRecipe
+from engine.training.session import Session
 
 WEIGHTS = "adapter.safetensors"
 # The middle of the noise, where an adapter has most to say.
@@ -46,7 +41,7 @@ class Learned:
     """A learned adapter on disk.
 
     Attributes:
-        kind: ``subject`` or ``motion``.
+        kind: ``subject``, ``motion`` or ``joint``.
         weights: the adapter's file.
         recipe: as it was used; nothing in it is "auto".
         adapter: method, sites and their widths in the same order, dtype, params.
@@ -60,7 +55,7 @@ class Learned:
 
     kind: Kind
     weights: Path
-    recipe: SubjectRecipe | MotionRecipe
+    recipe: LearnRecipe
     adapter: Mapping[str, Any]
     base: Mapping[str, str]
     inputs: tuple[Mapping[str, str], ...]
@@ -75,47 +70,46 @@ class Draft:
     """An adapter while it is learned.
 
     Attributes:
-        kind: ``subject`` or ``motion``.
-        bench: on which it is learned.
-        bank: its bottlenecks.
-        more: its other tensors.
-        token: a subject's word, else "".
-        phrase: class word or caption.
+        method: how it is learned.
+        storage: what its tensors are.
+        session: in which it is learned.
+        delta: what it adds to the base, as it is now.
         inputs: what it is learned from.
     """
 
-    kind: Kind
-    bench: Workbench[Any]
-    bank: Bank
-    more: Mapping[str, Tensor]
-    token: str
-    phrase: str
+    method: str
+    storage: Storage
+    session: Session[Any]
+    delta: Delta
     inputs: tuple[InputFact, ...]
 
     @property
-    def tensors(self) -> dict[str, Tensor]:
-        """All that its file holds, as it is now."""
-        return {**self.bank.tensors(), **self.more}
+    def kind(self) -> Kind:
+        """``subject``, ``motion`` or ``joint``."""
+        return self.delta.kind
 
     def facts(self) -> AdapterFacts:
         """What its file says of it."""
-        bench = self.bench
+        session, delta = self.session, self.delta
+        sites = () if delta.bank is None else delta.bank.sites
         return AdapterFacts(
-            kind=self.kind,
-            base=base_fact(bench),
-            image_tower=bench.location.tower_fingerprint,
-            token=self.token,
-            phrase=self.phrase,
-            width_ratio=bench.recipe.width_ratio,
-            condition_width=bench.base.geometry.image_width if self.kind == "motion" else None,
-            sites=tuple(SiteFact(site.name, site.width) for site in self.bank.sites),
-            recipe=msgspec.to_builtins(bench.recipe),
+            method=self.method,
+            storage=self.storage,
+            kind=delta.kind,
+            base=base_fact(session),
+            image_tower=session.location.tower_fingerprint,
+            token=delta.token,
+            phrase=delta.phrase,
+            width_ratio=getattr(session.recipe, "width_ratio", None),
+            condition_width=delta.condition_width,
+            sites=tuple(SiteFact(site.name, site.width) for site in sites),
+            recipe=msgspec.to_builtins(session.recipe),
             inputs=self.inputs,
         )
 
     def as_read(self) -> Adapter:
         """What reading its file would give."""
-        plain = {name: t.detach().to("cpu", copy=True) for name, t in self.tensors.items()}
+        plain = {name: t.to("cpu", copy=True) for name, t in self.delta.tensors().items()}
         return Adapter(self.facts(), plain)
 
     def save(self, path: Path) -> Path:
@@ -125,28 +119,13 @@ class Draft:
             DivergedError: a number is not finite.
             OutputError: it cannot be written.
         """
-        for name, tensor in self.tensors.items():
+        tensors = self.delta.tensors()
+        for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise DivergedError(
                     f"{name} is not finite: nothing is written", hint="a lower --lr"
                 )
-        return save_adapter(path, self.facts(), self.tensors)
-
-
-def best_of(draft: Draft) -> tuple[Draft, dict[str, float]]:
-    """Where the caller had patience for scores: the draft as it was at the step that scored best, and that step.
-
-    Without patience, without a score, and in all but the first of several processes: the draft as it is.
-    """
-    keeping, folder = draft.bench.keeping, draft.bench.folder
-    if keeping is None or keeping.scoring is None or keeping.scoring.patience is None:
-        return draft, {}
-    step = ScoreBook(folder, draft.kind).best(sys.maxsize)
-    if step is None:
-        return draft, {}
-    adapter = load_adapter(folder / STATES / state_name(step))
-    bank = fit_bank(adapter, draft.bench.base).to(draft.bench.device)
-    return replace(draft, bank=bank), {"step": step, "patience": keeping.scoring.patience}
+        return save_adapter(path, self.facts(), tensors)
 
 
 def write_learned(draft: Draft, *, seconds: float, metrics: Mapping[str, float]) -> Learned:
@@ -156,40 +135,44 @@ def write_learned(draft: Draft, *, seconds: float, metrics: Mapping[str, float])
         DivergedError: a number is not finite.
         OutputError: it cannot be written.
     """
+    session = draft.session
     return Learned(
         kind=draft.kind,
-        weights=draft.save(draft.bench.folder / WEIGHTS),
-        recipe=draft.bench.recipe,
-        adapter=describe(draft.bank),
-        base=msgspec.to_builtins(base_fact(draft.bench)),
+        weights=draft.save(session.folder / WEIGHTS),
+        recipe=session.recipe,
+        adapter=describe(draft),
+        base=msgspec.to_builtins(base_fact(session)),
         inputs=tuple(msgspec.to_builtins(item) for item in draft.inputs),
         seconds=seconds,
-        device=str(draft.bench.device),
+        device=str(session.device),
         metrics=dict(metrics),
-        probe=partial(probe, draft) if draft.bench.keeping else None,
+        probe=partial(probe, draft) if session.policy else None,
     )
 
 
-def base_fact(bench: Workbench[Any]) -> BaseFact:
+def base_fact(session: Session[Any]) -> BaseFact:
     """What a file remembers of the base it was learned on."""
-    location, geometry = bench.location, bench.base.geometry
+    location, geometry = session.location, session.base.geometry
     return BaseFact(
         id=location.id,
         revision=location.revision,
         fingerprint=location.fingerprint,
         licence=location.card.licence,
-        architecture=f"{bench.base.family}/text{geometry.text_width}/image{geometry.image_width or 0}",
+        architecture=f"{session.base.family}/text{geometry.text_width}/image{geometry.image_width or 0}",
     )
 
 
-def describe(bank: Bank) -> dict[str, Any]:
-    """What a manifest says of a bank."""
+def describe(draft: Draft) -> dict[str, Any]:
+    """What a manifest says of an adapter."""
+    bank = draft.delta.bank
+    sites = () if bank is None else bank.sites
+    word = 0 if draft.delta.word is None or bank is not None else draft.delta.word.numel()
     return {
-        "method": METHOD,
-        "sites": [site.name for site in bank.sites],
-        "widths": [site.width for site in bank.sites],
+        "method": draft.method,
+        "sites": [site.name for site in sites],
+        "widths": [site.width for site in sites],
         "dtype": "float32",
-        "params": sum(p.numel() for p in bank.parameters()),
+        "params": word + (0 if bank is None else sum(p.numel() for p in bank.parameters())),
     }
 
 
@@ -200,24 +183,31 @@ def probe(draft: Draft, file: Path) -> float:
     Raises:
         IntegrityError: it does not change it exactly as the adapter in memory does.
     """
-    held, read = draft.as_read(), load_adapter(file)
-    base, geometry = draft.bench.base, draft.bench.base.geometry
-    frames = 2 if draft.kind == "motion" else 1
-    shape = base.latent_shape(frames, geometry.height_px, geometry.width_px)
-    latents = draw_noise(shape, 0, 0, 0).to(draft.bench.device)
-    phrase = draft.token or draft.phrase
-    outputs = []
-    for adapter in (held, read):
-        words = {}
-        if draft.token:
-            vector = adapter.tensors[WORD].to(draft.bench.device)
-            words = {phrase: LearnedWord(vector, draft.phrase)}
-        text = base.encode_text([phrase], words)
-        bank = fit_bank(adapter, base).to(draft.bench.device, DTYPES[draft.bench.recipe.precision])
-        with bank.attached(base.denoiser):
-            outputs.append(base.denoise(latents, PROBED, text))
-    base.release_towers()
-    plain = base.denoise(latents, PROBED, text).float()
+    session = draft.session
+    held, read = (build_delta(each, session.base) for each in (draft.as_read(), load_adapter(file)))
+    outputs = [_predict(session, delta) for delta in (held, read)]
+    plain = _predict(session, held, is_off=True)
+    session.base.release_towers()
     if not torch.equal(*outputs):
         raise IntegrityError(f"{file} does not do what was learned", hint="dv registry verify")
-    return float((outputs[0].float() - plain).norm() / plain.norm())
+    return float((outputs[0] - plain).norm() / plain.norm())
+
+
+def _predict(session: Session[Any], delta: Delta, *, is_off: bool = False) -> Tensor:
+    """The base's prediction, fp32, with the delta told some look; ``is_off``: without its layers or, if none, word."""
+    base, geometry, bank = session.base, session.base.geometry, delta.bank
+    words = {} if is_off and bank is None else delta.words(base)
+    text = base.encode_text([delta.token if words else delta.phrase], words)
+    frames = 1 if delta.kind == "subject" else 2
+    shape = base.latent_shape(frames, geometry.height_px, geometry.width_px)
+    latents = draw_noise(shape, 0, 0, 0).to(session.device)
+    times = PROBED.to(session.device)
+    if bank is None or is_off:
+        return base.denoise(latents, times, text).float()
+    bank.to(session.device, DTYPES[session.recipe.precision])
+    if delta.condition_width is not None:
+        # Without it the half of a motion that reads the look would go unseen.
+        look = draw_noise((1, delta.condition_width), 0, 0, 1)
+        bank.condition = Condition(look.to(session.device))
+    with bank.attached(base.denoiser):
+        return base.denoise(latents, times, text).float()

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.device import explain_memory
 from engine.drafts import NO_SPACE
 from engine.errors import MemoryExhaustedError, OutputError, StoppedError
-from engine.metrics.definitions import MOST_SCORES
-from engine.monitor.scores import Scoring
+from engine.metrics.definitions import MOST_SCORES, Measured
 from engine.progress import Note, Progress, RungTaken, Saved
 from engine.recipe import GenerateRecipe
 from engine.training.checkpoints import Snapshot, read_latest, write_snapshot
@@ -59,7 +61,22 @@ class StopRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class Scoring:
+    """What the caller wants scored.
+
+    Attributes:
+        measure: the scores of a video, uint8 (f, h, w, 3), by metric.
+        every: steps between scores; the last step has one too.
+        patience: so many scores in a row without a better one end learning, and the best state is published; or None.
+    """
+
+    measure: Callable[[NDArray[np.uint8]], Measured]
+    every: int
+    patience: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavePolicy:
     """What the caller wants kept.
 
     Attributes:
@@ -83,7 +100,7 @@ class Keeping:
     wait: Callable[[float], None] = time.sleep
 
 
-class Onlooker(Protocol):
+class Callback(Protocol):
     """Looks at a stage from outside, and may find that it has seen enough."""
 
     def look(self, step: int) -> None:
@@ -99,7 +116,7 @@ class Onlooker(Protocol):
         """Whether no step after ``step`` is worth its time."""
 
 
-class _Nobody:
+class _NoCallback:
     """Nobody looks."""
 
     def look(self, step: int) -> None:
@@ -118,35 +135,35 @@ class _Nobody:
         return False
 
 
-class Keeper:
+class Saver:
     """Saves of one stage.
 
     Attributes:
         stop: the caller's request.
-        onlooker: looks at the adapter after each step.
-        may_end_early: whether the onlooker may find that it is enough; the same in all processes.
+        callback: looks at the adapter after each step.
+        may_end_early: whether the callback may find that it is enough; the same in all processes.
     """
 
     def __init__(
         self,
-        keeping: Keeping,
+        policy: SavePolicy,
         folder: Path,
         stage: str,
         progress: Progress,
         *,
         write_state: Callable[[Path], object] | None = None,
-        onlooker: Onlooker | None = None,
+        callback: Callback | None = None,
         is_first: bool = True,
     ) -> None:
         """Keep ``stage`` in the run's ``folder``; ``write_state`` writes the adapter as it is.
 
         Of several processes only the first one writes.
         """
-        self.stop = keeping.stop
-        self.onlooker = onlooker if onlooker and is_first else _Nobody()
-        has_patience = keeping.scoring is not None and keeping.scoring.patience is not None
-        self.may_end_early = has_patience and onlooker is not None
-        self._keeping, self._folder, self._stage = keeping, folder, stage
+        self.stop = policy.stop
+        self.callback = callback if callback and is_first else _NoCallback()
+        has_patience = policy.scoring is not None and policy.scoring.patience is not None
+        self.may_end_early = has_patience and callback is not None
+        self._policy, self._folder, self._stage = policy, folder, stage
         self._progress, self._write_state, self._is_first = progress, write_state, is_first
         self._saved = time.monotonic()
         self._cost = 0.0
@@ -159,11 +176,11 @@ class Keeper:
 
     def is_due(self, step: int) -> bool:
         """Whether to save after ``step`` updates, by their number or by the time since the last save."""
-        every = self._keeping.save_every
-        if (every is not None and step % every == 0) or self.onlooker.is_scored(step):
+        every = self._policy.save_every
+        if (every is not None and step % every == 0) or self.callback.is_scored(step):
             return True
         gone = time.monotonic() - self._saved
-        return gone >= max(self._keeping.save_seconds, SAVE_SHARE * self._cost)
+        return gone >= max(self._policy.save_seconds, SAVE_SHARE * self._cost)
 
     def save(self, snapshot: Snapshot, *, is_last_chance: bool) -> bool:
         """Write the state to continue from, and before it the adapter as it is; whether that was done.
@@ -217,7 +234,7 @@ class Keeper:
         for _ in range(round(seconds)):
             if self.stop.is_due(0.0):
                 return
-            self._keeping.wait(1.0)
+            self._policy.wait(1.0)
 
     def _write(self, snapshot: Snapshot) -> str | None:
         """Where the adapter as it is was written, if it was; notes what writing costs."""
@@ -244,13 +261,13 @@ class Keeper:
         states.mkdir(exist_ok=True)
         assert self._write_state is not None
         self._write_state(path)
-        thin(states, self._states_kept, self.onlooker.worth)
+        thin(states, self._states_kept, self.callback.worth)
         return f"{STATES}/{path.name}"
 
     @property
     def _states_kept(self) -> int:
         """Those that are scored, and the last one."""
-        return STATES_KEPT if self._keeping.scoring is None else MOST_SCORES + 1
+        return STATES_KEPT if self._policy.scoring is None else MOST_SCORES + 1
 
     @property
     def _checkpoints(self) -> Path:

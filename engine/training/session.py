@@ -1,4 +1,4 @@
-"""What both learners stand on: the opened base, the accelerator, and the recipe with nothing left "auto"."""
+"""What a run of learning stands on: the opened base, the accelerator, and the recipe with nothing left "auto"."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from engine.bases.protocol import Base
 from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
 from engine.drafts import discard_drafts
 from engine.progress import Progress
-from engine.recipe import MotionRecipe, SubjectRecipe
+from engine.recipe import LearnRecipe
 from engine.training.cache import Cache
-from engine.training.fallback import Ladder, recompute_blocks
+from engine.training.fallback import MemoryFallback, recompute_blocks
 from engine.training.fit import open_accelerator
 from engine.training.memory import estimate_recipe
-from engine.training.saver import PREVIEWS, STATES, Keeping
+from engine.training.saver import PREVIEWS, STATES, SavePolicy
 
-R = TypeVar("R", SubjectRecipe, MotionRecipe)
+R = TypeVar("R", bound=LearnRecipe)
 
 
 @dataclass(frozen=True, slots=True)
-class Workbench(Generic[R]):
+class Session(Generic[R]):
     """A base opened for learning.
 
     Attributes:
@@ -36,9 +36,9 @@ class Workbench(Generic[R]):
         base: frozen, its gradients checkpointed where the recipe says so.
         device: where everything is computed.
         accelerator: `accelerate.Accelerator`.
-        ladder: what is left to do when memory runs out.
+        fallback: what is left to do when memory runs out.
         folder: the run's.
-        keeping: what is kept in it, or None.
+        policy: what is kept in it, or None.
     """
 
     recipe: R
@@ -46,23 +46,23 @@ class Workbench(Generic[R]):
     base: Base
     device: torch.device
     accelerator: Any
-    ladder: Ladder
+    fallback: MemoryFallback
     folder: Path
-    keeping: Keeping | None
+    policy: SavePolicy | None
 
     def cache(self, progress: Progress) -> Cache:
         """Where photos and clips encoded by this base are kept."""
         return Cache(
-            self.keeping.cache if self.keeping else None,
+            self.policy.cache if self.policy else None,
             progress,
             owner=f"{self.location.fingerprint}/{self.location.tower_fingerprint}",
             device=self.device,
         )
 
 
-def open_workbench(
-    recipe: R, location: BaseLocation, device: str, folder: Path, keeping: Keeping | None
-) -> Workbench[R]:
+def open_session(
+    recipe: R, location: BaseLocation, device: str, folder: Path, policy: SavePolicy | None
+) -> Session[R]:
     """Open the base on ``device`` (``auto``, ``cpu``, ``cuda:N``, ``mps``) in the recipe's precision.
 
     Raises:
@@ -79,21 +79,21 @@ def open_workbench(
     # A run that goes on may have been killed while it wrote.
     for place in (folder, folder / STATES, folder / PREVIEWS):
         discard_drafts(place)
-    return Workbench(
+    return Session(
         recipe=msgspec.structs.replace(recipe, precision=precision, threads=threads),
         location=location,
         base=base,
         device=where,
         accelerator=open_accelerator(where, precision),
-        ladder=Ladder(
+        fallback=MemoryFallback(
             base, checkpointing=recipe.checkpointing, need=partial(_need, recipe, location)
         ),
         folder=folder,
-        keeping=keeping,
+        policy=policy,
     )
 
 
-def _need(recipe: SubjectRecipe | MotionRecipe, location: BaseLocation) -> str:
+def _need(recipe: LearnRecipe, location: BaseLocation) -> str:
     """What learning takes at the very least, for people; "" where it cannot be worked out."""
     least = msgspec.structs.replace(
         recipe, batch=1, accumulate=1, checkpointing=True, precision="bf16"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+from tests.engine.samples import learn_motion, learn_subject
 
 if TYPE_CHECKING:
     from engine.adapters.file import Kind
@@ -165,16 +166,15 @@ def _learn(
     points: int,
 ) -> list[tuple[Path, int, float]]:
     """Learn in ``place``; the states on the way, each after so many updates and seconds."""
+
     from engine.benchmark.store import TOKEN, photo_set
-    from engine.learn_motion import learn_motion
-    from engine.learn_subject import learn_subject
     from engine.recipe import SubjectRecipe
-    from engine.training.saver import Keeping
+    from engine.training.saver import SavePolicy
 
     place.mkdir(parents=True)
     clock, base = Clock(place), workshop.location
     steps = recipe.adapter_steps if isinstance(recipe, SubjectRecipe) else recipe.steps
-    keeping = Keeping(save_every=max(1, -(-steps // points)), save_seconds=1e9)
+    keeping = SavePolicy(save_every=max(1, -(-steps // points)), save_seconds=1e9)
     common: dict[str, Any] = {"progress": clock.hear, "keeping": keeping}
     if isinstance(recipe, SubjectRecipe):
         photos = photo_set(pair.subject, workshop.half)

@@ -93,11 +93,11 @@ SLOW = """
 import sys, time
 from types import SimpleNamespace
 from dreamvideo_cli.main import main
-def learn(_recipe, _photos, _base, folder, **_):
+def learn(_kind, _recipe, _inputs, _base, folder, **_):
     (folder / "half").write_text("half")
     sys.stderr.write("learning\\n")
     time.sleep(60)
-sys.modules["engine.learn_subject"] = SimpleNamespace(learn_subject=learn)
+sys.modules["engine.learn"] = SimpleNamespace(learn=learn)
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.learn import learn
 from engine.media.clips.reader import Clip
 from engine.media.photos import Photo, PhotoSet
+from engine.methods.protocol import Inputs
 
 
 def photo(number: int, *, masked: bool = False) -> Photo:
@@ -42,3 +44,13 @@ def clip(number: int = 0, frames: int = 4) -> Clip:
         taken="",
         notes=(),
     )
+
+
+def learn_subject(recipe, members, location, folder, *, token="", **named):
+    """Learn a subject by DreamVideo."""
+    return learn("subject", recipe, Inputs(photos=members, token=token), location, folder, **named)
+
+
+def learn_motion(recipe, clips, location, folder, **named):
+    """Learn a motion by DreamVideo."""
+    return learn("motion", recipe, Inputs(clips=clips), location, folder, **named)

@@ -14,11 +14,9 @@ from engine.adapters.uses import AdapterUse, load_adapters
 from engine.bases import BaseLocation, locate_base
 from engine.errors import DivergedError, IncompatibleError, IntegrityError, RecipeError
 from engine.generate import LoadedBase, open_generator
-from engine.learn_motion import learn_motion
-from engine.learn_subject import learn_subject
 from engine.media.photos import Photo
 from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
-from tests.engine.samples import clip, photos
+from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.tiny import build_image_tower, build_unet3d
 
 RECIPE = GenerateRecipe(
@@ -228,7 +226,7 @@ def test_a_loaded_base_keeps_banks_and_lets_the_oldest_go(
     banks = []
     for use in (subject, subject, motion, subject):
         with loaded.equipped(load_adapters([use], world.location)) as generator:
-            banks.append(generator._attached[0].bank)
+            banks.append(generator._banks[0])
     assert banks[0] is banks[1]
     assert banks[3] is not banks[0]
 

@@ -14,14 +14,12 @@ from engine.adapters.file import APPEARANCE, WORD, load_adapter
 from engine.bases import BaseLocation, locate_base
 from engine.diffusion.losses import Draw
 from engine.errors import DeviceError, DivergedError, InputError, RecipeError
-from engine.learn_motion import learn_motion
-from engine.learn_subject import learn_subject
 from engine.media.photos import PhotoSet
 from engine.progress import Event, Note, StageAdvanced, StageStarted
 from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
 from engine.training.fit import FitPlan, draws_of, final_losses, fit, open_accelerator
 from engine.training.result import Learned
-from tests.engine.samples import clip, photos
+from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.tiny import note_encodings
 
 SUBJECT = SubjectRecipe(

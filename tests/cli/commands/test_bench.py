@@ -18,7 +18,7 @@ from engine.benchmark import lora, workshop
 from engine.benchmark.pages import document_of, markdown_of
 from engine.benchmark.pairs import list_pairs
 from engine.benchmark.results import COLUMNS, Cell, Measured, Results, summarise
-from engine.benchmark.rows import METHODS
+from engine.benchmark.rows import ROWS
 from engine.benchmark.store import Workshop, make_once
 from tests.cli.conftest import Dv
 from tests.tiny import build_unet3d
@@ -70,16 +70,16 @@ def test_every_row_is_measured_and_a_second_bench_finds_all_of_it(
     assert (document["schema"], document["pairs"], document["half"]) == (
         "dv.bench/1", 1, "development",
     )  # fmt: skip
-    assert [row["method"] for row in document["rows"]] == list(METHODS)
+    assert [row["method"] for row in document["rows"]] == list(ROWS)
     for row in document["rows"]:
         cells = {column for column, cell in row["cells"].items() if cell}
         assert cells >= set(COLUMNS) - {"learning_s", "generating_s"}, row
-    assert len(document["videos"]) == len(METHODS)
+    assert len(document["videos"]) == len(ROWS)
     (results,) = results_of(tmp_path / "out")
     assert results.name == "base-development-1"
     assert json.loads((results / "bench.json").read_text()) == document
     page = (results / "bench.md").read_text()
-    assert all(page.count(f"\n| {METHODS[row].label} |") == 2 for row in METHODS)
+    assert all(page.count(f"\n| {ROWS[row].label} |") == 2 for row in ROWS)
     assert [sheet.name for sheet in (results / "sheets").iterdir()] == ["000.png"]
     assert document["made_at_earlier_commits"] == []
     before = files(tmp_path / "out")

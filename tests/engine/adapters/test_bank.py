@@ -1,49 +1,95 @@
-"""Threads that share a bank do not see each other's condition or stream."""
+"""Banks on modules of any signature: keywords, tuples, mixed precision."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.bases.protocol import Site
 
-WIDTH, LOOK = 16, 6
+WIDTH, LOOK, BATCH, TOKENS = 16, 6, 3, 5
 
 
-def conditioned_bank() -> tuple[Bank, nn.Module]:
-    denoiser = nn.Sequential(nn.Linear(WIDTH, WIDTH))
-    bank = fresh_bank([Site("only", "0", "0", WIDTH)], 0.5, LOOK, seed=0)
+class Block(nn.Module):
+    """Reads its stream by keyword and gives a tuple, as some transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.attention = Norm(), Attention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, _ = self.attention(hidden_states=self.norm(scale=None, hidden_states=x))
+        return x + out
+
+
+class Norm(nn.Module):
+    def forward(self, *, scale: None, hidden_states: Tensor) -> Tensor:
+        assert scale is None
+        return hidden_states.float() / 2
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, *, hidden_states: Tensor) -> tuple[Tensor, str]:
+        return self.linear(hidden_states.to(self.linear.weight.dtype)), "scores"
+
+
+def awake_bank(seed: int = 0) -> Bank:
+    bank = fresh_bank([Site("attention", "norm", "attention", WIDTH)], 0.5, LOOK, seed=seed)
     with torch.no_grad():
         for weight in bank.parameters():
             weight.add_(0.1)
-    return bank, denoiser
+    return bank
 
 
-def test_threads_at_once_give_what_each_gives_alone() -> None:
-    bank, denoiser = conditioned_bank()
-    together = Barrier(2)
-    looks = [torch.full((1, LOOK), value) for value in (1.0, -2.0)]
-
-    def through(look: torch.Tensor, *, wait: bool) -> torch.Tensor:
-        bank.condition = Condition(look)
-        if wait:
-            together.wait()
-        return denoiser(look[:, :1].expand(1, WIDTH))
-
-    with bank.attached(denoiser), torch.no_grad():
-        alone = [through(look, wait=False) for look in looks]
-        with ThreadPoolExecutor(2) as pool:
-            for _ in range(20):
-                shared = pool.map(lambda look: through(look, wait=True), looks)
-                assert all(map(torch.equal, shared, alone))
+def stream(seed: int = 1) -> Tensor:
+    return torch.randn(BATCH, TOKENS, WIDTH, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_thread_that_set_no_condition_has_the_last() -> None:
-    bank, _ = conditioned_bank()
-    bank.condition = Condition(torch.zeros(1, LOOK))
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: bank.condition).result() is bank.condition
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0, 2.0])
+def test_what_a_site_gives_is_the_base_and_the_weighted_delta(weight: float) -> None:
+    """Of the stream as it enters the read module, added to the first entry of the write module's tuple."""
+    block, bank, x = Block(), awake_bank(), stream()
+    look = torch.linspace(-1, 1, BATCH * LOOK).reshape(BATCH, LOOK)
+    bank.weight, bank.condition = weight, Condition(look, 0.7)
+    delta = bank.bottlenecks[0].delta(x, look, 0.7)
+    plain = block(x)
+    with bank.attached(block):
+        found = block(x)
+    torch.testing.assert_close(found, plain + weight * delta)
+    assert torch.equal(block(x), plain)
+
+
+def test_the_rest_of_a_tuple_is_left_alone() -> None:
+    block, bank = Block(), awake_bank()
+    with bank.attached(block):
+        block.norm(scale=None, hidden_states=stream())
+        assert block.attention(hidden_states=stream())[1] == "scores"
+
+
+@pytest.mark.parametrize("learned", [torch.float32, torch.bfloat16])
+def test_a_delta_is_computed_in_the_precision_of_the_module(learned: torch.dtype) -> None:
+    """A stream in fp32 beside weights in bf16: fp32 weights that learn do what they do when they are stored in bf16."""
+    block, bank = Block().to(torch.bfloat16), awake_bank()
+    half = awake_bank().to(torch.bfloat16)
+    x = stream()
+    look = Condition(torch.ones(BATCH, LOOK))
+    bank.condition = half.condition = look
+    with half.attached(block):
+        expected = block(x)
+    with bank.to(learned).attached(block):
+        assert torch.equal(block(x), expected)
+
+
+def test_fp32_weights_get_fp32_gradients_from_a_half_precision_base() -> None:
+    block, bank = Block().to(torch.bfloat16), awake_bank()
+    bank.condition = Condition(torch.ones(BATCH, LOOK))
+    with bank.attached(block):
+        block(stream()).float().square().mean().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in bank.parameters())
+    assert all(bool(p.grad.any()) for p in bank.parameters())

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.adapters.bank import Bank, fresh_bank
+from engine.adapters.bank import bottleneck_bank, fresh_bank
+from engine.adapters.delta import build_bank
 from engine.adapters.file import (
     METADATA_KEY,
     WORD,
@@ -17,7 +18,6 @@ from engine.adapters.file import (
     BaseFact,
     InputFact,
     SiteFact,
-    fit_bank,
     load_adapter,
     save_adapter,
 )
@@ -77,7 +77,7 @@ def test_facts_and_tensors_come_back_as_they_were(file, facts, tensors):
 
 
 def test_a_bank_comes_back_with_its_weights(file, tiny_base, bank):
-    again = fit_bank(load_adapter(file), tiny_base)
+    again = build_bank(load_adapter(file), tiny_base)
     pairs = zip(again.parameters(), bank.parameters(), strict=True)
     assert all(torch.equal(read, written) for read, written in pairs)
 
@@ -99,7 +99,7 @@ def test_any_tool_can_read_what_the_file_is(file):
 
 def test_half_precision_weights_become_full(file, tiny_base):
     spoil(file, change_tensors=lambda tensors: tensors.update(halved(tensors)))
-    bank = fit_bank(load_adapter(file), tiny_base)
+    bank = build_bank(load_adapter(file), tiny_base)
     assert {parameter.dtype for parameter in bank.parameters()} == {torch.float32}
 
 
@@ -157,27 +157,27 @@ def test_other_sites_than_the_bases_are_refused_with_both_counts(file, tiny_base
     spoil(file, change_facts=lambda facts: facts.update(sites=facts["sites"][1:]))
     ours = len(tiny_base.sites("identity"))
     with pytest.raises(IncompatibleError, match=f"{ours - 1} sites.* {ours}"):
-        fit_bank(load_adapter(file), tiny_base)
+        build_bank(load_adapter(file), tiny_base)
 
 
 def test_a_missing_tensor_is_named(file, tiny_base):
     name = f"{tiny_base.sites('identity')[0].name}.up.bias"
     spoil(file, change_tensors=lambda tensors: tensors.pop(name))
     with pytest.raises(IncompatibleError, match=f"lacks tensor {name}"):
-        fit_bank(load_adapter(file), tiny_base)
+        build_bank(load_adapter(file), tiny_base)
 
 
 def test_an_unknown_tensor_is_named(file, tiny_base):
     spoil(file, change_tensors=lambda tensors: tensors.update(stray=torch.ones(1)))
     with pytest.raises(IncompatibleError, match="stray"):
-        fit_bank(load_adapter(file), tiny_base)
+        build_bank(load_adapter(file), tiny_base)
 
 
 def test_a_tensor_of_another_shape_is_named_with_both_shapes(file, tiny_base):
     name = f"{tiny_base.sites('identity')[0].name}.up.bias"
     spoil(file, change_tensors=lambda tensors: tensors.update({name: torch.ones(3)}))
     with pytest.raises(IncompatibleError, match=r"\(3,\)"):
-        fit_bank(load_adapter(file), tiny_base)
+        build_bank(load_adapter(file), tiny_base)
 
 
 def test_a_banks_start_depends_on_its_seed_alone(tiny_base):
@@ -196,5 +196,5 @@ def test_drawing_a_bank_leaves_torchs_own_generator_alone(tiny_base):
 
 @pytest.mark.parametrize(("ratio", "hidden"), [(0.5, [8]), (2.0, [32]), (0.01, [1])])
 def test_the_hidden_width_is_the_ratio_of_the_stream_and_at_least_one(tiny_base, ratio, hidden):
-    bank = Bank(tiny_base.sites("identity")[:1], ratio)
+    bank = bottleneck_bank(tiny_base.sites("identity")[:1], ratio)
     assert [bottleneck.down.out_features for bottleneck in bank.bottlenecks] == hidden

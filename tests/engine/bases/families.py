@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.adapters.bank import Bank, Condition
+from engine.adapters.bank import Bank, Condition, bottleneck_bank
 from engine.bases.protocol import Text
 from tests.tiny import build_unet3d, quiet_draws, wake
 
@@ -57,7 +57,7 @@ def denoise(base: Base, scene: Scene) -> Tensor:
 def fresh_bank(base: Base, role: Role) -> Bank:
     """A bank as it is before learning; a motion's can be conditioned."""
     width = base.geometry.image_width if role == "motion" else None
-    return Bank(base.sites(role), 0.5, width)
+    return bottleneck_bank(base.sites(role), 0.5, width)
 
 
 def awake_bank(base: Base, role: Role, features: Tensor | None = None) -> Bank:

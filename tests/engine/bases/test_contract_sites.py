@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.adapters.bank import Bank, Condition
+from engine.adapters.bank import Condition, bottleneck_bank
 from engine.adapters.bottleneck import Bottleneck
 from engine.training.fallback import recompute_blocks
 from tests.engine.bases.families import BATCH, ROLES, awake_bank, denoise, fresh_bank
@@ -88,7 +88,7 @@ def test_learned_bottlenecks_change_the_output(base, scene, plain, role):
 def test_every_site_changes_the_output_by_itself(base, scene, plain, role):
     bank = awake_bank(base, role)
     for alone in range(len(bank.sites)):
-        single = Bank(bank.sites[alone : alone + 1], 0.5)
+        single = bottleneck_bank(bank.sites[alone : alone + 1], 0.5)
         nn.init.normal_(single.bottlenecks[0].up.weight, std=0.3)
         with single.attached(base.denoiser):
             assert not torch.equal(denoise(base, scene), plain), bank.sites[alone].name

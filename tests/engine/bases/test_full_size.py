@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from engine.adapters.bank import Bank
+from engine.adapters.bank import bottleneck_bank
 from tests.modelscope import APPEARANCE_WIDTH, open_hollow
 
 
@@ -22,7 +22,9 @@ def count(module):
 
 def bank_of(base, role):
     with torch.device("meta"):
-        return Bank(base.sites(role), 0.5, APPEARANCE_WIDTH if role == "motion" else None)
+        return bottleneck_bank(
+            base.sites(role), 0.5, APPEARANCE_WIDTH if role == "motion" else None
+        )
 
 
 def test_the_denoiser_is_the_one_of_the_paper(base):

@@ -11,20 +11,18 @@ import pytest
 
 from engine.bases import BaseLocation, locate_base
 from engine.errors import ScorerMissingError, StoppedError
-from engine.learn_motion import learn_motion
-from engine.learn_subject import learn_subject
 from engine.media.photos.holdout import hold_out
 from engine.metrics import judge
 from engine.metrics.definitions import MOST_SCORES, Measured, best_step, score_interval
 from engine.metrics.judge import Judge, references_of_clips, references_of_photos
-from engine.monitor.scores import SCORES, Scoring
+from engine.monitor.scores import SCORES
 from engine.progress import Event, Note, Previewed, Saved, Scored, ignore
 from engine.training.result import Learned
-from engine.training.saver import Keeping
-from tests.engine.samples import clip, photos
+from engine.training.saver import SavePolicy, Scoring
+from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.engine.test_learning import MOTION, SUBJECT
 from tests.engine.training.test_fallback import PREVIEW
-from tests.engine.training.test_keeping import stop_after
+from tests.engine.training.test_policy import stop_after
 
 RECIPE = msgspec.structs.replace(SUBJECT, word_steps=1, adapter_steps=6)
 Measure = Callable[[np.ndarray], Measured]
@@ -52,11 +50,11 @@ def subject(
 ) -> tuple[Learned, list[Event]]:
     folder.mkdir(exist_ok=True)
     told: list[Event] = []
-    keeping = Keeping(
+    policy = SavePolicy(
         preview=PREVIEW, scoring=Scoring(measure, named.pop("every", 1), patience), **named
     )
     learned = learn_subject(
-        RECIPE, photos(), location, folder, token="<corgi>", keeping=keeping, progress=told.append
+        RECIPE, photos(), location, folder, token="<corgi>", policy=policy, progress=told.append
     )
     return learned, told
 
@@ -109,7 +107,7 @@ def test_a_stopped_run_takes_the_same_scores_and_publishes_the_same_step(
 ) -> None:
     """A signal may come between a save and its score; the score is taken when the run goes on."""
     measure = Script(0.0, 0.3, 0.9, 0.2, 0.1)
-    keeping = Keeping(preview=PREVIEW, scoring=Scoring(measure, 1, 2))
+    policy = SavePolicy(preview=PREVIEW, scoring=Scoring(measure, 1, 2))
     folder = tmp_path / "a"
     folder.mkdir()
     with pytest.raises(StoppedError):
@@ -119,8 +117,8 @@ def test_a_stopped_run_takes_the_same_scores_and_publishes_the_same_step(
             location,
             folder,
             token="<corgi>",
-            keeping=keeping,
-            progress=stop_after(stop, keeping),
+            policy=policy,
+            progress=stop_after(stop, policy),
         )
     learned, _ = subject(folder, location, measure, 2)
     assert measure.values == []
@@ -148,8 +146,8 @@ def test_a_motion_is_scored_too(tmp_path: Path, location: BaseLocation) -> None:
     told: list[Event] = []
     recipe = msgspec.structs.replace(PREVIEW, prompt="sweeping", frames=4)
     judged = Judge(references_of_clips([clip(0), clip(1)], "sweeping"), (), told.append)
-    keeping = Keeping(preview=recipe, scoring=Scoring(judged, 3))
-    learn_motion(MOTION, [clip()], location, tmp_path, keeping=keeping, progress=told.append)
+    policy = SavePolicy(preview=recipe, scoring=Scoring(judged, 3))
+    learn_motion(MOTION, [clip()], location, tmp_path, policy=policy, progress=told.append)
     found = {event.step: set(event.values) for event in told if isinstance(event, Scored)}
     assert found == {step: {"motion fidelity", "clip copy risk"} for step in (0, 3)}
 

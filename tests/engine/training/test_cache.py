@@ -11,13 +11,11 @@ import pytest
 import torch
 
 from engine.bases import BaseLocation, locate_base
-from engine.learn_motion import learn_motion
-from engine.learn_subject import learn_subject
 from engine.progress import Event, Note, ignore
 from engine.training import cache as cache_module
 from engine.training.cache import Cache
-from engine.training.saver import Keeping
-from tests.engine.samples import clip, photo, photos
+from engine.training.saver import SavePolicy
+from tests.engine.samples import clip, learn_motion, learn_subject, photo, photos
 from tests.engine.test_learning import MOTION, SUBJECT
 from tests.tiny import note_encodings
 
@@ -39,7 +37,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def learn(folder: Path, location: BaseLocation, cache: Path | None, seen=None) -> bytes:
     folder.mkdir()
     learned = learn_subject(
-        SUBJECT, seen or photos(), location, folder, token="<corgi>", keeping=Keeping(cache=cache)
+        SUBJECT, seen or photos(), location, folder, token="<corgi>", policy=SavePolicy(cache=cache)
     )
     return learned.weights.read_bytes()
 
@@ -71,8 +69,8 @@ def test_a_second_motion_run_encodes_nothing(
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        keeping = Keeping(cache=tmp_path / "cache")
-        learn_motion(MOTION, [clip()], location, tmp_path / name, keeping=keeping)
+        policy = SavePolicy(cache=tmp_path / "cache")
+        learn_motion(MOTION, [clip()], location, tmp_path / name, policy=policy)
     assert encoded == ["encode_video", "encode_image"]
 
 

@@ -16,20 +16,18 @@ from engine.bases.unet3d import UNet3DBase
 from engine.diffusion.losses import Draw
 from engine.errors import MemoryExhaustedError
 from engine.generate import Generator, open_generator
-from engine.learn_motion import learn_motion
-from engine.learn_subject import learn_subject
 from engine.media.output.write import write_video
 from engine.monitor import camera, preview
 from engine.monitor.camera import ways_of
 from engine.progress import Event, Note, Previewed, RungTaken, ignore
 from engine.recipe import GenerateRecipe
-from engine.training.fallback import Ladder
+from engine.training.fallback import MemoryFallback
 from engine.training.fit import fit, open_accelerator
 from engine.training.result import Learned
-from engine.training.saver import Keeping
-from tests.engine.samples import clip, photos
+from engine.training.saver import SavePolicy
+from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.engine.test_learning import MOTION, SUBJECT, plan
-from tests.engine.training.test_keeping import CPU, Slope, stop_after
+from tests.engine.training.test_policy import CPU, Slope, stop_after
 
 PREVIEW = GenerateRecipe(
     prompt="a <corgi>", frames=2, height_px=32, width_px=32, steps=2, guidance=3.0
@@ -92,14 +90,14 @@ def test_other_errors_are_not_taken_for_memory() -> None:
 
 def test_the_end_of_all_rungs_says_what_it_needs(location: BaseLocation) -> None:
     base = open_base(location, device=CPU, dtype=torch.float32)
-    ladder = Ladder(base, checkpointing=False, need=lambda: "it needs about 9 GiB")
+    fallback = MemoryFallback(base, checkpointing=False, need=lambda: "it needs about 9 GiB")
     told: list[Event] = []
     accelerator = open_accelerator(CPU, "fp32")
     with pytest.raises(MemoryExhaustedError, match="it needs about 9 GiB") as caught:
-        fit(Hungry(0, MemoryError()), plan(), accelerator, told.append, ladder=ladder)
+        fit(Hungry(0, MemoryError()), plan(), accelerator, told.append, fallback=fallback)
     assert caught.value.hint
     assert [text.split()[0] for text in rungs(told)] == ["blocks", "a", "text"]
-    assert ladder.checkpointing
+    assert fallback.checkpointing
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -135,11 +133,11 @@ def test_a_run_that_stepped_down_goes_on_where_it_stood(
 
     monkeypatch.setattr(UNet3DBase, "denoise", denoise)
     whole = subject(tmp_path / "a", location).weights.read_bytes()
-    keeping = Keeping()
+    policy = SavePolicy()
     with pytest.raises(Exception, match="is saved"):
-        subject(tmp_path / "b", location, keeping=keeping, progress=stop_after(4, keeping))
+        subject(tmp_path / "b", location, policy=policy, progress=stop_after(4, policy))
     told: list[Event] = []
-    again = subject(tmp_path / "b", location, keeping=Keeping(), progress=told.append)
+    again = subject(tmp_path / "b", location, policy=SavePolicy(), progress=told.append)
     assert rungs(told) == []
     assert again.weights.read_bytes() == whole
 
@@ -149,8 +147,8 @@ def test_previews_change_nothing_and_the_last_is_what_is_generated_later(
 ) -> None:
     whole = subject(tmp_path / "a", location).weights.read_bytes()
     told: list[Event] = []
-    keeping = Keeping(preview=PREVIEW, preview_every=2)
-    learned = subject(tmp_path / "b", location, keeping=keeping, progress=told.append)
+    policy = SavePolicy(preview=PREVIEW, preview_every=2)
+    learned = subject(tmp_path / "b", location, policy=policy, progress=told.append)
     assert learned.weights.read_bytes() == whole
     made = [(event.step, event.path) for event in told if isinstance(event, Previewed)]
     assert made == [(step, f"previews/{step:08d}.webp") for step in (0, 2, 3)]
@@ -166,8 +164,8 @@ def test_a_motions_last_preview_is_what_is_generated_later(
     tmp_path: Path, location: BaseLocation
 ) -> None:
     recipe = msgspec.structs.replace(PREVIEW, prompt="a dog sweeping")
-    keeping = Keeping(preview=recipe, preview_every=100)
-    learned = learn_motion(MOTION, [clip()], location, tmp_path, keeping=keeping)
+    policy = SavePolicy(preview=recipe, preview_every=100)
+    learned = learn_motion(MOTION, [clip()], location, tmp_path, policy=policy)
     with open_generator(location, [AdapterUse(learned.weights, "motion")]) as generator:
         frames = generator.sample(recipe)
     later = write_video(frames, tmp_path / "later.webp", fps=8, format="webp")
@@ -189,8 +187,8 @@ def test_a_preview_can_never_end_a_run(  # noqa: PLR0917 - fixtures and cases
 
     monkeypatch.setattr(Generator, "_sample", fail)
     told: list[Event] = []
-    keeping = Keeping(preview=PREVIEW, preview_every=1)
-    subject(tmp_path / "a", location, keeping=keeping, progress=told.append)
+    policy = SavePolicy(preview=PREVIEW, preview_every=1)
+    subject(tmp_path / "a", location, policy=policy, progress=told.append)
     assert sum(isinstance(event, Note) for event in told) >= notes
     assert len([text for text in rungs(told) if "previews" in text]) == steps_down
 
@@ -202,24 +200,24 @@ def test_a_disk_that_takes_no_preview_ends_no_run(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(preview, "write_video", full)
-    keeping = Keeping(preview=PREVIEW, preview_every=2)
-    assert subject(tmp_path / "a", location, keeping=keeping).weights.is_file()
+    policy = SavePolicy(preview=PREVIEW, preview_every=2)
+    assert subject(tmp_path / "a", location, policy=policy).weights.is_file()
 
 
 def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path, location: BaseLocation) -> None:
-    keeping = Keeping(preview=PREVIEW, preview_every=1)
+    policy = SavePolicy(preview=PREVIEW, preview_every=1)
     told: list[Event] = []
 
     original = camera.LoadedBase
 
     def ask(*arguments: object, **named: object):
-        keeping.stop.reason = "test"
+        policy.stop.reason = "test"
         return original(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(camera, "LoadedBase", ask)
         with pytest.raises(Exception, match="'learn the look' is saved at step 2"):
-            subject(tmp_path / "a", location, keeping=keeping, progress=told.append)
+            subject(tmp_path / "a", location, policy=policy, progress=told.append)
     assert not any(isinstance(event, Previewed) for event in told)
 
 
@@ -250,8 +248,8 @@ def test_previews_go_on_with_less_memory_at_every_rung(
 
     monkeypatch.setattr(Generator, "_sample", hungry)
     told: list[Event] = []
-    keeping = Keeping(preview=PREVIEW, preview_every=100)
-    learned = subject(tmp_path / "a", location, keeping=keeping, progress=told.append)
+    policy = SavePolicy(preview=PREVIEW, preview_every=100)
+    learned = subject(tmp_path / "a", location, policy=policy, progress=told.append)
     assert rungs(told) == ["previews: made in slices", "previews: made on the CPU"]
     assert [event.step for event in told if isinstance(event, Previewed)] == [0, 3]
     assert learned.weights.read_bytes() == subject(tmp_path / "b", location).weights.read_bytes()

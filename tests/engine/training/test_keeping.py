@@ -22,8 +22,6 @@ from engine.errors import (
     OutputError,
     StoppedError,
 )
-from engine.learn_motion import learn_motion
-from engine.learn_subject import learn_subject
 from engine.progress import (
     Event,
     Note,
@@ -34,12 +32,13 @@ from engine.progress import (
     StepSkipped,
     ignore,
 )
-from engine.training import checkpoints, saver
+from engine.training import checkpoints
+from engine.training import saver as saver_module
 from engine.training.checkpoints import Snapshot, SnapshotFacts, read_latest, write_snapshot
 from engine.training.fit import fit, open_accelerator
 from engine.training.result import Learned
-from engine.training.saver import Keeper, Keeping, StopRequest, thin
-from tests.engine.samples import clip, photos
+from engine.training.saver import SavePolicy, Saver, StopRequest, thin
+from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.engine.test_learning import MOTION, SUBJECT, Constant, plan
 
 CPU = torch.device("cpu")
@@ -70,7 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, location: BaseLocation) -> d
     }
 
 
-def stop_after(step: int, keeping: Keeping) -> Callable[[Event], None]:
+def stop_after(step: int, policy: SavePolicy) -> Callable[[Event], None]:
     """Ask to stop once so many steps of learning were told."""
     told = []
 
@@ -78,7 +77,7 @@ def stop_after(step: int, keeping: Keeping) -> Callable[[Event], None]:
         if isinstance(event, StageAdvanced) and event.loss is not None:
             told.append(event)
             if len(told) == step:
-                keeping.stop.reason = "test"
+                policy.stop.reason = "test"
 
     return listen
 
@@ -87,10 +86,10 @@ def stop_after(step: int, keeping: Keeping) -> Callable[[Event], None]:
 def test_a_stopped_subject_goes_on_to_the_same_adapter(
     tmp_path: Path, location: BaseLocation, whole: dict[str, bytes], step: int
 ) -> None:
-    keeping = Keeping()
+    policy = SavePolicy()
     with pytest.raises(StoppedError, match="is saved at step"):
-        subject(tmp_path / "run", location, keeping=keeping, progress=stop_after(step, keeping))
-    learned = subject(tmp_path / "run", location, keeping=Keeping())
+        subject(tmp_path / "run", location, policy=policy, progress=stop_after(step, policy))
+    learned = subject(tmp_path / "run", location, policy=SavePolicy())
     assert learned.weights.read_bytes() == whole["subject"]
 
 
@@ -105,16 +104,16 @@ def test_a_motion_that_stops_after_every_step_comes_to_the_same_adapter(
 
     for _ in range(MOTION.steps - 1):
         with pytest.raises(StoppedError):
-            motion(tmp_path, location, keeping=Keeping(stop=StopRequest(deadline=0.0)))
-    learned = motion(tmp_path, location, keeping=Keeping(), progress=listen)
+            motion(tmp_path, location, policy=SavePolicy(stop=StopRequest(deadline=0.0)))
+    learned = motion(tmp_path, location, policy=SavePolicy(), progress=listen)
     assert starts == [MOTION.steps - 1]
     assert learned.weights.read_bytes() == whole["motion"]
 
 
 def test_a_finished_stage_is_not_done_again(tmp_path: Path, location: BaseLocation) -> None:
-    subject(tmp_path / "run", location, keeping=Keeping())
+    subject(tmp_path / "run", location, policy=SavePolicy())
     told: list[Event] = []
-    subject(tmp_path / "run", location, keeping=Keeping(), progress=told.append)
+    subject(tmp_path / "run", location, policy=SavePolicy(), progress=told.append)
     assert not any(isinstance(event, StageAdvanced) and event.loss for event in told)
 
 
@@ -123,7 +122,7 @@ def test_saves_are_told_and_leave_the_adapter_of_their_step(
 ) -> None:
     told: list[Event] = []
     learned = subject(
-        tmp_path / "run", location, keeping=Keeping(save_every=1), progress=told.append
+        tmp_path / "run", location, policy=SavePolicy(save_every=1), progress=told.append
     )
     saves = [event for event in told if isinstance(event, Saved)]
     assert [(save.stage, save.step) for save in saves] == [
@@ -149,10 +148,10 @@ class Slope(Constant):
         return self.weight.square() * torch.tensor([1.0 + draw.item for draw in draws])
 
 
-def keeper(folder: Path, told: list[Event] | None = None, **named) -> Keeper:
-    """A keeper for which time that it waits is over at once."""
+def saver(folder: Path, told: list[Event] | None = None, **named) -> Saver:
+    """A saver for which time that it waits is over at once."""
     progress = ignore if told is None else told.append
-    return Keeper(Keeping(**{"wait": lambda _: None, **named}), folder, "stage", progress)
+    return Saver(SavePolicy(**{"wait": lambda _: None, **named}), folder, "stage", progress)
 
 
 def weight_after(folder: Path, steps: int, **named) -> torch.Tensor:
@@ -162,22 +161,22 @@ def weight_after(folder: Path, steps: int, **named) -> torch.Tensor:
 
 
 def test_saves_come_by_time_too_but_never_take_more_than_their_share(tmp_path: Path) -> None:
-    by_time = keeper(tmp_path, save_seconds=0.0)
+    by_time = saver(tmp_path, save_seconds=0.0)
     assert by_time.is_due(1)
     by_time._cost = 1000.0
     assert not by_time.is_due(1)
-    assert not keeper(tmp_path).is_due(1)
+    assert not saver(tmp_path).is_due(1)
 
 
 def test_a_damaged_save_is_passed_over_for_the_one_before_it(tmp_path: Path) -> None:
     whole = weight_after(tmp_path / "a", 4)
-    weight_after(tmp_path / "b", 3, keeper=keeper(tmp_path / "b", save_every=1))
+    weight_after(tmp_path / "b", 3, saver=saver(tmp_path / "b", save_every=1))
     *_, last = sorted((tmp_path / "b" / "checkpoints").rglob("*.safetensors"))
     data = bytearray(last.read_bytes())
     data[-1] ^= 1
     last.write_bytes(data)
     told: list[Event] = []
-    again = weight_after(tmp_path / "b", 4, keeper=keeper(tmp_path / "b", told))
+    again = weight_after(tmp_path / "b", 4, saver=saver(tmp_path / "b", told))
     assert torch.equal(again, whole)
     assert "going back to the save before it" in told[0].text
 
@@ -190,7 +189,7 @@ def test_without_a_whole_save_learning_begins_anew(tmp_path: Path, damage: bytes
     (folder / name).write_bytes(damage)
     (folder / "foreign.safetensors").touch()
     told: list[Event] = []
-    again = weight_after(tmp_path, 2, keeper=keeper(tmp_path, told))
+    again = weight_after(tmp_path, 2, saver=saver(tmp_path, told))
     assert torch.equal(again, weight_after(tmp_path / "b", 2))
     assert isinstance(told[0], Note)
 
@@ -200,21 +199,21 @@ def test_a_save_of_other_weights_is_refused(tmp_path: Path) -> None:
     tensors = {"weight.other": torch.zeros(2), "losses": torch.zeros(1)}
     write_snapshot(tmp_path / "checkpoints" / "stage", Snapshot(facts, tensors))
     with pytest.raises(IncompatibleError, match="of other weights"):
-        weight_after(tmp_path, 2, keeper=keeper(tmp_path))
+        weight_after(tmp_path, 2, saver=saver(tmp_path))
 
 
 def test_unfinished_files_go_with_the_next_save(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints" / "stage"
     folder.mkdir(parents=True)
     (folder / ".dv-123.part").write_bytes(b"half")
-    weight_after(tmp_path, 1, keeper=keeper(tmp_path))
+    weight_after(tmp_path, 1, saver=saver(tmp_path))
     assert not list(folder.glob("*.part"))
 
 
 def test_a_full_disk_stops_with_the_save_before_it_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weight_after(tmp_path, 2, keeper=keeper(tmp_path, save_every=1))
+    weight_after(tmp_path, 2, saver=saver(tmp_path, save_every=1))
     folder = tmp_path / "checkpoints" / "stage"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -224,10 +223,10 @@ def test_a_full_disk_stops_with_the_save_before_it_whole(
     with monkeypatch.context() as patch:
         patch.setattr(drafts, "sync", full)
         with pytest.raises(OutputError, match="the disk is full") as caught:
-            weight_after(tmp_path, 4, keeper=keeper(tmp_path, save_every=1))
+            weight_after(tmp_path, 4, saver=saver(tmp_path, save_every=1))
     assert caught.value.code == "output.no_space"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    again = weight_after(tmp_path, 4, keeper=keeper(tmp_path))
+    again = weight_after(tmp_path, 4, saver=saver(tmp_path))
     assert torch.equal(again, weight_after(tmp_path / "b", 4))
 
 
@@ -254,12 +253,12 @@ def test_a_run_waits_for_space_on_a_full_disk_and_says_so_once(
 ) -> None:
     disk = FullDisk(monkeypatch, 100.0)
     told: list[Event] = []
-    held = keeper(tmp_path / "a", told, save_every=1, wait=disk.wait)
-    again = weight_after(tmp_path / "a", 4, keeper=held)
+    held = saver(tmp_path / "a", told, save_every=1, wait=disk.wait)
+    again = weight_after(tmp_path / "a", 4, saver=held)
     assert torch.equal(again, weight_after(tmp_path / "b", 4))
     (note,) = [event.text for event in told if isinstance(event, Note)]
     assert "the disk is full: paused for 10 minutes at most" in note
-    assert 100 <= sum(disk.waits) < 100 + saver.LONGEST_WAIT
+    assert 100 <= sum(disk.waits) < 100 + saver_module.LONGEST_WAIT
     assert [event.step for event in told if isinstance(event, Saved)] == [1, 2, 3, 4]
 
 
@@ -268,9 +267,13 @@ def test_a_disk_that_stays_full_ends_the_run_after_ten_minutes(
 ) -> None:
     disk = FullDisk(monkeypatch, 1e9)
     with pytest.raises(OutputError, match="the disk is full") as caught:
-        weight_after(tmp_path, 4, keeper=keeper(tmp_path, save_every=1, wait=disk.wait))
+        weight_after(tmp_path, 4, saver=saver(tmp_path, save_every=1, wait=disk.wait))
     assert caught.value.code == "output.no_space"
-    assert saver.PAUSE_SECONDS <= sum(disk.waits) <= saver.PAUSE_SECONDS + saver.LONGEST_WAIT
+    assert (
+        saver_module.PAUSE_SECONDS
+        <= sum(disk.waits)
+        <= saver_module.PAUSE_SECONDS + saver_module.LONGEST_WAIT
+    )
 
 
 def test_a_stop_does_not_wait_for_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +285,7 @@ def test_a_stop_does_not_wait_for_space(tmp_path: Path, monkeypatch: pytest.Monk
             stop.reason = "test"
 
     with pytest.raises(OutputError, match="the disk is full"):
-        weight_after(tmp_path, 4, keeper=keeper(tmp_path, save_every=1, wait=wait, stop=stop))
+        weight_after(tmp_path, 4, saver=saver(tmp_path, save_every=1, wait=wait, stop=stop))
     assert len(disk.waits) == 3
 
 
@@ -290,8 +293,8 @@ def test_a_full_disk_does_not_make_saves_rare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FullDisk(monkeypatch, 60.0)
-    held = keeper(tmp_path, save_every=1, wait=disk.wait)
-    weight_after(tmp_path, 1, keeper=held)
+    held = saver(tmp_path, save_every=1, wait=disk.wait)
+    weight_after(tmp_path, 1, saver=held)
     assert held._cost < 10.0
 
 
@@ -307,8 +310,8 @@ def test_a_state_that_finds_no_space_pauses_the_run_too(
 
     monkeypatch.setattr(file, "save_file", full)
     told: list[Event] = []
-    keeping = Keeping(save_every=1, wait=lambda _: None)
-    learned = subject(tmp_path / "run", location, keeping=keeping, progress=told.append)
+    policy = SavePolicy(save_every=1, wait=lambda _: None)
+    learned = subject(tmp_path / "run", location, policy=policy, progress=told.append)
     assert any("paused" in event.text for event in told if isinstance(event, Note))
     assert learned.weights.read_bytes() == whole["subject"]
 
@@ -316,7 +319,7 @@ def test_a_state_that_finds_no_space_pauses_the_run_too(
 def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
-        weight_after(tmp_path, 1, keeper=keeper(tmp_path))
+        weight_after(tmp_path, 1, saver=saver(tmp_path))
 
 
 def test_states_are_few_and_spread_over_the_run(tmp_path: Path) -> None:
@@ -324,7 +327,7 @@ def test_states_are_few_and_spread_over_the_run(tmp_path: Path) -> None:
         (tmp_path / f"{step:08d}.safetensors").touch()
         thin(tmp_path)
     steps = sorted(int(path.stem) for path in tmp_path.iterdir())
-    assert len(steps) == saver.STATES_KEPT
+    assert len(steps) == saver_module.STATES_KEPT
     assert steps[-1] == 40
     gaps = [later - earlier for earlier, later in zip([0, *steps], steps, strict=False)]
     assert max(gaps[:-1]) <= 4 * min(gaps[:-1])
@@ -342,7 +345,7 @@ def scaling(folder: Path, steps: int) -> tuple[torch.Tensor, dict[str, float]]:
     accelerator = open_accelerator(CPU, "fp32")
     accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
     objective = Slope(0.0)
-    fit(objective, plan(steps=steps), accelerator, ignore, keeper=keeper(folder))
+    fit(objective, plan(steps=steps), accelerator, ignore, saver=saver(folder))
     return objective.weight.detach(), accelerator.scaler.state_dict()
 
 
@@ -385,7 +388,7 @@ def test_the_third_in_a_row_stops_and_names_step_files_and_the_last_good_save(
     told = plan(steps=9, names=("a.png", "b.png", "c.png"))
     accelerator = open_accelerator(CPU, "fp32")
     with pytest.raises(DivergedError) as caught:
-        fit(Hiccup({2, 3, 4}), told, accelerator, ignore, keeper=keeper(tmp_path, save_every=2))
+        fit(Hiccup({2, 3, 4}), told, accelerator, ignore, saver=saver(tmp_path, save_every=2))
     assert "the loss of step 3 is inf" in caught.value.message
     assert ".png" in caught.value.message
     assert "step 4 is saved" in caught.value.message
@@ -400,7 +403,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
             plan(steps=3, lr=float("inf")),
             open_accelerator(CPU, "fp32"),
             ignore,
-            keeper=keeper(tmp_path, save_every=1),
+            saver=saver(tmp_path, save_every=1),
         )
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -408,7 +411,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
 def test_a_probe_measures_what_an_adapter_changes_and_finds_another(
     tmp_path: Path, location: BaseLocation
 ) -> None:
-    first = subject(tmp_path / "a", location, keeping=Keeping())
+    first = subject(tmp_path / "a", location, policy=SavePolicy())
     other = learn_subject(
         msgspec.structs.replace(SUBJECT, seed=1),
         photos(),
@@ -420,7 +423,7 @@ def test_a_probe_measures_what_an_adapter_changes_and_finds_another(
     with pytest.raises(IntegrityError, match="does not do what was learned"):
         first.probe(other.weights)
     assert other.probe is None
-    moved = motion(tmp_path / "m", location, keeping=Keeping())
+    moved = motion(tmp_path / "m", location, policy=SavePolicy())
     assert moved.probe(moved.weights) > 1e-4
 
 
@@ -432,8 +435,8 @@ def test_no_memory_to_save_with_leaves_a_save_out_unless_it_is_the_last(
 
     told: list[Event] = []
     with monkeypatch.context() as patch:
-        patch.setattr(saver, "write_snapshot", no_memory)
-        held = keeper(tmp_path, told)
+        patch.setattr(saver_module, "write_snapshot", no_memory)
+        held = saver(tmp_path, told)
         facts = SnapshotFacts(step=1, skipped=0, accumulate=1, checkpointing=True)
         assert not held.save(Snapshot(facts, {}), is_last_chance=False)
         with pytest.raises(MemoryExhaustedError):

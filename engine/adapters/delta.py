@@ -1,0 +1,174 @@
+"""What an adapter adds to a base: layers at sites, a learned word, how its subject looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.adapters.bank import Bank, bottleneck_bank, low_rank_bank
+from engine.adapters.file import APPEARANCE, WORD, Adapter, AdapterFacts, Kind, Storage
+from engine.bases.protocol import Base, LearnedWord, Role, Site
+from engine.errors import IncompatibleError
+
+ROLES: Mapping[Kind, Role] = {"subject": "identity", "motion": "motion"}
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """An adapter on a base, fresh or read from its file.
+
+    Attributes:
+        kind: ``subject``, ``motion`` or ``joint``.
+        bank: its layers, or None where it is a word alone.
+        token: a subject's word as prompts have it, else "".
+        phrase: a subject's class word, or a motion's caption.
+        word: vectors of the word, (d,) or (n, d), or None.
+        appearance: how the subject looks in each of its photos, (n, d), or None.
+        condition_width: width of the appearance vector that its layers read, or None.
+        strengths: of the condition in the unconditional and the conditional half of guidance.
+        reads_nothing: whether zeros have stood for a missing look while it was learned.
+        weight: 1 is what was learned, 0 the base bit for bit.
+    """
+
+    kind: Kind
+    bank: Bank | None = None
+    token: str = ""
+    phrase: str = ""
+    word: Tensor | None = None
+    appearance: Tensor | None = None
+    condition_width: int | None = None
+    strengths: tuple[float, float] = (0.0, 0.0)
+    reads_nothing: bool = False
+    weight: float = 1.0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that its file holds."""
+        more = {WORD: self.word, APPEARANCE: self.appearance}
+        own = {} if self.bank is None else self.bank.tensors()
+        return {**own, **{name: t.detach() for name, t in more.items() if t is not None}}
+
+    @contextmanager
+    def attached(self, base: Base) -> Iterator[Delta]:
+        """Let its layers act in the base's denoiser until the block ends."""
+        self.act(is_on=True)
+        layers = nullcontext() if self.bank is None else self.bank.attached(base.denoiser)
+        with layers:
+            yield self
+
+    def act(self, *, is_on: bool) -> None:
+        """Let its layers act at the adapter's weight, or not at all."""
+        if self.bank is not None:
+            self.bank.weight = self.weight if is_on else 0.0
+
+    def words(self, base: Base) -> dict[str, LearnedWord]:
+        """Its word at its weight, ``class + w·(word - class)``, as `Base.encode_text` takes it; none at weight 0."""
+        if self.word is None or self.weight == 0.0:
+            return {}
+        vectors = self.word
+        if self.weight != 1.0:
+            start = base.start_word(self.phrase).mean(dim=0).to(vectors)
+            vectors = start + self.weight * (vectors - start)
+        return {self.token: LearnedWord(vectors, self.phrase)}
+
+
+def build_delta(
+    adapter: Adapter, base: Base, *, weight: float = 1.0, bank: Bank | None = None
+) -> Delta:
+    """What an adapter's file adds to ``base``, on the CPU in fp32.
+
+    Args:
+        adapter: read from its file.
+        base: which it must have been learned on.
+        weight: see `Delta`.
+        bank: its layers where they are at hand, from `build_bank`.
+
+    Raises:
+        IncompatibleError: the sites or shapes of file and base differ; both sides are named.
+    """
+    facts = adapter.facts
+    recipe = facts.recipe
+    return Delta(
+        kind=facts.kind,
+        bank=bank or build_bank(adapter, base),
+        token=facts.token,
+        phrase=facts.phrase,
+        word=adapter.tensors.get(WORD),
+        appearance=adapter.tensors.get(APPEARANCE),
+        condition_width=facts.condition_width,
+        strengths=(recipe.get("appearance_uncond", 0.0), recipe.get("appearance_cond", 0.0)),
+        reads_nothing=bool(recipe.get("image_drop")),
+        weight=weight,
+    )
+
+
+def build_bank(adapter: Adapter, base: Base) -> Bank | None:
+    """The layers of an adapter's file for this base, on the CPU in fp32.
+
+    Raises:
+        IncompatibleError: see `build_delta`.
+    """
+    bank = STORAGES[adapter.facts.storage](adapter, base)
+    own = {} if bank is None else bank.tensors()
+    given = adapter.bank_tensors
+    _match_tensors(adapter.facts, own, given)
+    if bank is not None:
+        bank.load_tensors({name: tensor.to(torch.float32) for name, tensor in given.items()})
+    return bank
+
+
+def _fit_bottlenecks(adapter: Adapter, base: Base) -> Bank:
+    facts = adapter.facts
+    sites = base.sites(ROLES[facts.kind])
+    theirs = {(site.name, site.width) for site in facts.sites}
+    ours = {(site.name, site.width) for site in sites}
+    if theirs != ours:  # both ways: none unknown to the base, none of the base without weights
+        raise IncompatibleError(
+            f"the {facts.kind} has {len(theirs)} sites and this base {len(ours)},"
+            f" {len(theirs & ours)} of them the same",
+            hint=f"it was learned on {facts.base.id}",
+        )
+    assert facts.width_ratio is not None
+    return bottleneck_bank(sites, facts.width_ratio, facts.condition_width)
+
+
+def _fit_low_rank(adapter: Adapter, base: Base) -> Bank:
+    facts = adapter.facts
+    layers = dict(base.denoiser.named_modules())
+    for site in facts.sites:
+        layer: Any = layers.get(site.name)
+        if getattr(layer, "in_features", None) != site.width:
+            raise IncompatibleError(
+                f"the {facts.kind} changes {site.name}, {site.width} wide, which this base does not have",
+                hint=f"it was learned on {facts.base.id}",
+            )
+    sites = [Site(site.name, site.name, site.name, site.width) for site in facts.sites]
+    ranks = {
+        t.shape[0] for name, t in adapter.bank_tensors.items() if name.endswith(".down.weight")
+    }
+    return low_rank_bank(base, sites, min(ranks, default=1))
+
+
+def _match_tensors(
+    facts: AdapterFacts, own: Mapping[str, Tensor], given: Mapping[str, Tensor]
+) -> None:
+    for name in sorted(own.keys() ^ given.keys()):
+        side = "lacks" if name in own else "has the unknown"
+        raise IncompatibleError(f"the {facts.kind}'s file {side} tensor {name}")
+    for name, tensor in own.items():
+        if tensor.shape != given[name].shape:
+            raise IncompatibleError(
+                f"{name} is {tuple(given[name].shape)}; this base takes {tuple(tensor.shape)}"
+            )
+
+
+# How what a file holds becomes layers.
+STORAGES: Mapping[Storage, Callable[[Adapter, Base], Bank | None]] = {
+    "bottlenecks": _fit_bottlenecks,
+    "low-rank": _fit_low_rank,
+    "word": lambda _adapter, _base: None,
+}

@@ -1,0 +1,143 @@
+"""Textual inversion: a word whose vector is learned while everything else is frozen.
+
+Paper: arXiv 2208.01618; as the first stage of a subject arXiv 2312.04433, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from engine.adapters.delta import Delta
+from engine.adapters.file import Kind, Storage
+from engine.adapters.word import Word
+from engine.bases import BaseLocation
+from engine.bases.protocol import Base, Text
+from engine.diffusion.losses import DenoisingLoss, Draw
+from engine.methods.protocol import Inputs, Stage
+from engine.progress import Note, Progress
+from engine.recipe import SubjectRecipe, WordRecipe
+from engine.training.encode import EncodedPhotos, encode_photos
+from engine.training.fit import plan_stage
+from engine.training.gradients import Objective
+from engine.training.session import Session
+
+STAGE = "learn the word"
+
+
+class WordAlone:
+    """A subject that is a word and nothing else."""
+
+    name = "word"
+    kind: Kind = "subject"
+    storage: Storage = "word"
+
+    def check(self, recipe: WordRecipe, inputs: Inputs, location: BaseLocation) -> None:
+        """Any photos will do."""
+
+    def stages(
+        self, session: Session[WordRecipe], inputs: Inputs, progress: Progress
+    ) -> Iterator[Stage]:
+        """One stage, from the class word's vectors."""
+        seen = see_photos(session, inputs, progress)
+        word = start_word(session, inputs.token)
+        delta = Delta(
+            kind=self.kind,
+            token=word.token,
+            phrase=word.class_word,
+            word=word.vector,
+            appearance=seen.appearance,
+        )
+        yield word_stage(session, word, seen, delta)
+
+
+WORD_ALONE = WordAlone()
+
+
+def see_photos(
+    session: Session[SubjectRecipe] | Session[WordRecipe], inputs: Inputs, progress: Progress
+) -> EncodedPhotos:
+    """The photos as the base sees them."""
+    assert inputs.photos is not None
+    seen = encode_photos(
+        session.base,
+        inputs.photos,
+        progress,
+        session.cache(progress),
+        views=session.recipe.views,
+        seed=session.recipe.seed,
+    )
+    if seen.appearance is None:
+        progress(Note("the base has no image tower: motions will not be told this subject's look"))
+    session.base.release_towers()
+    return seen
+
+
+def start_word(session: Session[SubjectRecipe] | Session[WordRecipe], token: str) -> Word:
+    """A word that reads like its class word."""
+    class_word = session.recipe.class_word
+    return Word(token, class_word, session.base.start_word(class_word)).to(session.device)
+
+
+def word_stage(
+    session: Session[SubjectRecipe] | Session[WordRecipe],
+    word: Word,
+    seen: EncodedPhotos,
+    delta: Delta | None = None,
+) -> Stage:
+    """The stage that moves the word.
+
+    Its batch is not shared among twins of the network: the vector is put into the one table of the text tower.
+    """
+    recipe = session.recipe
+    plan = plan_stage(
+        recipe,
+        STAGE,
+        steps=recipe.word_steps,
+        items=seen.latents.shape[0],
+        lr=recipe.word_lr,
+        names=seen.names,
+    )
+    objective = WordObjective(session.base, word, seen, recipe.seed)
+    return Stage("word_loss", objective, plan, delta)
+
+
+class WordObjective(Objective):
+    """Loss of a learned word under the plainest prompt; everything but its vector is frozen."""
+
+    def __init__(self, base: Base, word: Word, photos: EncodedPhotos, seed: int) -> None:
+        """Learn ``word`` on ``photos``."""
+        super().__init__(base)
+        self.word = word
+        self._loss = DenoisingLoss(base.path, seed)
+        self._photos = photos
+
+    def forward(self, draws: Sequence[Draw]) -> Tensor:
+        """(len(draws),); the prompt runs through the text tower each time, for the gradient's sake."""
+        text = self.base.encode_text([prompt_of(self.word.token)], self.word.as_words())
+        return photo_losses(self.base, self._loss, self._photos, text, draws)
+
+
+def photo_losses(
+    base: Base, loss: DenoisingLoss, photos: EncodedPhotos, text: Text, draws: Sequence[Draw]
+) -> Tensor:
+    """Losses (len(draws),) of photos under one prompt, masked where they have masks."""
+    items = torch.tensor([draw.item for draw in draws], device=photos.latents.device)
+    masks = None if photos.masks is None else photos.masks[items]
+    texts = text.expand(len(draws))
+    return loss(
+        lambda noisy, times: base.denoise(noisy, times, texts),
+        photos.latents[items],
+        draws,
+        masks,
+    )
+
+
+def prompt_of(token: str) -> str:
+    """The prompt under which a subject is learned.
+
+    Paper: the plainest template of textual inversion, as the reference uses it.
+    """
+    return f"a {token}"
