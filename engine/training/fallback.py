@@ -34,7 +34,6 @@ class MemoryFallback:
         """
         self.checkpointing = checkpointing or base is None
         self._base = base
-        self._has_towers = base is not None
         self._need = need
 
     def climb(self, batch: int, accumulate: int) -> tuple[str, int] | None:
@@ -49,10 +48,6 @@ class MemoryFallback:
         finer = next((n for n in range(accumulate + 1, batch + 1) if batch % n == 0), None)
         if finer is not None:
             return f"a batch of {batch} is computed in {finer} parts", finer
-        if self._has_towers and self._base is not None:
-            self._base.release_towers()
-            self._has_towers = False
-            return "text and image towers give their memory back", accumulate
         return None
 
     def exhausted(self, failure: MemoryExhaustedError) -> MemoryExhaustedError:

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pytest
+import torch
 
+from engine.adapters.delta import build_delta
+from engine.adapters.file import WORD, load_adapter
 from engine.adapters.uses import AdapterUse, load_adapters
 from engine.bases import BaseLocation, locate_base
 from engine.errors import DivergedError, IncompatibleError, IntegrityError, RecipeError
@@ -17,7 +20,7 @@ from engine.generate import LoadedBase, open_generator
 from engine.media.photos import Photo
 from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
 from tests.engine.samples import clip, learn_motion, learn_subject, photos
-from tests.tiny import build_image_tower, build_unet3d
+from tests.tiny import build_image_tower, build_unet3d, open_tiny
 
 RECIPE = GenerateRecipe(
     prompt="a <corgi> sweeping", frames=4, height_px=32, width_px=32, steps=3, guidance=4.0
@@ -328,3 +331,44 @@ def test_leaving_the_generator_takes_its_hooks_off(world: World) -> None:
     with open_generator(world.location, uses) as generator:
         denoiser = generator._base.denoiser
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in denoiser.modules())
+
+
+def test_a_file_that_is_replaced_gives_the_new_video(world: World, tmp_path: Path) -> None:
+    """What is kept of an adapter is known by what its file holds, not by where it lies."""
+    place = tmp_path / "motion.safetensors"
+    other = learn_motion(
+        MotionRecipe(caption="spinning", steps=3, lr=0.05, batch=2, seed=1),
+        [clip(1)],
+        world.location,
+        tmp_path,
+    )
+    loaded, videos = LoadedBase(world.location, device="cpu"), []
+    for file in (world.motion, other.weights):
+        place.write_bytes(file.read_bytes())
+        uses = load_adapters([AdapterUse(place, "motion")], world.location)
+        with loaded.equipped(uses) as generator:
+            videos.append(generator.sample(RECIPE))
+    assert np.array_equal(videos[0], video(world, motion=1))
+    assert np.array_equal(videos[1], video(world._replace(motion=other.weights), motion=1))
+    assert not np.array_equal(*videos)
+
+
+def test_a_motion_used_twice_acts_at_both_weights(world: World) -> None:
+    """``0.25·Δ + 0.75·Δ`` is the motion at weight 1, up to rounding; neither half takes the other's weight."""
+    uses = [AdapterUse(world.motion, "motion", weight) for weight in (0.25, 0.75)]
+    with open_generator(world.location, uses) as generator:
+        assert [bank.weight for bank in generator._banks] == [0.25, 0.75]
+        both = generator.sample(RECIPE)
+    assert np.abs(both.astype(int) - video(world, motion=1).astype(int)).max() <= 1
+
+
+def test_a_weight_scales_the_learned_word(world: World) -> None:
+    """``class + w·(word - class)``: at 1 the word itself, at 0 the class word."""
+    base = open_tiny(world.location.folder)
+    adapter = load_adapter(world.subject)
+    start, word = base.start_word("dog")[0], adapter.tensors[WORD]
+    for weight in (0.5, 1.0, 2.0):
+        found = build_delta(adapter, base, weight=weight).words(base)["<corgi>"].vectors
+        torch.testing.assert_close(found, start + weight * (word - start))
+    assert torch.equal(build_delta(adapter, base).words(base)["<corgi>"].vectors, word)
+    assert build_delta(adapter, base, weight=0.0).words(base) == {}

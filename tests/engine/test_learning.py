@@ -288,3 +288,37 @@ def test_nothing_warns_while_learning(tmp_path: Path, location: BaseLocation) ->
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         subject(tmp_path / "a", location)
+
+
+class Watched(torch.nn.Module):
+    """An objective that notes whether it is autocast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.autocast: list[bool] = []
+
+    def parts(self, draws):
+        return [draws]
+
+    def forward(self, draws):
+        self.autocast.append(torch.is_autocast_enabled("cpu"))
+        return self.weight.expand(len(draws)).square()
+
+
+def test_learning_in_half_precision_computes_as_generation_does() -> None:
+    """The base is in half precision and the adapter rounds itself to it: nothing is autocast on top."""
+    watched = Watched()
+    plan = FitPlan(
+        stage="learn",
+        steps=1,
+        items=1,
+        batch=1,
+        accumulate=1,
+        lr=1e-3,
+        weight_decay=0.0,
+        clip_norm=1.0,
+        seed=0,
+    )
+    fit(watched, plan, open_accelerator(torch.device("cpu"), "bf16"), lambda _event: None)
+    assert watched.autocast == [False]

@@ -22,7 +22,7 @@ from engine.training.saver import SavePolicy, Scoring
 from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.engine.test_learning import MOTION, SUBJECT
 from tests.engine.training.test_fallback import PREVIEW
-from tests.engine.training.test_policy import stop_after
+from tests.engine.training.test_saver import stop_after
 
 RECIPE = msgspec.structs.replace(SUBJECT, word_steps=1, adapter_steps=6)
 Measure = Callable[[np.ndarray], Measured]
