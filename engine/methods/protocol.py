@@ -10,6 +10,7 @@ from engine.adapters.delta import Delta
 from engine.adapters.file import InputFact, Kind, Storage
 from engine.bases import BaseLocation
 from engine.media.clips.reader import Clip
+from engine.media.files import printable
 from engine.media.photos import PhotoSet
 from engine.progress import Progress
 from engine.training.fit import FitPlan
@@ -36,7 +37,7 @@ class Inputs:
         """Name and digest of every file."""
         photos = () if self.photos is None else self.photos.inputs
         clips = [(clip.path.name, clip.digest) for clip in self.clips]
-        return tuple(InputFact(name, digest) for name, digest in (*photos, *clips))
+        return tuple(InputFact(printable(name), digest) for name, digest in (*photos, *clips))
 
 
 @dataclass(frozen=True, slots=True)
