@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,12 +16,13 @@ import pytest
 
 from dreamvideo_cli.commands import bench as cli_bench
 from engine.bases import BaseCard, locate_base
-from engine.benchmark import lora, workshop
+from engine.benchmark import store
 from engine.benchmark.pages import document_of, markdown_of
 from engine.benchmark.pairs import list_pairs
 from engine.benchmark.results import COLUMNS, Cell, Measured, Results, summarise
 from engine.benchmark.rows import ROWS
 from engine.benchmark.store import Workshop, make_once
+from engine.learn import learn
 from tests.cli.conftest import Dv
 from tests.tiny import build_unet3d
 
@@ -87,9 +90,7 @@ def test_every_row_is_measured_and_a_second_bench_finds_all_of_it(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing is learned twice")
 
-    monkeypatch.setattr(workshop, "learn_subject", refuse)
-    monkeypatch.setattr(workshop, "learn_motion", refuse)
-    monkeypatch.setattr(lora, "learn_joint", refuse)
+    monkeypatch.setattr(store, "learn", refuse)
     again = dv(*line)
     assert again.document["rows"] == document["rows"]
     assert files(tmp_path / "out") == before
@@ -101,8 +102,14 @@ def test_a_killed_bench_goes_on_where_it_was(
     out = tmp_path / "out"
     line = ("bench", "--base", tiny, "--pairs", "1", "--out", out, "--json")
     rows = ("--method", "base", "--method", "subject", "--method", "motion")
+
+    def killed(kind: str, *given: Any, **named: Any) -> Any:
+        if kind == "motion":
+            raise KeyboardInterrupt
+        return learn(kind, *given, **named)
+
     with monkeypatch.context() as patch:
-        patch.setattr(workshop, "learn_motion", _killed)
+        patch.setattr(store, "learn", killed)
         assert dv(*line, *rows).code == 130
     assert results_of(out) == []
     assert not list(out.rglob("*.part"))
@@ -112,21 +119,18 @@ def test_a_killed_bench_goes_on_where_it_was(
     assert half.items() <= files(out).items()
 
 
-def _killed(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_without_peft_its_row_says_so(
+def test_a_lora_leaves_the_drafts_of_other_processes_alone(
     dv: Dv, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    line = ("bench", "--base", tiny, "--pairs", "1", "--out", tmp_path, "--json")
-    rows = {
-        row["method"]: row
-        for row in dv(*line, "--method", "lora", "--method", "oracle").document["rows"]
-    }
-    assert rows["lora"]["missing"] == "peft is not installed"
-    assert rows["oracle"]["missing"] is None
+    """It learns in a folder of its own, not in the current one; and it needs no library for it."""
+    monkeypatch.setitem(sys.modules, "peft", None)
+    draft = Path.cwd() / ".dv-0123456789abcdef.part"
+    draft.write_text("half of another file")
+    line = ("bench", "--base", tiny, "--pairs", "1", "--out", tmp_path / "out", "--json")
+    (row,) = dv(*line, "--method", "lora").document["rows"]
+    assert row["missing"] is None
+    assert row["cells"]["learning_s"]["count"] == 1
+    assert draft.read_text() == "half of another file"
 
 
 @pytest.mark.parametrize("more", [("--method", "nonsense"), ("--pairs", "85"), ("--pairs", "0")])
@@ -196,9 +200,25 @@ def test_another_rate_of_the_lora_is_another_video(
 ) -> None:
     line = ("bench", "--base", tiny, "--pairs", "1", "--out", tmp_path, "--method", "lora")
     assert dv(*line).code == 0
-    monkeypatch.setattr(lora, "RATE", 2 * lora.RATE)
+    monkeypatch.setattr(store, "JOINT_RATE", 2 * store.JOINT_RATE)
     assert dv(*line).code == 0
     assert len(list((tmp_path / "videos").glob("*-lora-*.npz"))) == 2
+
+
+def test_a_lora_draws_as_often_as_subject_and_motion_do_together(tmp_path: Path) -> None:
+    """With mini's card: 260 updates of 8 photos and 200 of 4 clips, in about as many updates."""
+    shop = Workshop(locate_base("mini"), "development", "standard", tmp_path, "cpu")
+    pair = list_pairs("development", 1)[0]
+    look, move, joint = (
+        shop.subject_recipe(pair, "both"),
+        shop.motion_recipe(pair, "guided"),
+        shop.joint_recipe(pair),
+    )
+    updates = look.word_steps + look.adapter_steps
+    assert joint.photo_draws == updates * look.batch
+    assert joint.clip_draws == move.steps * move.batch
+    total = (joint.photo_draws + joint.clip_draws) / joint.batch
+    assert total == pytest.approx(updates + move.steps, rel=0.15)
 
 
 def test_who_made_what_is_kept_and_told(
