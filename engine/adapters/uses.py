@@ -35,9 +35,7 @@ def load_adapters(
     """
     files = [use.file for use in uses]
     for file in files:
-        if (
-            files.count(file) > 1
-        ):  # its layers are one object, and would act twice with the last weight
+        if files.count(file) > 1:
             raise IncompatibleError(f"{file} takes part twice", hint="once, with one weight")
     adapters = [(use, _checked(use, location)) for use in uses]
     _refuse_other_towers([adapter for _, adapter in adapters])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -353,9 +354,10 @@ def test_a_file_that_is_replaced_gives_the_new_video(world: World, tmp_path: Pat
     assert not np.array_equal(*videos)
 
 
-def test_a_motion_used_twice_acts_at_both_weights(world: World) -> None:
+def test_two_files_of_one_motion_act_at_both_weights(world: World, tmp_path: Path) -> None:
     """``0.25·Δ + 0.75·Δ`` is the motion at weight 1, up to rounding; neither half takes the other's weight."""
-    uses = [AdapterUse(world.motion, "motion", weight) for weight in (0.25, 0.75)]
+    copy = shutil.copy(world.motion, tmp_path / "copy.safetensors")
+    uses = [AdapterUse(world.motion, "motion", 0.25), AdapterUse(Path(copy), "motion", 0.75)]
     with open_generator(world.location, uses) as generator:
         assert [bank.weight for bank in generator._banks] == [0.25, 0.75]
         both = generator.sample(RECIPE)
