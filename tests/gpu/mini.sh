@@ -5,9 +5,9 @@
 #
 # WHEELS   folder of wheels for what the machine lacks beside torch and transformers; nothing is downloaded. To fill it:
 #            pip download -d WHEELS --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
-#              diffusers 'huggingface_hub<3' safetensors filelock importlib_metadata numpy regex requests pillow \
-#              msgspec tomli_w
-#          `-` installs nothing.
+#              --platform manylinux2014_x86_64 diffusers 'huggingface_hub>=1.32,<2' safetensors filelock \
+#              importlib_metadata numpy regex requests pillow msgspec tomli_w
+#          (38 MB; transformers 5.17 needs huggingface_hub below 2, newer ones take it too.) `-` installs nothing.
 # OUT      gets unet.tar and rest.tar (unpack both into one folder: the base), stills.png, clips.png, check.png, check.txt,
 #          log.csv and run.log.
 # MINUTES  of the whole run without the installing; 8.
@@ -16,8 +16,10 @@
 #
 # PRESET (gpu) and DEVICE (cuda) come from the environment: PRESET=tiny DEVICE=cpu tries every line within a minute.
 set -euo pipefail
+absolute() { if [ "$1" = - ]; then echo -; else realpath -m "$1"; fi; }
+wheels=$(absolute "$1") out=$(absolute "$2") minutes=${3:-8}
+sprites=$(absolute "${4:--}") base=$(absolute "${5:--}")
 cd "$(dirname "$0")/../.."
-wheels=$1 out=$2 minutes=${3:-8} sprites=${4:--} base=${5:--}
 mkdir -p "$out"
 work=$(mktemp -d)
 
@@ -31,7 +33,8 @@ collect() {  # whatever was made, also when the run was stopped
 }
 trap collect EXIT
 
-[ "$wheels" = - ] || python3 -m pip install --quiet --no-index --find-links "$wheels" diffusers msgspec tomli_w pillow
+[ "$wheels" = - ] || python3 -m pip install --quiet --no-index --find-links "$wheels" diffusers 'huggingface_hub<2' \
+  msgspec tomli_w pillow
 more=()
 [ "$sprites" = - ] || more+=(--sprites "$sprites")
 [ "$base" = - ] || more+=(--from "$base")
