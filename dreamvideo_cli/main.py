@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.terminal.signals import STOPPING, Stopped, stopped, unwinding
 from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams, write_any_text
 
 STDOUT_CLOSED = 141
+AS_CALLED = {"prog_name": "dv", "standalone_mode": False}
 ANSWERED = {"--version", "-V", "--install-completion", "--show-completion"}
 # Read by the libraries when they are imported, so they must stand before any command runs.
 LIBRARY_SETTINGS = {
@@ -38,34 +39,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
     with unwinding():
-        exit_code = _guarded(arguments)
+        try:
+            is_answered = arguments and arguments[0] in ANSWERED
+            returned = _answer(arguments) if is_answered else _app()(list(arguments), **AS_CALLED)
+            sys.stdout.flush()
+            exit_code = returned if isinstance(returned, int) else 0
+        except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it as a traceback
+            exit_code = _exit_code(error, arguments)
     _die_of_signal(exit_code)
     return exit_code
 
 
-def _guarded(arguments: Sequence[str]) -> int:
-    """The command's exit code, whatever it raises."""
-    try:
-        if arguments and arguments[0] in ANSWERED:
-            returned = _answer(arguments)
-        else:
-            from dreamvideo_cli.app.groups import app
+def _app() -> Callable[..., object]:
+    """The tree of commands, loaded when it is needed."""
+    from dreamvideo_cli.app.groups import app
 
-            returned = app()(list(arguments), prog_name="dv", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
+    return app()
+
+
+def _exit_code(error: BaseException, arguments: Sequence[str]) -> int:
+    """The exit code of a command that raised; what failed is told on stderr."""
+    # Typer turns a closed pipe into exit 1 and keeps the reason only as the context.
+    if isinstance(error, BrokenPipeError) or (
+        isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+    ):
         drop_stdout()
         return STDOUT_CLOSED
-    except SystemExit as leaving:
-        # Typer turns a closed pipe into exit 1 and keeps the reason only as the context.
-        if isinstance(leaving.__context__, BrokenPipeError):
-            drop_stdout()
-            return STDOUT_CLOSED
-        return leaving.code if isinstance(leaving.code, int) else 1
-    except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it as a traceback
-        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        return _report(error, as_json="--json" in options)
-    return returned if isinstance(returned, int) else 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return _report(error, as_json="--json" in options)
 
 
 def _complete(arguments: Sequence[str]) -> int:

@@ -11,23 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamvideo_cli.commands.learn import learn
 from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.outputs import make_folder
 from dreamvideo_cli.generation.plan import plan_videos
 from dreamvideo_cli.generation.prompt import Word, compose_prompt
 from dreamvideo_cli.generation.sampler import make_videos
-from dreamvideo_cli.learning.fitness import judge_lesson
+from dreamvideo_cli.learning.fitness import judge_plan
+from dreamvideo_cli.learning.inputs import Inputs
 from dreamvideo_cli.learning.options import LearnOptions, motion_settings, subject_settings
-from dreamvideo_cli.learning.plan import Lesson, check_space
+from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings, check_space
 from dreamvideo_cli.learning.publish import find_equal
-from dreamvideo_cli.learning.train import Terms
+from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.settings.keys import DEFAULT_BASE, check_device
 from dreamvideo_cli.settings.places import locate_whole, open_registry, state_folder
 from dreamvideo_cli.terminal.options import Anyway, Shell
 from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.progress import show_progress
-from dreamvideo_cli.views.estimates import foresee_lesson
+from dreamvideo_cli.views.adapters import label
+from dreamvideo_cli.views.estimates import expect_learning
+from dreamvideo_cli.views.learning import stopping_in_time
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -84,8 +86,8 @@ def demo(
     for name, sample in _samples().items():
         _copy(sample, folder / name)
     options = LearnOptions(device=device)
-    lessons = _subject_lesson(location, options, folder), _motion_lesson(location, options, folder)
-    learned = [_learn_once(own, store, lesson, anyway=anyway) for lesson in lessons]
+    plans = _subject_plan(location, options, folder), _motion_plan(location, options, folder)
+    learned = [_learn_once(own, store, plan, anyway=anyway) for plan in plans]
     scale = _scale_of(location)
     videos = _make_all(
         own,
@@ -255,44 +257,47 @@ def _is_own_video(store: "Registry", folder: Path, name: str) -> bool:
     return path.is_file() and recipe.generate["prompt"] == compose_prompt(typed, words).sent
 
 
-def _subject_lesson(location: "BaseLocation", options: LearnOptions, folder: Path) -> Lesson:
+def _subject_plan(location: "BaseLocation", options: LearnOptions, folder: Path) -> LearnPlan:
     from engine.media.photos import read_photos
 
     recipe = subject_settings(location.card.subject, options, CLASS)
-    photos = read_photos([folder / PHOTOS])
-    return Lesson("subject", SUBJECT, location, recipe, photos=photos, device=options.device)
+    inputs = Inputs(photos=read_photos([folder / PHOTOS]))
+    settings = LearnSettings(device=options.device)
+    return LearnPlan("subject", SUBJECT, location, recipe, inputs, settings)
 
 
-def _motion_lesson(location: "BaseLocation", options: LearnOptions, folder: Path) -> Lesson:
+def _motion_plan(location: "BaseLocation", options: LearnOptions, folder: Path) -> LearnPlan:
     from engine.media.clips.reader import read_clip
 
     video = location.card.video
     own = {"actor": ACTOR, "caption": CAPTION, "frames": video.frames, "fps": video.fps}
     recipe = motion_settings(location.card.motion, options, own, clips=1)
     clip = read_clip(folder / CLIP, frames=recipe.frames, fps=recipe.fps)
-    return Lesson("motion", MOTION, location, recipe, clips=(clip,), device=options.device)
+    settings = LearnSettings(device=options.device)
+    return LearnPlan("motion", MOTION, location, recipe, Inputs(clips=(clip,)), settings)
 
 
-def _learn_once(shell: Shell, store: "Registry", lesson: Lesson, *, anyway: bool) -> "Adapter":
-    """The lesson's adapter: what an earlier demo has learned is taken as it is."""
-    store.check_publish(lesson.kind, lesson.name)
-    there = find_equal(store, lesson)
+def _learn_once(shell: Shell, store: "Registry", plan: LearnPlan, *, anyway: bool) -> "Adapter":
+    """The plan's adapter: what an earlier demo has learned is taken as it is."""
+    store.check_publish(plan.kind, plan.name)
+    there = find_equal(store, plan)
     if there is not None:
-        say(shell, f"{lesson.kind} {there.name}:v{there.version} is learned already")
+        say(shell, f"{plan.kind} {label(there)} is learned already")
         return there
-    judge_lesson(shell, lesson, foresee_lesson(lesson), anyway=anyway)
-    say(shell, f"learning the {lesson.kind} {lesson.name!r} from {_told(lesson)} …")
-    learned = learn(shell, store, lesson, Terms(leaves_others=True))
+    judge_plan(shell, plan, expect_learning(plan), anyway=anyway)
+    say(shell, f"learning the {plan.kind} {plan.name!r} from {_inputs_text(plan)} …")
+    with stopping_in_time(shell):
+        learned = train(shell, store, plan, RunOptions(leaves_others=True))
     assert learned is not None  # it is one process
     return learned
 
 
-def _told(lesson: Lesson) -> str:
-    """What exactly a lesson is given, for people."""
-    names = ", ".join(item["name"] for item in lesson.inputs)
-    if lesson.kind == "subject":
-        return f'{len(lesson.inputs)} photos ({names}), class word "{CLASS}"'
-    return f'{names}, caption "{CAPTION}", actor "{ACTOR}"'
+def _inputs_text(plan: LearnPlan) -> str:
+    """What exactly a plan is given, for people."""
+    names = [item["name"] for item in plan.inputs.digests]
+    if plan.kind == "subject":
+        return f'{len(names)} photos ({", ".join(names)}), class word "{CLASS}"'
+    return f'{", ".join(names)}, caption "{CAPTION}", actor "{ACTOR}"'
 
 
 def _make_all(

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamvideo_cli.commands.learn import deadline_of, learn, show_learned
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.learning.publish import _draft
-from dreamvideo_cli.learning.resume import reopen
-from dreamvideo_cli.learning.train import Terms
-from dreamvideo_cli.runs.events import state_files
+from dreamvideo_cli.learning.options import read_deadline
+from dreamvideo_cli.learning.publish import draft_of_save
+from dreamvideo_cli.learning.resume import read_plan
+from dreamvideo_cli.learning.train import RunOptions, train
+from dreamvideo_cli.runs.events import read_history, state_files
 from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import View, print_lines, say, show
 from dreamvideo_cli.views.adapters import adapter_view
+from dreamvideo_cli.views.learning import learned_view, next_lines, stopping_in_time
 from dreamvideo_cli.views.runs import run_document, run_view, runs_view
 
 if TYPE_CHECKING:
@@ -82,18 +83,21 @@ def resume_run(
     from registry import open_registry
     from registry.runs import state_of
 
-    deadline = deadline_of(max_time)
+    deadline = read_deadline(max_time)
     found = _find(run)
     store = open_registry(_registry_of(found))
     if state_of(found) == "finished":
-        adapter = store.resolve(run_document(found)["ended"]["ref"], kind=found.facts.kind)
+        adapter = store.resolve(read_history(found).published or "", kind=found.facts.kind)
         say(shell, f"{found.id} is finished: nothing to do")
-        show_learned(shell, store, adapter, is_new=False)
+        show(shell, learned_view(adapter))
         return
-    lesson = reopen(found)
-    adapter_or_none = learn(shell, store, lesson, Terms(run=found, deadline=deadline))
-    if adapter_or_none is not None:
-        show_learned(shell, store, adapter_or_none, is_new=True)
+    plan = read_plan(found)
+    with stopping_in_time(shell):
+        learned = train(shell, store, plan, RunOptions(run=found, deadline=deadline))
+    if learned is not None:
+        show(shell, learned_view(learned))
+        for line in next_lines(store, learned):
+            say(shell, line)
 
 
 def promote_run(
@@ -128,7 +132,7 @@ def promote_run(
     store: Registry = open_registry(_registry_of(found))
     kind, name = found.facts.kind, found.facts.name
     store.check_publish(kind, name, tag or [])
-    draft = _draft(found, step, note)
+    draft = draft_of_save(found, step, note)
     adapter = store.publish(kind, name, draft, {"weights": files[step]}, tag or []).adapter
     show(shell, adapter_view(adapter))
 

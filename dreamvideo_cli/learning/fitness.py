@@ -8,40 +8,40 @@ from dreamvideo_cli.terminal.output import say
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.learning.plan import Lesson
+    from dreamvideo_cli.learning.plan import LearnPlan
     from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
     from engine.bases.fitness import FitnessWarning
     from engine.media.photos import PhotoSet
 
 
-def judge_lesson(
-    shell: Shell, lesson: Lesson, expected_s: float | None, *, anyway: bool
+def judge_plan(
+    shell: Shell, plan: LearnPlan, expected_s: float | None, *, anyway: bool
 ) -> tuple[FitnessWarning, ...]:
     """Say what speaks against learning this, and return it.
 
     Raises:
         UnfitError: it would take hours, and the user does not insist.
     """
-    warnings = lesson_fitness(lesson, expected_s)
+    warnings = plan_fitness(plan, expected_s)
     refuse_costly(warnings, anyway=anyway)
     for line in warning_line(warnings):
         say(shell, line)
     return warnings
 
 
-def lesson_fitness(lesson: Lesson, expected_s: float | None) -> tuple[FitnessWarning, ...]:
+def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarning, ...]:
     """What speaks against learning this on its base; ``expected_s`` as this machine's past tells."""
     from engine.bases.fitness import Request, check_fitness
     from engine.recipe import SubjectRecipe
 
-    recipe = lesson.recipe
+    recipe, photos, device = plan.recipe, plan.inputs.photos, plan.settings.device
     if not isinstance(recipe, SubjectRecipe):
-        asked = Request(recipe.caption, "caption", device=lesson.device, expected_s=expected_s)
-        return check_fitness(lesson.base, asked)
-    assert lesson.photos is not None
+        asked = Request(recipe.caption, "caption", device=device, expected_s=expected_s)
+        return check_fitness(plan.base, asked)
+    assert photos is not None
     return photos_fitness(
-        lesson.base, lesson.photos, recipe.class_word, device=lesson.device, expected_s=expected_s
+        plan.base, photos, recipe.class_word, device=device, expected_s=expected_s
     )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
 
 from dreamvideo_cli.learning.options import MaskOptions
-from dreamvideo_cli.learning.plan import Sources, read_path
 from dreamvideo_cli.terminal.progress import silent_libraries
+from dreamvideo_cli.terminal.text import is_utf8, one_line
 from engine.progress import ignore
 
 if TYPE_CHECKING:
@@ -18,6 +22,44 @@ if TYPE_CHECKING:
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
     from engine.recipe import MotionRecipe, SubjectRecipe
+
+
+FILE_URI = "file://"
+
+
+class Sources(Struct, frozen=True):
+    """Where the inputs of a plan lie, so that a run can read them again from anywhere.
+
+    Attributes:
+        base: as named, a path made absolute.
+        image_tower: the same, or None.
+        paths: of photos or clips, absolute, as `write_path` writes them.
+        mask: none, auto, or their folder, likewise.
+        mask_model: of auto, named like the base.
+        skip_bad: whether inputs that cannot be used are left out.
+        holdout: the photo that is kept out to score against, as it was called, or None.
+    """
+
+    base: str
+    image_tower: str | None
+    paths: tuple[str, ...]
+    mask: str = "none"
+    mask_model: str = ""
+    skip_bad: bool = False
+    holdout: str | None = None
+
+
+def write_path(path: Path) -> str:
+    """A path made absolute, as text for files in UTF-8: a name in other bytes makes it a file's URI."""
+    place = path.expanduser().absolute()
+    return str(place) if is_utf8(str(place)) else place.as_uri()
+
+
+def read_path(text: str) -> Path:
+    """The path that `write_path` wrote."""
+    if not text.startswith(FILE_URI):
+        return Path(text)
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(FILE_URI))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +77,34 @@ class Inputs:
     clips: tuple[Clip, ...] = ()
     left_out: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of each photo, mask and clip; of a mask it is that of its pixels."""
+        pairs = self.photos.inputs if self.photos else ()
+        found = [*pairs, *((clip.path.name, clip.digest) for clip in self.clips)]
+        return [{"name": one_line(name), "digest": digest} for name, digest in found]
+
+    @property
+    def held_out_digests(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of the photo that is kept out to score against, if one is."""
+        photo = self.photos.held_out if self.photos else None
+        return [{"name": photo.name, "digest": photo.digest}] if photo else []
+
+    @property
+    def omissions(self) -> list[dict[str, str]]:
+        """Name of each photo and clip that is left out, and why; like inputs without their folders."""
+        from engine.media.files import printable, shown
+
+        photos = self.photos.skipped if self.photos else ()
+        pairs = [*((item.path, item.reason) for item in photos), *self.left_out]
+        return [
+            {
+                "name": printable(path.name),
+                "reason": one_line(reason.replace(f"{shown(path.parent)}/", "")),
+            }
+            for path, reason in pairs
+        ]
 
 
 def read_inputs(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,8 +13,10 @@ import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import MACHINE, RUNNING, TRAINING, Anyway, DryRun, Precision
+from dreamvideo_cli.terminal.text import read_duration
 
 if TYPE_CHECKING:
+    from engine.bases.catalog import VideoCard
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)
@@ -162,6 +166,15 @@ def _with_set(
     return values
 
 
+def read_deadline(max_time: str | None) -> float | None:
+    """When a duration that begins now is over, by `time.monotonic`.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    return None if max_time is None else time.monotonic() + read_duration(max_time)
+
+
 def read_value(text: str) -> Any:
     """A number, true, false or null as such; anything else is text."""
     try:
@@ -228,3 +241,38 @@ class MaskOptions:
             metavar="DIR|ID", help="The CLIPSeg model of --mask auto.", rich_help_panel=MACHINE
         ),
     ] = MASK_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """What moves in a clip, and which part of it is taken."""
+
+    caption: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help='What moves how, such as "moving in a zigzag".'),
+    ] = None
+    actor: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help='Who moves in the clip, and where, such as "a man on a street": what words say of'
+            " the look, the motion need not hold.",
+        ),
+    ] = ""
+    start: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
+    ] = 0.0
+    end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
+    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
+
+    def recipe_values(self, name: str, video: VideoCard) -> dict[str, Any]:
+        """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says."""
+        return {
+            "actor": self.actor,
+            "caption": re.sub(r"[._-]", " ", name) if self.caption is None else self.caption,
+            "start_s": self.start,
+            "end_s": self.end,
+            "frames": video.frames if self.frames is None else self.frames,
+            "fps": video.fps if self.fps is None else self.fps,
+        }

@@ -1,23 +1,20 @@
-"""A lesson: what `learn` will do, decided and checked to the end, and then done."""
+"""What `learn` will do, decided and checked to the end."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
+from dreamvideo_cli.learning.inputs import Inputs, Sources
 from dreamvideo_cli.runs.timings import Task
 from dreamvideo_cli.terminal.space import require_free
-from dreamvideo_cli.terminal.text import is_utf8, one_line
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
-    from engine.media.clips.reader import Clip
-    from engine.media.photos import PhotoSet
-    from engine.monitor.tracker import TrackerName
     from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
     from registry import Kind
 
@@ -25,48 +22,37 @@ if TYPE_CHECKING:
 # three times its numbers each, and a few states.
 SPACE_SHARE, SPACE_SHARE_OF_SCORED = 0.6, 0.25
 SPACE_BYTES = 32 << 20
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
-FILE_URI = "file://"
 
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where a lesson's inputs lie, so that a run can read them again from anywhere.
+class LearnSettings(Struct, frozen=True, kw_only=True):
+    """What `learn` is told beside recipe and inputs; a run's file holds it whole.
 
     Attributes:
-        base: as named, a path made absolute.
-        image_tower: the same, or None.
-        paths: of photos or clips, absolute, as `write_path` writes them.
-        mask: none, auto, or their folder, likewise.
-        mask_model: of auto, named like the base.
-        skip_bad: whether inputs that cannot be used are left out.
-        holdout: the photo that is kept out to score against, as it was called, or None.
+        device: as asked for.
+        tags: to be set on the new version.
+        note: the user's own words.
+        save_every: steps between saves, or None.
+        preview: steps between previews, or None.
+        track: the tracker that gets the losses too, or None.
+        scored_by: the towers that score during learning, maybe none; None: nothing is scored.
+        patience: scores without a better one after which it ends and the best step is published, or None.
+        sources: where the inputs lie, so that the run can read them again; None: it cannot.
     """
 
-    base: str
-    image_tower: str | None
-    paths: tuple[str, ...]
-    mask: str = "none"
-    mask_model: str = ""
-    skip_bad: bool = False
-    holdout: str | None = None
-
-
-def write_path(path: Path) -> str:
-    """A path made absolute, as text for files in UTF-8: a name in other bytes makes it a file's URI."""
-    place = path.expanduser().absolute()
-    return str(place) if is_utf8(str(place)) else place.as_uri()
-
-
-def read_path(text: str) -> Path:
-    """The path that `write_path` wrote."""
-    if not text.startswith(FILE_URI):
-        return Path(text)
-    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(FILE_URI))))
+    device: str = "auto"
+    tags: tuple[str, ...] = ()
+    note: str | None = None
+    save_every: int | None = None
+    preview: int | None = None
+    track: TrackerName | None = None
+    scored_by: tuple[str, ...] | None = None
+    patience: int | None = None
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class LearnPlan:
     """What is to be learned, from what, and how.
 
     Attributes:
@@ -74,36 +60,16 @@ class Lesson:
         name: under which it is published.
         base: on which it is learned.
         recipe: how; "auto" in it is settled when the device is known.
-        photos: of a subject, else None.
-        clips: of a motion, else none.
-        left_out: each clip that cannot be used, and why; photos tell of their own.
-        device: as asked for.
-        tags: to be set on the new version.
-        note: the user's own words.
-        told: how to read it all again: base, image tower, paths and masks as `reopen` takes them.
-        save_every: steps between saves, or None.
-        preview: steps between previews, or None.
-        track: the tracker that hears the losses too, or None.
-        scored_by: the towers that score it on the way, maybe none; None: nothing is scored.
-        patience: scores without a better one after which it ends and the best step is published, or None.
+        inputs: photos or clips, as they were read.
+        settings: the rest.
     """
 
     kind: Kind
     name: str
     base: BaseLocation
     recipe: SubjectRecipe | MotionRecipe
-    photos: PhotoSet | None = None
-    clips: tuple[Clip, ...] = ()
-    left_out: tuple[tuple[Path, str], ...] = ()
-    device: str = "auto"
-    tags: tuple[str, ...] = ()
-    note: str | None = None
-    told: Sources | None = None
-    save_every: int | None = None
-    preview: int | None = None
-    track: TrackerName | None = None
-    scored_by: tuple[str, ...] | None = None
-    patience: int | None = None
+    inputs: Inputs
+    settings: LearnSettings = field(default_factory=LearnSettings)
 
     @property
     def token(self) -> str | None:
@@ -111,61 +77,62 @@ class Lesson:
         return f"<{self.name}>" if self.kind == "subject" else None
 
     @property
-    def inputs(self) -> list[dict[str, str]]:
-        """Name and SHA-256 of each photo, mask and clip; of a mask it is that of its pixels."""
-        pairs = self.photos.inputs if self.photos else ()
-        found = [*pairs, *((clip.path.name, clip.digest) for clip in self.clips)]
-        return [{"name": one_line(name), "digest": digest} for name, digest in found]
+    def is_scored(self) -> bool:
+        """Whether videos are scored during learning."""
+        return self.settings.scored_by is not None
 
     @property
-    def held_out(self) -> list[dict[str, str]]:
-        """Name and SHA-256 of the photo that is kept out to score against, if one is."""
-        photo = self.photos.held_out if self.photos else None
-        return [{"name": photo.name, "digest": photo.digest}] if photo else []
+    def stages(self) -> dict[Task, int]:
+        """Steps of each stage, in their order."""
+        from engine.recipe import SubjectRecipe
+
+        recipe = self.recipe
+        if isinstance(recipe, SubjectRecipe):
+            return {"learn the word": recipe.word_steps, "learn the look": recipe.adapter_steps}
+        return {"learn the motion": recipe.steps}
 
     @property
-    def omissions(self) -> list[dict[str, str]]:
-        """Name of each photo and clip that is left out, and why; like inputs without their folders."""
-        from engine.media.files import printable, shown
+    def step_megapixels(self) -> float:
+        """Megapixels of an update, to which the time that it takes is in proportion."""
+        video = self.base.card.video
+        frames = getattr(self.recipe, "frames", 1)
+        return self.recipe.batch * frames * video.height_px * video.width_px / 1e6
 
-        photos = self.photos.skipped if self.photos else ()
-        pairs = [*((item.path, item.reason) for item in photos), *self.left_out]
-        return [
-            {
-                "name": printable(path.name),
-                "reason": one_line(reason.replace(f"{shown(path.parent)}/", "")),
-            }
-            for path, reason in pairs
-        ]
+    @property
+    def score_every(self) -> int:
+        """Steps between scores."""
+        from engine.metrics.definitions import score_interval
+
+        return self.settings.save_every or score_interval(list(self.stages.values())[-1])
+
+    def key(self, registry_root: Path) -> str:
+        """64 hex digits, equal where the same is learned from the same, in the same way, for the same registry."""
+        import hashlib
+        import json
+
+        import msgspec
+
+        held_out, patience = self.inputs.held_out_digests, self.settings.patience
+        decided = {
+            "kind": self.kind,
+            "name": self.name,
+            "registry": str(registry_root),
+            "base": [self.base.fingerprint, self.base.tower_fingerprint],
+            "recipe": msgspec.to_builtins(self.recipe),
+            "inputs": [item["digest"] for item in self.inputs.digests],
+            **({"held_out": held_out[0]["digest"]} if held_out else {}),
+            **({"patience": patience} if patience else {}),
+        }
+        return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 
-def key_of(lesson: Lesson, registry_root: Path) -> str:
-    """64 hex digits, equal where the same is learned from the same, in the same way, for the same registry."""
-    import hashlib
-    import json
-
-    import msgspec
-
-    facts = {
-        "kind": lesson.kind,
-        "name": lesson.name,
-        "registry": str(registry_root),
-        "base": [lesson.base.fingerprint, lesson.base.tower_fingerprint],
-        "recipe": msgspec.to_builtins(lesson.recipe),
-        "inputs": [item["digest"] for item in lesson.inputs],
-        **({"held_out": lesson.held_out[0]["digest"]} if lesson.held_out else {}),
-        **({"patience": lesson.patience} if lesson.patience else {}),
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def preview_recipe(lesson: Lesson) -> GenerateRecipe:
-    """What is filmed on the way: as `dv gen` would make it with the card's settings, the plainest prompt and seed 0."""
+def preview_recipe(plan: LearnPlan) -> GenerateRecipe:
+    """Recipe of the previews: as `dv gen` would make them with the card's settings, the plainest prompt and seed 0."""
     from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
 
-    recipe = lesson.recipe
-    prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {lesson.token}"
-    values = {**lesson.base.card.generate_defaults, "prompt": prompt, "seed": 0}
+    recipe = plan.recipe
+    prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {plan.token}"
+    values = {**plan.base.card.generate_defaults, "prompt": prompt, "seed": 0}
     return build_recipe(GenerateRecipe, values)
 
 
@@ -175,15 +142,15 @@ def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
     return SPACE_BYTES + int(base.size_bytes * share)
 
 
-def memory_needed(lesson: Lesson) -> int | None:
+def memory_needed(plan: LearnPlan) -> int | None:
     """Bytes on the device while it is learned; None of a base whose weights are not here."""
     from engine.bases.weights import count_numbers, weight_files
 
-    if not any(map(count_numbers, weight_files(lesson.base.folder / "unet"))):
+    if not any(map(count_numbers, weight_files(plan.base.folder / "unet"))):
         return None
     from engine.training.memory import estimate_recipe
 
-    return estimate_recipe(lesson.base, lesson.recipe, lesson.device).total
+    return estimate_recipe(plan.base, plan.recipe, plan.settings.device).total
 
 
 def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool = False) -> None:
@@ -196,20 +163,3 @@ def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool 
     for folder in folders:
         hint = "free some space, or put --registry and DV_STATE on another disk"
         require_free(folder, needed, what="learning", hint=hint)
-
-
-def _stages(lesson: Lesson) -> dict[Task, int]:
-    """Steps of each stage of a lesson, in their order."""
-    from engine.recipe import SubjectRecipe
-
-    recipe = lesson.recipe
-    if isinstance(recipe, SubjectRecipe):
-        return {"learn the word": recipe.word_steps, "learn the look": recipe.adapter_steps}
-    return {"learn the motion": recipe.steps}
-
-
-def _work_of_step(lesson: Lesson) -> float:
-    """Megapixels of an update."""
-    video = lesson.base.card.video
-    frames = getattr(lesson.recipe, "frames", 1)
-    return lesson.recipe.batch * frames * video.height_px * video.width_px / 1e6

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.learning.plan import Lesson
+from dreamvideo_cli.learning.plan import LearnPlan
 from dreamvideo_cli.runs.events import Step, read_history, state_files
 from dreamvideo_cli.runs.scores import finite_values
 from dreamvideo_cli.terminal.options import Shell
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from registry.runs import Run
 
 
-def find_equal(store: Registry, lesson: Lesson) -> Adapter | None:
+def find_equal(store: Registry, plan: LearnPlan) -> Adapter | None:
     """The highest live version that was learned from the same inputs, with the same recipe, on the same base."""
-    rows = store.list(lesson.kind, lesson.name, all_versions=True).rows
+    rows = store.list(plan.kind, plan.name, all_versions=True).rows
     for row in reversed(rows):
-        if row.record.base_fingerprint != lesson.base.fingerprint:
+        if row.record.base_fingerprint != plan.base.fingerprint:
             continue
         training = store.manifest(row).training
-        if _is_same_training(lesson, training) and _is_same_recipe(lesson.recipe, training.recipe):
+        if _is_same_training(plan, training) and _is_same_recipe(plan.recipe, training.recipe):
             return row
     return None
 
 
-def _is_same_training(lesson: Lesson, training: Training) -> bool:
+def _is_same_training(plan: LearnPlan, training: Training) -> bool:
     """From the same inputs, and to its end: what `dv runs promote` published of a run is an earlier state."""
     learned = [item.digest for item in training.inputs]
     kept_out = [item.digest for item in training.held_out]
     return (
-        learned == [item["digest"] for item in lesson.inputs]
-        and kept_out == [item["digest"] for item in lesson.held_out]
-        and training.metrics.get("patience") == lesson.patience
-        and ("step" in training.metrics) == (lesson.patience is not None)
+        learned == [item["digest"] for item in plan.inputs.digests]
+        and kept_out == [item["digest"] for item in plan.inputs.held_out_digests]
+        and training.metrics.get("patience") == plan.settings.patience
+        and ("step" in training.metrics) == (plan.settings.patience is not None)
     )
 
 
-def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
+def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
     """The manifest of an adapter that ``run`` learned, but for what the registry adds."""
     import msgspec
 
     from registry import read_draft
 
-    is_subject = lesson.kind == "subject"
+    is_subject = plan.kind == "subject"
     recipe = msgspec.to_builtins(learned.recipe)
     base = dict(learned.base)
     history = read_history(run)
@@ -65,23 +65,23 @@ def draft_of(lesson: Lesson, learned: Learned, run: Run) -> Draft:
                 for name in ("method", "sites", "widths", "dtype", "params")
             },
             "prompt": {
-                "token": lesson.token,
+                "token": plan.token,
                 "class_word": recipe["class_word"] if is_subject else None,
                 "caption": None if is_subject else recipe["caption"],
             },
             "training": {
                 "recipe": recipe,
                 "seed": recipe["seed"],
-                "inputs": lesson.inputs,
-                "left_out": lesson.omissions,
-                "held_out": lesson.held_out,
+                "inputs": plan.inputs.digests,
+                "left_out": plan.inputs.omissions,
+                "held_out": plan.inputs.held_out_digests,
                 "rungs": history.memory_fallbacks,
                 "device": learned.device,
                 "seconds": round(learned.seconds, 3),
                 "metrics": {**learned.metrics, **finite_values(history.scores.get(published))},
             },
             "lineage": {"run": run.id},
-            "note": lesson.note,
+            "note": plan.settings.note,
         }
     )
 
@@ -106,11 +106,11 @@ def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any
 LEAST_CHANGE = 1e-6
 
 
-def _publish(shell: Shell, store: Registry, run: Run, lesson: Lesson, learned: Learned) -> Adapter:
+def publish(shell: Shell, store: Registry, run: Run, plan: LearnPlan, learned: Learned) -> Adapter:
     """Publish, and see that the registry gives back what was learned."""
-    draft = draft_of(lesson, learned, run)
+    draft = draft_manifest(plan, learned, run)
     files = {"weights": learned.weights}
-    adapter = store.publish(lesson.kind, lesson.name, draft, files, lesson.tags).adapter
+    adapter = store.publish(plan.kind, plan.name, draft, files, plan.settings.tags).adapter
     if learned.probe is not None:
         change = learned.probe(store.file(adapter, "weights"))
         if change < LEAST_CHANGE:
@@ -122,7 +122,7 @@ def _publish(shell: Shell, store: Registry, run: Run, lesson: Lesson, learned: L
     return adapter
 
 
-def _published_before(store: Registry, run: Run) -> Adapter | None:
+def find_published(store: Registry, run: Run) -> Adapter | None:
     """The version that this run published before it was killed on its way out."""
     if len(list((run.folder / "owners").iterdir())) == 1:
         return None
@@ -130,7 +130,7 @@ def _published_before(store: Registry, run: Run) -> Adapter | None:
     return next((row for row in rows if store.manifest(row).lineage.run == run.id), None)
 
 
-def _draft(run: Run, step: int, note: str | None) -> Draft:
+def draft_of_save(run: Run, step: int, note: str | None) -> Draft:
     """The manifest of a save: what its file says, and what the run wrote down up to there."""
     import msgspec
 

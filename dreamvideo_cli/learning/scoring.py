@@ -13,7 +13,7 @@ from dreamvideo_cli.terminal.output import say
 from dreamvideo_cli.terminal.text import time_text
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.learning.plan import Lesson
+    from dreamvideo_cli.learning.plan import LearnPlan
     from engine.bases import BaseLocation
     from engine.progress import Progress
     from engine.training.saver import Scoring
@@ -58,32 +58,22 @@ def choose_scorers(
     return tuple(found)
 
 
-def score_steps(lesson: Lesson) -> int:
-    """Steps between the scores of a lesson."""
-    from engine.metrics.definitions import score_interval
-    from engine.recipe import SubjectRecipe
-
-    recipe = lesson.recipe
-    steps = recipe.adapter_steps if isinstance(recipe, SubjectRecipe) else recipe.steps
-    return lesson.save_every or score_interval(steps)
-
-
-def scoring_of(lesson: Lesson, progress: Progress) -> Scoring | None:
-    """What the engine scores a lesson with."""
+def open_scoring(plan: LearnPlan, progress: Progress) -> Scoring | None:
+    """What the engine scores with while it learns; None where nothing is scored."""
     from engine.metrics.judge import Judge, references_of_clips, references_of_photos
     from engine.recipe import SubjectRecipe
     from engine.training.saver import Scoring
 
-    if lesson.scored_by is None:
+    settings, recipe = plan.settings, plan.recipe
+    if settings.scored_by is None:
         return None
-    recipe = lesson.recipe
     if isinstance(recipe, SubjectRecipe):
-        assert lesson.photos is not None
-        references = references_of_photos(lesson.photos, recipe.class_word)
+        assert plan.inputs.photos is not None
+        references = references_of_photos(plan.inputs.photos, recipe.class_word)
     else:
-        references = references_of_clips(lesson.clips, recipe.caption)
-    judge = Judge(references, lesson.scored_by, progress)
-    return Scoring(judge, score_steps(lesson), lesson.patience)
+        references = references_of_clips(plan.inputs.clips, recipe.caption)
+    judge = Judge(references, settings.scored_by, progress)
+    return Scoring(judge, plan.score_every, settings.patience)
 
 
 def say_best(shell: Shell, run: Run, *, patience: int | None) -> None:

@@ -1,40 +1,39 @@
-"""A lesson carried out as a run: begun or continued, written down, stopped with a save, published."""
+"""A plan carried out as a run: begun or continued, written down, stopped with a save, published."""
 
 from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreamvideo_cli.learning.plan import Lesson, _stages, _work_of_step, preview_recipe
-from dreamvideo_cli.learning.publish import _publish, _published_before
-from dreamvideo_cli.learning.resume import take_again, take_run
-from dreamvideo_cli.learning.scoring import say_best, scoring_of
-from dreamvideo_cli.runs.events import read_history
+from dreamvideo_cli.learning.plan import LearnPlan, preview_recipe
+from dreamvideo_cli.learning.publish import find_published, publish
+from dreamvideo_cli.learning.resume import begin_or_resume, claim_run
+from dreamvideo_cli.learning.scoring import open_scoring, say_best
+from dreamvideo_cli.runs.events import Save, read_history
 from dreamvideo_cli.runs.recorder import machine_facts, record
 from dreamvideo_cli.runs.timings import Timing, remember
 from dreamvideo_cli.settings.places import cache_folder
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import say
-from dreamvideo_cli.terminal.processes import read_share
+from dreamvideo_cli.terminal.processes import read_share, shell_of_rank
+from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import Stopped, catching, unwind
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.learning.plan import Lesson
     from engine.progress import Progress
-    from engine.training.result import Learned
     from engine.training.saver import SavePolicy, StopRequest
     from registry import Adapter, Registry
     from registry.runs import EventLog, Run, State
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """On what terms a run is made.
+class RunOptions:
+    """Which run is taken, and until when.
 
     Attributes:
         fresh: begin anew where an unfinished run could go on.
@@ -57,8 +56,19 @@ class OutOfTimeError(Exception):
         self.run = run
 
 
-def carry_out(
-    shell: Shell, store: Registry, lesson: Lesson, progress: Progress, terms: Terms
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A run under way in this process; ``run`` and ``log`` are None in all but the first of several processes."""
+
+    folder: Path
+    progress: Progress
+    policy: SavePolicy
+    run: Run | None = None
+    log: EventLog | None = None
+
+
+def train(
+    shell: Shell, store: Registry, plan: LearnPlan, options: RunOptions = RunOptions()
 ) -> Adapter | None:
     """Learn in a run's folder and publish what came of it; None in all but the first of several processes.
 
@@ -69,25 +79,94 @@ def carry_out(
         ExistsError: another run of this name is unfinished.
         EngineError, RegistryError: see `engine.learn.learn`, `Registry.publish`.
     """
-    from engine.errors import StoppedError
+    from engine.learn import learn
+    from engine.methods.protocol import Inputs
+
+    shell = shell_of_rank(shell)
+    say(shell, f"loading {plan.base.id} …")
+    with (
+        show_progress(shell) as progress,
+        _attempt(shell, store, plan, options, progress) as attempt,
+    ):
+        learned = learn(
+            plan.kind,
+            plan.recipe,
+            Inputs(plan.inputs.photos, plan.inputs.clips, plan.token or ""),
+            plan.base,
+            attempt.folder,
+            device=plan.settings.device,
+            progress=attempt.progress,
+            policy=attempt.policy,
+        )
+        run, log = attempt.run, attempt.log
+        if run is None or log is None:
+            return None
+        log.flush()
+        adapter = find_published(store, run) or publish(shell, store, run, plan, learned)
+    _finish(run, adapter)
+    _remember_timings(run, plan, learned.device)
+    say_best(shell, run, patience=plan.settings.patience)
+    return adapter
+
+
+def _attempt(
+    shell: Shell, store: Registry, plan: LearnPlan, options: RunOptions, progress: Progress
+) -> AbstractContextManager[Attempt]:
+    """A run of the plan in the first of several processes, a folder to compute in in the others."""
     from engine.training.saver import StopRequest
 
-    stop = StopRequest(terms.deadline)
+    stop = StopRequest(options.deadline)
     if read_share().rank:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            catching(_patiently(stop)),
-            suppress(StoppedError),  # the first process saves and tells
-        ):
-            _learn(lesson, Path(folder), progress, _policy(lesson, stop, progress))
-        return None
+        return _helping(plan, stop, progress)
     run = (
-        take_again(terms.run)
-        if terms.run
-        else take_run(store, lesson, fresh=terms.fresh, leaves_others=terms.leaves_others)
+        claim_run(options.run)
+        if options.run
+        else begin_or_resume(store, plan, fresh=options.fresh, leaves_others=options.leaves_others)
     )
     say(shell, continuing(run) if run.has_saves() else f"run {run.id}")
-    return _do(shell, store, run, lesson, progress=progress, stop=stop)
+    return _recorded(shell, run, plan, stop, progress)
+
+
+@contextmanager
+def _helping(plan: LearnPlan, stop: StopRequest, progress: Progress) -> Iterator[Attempt]:
+    """Compute with the first process, which saves and reports."""
+    from engine.errors import StoppedError
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        catching(_patiently(stop)),
+        suppress(StoppedError),
+    ):
+        yield Attempt(Path(folder), progress, _policy(plan, stop, progress))
+
+
+@contextmanager
+def _recorded(
+    shell: Shell, run: Run, plan: LearnPlan, stop: StopRequest, progress: Progress
+) -> Iterator[Attempt]:
+    """Write down in the run what happens within the block, and how it ended where it fails or is stopped."""
+    from engine.errors import StoppedError
+    from registry.runs import EventLog
+
+    log = EventLog(run.folder)
+    try:
+        log.write("machine", facts=machine_facts(plan.settings.device))
+        told = record(log, progress)
+        draw_inputs(plan, run.folder, told)
+        with catching(_patiently(stop)), _heard(run, plan, told) as heard:
+            yield Attempt(run.folder, heard, _policy(plan, stop, heard), run, log)
+    except StoppedError as error:
+        hint = _leave(run, log, "stopped", error.message)
+        if stop.reason == "time":
+            raise OutOfTimeError(run) from None
+        raise Stopped(int(stop.reason or signal.SIGTERM), hint) from None
+    except Stopped as error:
+        error.hint = _leave(run, log, "stopped", str(error))
+        raise
+    except BaseException as error:
+        if hint := _leave(run, log, "failed" if _is_final(error) else "stopped", str(error)):
+            say(shell, hint)
+        raise
 
 
 def _patiently(stop: StopRequest) -> Callable[[int], None]:
@@ -101,83 +180,27 @@ def _patiently(stop: StopRequest) -> Callable[[int], None]:
     return ask
 
 
-def _do(
-    shell: Shell,
-    store: Registry,
-    run: Run,
-    lesson: Lesson,
-    *,
-    progress: Progress,
-    stop: StopRequest,
-) -> Adapter:
-    """Learn, publish, and say in the run how it ended."""
-    from engine.errors import StoppedError
-    from registry.runs import EventLog
-
-    log = EventLog(run.folder)
-    try:
-        log.write("machine", facts=machine_facts(lesson.device))
-        told = record(log, progress)
-        draw_inputs(lesson, run.folder, told)
-        with catching(_patiently(stop)), _heard(run, lesson, told) as heard:
-            learned = _learn(lesson, run.folder, heard, _policy(lesson, stop, heard))
-        log.flush()
-        adapter = _published_before(store, run) or _publish(shell, store, run, lesson, learned)
-    except StoppedError as error:
-        hint = _leave(run, log, "stopped", error.message)
-        if stop.reason == "time":
-            raise OutOfTimeError(run) from None
-        raise Stopped(int(stop.reason or signal.SIGTERM), hint) from None
-    except Stopped as error:
-        error.hint = _leave(run, log, "stopped", str(error))
-        raise
-    except BaseException as error:
-        if hint := _leave(run, log, "failed" if _is_final(error) else "stopped", str(error)):
-            say(shell, hint)
-        raise
-    _finish(run, adapter)
-    remember_lesson(run, lesson, learned.device)
-    say_best(shell, run, patience=lesson.patience)
-    return adapter
-
-
-def _heard(run: Run, lesson: Lesson, progress: Progress) -> AbstractContextManager[Progress]:
+def _heard(run: Run, plan: LearnPlan, progress: Progress) -> AbstractContextManager[Progress]:
     """Progress that the tracker hears too, where one is asked for."""
-    if lesson.track is None:
+    if plan.settings.track is None:
         return nullcontext(progress)
     import msgspec
 
     from engine.monitor.tracker import Tracking, open_tracker
 
-    tracker = open_tracker(lesson.track, run.id, run.folder / "track")
-    return Tracking(tracker, msgspec.to_builtins(lesson.recipe), progress)
+    tracker = open_tracker(plan.settings.track, run.id, run.folder / "track")
+    return Tracking(tracker, msgspec.to_builtins(plan.recipe), progress)
 
 
-def _learn(lesson: Lesson, folder: Path, progress: Progress, policy: SavePolicy) -> Learned:
-    from engine.learn import learn
-    from engine.methods.protocol import Inputs
-
-    return learn(
-        lesson.kind,
-        lesson.recipe,
-        Inputs(lesson.photos, lesson.clips, lesson.token or ""),
-        lesson.base,
-        folder,
-        device=lesson.device,
-        progress=progress,
-        policy=policy,
-    )
-
-
-def _policy(lesson: Lesson, stop: StopRequest, progress: Progress) -> SavePolicy:
+def _policy(plan: LearnPlan, stop: StopRequest, progress: Progress) -> SavePolicy:
     from engine.training.saver import SavePolicy
 
-    scoring = scoring_of(lesson, progress)
+    scoring = open_scoring(plan, progress)
     return SavePolicy(
         stop=stop,
-        save_every=lesson.save_every,
-        preview=preview_recipe(lesson) if lesson.preview or scoring else None,
-        preview_every=lesson.preview,
+        save_every=plan.settings.save_every,
+        preview=preview_recipe(plan) if plan.settings.preview or scoring else None,
+        preview_every=plan.settings.preview,
         scoring=scoring,
         cache=cache_folder() / "encoded",
     )
@@ -197,14 +220,11 @@ def _finish(run: Run, adapter: Adapter) -> None:
 
 def continuing(run: Run) -> str:
     """From where a run goes on, in a line."""
-    stages: dict[str, int] = {}
-    stage, step = "", 0
-    for event in run.events():
-        if event["event"] == "stage":
-            stages[event["stage"]] = event["steps"]
-        elif event["event"] == "save":
-            stage, step = event["stage"], event["step"]
-    return f"continuing {run.id} at step {step} of {stages.get(stage, '?')}: {stage}"
+    history = read_history(run)
+    save = history.last(Save)
+    stage, step = (save.stage, save.step) if save else ("", 0)
+    total = next((each.total for each in history.stages if each.name == stage), "?")
+    return f"continuing {run.id} at step {step} of {total}: {stage}"
 
 
 def way_on(run: Run) -> str:
@@ -243,32 +263,32 @@ def _report(run: Run) -> None:
         write_report(run)
 
 
-def remember_lesson(run: Run, lesson: Lesson, device: str) -> None:
+def _remember_timings(run: Run, plan: LearnPlan, device: str) -> None:
     """Keep what each stage of a run took on ``device``, since it was last begun or continued."""
     steps = read_history(run).recent_steps
-    for task in _stages(lesson):
+    for task in plan.stages:
         took = [step.seconds for step in steps if step.stage == task]
         if sum(took) > 0:
-            work = len(took) * _work_of_step(lesson)
-            base = lesson.base.fingerprint
+            work = len(took) * plan.step_megapixels
+            base = plan.base.fingerprint
             remember(Timing(task=task, base=base, device=device, work=work, seconds=sum(took)))
 
 
-def draw_inputs(lesson: Lesson, folder: Path, progress: Progress) -> None:
+def draw_inputs(plan: LearnPlan, folder: Path, progress: Progress) -> None:
     """Draw what is learned from into a run's folder; that it cannot be drawn ends no run."""
     from engine.errors import OutputError
     from engine.media.output.contact import write_inputs
     from engine.progress import Note
 
-    video = lesson.base.card.video
+    video = plan.base.card.video
     path = folder / "inputs.png"
     try:
         write_inputs(
             path,
             video.height_px,
             video.width_px,
-            photos=lesson.photos,
-            clips=lesson.clips,
+            photos=plan.inputs.photos,
+            clips=plan.inputs.clips,
             overwrite=True,
         )
     except OutputError as error:

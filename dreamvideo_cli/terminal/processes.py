@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dreamvideo_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dreamvideo_cli.terminal.options import Shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,8 @@ def read_share(environment: Mapping[str, str] | None = None) -> Share:
     if not rank < of:
         raise UsageError(f"the launcher's variables make no sense: {told}")
     return Share(rank, of, local_rank)
+
+
+def shell_of_rank(shell: Shell) -> Shell:
+    """The shell itself in the first of several processes, which speaks for all; a silent one in the others."""
+    return replace(shell, quiet=True, progress="none") if read_share().rank else shell

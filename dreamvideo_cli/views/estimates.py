@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.generation.sampler import weights_bytes
-from dreamvideo_cli.learning.plan import _stages, _work_of_step, preview_recipe
-from dreamvideo_cli.learning.scoring import score_steps
+from dreamvideo_cli.learning.plan import preview_recipe
 from dreamvideo_cli.runs.timings import Task, expect_seconds, likely_device, work_of
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import Takes
-    from dreamvideo_cli.learning.plan import Lesson
+    from dreamvideo_cli.learning.plan import LearnPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +57,24 @@ def _seconds(task: Task, takes: Takes, work: float) -> float:
     return math.nan if found is None else found
 
 
-def foresee_lesson(lesson: Lesson) -> float | None:
-    """Seconds that a lesson will take, its videos on the way included; None where its like was never learned here."""
-    base = lesson.base.fingerprint
+def expect_learning(plan: LearnPlan) -> float | None:
+    """Seconds that a plan will take, its videos on the way included; None where its like was never learned here."""
+    base = plan.base.fingerprint
     parts = [
-        expect_seconds(task, base, lesson.device, steps * _work_of_step(lesson))
-        for task, steps in _stages(lesson).items()
+        expect_seconds(task, base, plan.settings.device, steps * plan.step_megapixels)
+        for task, steps in plan.stages.items()
         if steps
     ]
-    if videos := videos_of(lesson):
-        work = videos * work_of(preview_recipe(lesson))
-        parts.append(expect_seconds("generate", base, lesson.device, work))
+    if videos := _count_videos(plan):
+        work = videos * work_of(preview_recipe(plan))
+        parts.append(expect_seconds("generate", base, plan.settings.device, work))
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
 
 
-def videos_of(lesson: Lesson) -> int:
-    """How many videos a lesson makes on the way at most, the base's own among them."""
-    steps = list(_stages(lesson).values())[-1]
-    shown = set(range(0, steps, lesson.preview)) if lesson.preview else set()
-    scored = set(range(0, steps, score_steps(lesson))) if lesson.scored_by is not None else set()
+def _count_videos(plan: LearnPlan) -> int:
+    """How many videos a plan makes on the way at most, the base's own among them."""
+    steps = list(plan.stages.values())[-1]
+    shown = set(range(0, steps, plan.settings.preview)) if plan.settings.preview else set()
+    scored = set(range(0, steps, plan.score_every)) if plan.is_scored else set()
     return len(shown | scored) + 1 if shown or scored else 0

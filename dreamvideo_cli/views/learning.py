@@ -1,60 +1,118 @@
-"""A plan of learning as JSON and as lines."""
+"""Plans of learning and what came of them, as JSON and as lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.learning.plan import Lesson, memory_needed, space_needed
-from dreamvideo_cli.learning.scoring import score_steps
+import typer
+
+from dreamvideo_cli.learning.plan import LearnPlan, memory_needed, space_needed
+from dreamvideo_cli.learning.train import OutOfTimeError, way_on
 from dreamvideo_cli.runs.timings import likely_device
+from dreamvideo_cli.terminal.options import Kind, Shell
+from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.text import facts, size_text, time_text
 from dreamvideo_cli.terminal.warnings import warning_documents
-from dreamvideo_cli.views.adapters import pairs_text
+from dreamvideo_cli.views.adapters import adapter_document, pairs_text
+from dreamvideo_cli.views.runs import run_document
 
 if TYPE_CHECKING:
     from engine.bases.fitness import FitnessWarning
-    from registry import Registry
+    from registry import Adapter, Registry
 
 
-def lesson_document(
+STOPPED_IN_TIME = 75
+BUNDLED = "mini@"  # small enough for the package, too small for photos
+
+
+@contextmanager
+def stopping_in_time(shell: Shell) -> Iterator[None]:
+    """Show the run where the time was up within the block.
+
+    Raises:
+        typer.Exit: with the code of a run that was stopped in time.
+    """
+    try:
+        yield
+    except OutOfTimeError as late:
+        say(shell, way_on(late.run))
+        show(shell, View(run_document(late.run), [late.run.id]))
+        raise typer.Exit(STOPPED_IN_TIME) from None
+
+
+def learned_view(adapter: Adapter, warnings: Sequence[FitnessWarning] = ()) -> View:
+    """A version that was learned: its pinned reference."""
+    document = {**adapter_document(adapter), "warnings": warning_documents(warnings)}
+    return View(document, [str(adapter)])
+
+
+def next_lines(store: Registry, adapter: Adapter) -> list[str]:
+    """What to do with a version that was learned just now."""
+    found = [f"next: {line_with(store, adapter)}"]
+    if adapter.kind == "subject" and adapter.record.base_id.startswith(BUNDLED):
+        found.append("hint: mini is for trying it; larger bases look better: dv base list")
+    return found
+
+
+def line_with(store: Registry, adapter: Adapter) -> str:
+    """A video of it, and of the newest of the other kind that was learned on the same base."""
+    from registry.errors import RegistryError
+
+    other: Kind = "motion" if adapter.kind == "subject" else "subject"
+    rows: Sequence[Adapter] = ()
+    with suppress(RegistryError):  # what was learned is published, whatever else lies there
+        rows = store.list(other).rows
+    fitting = [
+        row for row in rows if row.record.base_fingerprint == adapter.record.base_fingerprint
+    ]
+    newest = sorted(fitting, key=lambda row: row.record.created)[-1:]
+    used = sorted([adapter, *newest], key=lambda each: each.kind, reverse=True)
+    flags = " ".join(f"--{each.kind} {each.name}" for each in used)
+    return f'dv gen "{" ".join(each.name for each in used)}" {flags}'
+
+
+def learn_plan_view(
     store: Registry,
-    lesson: Lesson,
+    plan: LearnPlan,
     seconds: float | None,
     warnings: Sequence[FitnessWarning],
-) -> dict[str, Any]:
-    """A lesson as JSON tells of it; ``seconds`` are those that it is expected to take."""
+) -> View:
+    """What `learn` would do; ``seconds`` are those that it is expected to take."""
     import msgspec
 
-    return {
+    settings, inputs = plan.settings, plan.inputs
+    document = {
         "schema": "dv.plan/1",
         "command": "learn",
-        "kind": lesson.kind,
-        "name": lesson.name,
-        "version": store.next_version(lesson.kind, lesson.name),
-        "token": lesson.token,
-        "base": {"id": lesson.base.id, "fingerprint": lesson.base.fingerprint},
-        "inputs": lesson.inputs,
-        "left_out": lesson.omissions,
-        "held_out": lesson.held_out,
-        "taken": [clip.taken for clip in lesson.clips],
-        "recipe": msgspec.to_builtins(lesson.recipe),
-        "device": lesson.device,
-        "device_expected": likely_device(lesson.device, lesson.base.fingerprint),
+        "kind": plan.kind,
+        "name": plan.name,
+        "version": store.next_version(plan.kind, plan.name),
+        "token": plan.token,
+        "base": {"id": plan.base.id, "fingerprint": plan.base.fingerprint},
+        "inputs": inputs.digests,
+        "left_out": inputs.omissions,
+        "held_out": inputs.held_out_digests,
+        "taken": [clip.taken for clip in inputs.clips],
+        "recipe": msgspec.to_builtins(plan.recipe),
+        "device": settings.device,
+        "device_expected": likely_device(settings.device, plan.base.fingerprint),
         "expected_seconds": None if seconds is None else round(seconds, 1),
-        "memory_bytes": memory_needed(lesson),
-        "disk_bytes": space_needed(lesson.base, is_scored=lesson.scored_by is not None),
-        "scored_by": None if lesson.scored_by is None else list(lesson.scored_by),
-        "score_every": None if lesson.scored_by is None else score_steps(lesson),
-        "tags": list(lesson.tags),
+        "memory_bytes": memory_needed(plan),
+        "disk_bytes": space_needed(plan.base, is_scored=plan.is_scored),
+        "scored_by": None if settings.scored_by is None else list(settings.scored_by),
+        "score_every": plan.score_every if plan.is_scored else None,
+        "tags": list(settings.tags),
         "warnings": warning_documents(warnings),
         "registry": str(store.layout.root),
     }
+    return View(document, facts(_fields(document)))
 
 
-def lesson_lines(document: dict[str, Any]) -> list[str]:
-    """A lesson for people."""
-    pairs = [
+def _fields(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """A plan of learning for people."""
+    return [
         (document["kind"], f"{document['name']}:v{document['version']}"),
         ("tags", " ".join(document["tags"])),
         ("base", document["base"]["id"]),
@@ -70,7 +128,6 @@ def lesson_lines(document: dict[str, Any]) -> list[str]:
         ("scores", _scores_text(document)),
         ("registry", document["registry"]),
     ]
-    return facts(pairs)
 
 
 def _time_text(seconds: float | None) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from traceback import walk_stack
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dreamvideo_cli.commands.learn import line_with, show_learned
-from dreamvideo_cli.learning import plan as lesson
-from dreamvideo_cli.learning import train as runner
+from dreamvideo_cli.learning import plan as learn_plan
 from dreamvideo_cli.learning.options import LearnOptions, motion_settings, subject_settings
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.views.learning import line_with, next_lines
 from engine.errors import DivergedError, RecipeError
 from engine.media.output.write import write_video
 from registry import open_registry
@@ -215,7 +214,7 @@ def test_real_clips_that_cannot_be_used_are_named(
 def test_a_full_disk_is_said_before_the_wait(
     dv: Dv, base: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lesson, "SPACE_BYTES", 1 << 80)
+    monkeypatch.setattr(learn_plan, "SPACE_BYTES", 1 << 80)
     arguments = ("subject", "learn", photos, "--name", "corgi", "--base", base)
     result = dv(*arguments, "--json")
     assert (result.code, result.error["code"]) == (7, "output.no_space")
@@ -289,15 +288,34 @@ def test_of_several_processes_the_first_speaks_for_all(  # noqa: PLR0917 - fixtu
 def test_a_failure_while_learning_leaves_nothing(
     dv: Dv, base: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverge(_lesson: object, folder: Path, *_: object) -> None:
+    def diverge(*given: object, **_: object) -> None:
+        folder = next(path for path in given if isinstance(path, Path))
         (folder / ".dv-half.part").write_text("half")
         raise DivergedError("the loss is nan", hint="a smaller --lr")
 
-    monkeypatch.setattr(runner, "_learn", diverge)
+    monkeypatch.setattr("engine.learn.learn", diverge)
     result = dv("subject", "learn", photos, "--name", "corgi", "--base", base, "--json")
     assert (result.code, result.out, result.error["code"]) == (7, "", "learn.diverged")
     assert list((home / "state" / "runs").iterdir()) == []
     assert dv("subject", "list", "-q").out == ""
+
+
+def test_from_the_shell_to_the_engine_it_is_four_calls(
+    dv: Dv, base: Path, photos: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def note(*_: object, **__: object) -> None:
+        names = (frame.f_globals["__name__"] for frame, _ in walk_stack(None))
+        calls.extend(name for name in names if name.startswith("dreamvideo_cli."))
+        raise DivergedError("the loss is nan")
+
+    monkeypatch.setattr("engine.learn.learn", note)
+    for kind, inputs in (("subject", photos), ("motion", clip)):
+        calls.clear()
+        dv(kind, "learn", inputs, "--name", "corgi", "--base", base)
+        assert calls[-1] == "dreamvideo_cli.main"
+        assert len(calls) <= 4
 
 
 def test_a_plan_tells_memory_and_disk(dv: Dv, base: Path, photos: Path, tiny_folder: Path) -> None:
@@ -334,8 +352,7 @@ def test_photos_are_no_clip_unless_their_rate_is_said(dv: Dv, tiny_folder: Path)
 
 @pytest.mark.parametrize(("base_id", "is_told"), [("mini@4", True), ("other", False)])
 def test_what_mini_learned_comes_with_the_word_that_it_is_small(
-    put: Put, home: Path, capsys: pytest.CaptureFixture[str], base_id: str, is_told: bool
+    put: Put, home: Path, base_id: str, is_told: bool
 ) -> None:
-    adapter = put("corgi", base_id=base_id)
-    show_learned(Shell(), open_registry(home / "registry"), adapter, is_new=True)
-    assert ("dv base list" in capsys.readouterr().err) == is_told
+    lines = next_lines(open_registry(home / "registry"), put("corgi", base_id=base_id))
+    assert any("dv base list" in line for line in lines) == is_told
