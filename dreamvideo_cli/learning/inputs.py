@@ -32,8 +32,8 @@ class Sources(Struct, frozen=True):
 
     Attributes:
         base: as named, a path made absolute.
-        image_tower: the same, or None.
         paths: of photos or clips, absolute, as `write_path` writes them.
+        image_tower: named like the base, or None.
         mask: none, auto, or their folder, likewise.
         mask_model: of auto, named like the base.
         skip_bad: whether inputs that cannot be used are left out.
@@ -41,8 +41,8 @@ class Sources(Struct, frozen=True):
     """
 
     base: str
-    image_tower: str | None
     paths: tuple[str, ...]
+    image_tower: str | None = None
     mask: str = "none"
     mask_model: str = ""
     skip_bad: bool = False

@@ -83,15 +83,14 @@ def read_plan(run: Run) -> LearnPlan:
 
     Raises:
         UsageError: the run does not know where.
+        IntegrityError: see `read_settings`.
         ExistsError: they, or the base, are not what they were.
         EngineError: see `locate_base`, `read_photos` and `read_clip`.
     """
-    import msgspec
-
     from dreamvideo_cli.learning.inputs import read_inputs
     from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
 
-    settings = msgspec.convert(run.facts.settings, LearnSettings)
+    settings = read_settings(run)
     sources = settings.sources
     if sources is None:
         raise UsageError(f"{run.id} was begun by another command: {' '.join(run.facts.command)}")
@@ -110,6 +109,25 @@ def read_plan(run: Run) -> LearnPlan:
         hint = f"put it back as it was, or begin anew: {anew}"
         raise ExistsError(f"{run.id} cannot go on: {told}", hint=hint, code="run.differs")
     return plan
+
+
+def read_settings(run: Run) -> LearnSettings:
+    """What a run was told beside recipe and inputs.
+
+    Raises:
+        IntegrityError: somebody changed the file.
+    """
+    import msgspec
+
+    from registry import IntegrityError
+
+    try:
+        return msgspec.convert(run.facts.settings, LearnSettings)
+    except msgspec.ValidationError as error:
+        message = f"the settings of the run {run.id} cannot be read: {error}"
+        raise IntegrityError(
+            message, hint="learn again with --fresh", code="run.damaged"
+        ) from error
 
 
 def _differing(run: Run, plan: LearnPlan) -> ExistsError:
