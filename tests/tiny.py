@@ -91,8 +91,8 @@ def build_unet3d(
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_draws(seed):
         wake(_unet()).save_pretrained(folder / "unet")
-        wake(_vae()).save_pretrained(folder / "vae")
-        _text_tower().save_pretrained(folder / "text_encoder")
+        wake(tiny_vae()).save_pretrained(folder / "vae")
+        tiny_text_tower().save_pretrained(folder / "text_encoder")
         if image_tower:
             build_image_tower(folder / "image_encoder")
     if old_layout:
@@ -289,7 +289,8 @@ def _unet() -> Any:
     )
 
 
-def _vae() -> Any:
+def tiny_vae() -> Any:
+    """An image autoencoder of single frames, four pixels a latent."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -304,7 +305,8 @@ def _vae() -> Any:
     )
 
 
-def _text_tower() -> Any:
+def tiny_text_tower() -> Any:
+    """A CLIP text tower."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(CLIPTextConfig(**_text_sizes()))

@@ -262,7 +262,7 @@ def _tags(spot: Spot) -> Iterable[Offer]:
 
 def _bases(spot: Spot) -> Iterable[Offer]:
     """Known ones and those that something was learned on."""
-    from engine.bases.catalog import KNOWN
+    from engine.bases.known import KNOWN
 
     rows = _store(spot).list(all_versions=True).rows
     yield from (

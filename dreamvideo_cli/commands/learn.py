@@ -110,6 +110,7 @@ def learn_motion(
     Example: dv motion learn ./dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
     """
     from engine.bases import require_image_tower
+    from engine.bases.limits import check_frames
     from engine.bases.wording import check_prompt
 
     shell, terms = shell_of_rank(shell), _run_options(options)
@@ -118,6 +119,7 @@ def learn_motion(
     require_image_tower(base)
     own = taken.recipe_values(name, base.card.video)
     recipe = motion_settings(base.card.motion, options, own, len(clips))
+    check_frames(base, recipe.frames)
     check_prompt(base, recipe.told)
     sources = _sources(options, clips)
     inputs = read_inputs(sources, recipe, options.device)

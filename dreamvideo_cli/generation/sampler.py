@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_of
 from dreamvideo_cli.generation.recipe_file import canonical, recipe_document
 from dreamvideo_cli.runs.timings import Task, Timing, remember, work_of
-from engine.bases.weights import count_numbers, weight_files
+from engine.bases.weights import count_numbers, loaded_files
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import Takes, VideoPlan
@@ -217,8 +217,6 @@ def _remember(task: Task, loaded: LoadedBase, work: float, started: float) -> No
     )
 
 
-# Parts of a base that generating loads.
-PARTS = ("unet", "transformer", "vae", "text_encoder")
 BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
@@ -227,8 +225,6 @@ def weights_bytes(takes: Takes, device: str) -> int:
     precision = takes.recipes[0].precision
     if precision == "auto":
         precision = "bf16" if device.startswith("cuda") else "fp32"
-    folders = [takes.base.folder / part for part in PARTS]
-    files = [path for folder in folders for path in weight_files(folder)]
-    numbers = sum(count_numbers(path) for path in files)
+    numbers = sum(count_numbers(path) for path in loaded_files(takes.base))
     numbers += sum(use.adapter.record.params for use in takes.uses if use.weight)
     return numbers * BYTES_OF[precision]

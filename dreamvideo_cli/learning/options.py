@@ -16,7 +16,7 @@ from dreamvideo_cli.terminal.options import MACHINE, RUNNING, TRAINING, Anyway, 
 from dreamvideo_cli.terminal.text import read_duration
 
 if TYPE_CHECKING:
-    from engine.bases.catalog import VideoCard
+    from engine.bases.cards import VideoCard
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from engine.bases.catalog import (
-    KNOWN,
-    BaseCard,
-    BaseLocation,
-    locate_base,
-    require_image_tower,
-)
+from engine.bases.cards import BaseCard
+from engine.bases.catalog import BaseLocation, locate_base, require_image_tower
 from engine.bases.families import FAMILIES
+from engine.bases.known import KNOWN
 
 if TYPE_CHECKING:
     import torch

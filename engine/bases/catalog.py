@@ -1,101 +1,25 @@
 """Where a base lies and what is known of it before anything heavy is imported.
 
-A base is a path, else a known name, else a hub id, in this order. Its fingerprint covers the configs and weight files
-of its family's parts, so that two folders with the same bytes are the same base. The image tower has a fingerprint of
+A base is a path, else a known name, else a hub id, in this order. An image model with a motion module beside it is one
+base, called ``IMAGE_MODEL + MOTION_MODULE``. The fingerprint covers the configs and weight files that the base is made
+of, so that two folders with the same bytes are the same base. The image tower has a fingerprint of
 its own: a base may be given another, and only adapters that were learned through the same one go together.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-import msgspec
-from msgspec import Struct
-
+from engine.bases.cards import BaseCard, default_card, read_card
 from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
 from engine.bases.folder import INDEX, fingerprint, list_files
+from engine.bases.known import KNOWN, USUAL_TOWER, KnownBase
+from engine.bases.motion_module import join_names, split_name
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
-CARD = "base.toml"
-
-
-class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The size a base was trained at: ``frames`` at ``fps``, ``height_px`` × ``width_px``."""
-
-    frames: int = 16
-    fps: float = 8.0
-    height_px: int = 256
-    width_px: int = 256
-
-
-class Knowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a base can show, where that can be listed; a base that lists nothing is taken to know everything.
-
-    Attributes:
-        pictures: drawn: it has seen drawings only, and photographs are beyond it.
-        things: what it can draw.
-        general: words that stand for any of them.
-        motions: how they can move.
-        backgrounds: where they can be.
-        words: every word that means something to it, those above included.
-    """
-
-    pictures: Literal["any", "drawn"] = "any"
-    things: tuple[str, ...] = ()
-    general: tuple[str, ...] = ()
-    motions: tuple[str, ...] = ()
-    backgrounds: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-
-
-class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a base says of itself in ``base.toml``; the defaults stand where a folder has none.
-
-    ``subject``, ``motion`` map a quality to settings of the recipe; ``generate`` are settings of `GenerateRecipe`.
-    """
-
-    schema: str = "dv.base/1"
-    name: str = ""
-    version: int | None = None
-    licence: str = "unknown"
-    summary: str = ""
-    video: VideoCard = VideoCard()
-    knows: Knowledge = Knowledge()
-    generate: dict[str, Any] = {}
-    subject: dict[str, dict[str, Any]] = {}
-    motion: dict[str, dict[str, Any]] = {}
-
-    @property
-    def generate_defaults(self) -> dict[str, Any]:
-        """Settings of a `GenerateRecipe` where nobody says otherwise: the trained size, then ``generate``."""
-        return {**msgspec.structs.asdict(self.video), **self.generate}
-
-
-@dataclass(frozen=True, slots=True)
-class KnownBase:
-    """A hub repository with what its own folder does not say."""
-
-    hub_id: str
-    image_tower: str | None
-    card: BaseCard
-
-
-MODELSCOPE_CARD = BaseCard(
-    name="modelscope",
-    licence="CC-BY-NC-4.0",
-    summary="ModelScope text-to-video 1.7B, the base of the DreamVideo paper",
-    generate={"steps": 25, "guidance": 9.0},
-)
-KNOWN: Mapping[str, KnownBase] = {
-    "modelscope": KnownBase(
-        "ali-vilab/text-to-video-ms-1.7b", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", MODELSCOPE_CARD
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +35,7 @@ class BaseLocation:
         family: which opens it.
         fingerprint: 64 hex digits, of the folder.
         tower_fingerprint: 64 hex digits, of the image tower, or "" where there is none.
+        motion_module: folder of the motion module beside an image model, or None.
     """
 
     id: str
@@ -121,6 +46,7 @@ class BaseLocation:
     family: Family
     fingerprint: str = field(repr=False)
     tower_fingerprint: str = field(repr=False)
+    motion_module: Path | None = None
 
     @property
     def limits(self) -> Limits:
@@ -129,52 +55,70 @@ class BaseLocation:
         Raises:
             BaseInvalidError: a config is missing or damaged.
         """
-        return self.family.read_limits(self.folder)
+        beside = (self.motion_module,) if self.motion_module else ()
+        return self.family.read_limits(self.folder, *beside)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of everything the fingerprint covers."""
+        """Bytes of everything the fingerprints cover."""
         covered = [*list_files(self.folder, self.family.parts)]
-        if self.image_tower and self.image_tower != self.folder / IMAGE_TOWER:
-            covered += list_files(self.image_tower.parent, (self.image_tower.name,))
+        for beside in (self.image_tower, self.motion_module):
+            if beside and beside != self.folder / IMAGE_TOWER:
+                covered += list_files(beside.parent, (beside.name,))
         return sum(path.stat().st_size for _, path in covered)
 
 
 def locate_base(
-    name: str, *, image_tower: str | None = None, memo: Path | None = None
+    name: str,
+    *,
+    image_tower: str | None = None,
+    motion_module: str | None = None,
+    memo: Path | None = None,
 ) -> BaseLocation:
     """The base called ``name``: a path, else a known name, else a hub id; never touches the network.
 
     Args:
-        name: ``mini``, ``modelscope``, ``./folder``, ``owner/repository``.
+        name: ``mini``, ``modelscope``, ``./folder``, ``owner/repository``, ``./image_model + owner/module``.
         image_tower: path or hub id of the CLIP image tower, where the folder has none.
+        motion_module: path or hub id of the motion module beside an image model; it comes before one in ``name``.
         memo: file that remembers hashes by path, size and time, or None.
 
     Raises:
         BaseNotFoundError: it is not on this machine.
         BaseInvalidError: its folder is not a diffusers text-to-video folder that a family opens.
     """
-    folder, known, revision = _find(name)
+    name, module_name = split_name(join_names(name, motion_module))
+    folder, known, revision = _find(name, module_name)
     if not (folder / INDEX).is_file():
         raise BaseInvalidError(
             f"{folder} is not a base: it has no {INDEX}",
             hint="give a folder as saved by a diffusers text-to-video pipeline",
         )
-    card = read_card(folder, known.card if known else BaseCard())
-    family = find_family(folder)
-    tower = _find_tower(folder, image_tower, known)
+    module_name = module_name or (known.motion_module if known else None)
+    module = _find_model(module_name, "motion module") if module_name else None
+    family = find_family(folder, module)
+    card = read_card(folder, known.card if known else default_card(folder, family))
+    tower = _find_tower(folder, image_tower)
     return BaseLocation(
-        id=_identity(name, folder, known, card),
+        id=join_names(_identity(name, folder, known, card), _full_name(module_name)),
         folder=folder,
         image_tower=tower,
         revision=revision,
         card=card,
         family=family,
-        fingerprint=fingerprint(
-            folder, family.parts, index_settings=family.index_settings, memo=memo
-        ),
+        fingerprint=_fingerprint(folder, family, module, memo),
         tower_fingerprint=fingerprint(tower.parent, (tower.name,), memo=memo) if tower else "",
+        motion_module=module,
     )
+
+
+def _fingerprint(folder: Path, family: Family, module: Path | None, memo: Path | None) -> str:
+    """Of the folder, and of the motion module beside it."""
+    own = fingerprint(folder, family.parts, index_settings=family.index_settings, memo=memo)
+    if module is None:
+        return own
+    beside = fingerprint(module.parent, (module.name,), memo=memo)
+    return hashlib.sha256(f"{own} + {beside}".encode()).hexdigest()
 
 
 def require_image_tower(location: BaseLocation) -> None:
@@ -190,28 +134,13 @@ def require_image_tower(location: BaseLocation) -> None:
         )
 
 
-def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa: B008  (frozen)
-    """The folder's ``base.toml``, or ``default`` where it has none.
-
-    Raises:
-        BaseInvalidError: the card cannot be read.
-    """
-    path = folder / CARD
-    if not path.is_file():
-        return default
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), BaseCard)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
-
-
 def is_path(name: str) -> bool:
     """Whether ``name`` is written as a path rather than as a name."""
     return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
 
 
-def _find(name: str) -> tuple[Path, KnownBase | None, str]:
-    """Folder, what is known of it, and revision."""
+def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None, str]:
+    """Folder, what is known of it with this motion module, and revision."""
     if is_path(name):
         folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
@@ -220,7 +149,10 @@ def _find(name: str) -> tuple[Path, KnownBase | None, str]:
     stem, _, version = name.partition("@")
     if stem == "mini":
         return _bundled(name, version), None, ""
-    known = KNOWN.get(name) or next((k for k in KNOWN.values() if k.hub_id == name), None)
+    wanted = (name, motion_module)
+    known = KNOWN.get(name) or next(
+        (base for base in KNOWN.values() if (base.hub_id, base.motion_module) == wanted), None
+    )
     folder = _in_hub_cache(known.hub_id if known else name)
     return folder, known, folder.name
 
@@ -231,22 +163,42 @@ def locate_mask_model(name: str) -> Path:
     Raises:
         BaseNotFoundError: it is not here; the hint says how to fetch it.
     """
-    if is_path(name):
-        folder = Path(name).expanduser().resolve()
-        if not (folder / "config.json").is_file():
-            raise BaseNotFoundError(
-                f"mask model {name}: no such folder, or no config.json in it",
-                code="mask_model.not_found",
-            )
-        return folder
     try:
-        return _in_hub_cache(name)
+        return _find_model(name, "mask model")
     except BaseNotFoundError as error:
+        if is_path(name):
+            raise BaseNotFoundError(error.message, code="mask_model.not_found") from error
         raise BaseNotFoundError(
             f"--mask auto needs the model {name}, which is not on this machine",
             hint=f"hf download {name}; or name a folder of it: --mask-model ./clipseg",
             code="mask_model.not_found",
         ) from error
+
+
+def _find_model(name: str, what: str) -> Path:
+    """Folder of a model that is no base, a path or a hub id.
+
+    Raises:
+        BaseNotFoundError: it is not here.
+    """
+    if not is_path(name):
+        try:
+            return _in_hub_cache(name)
+        except BaseNotFoundError as error:
+            message = f"{what} {name} is not on this machine"
+            hint = f"hf download {name}" if "/" in name else f"a hub id owner/name, or ./{name}"
+            raise BaseNotFoundError(message, hint=hint) from error
+    folder = Path(name).expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        what_is_there = "that is a single file" if folder.is_file() else "no config.json there"
+        hint = "a folder as save_pretrained writes it: config.json and .safetensors"
+        raise BaseNotFoundError(f"{what} {name}: {what_is_there}", hint=hint)
+    return folder
+
+
+def _full_name(name: str | None) -> str | None:
+    """A name that means the same from anywhere."""
+    return str(Path(name).expanduser().resolve()) if name and is_path(name) else name
 
 
 def _bundled(name: str, version: str) -> Path:
@@ -281,22 +233,17 @@ def _in_hub_cache(hub_id: str) -> Path:
         ) from None
 
 
-def _find_tower(folder: Path, named: str | None, known: KnownBase | None) -> Path | None:
+def _find_tower(folder: Path, named: str | None) -> Path | None:
     """Folder of the image tower: the one named, else the base's own, else the usual one if it is here, else none."""
     own = folder / IMAGE_TOWER
-    if named is None and own.is_dir():
+    if named is not None:
+        return _find_model(named, "image tower")
+    if own.is_dir():
         return own
-    if named is None:
-        try:
-            return _in_hub_cache(known.image_tower) if known and known.image_tower else None
-        except BaseNotFoundError:
-            return None
-    if is_path(named):
-        tower = Path(named).expanduser().resolve()
-        if not (tower / "config.json").is_file():
-            raise BaseNotFoundError(f"image tower {named}: no config.json there")
-        return tower
-    return _in_hub_cache(named)
+    try:
+        return _in_hub_cache(USUAL_TOWER)
+    except BaseNotFoundError:
+        return None
 
 
 def _identity(name: str, folder: Path, known: KnownBase | None, card: BaseCard) -> str:

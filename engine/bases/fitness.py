@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.bases.catalog import BaseLocation, Knowledge
+from engine.bases.cards import Knowledge
+from engine.bases.catalog import BaseLocation
 
 Said = Literal["class word", "caption", "prompt"]
 

@@ -12,7 +12,6 @@ from engine.drafts import drafted
 from engine.errors import BaseInvalidError
 
 INDEX = "model_index.json"
-WEIGHT_ENDINGS = (".safetensors",)
 CONFIG_ENDINGS = (".json", ".txt", ".model")
 CHUNK_BYTES = 1 << 22
 
@@ -32,14 +31,31 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def weight_files(folder: Path) -> Iterator[Path]:
+    """The weight files of a part that are loaded.
+
+    A folder may hold the same weights again in half precision, and once more as they were before averaging.
+    """
+    found = [path for path in sorted(folder.glob("*.safetensors")) if ".non_ema" not in path.name]
+    whole = [path for path in found if ".fp16" not in path.name]
+    yield from whole or found
+
+
 def list_files(folder: Path, parts: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Name and path of every config and weight file of these parts, in a fixed order."""
+    """Name and path of every config and weight file of these parts that is read, in a fixed order."""
     for part in sorted(parts):
         if not (folder / part).is_dir():
             continue
+        loaded = set(weight_files(folder / part))
         for path in sorted((folder / part).iterdir()):
-            if path.suffix in WEIGHT_ENDINGS + CONFIG_ENDINGS and path.is_file():
+            if (path in loaded or _is_config(path)) and path.is_file():
                 yield f"{part}/{path.name}" if len(parts) > 1 else path.name, path
+
+
+def _is_config(path: Path) -> bool:
+    """Whether it is a config file, and not the list of weights that are left out."""
+    is_of_variant = ".fp16." in path.name or ".non_ema." in path.name
+    return path.suffix in CONFIG_ENDINGS and not is_of_variant
 
 
 def fingerprint(

@@ -21,16 +21,7 @@ def check_video(location: BaseLocation, recipe: GenerateRecipe) -> None:
                 f"{side} is {pixels} px; this base makes multiples of {limits.multiple_px}",
                 hint=" or ".join(map(str, near)),
             )
-    if (recipe.frames - 1) % limits.frame_step:
-        near = nearest(recipe.frames, limits.frame_step, 1)
-        raise RecipeError(
-            f"frames is {recipe.frames}; this base makes {limits.frame_step}·k + 1",
-            hint=" or ".join(map(str, near)),
-        )
-    if limits.most_frames is not None and recipe.frames > limits.most_frames:
-        raise RecipeError(
-            f"frames is {recipe.frames}; this base makes at most {limits.most_frames}"
-        )
+    check_frames(location, recipe.frames)
     if recipe.steps > limits.timesteps:
         raise RecipeError(f"steps is {recipe.steps}; this base has {limits.timesteps} timesteps")
     if recipe.sampler not in location.family.samplers:
@@ -38,6 +29,23 @@ def check_video(location: BaseLocation, recipe: GenerateRecipe) -> None:
             f"sampler is {recipe.sampler}, which this base cannot be sampled with",
             hint="one of: " + ", ".join(location.family.samplers),
         )
+
+
+def check_frames(location: BaseLocation, frames: int) -> None:
+    """Whether this base can make, or learn from, a video of so many frames.
+
+    Raises:
+        RecipeError: naming the number and the nearest ones that would do.
+    """
+    limits = location.limits
+    if (frames - 1) % limits.frame_step:
+        near = nearest(frames, limits.frame_step, 1)
+        raise RecipeError(
+            f"frames is {frames}; this base makes {limits.frame_step}·k + 1",
+            hint=" or ".join(map(str, near)),
+        )
+    if limits.most_frames is not None and frames > limits.most_frames:
+        raise RecipeError(f"frames is {frames}; this base makes at most {limits.most_frames}")
 
 
 def nearest(value: int, step: int, first: int) -> tuple[int, ...]:

@@ -10,8 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from engine.bases.folder import read_json
-from engine.bases.weights import weight_files
+from engine.bases.folder import read_json, weight_files
 from engine.errors import BaseInvalidError
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,136 +10,27 @@ from torch import Tensor, nn
 
 from engine.bases.catalog import BaseLocation
 from engine.bases.families import read_scheduler
-from engine.bases.folder import read_json
-from engine.bases.image_tower import ImageTower
-from engine.bases.parts import load_part, projection_width
-from engine.bases.protocol import Geometry, LearnedWord, Role, Site, Text
-from engine.bases.wording import refuse_longer, split_at_words
-from engine.diffusion.path import DiffusionPath
-from engine.diffusion.samplers import diffusion_samplers
-from engine.errors import RecipeError
+from engine.bases.parts import load_part
+from engine.bases.protocol import Text
+from engine.bases.stable_diffusion import StableDiffusionBase
 
-# Frames that the autoencoder takes at once; more would cost memory and gain nothing.
-SLICE_FRAMES = 4
-MODELS: Mapping[str, str] = {
-    "unet": "diffusers.UNet3DConditionModel",
-    "vae": "diffusers.AutoencoderKL",
-    "text_encoder": "transformers.CLIPTextModel",
-    "tokenizer": "transformers.CLIPTokenizer",
-}
+DENOISER = "diffusers.UNet3DConditionModel"
 
 
 def open_base(location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> UNet3DBase:
     """Open a folder laid out like ModelScopeT2V's; see `engine.bases.open_base`."""
-    return UNet3DBase(location, device=device, dtype=dtype)
+    return UNet3DBase(location, read_scheduler(location.folder), device=device, dtype=dtype)
 
 
-class UNet3DBase:
-    """A `Base` over `UNet3DConditionModel`, `AutoencoderKL`, `CLIPTextModel` and a CLIP image tower.
-
-    Parts are loaded when they are first used. The autoencoder and the image tower compute in fp32: they are small,
-    and what they give is the target of everything.
-    """
+class UNet3DBase(StableDiffusionBase):
+    """A `Base` over `UNet3DConditionModel`; the first temporal transformer, `transformer_in`, has sites too."""
 
     family = "unet3d"
-
-    def __init__(self, location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> None:
-        """Read the configs and load the denoiser.
-
-        Raises:
-            BaseInvalidError: a part is missing or cannot be loaded.
-        """
-        self.location = location
-        self.device = device
-        self.dtype = dtype
-        self.fingerprint = location.fingerprint
-        scheduler = read_scheduler(location.folder)
-        self.path = DiffusionPath(scheduler)
-        self.samplers = diffusion_samplers(scheduler)
-        self.denoiser: nn.Module = self._load("unet")
-        self.geometry = self._measure()
-
-    def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
-        """See `Base.latent_shape`: a latent frame for each frame."""
-        scale = self.geometry.latent_scale
-        return (1, self.geometry.latent_channels, frames, height_px // scale, width_px // scale)
-
-    def sites(self, role: Role) -> tuple[Site, ...]:
-        """See `Base.sites`: identity at spatial cross-attention, motion at all of every temporal block."""
-        return tuple(
-            Site(
-                f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", block.norm1.weight.shape[0]
-            )
-            for path, block in _transformer_blocks(self.denoiser)
-            if _is_temporal(path) == (role == "motion")
-            for read, write in SITES[role]
-        )
 
     def blocks(self) -> Mapping[str, nn.Module]:
         """See `Base.blocks`."""
         unet: Any = self.denoiser
-        return {
-            "transformer_in": unet.transformer_in,
-            **{f"down_blocks.{i}": block for i, block in enumerate(unet.down_blocks)},
-            "mid_block": unet.mid_block,
-            **{f"up_blocks.{i}": block for i, block in enumerate(unet.up_blocks)},
-        }
-
-    @torch.no_grad()
-    def encode_video(self, video: Tensor) -> Tensor:
-        """See `Base.encode_video`.
-
-        Differs: the posterior's mean, where the reference draws from it anew each step; its spread is below a
-        hundredth of the latents', and a mean can be encoded once.
-        """
-        frames = video.to(self.device, torch.float32).transpose(1, 2).flatten(0, 1)
-        latents = torch.cat(
-            [self._vae.encode(part).latent_dist.mean for part in frames.split(SLICE_FRAMES)]
-        )
-        scaled = latents * self._vae.config.scaling_factor
-        encoded: Tensor = scaled.unflatten(0, (video.shape[0], -1)).transpose(1, 2)
-        return encoded
-
-    @torch.no_grad()
-    def decode_video(self, latents: Tensor, *, sliced: bool = False) -> Tensor:
-        """See `Base.decode_video`; ``sliced`` takes one frame at a time."""
-        scaled = latents.to(self.device, torch.float32) / self._vae.config.scaling_factor
-        frames = scaled.transpose(1, 2).flatten(0, 1)
-        pixels = [
-            self._vae.decode(part).sample.to("cpu" if sliced else self.device)
-            for part in frames.split(1 if sliced else SLICE_FRAMES)
-        ]
-        flat = torch.cat(pixels).clamp(-1, 1)
-        video: Tensor = flat.unflatten(0, (latents.shape[0], -1)).transpose(1, 2)
-        return video
-
-    def encode_text(self, prompts: Sequence[str], words: Mapping[str, LearnedWord]) -> Text:
-        """See `Base.encode_text`."""
-        vectors = {token: torch.atleast_2d(word.vectors) for token, word in words.items()}
-        rows = [self._ids(prompt, vectors) for prompt in prompts]
-        length = self._prompt_limit
-        padded = [row + [self._pad_id] * (length - len(row)) for row, _ in rows]
-        ids = torch.tensor(padded, device=self.device)
-        places = [
-            (sample, place, vector)
-            for sample, (_, found) in enumerate(rows)
-            for place, vector in found.items()
-        ]
-        with _vectors_placed(self._text.get_input_embeddings(), places):
-            mask = self._reading_mask([len(row) for row, _ in rows])
-            return Text(self._text(ids, attention_mask=mask)[0])
-
-    def start_word(self, text: str) -> Tensor:
-        """See `Base.start_word`: the rows of the token table."""
-        ids = self._tokenizer(text, add_special_tokens=False).input_ids
-        if not ids:
-            raise RecipeError(f"the class word {text!r} has no token in this base")
-        table: Tensor = self._text.get_input_embeddings().weight
-        return table[torch.tensor(ids, device=table.device)].detach()
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """See `Base.encode_image`."""
-        return self._image_tower.encode(images)
+        return {"transformer_in": unet.transformer_in, **super().blocks()}
 
     def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """See `Base.denoise`."""
@@ -152,125 +42,10 @@ class UNet3DBase:
         )[0]
         return prediction
 
-    def release_towers(self) -> None:
-        """See `Base.release_towers`."""
-        for part in ("_vae", "_text", "_image_tower"):
-            self.__dict__.pop(part, None)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+    def _load_denoiser(self) -> nn.Module:
+        folder = self.location.folder / "unet"
+        unet: nn.Module = load_part(DENOISER, folder, device=self.device, dtype=self.dtype)
+        return unet
 
-    def _measure(self) -> Geometry:
-        card, folder = self.location.card.video, self.location.folder
-        text = read_json(folder / "text_encoder" / "config.json")
-        tower = self.location.image_tower
-        unet: Any = self.denoiser
-        return Geometry(
-            frames=card.frames,
-            fps=card.fps,
-            height_px=card.height_px,
-            width_px=card.width_px,
-            latent_channels=unet.config.in_channels,
-            latent_scale=self.location.limits.latent_scale,
-            text_length=text.get("max_position_embeddings", 77),
-            text_width=unet.config.cross_attention_dim,
-            image_width=projection_width(tower) if tower else None,
-        )
-
-    @cached_property
-    def _vae(self) -> Any:
-        return self._load("vae", torch.float32)
-
-    @cached_property
-    def _text(self) -> Any:
-        return self._load("text_encoder")
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return self._load("tokenizer")
-
-    @cached_property
-    def _image_tower(self) -> ImageTower:
-        return ImageTower(self.location, self.device)
-
-    @cached_property
-    def _pad_id(self) -> int:
-        return int(self._tokenizer.pad_token_id)
-
-    @cached_property
-    def _prompt_limit(self) -> int:
-        return min(self.geometry.text_length, int(self._tokenizer.model_max_length))
-
-    def _reading_mask(self, lengths: Sequence[int]) -> Tensor | None:
-        """1 where a prompt has a token and 0 where it is padded, (b, l), if this tower wants to know.
-
-        By length: the padding's id may stand in the prompt too, and may be the id of its end.
-        """
-        if not getattr(self._text.config, "use_attention_mask", False):
-            return None
-        places = torch.arange(self._prompt_limit, device=self.device)
-        return (places < torch.tensor(lengths, device=self.device)[:, None]).long()
-
-    def _ids(self, prompt: str, words: Mapping[str, Tensor]) -> tuple[list[int], dict[int, Tensor]]:
-        """Ids of ``prompt``, and the vector (d,) that stands at each place of a learned word."""
-        ids, places = [self._tokenizer.bos_token_id], dict[int, Tensor]()
-        for piece in split_at_words(prompt, tuple(words)):
-            if piece in words:
-                for vector in words[piece]:
-                    places[len(ids)] = vector
-                    ids.append(self._tokenizer.unk_token_id or 0)
-            else:
-                ids += self._tokenizer(piece, add_special_tokens=False).input_ids
-        ids.append(self._tokenizer.eos_token_id)
-        refuse_longer(prompt, len(ids) - 2, self._prompt_limit - 2)
-        return ids, places
-
-    def _load(self, part: str, dtype: torch.dtype | None = None) -> Any:
-        """One part of the base's own folder, in its dtype unless told."""
-        folder = self.location.folder / part
-        return load_part(MODELS[part], folder, device=self.device, dtype=dtype or self.dtype)
-
-
-# (read, write) inside a BasicTransformerBlock. Identity acts beside spatial cross-attention, motion beside both
-# self-attentions and the feed-forward of every temporal transformer, the first one (`transformer_in`) included.
-# Paper: arXiv 2312.04433, section 3.
-SITES: Mapping[Role, tuple[tuple[str, str], ...]] = {
-    "identity": (("norm2", "attn2"),),
-    "motion": (("norm1", "attn1"), ("norm2", "attn2"), ("norm3", "ff")),
-}
-
-
-def _transformer_blocks(denoiser: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Path and block of every transformer, entry first, then down, mid and up."""
-    from diffusers.models.attention import BasicTransformerBlock
-
-    found = [
-        (path, block)
-        for path, block in denoiser.named_modules()
-        if isinstance(block, BasicTransformerBlock)
-    ]
-    order = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
-    return iter(sorted(found, key=lambda item: order.index(item[0].split(".")[0])))
-
-
-def _is_temporal(path: str) -> bool:
-    return "temp_attentions" in path or path.startswith("transformer_in")
-
-
-class _vectors_placed:  # noqa: N801  (reads as a with-statement)
-    """While open, the token table answers with learned vectors at the given places."""
-
-    def __init__(self, table: nn.Module, places: Sequence[tuple[int, int, Tensor]]) -> None:
-        self._table, self._places = table, places
-
-    def __enter__(self) -> None:
-        self._handle = self._table.register_forward_hook(self._place)
-
-    def __exit__(self, *_: object) -> None:
-        self._handle.remove()
-
-    def _place(self, _module: nn.Module, _inputs: tuple[Any, ...], looked_up: Tensor) -> Tensor:
-        if not self._places:
-            return looked_up
-        samples, positions, vectors = zip(*self._places, strict=True)
-        at = (torch.tensor(samples), torch.tensor(positions))
-        return looked_up.index_put(at, torch.stack(vectors).to(looked_up))
+    def _is_temporal(self, path: str) -> bool:
+        return "temp_attentions" in path or path.startswith("transformer_in")

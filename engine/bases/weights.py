@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.bases.catalog import BaseLocation, is_path
-from engine.bases.folder import read_json
+from engine.bases.folder import read_json, weight_files
+from engine.bases.motion_module import split_name
 from engine.errors import BaseInvalidError
 
 # What generating needs, and what it loads as weights.
@@ -26,21 +26,19 @@ def require_whole(location: BaseLocation) -> None:
     """
     for part in WEIGHTED:
         _require_part(location, location.folder / part)
-    if location.image_tower is not None:
-        _require_part(location, location.image_tower)
+    for beside in (location.image_tower, location.motion_module):
+        if beside is not None:
+            _require_part(location, beside)
     tokenizer = location.folder / "tokenizer"
     if not any(all((tokenizer / name).is_file() for name in names) for names in TOKENIZER_FILES):
         raise _incomplete(location, f"{tokenizer} holds no tokenizer.json, and no vocab.json")
 
 
-def weight_files(folder: Path) -> Iterator[Path]:
-    """The weight files of a part that are loaded.
-
-    A folder may hold the same weights again in half precision, and once more as they were before averaging.
-    """
-    found = [path for path in sorted(folder.glob("*.safetensors")) if ".non_ema" not in path.name]
-    whole = [path for path in found if ".fp16" not in path.name]
-    yield from whole or found
+def loaded_files(location: BaseLocation) -> list[Path]:
+    """The weight files that generating loads."""
+    folders = [location.folder / part for part in WEIGHTED]
+    beside = [location.motion_module] if location.motion_module else []
+    return [path for folder in (*folders, *beside) for path in weight_files(folder)]
 
 
 def count_numbers(path: Path) -> int:
@@ -85,5 +83,6 @@ def _read_header(path: Path) -> tuple[list[Any], int]:
 
 def _incomplete(location: BaseLocation, what: str) -> BaseInvalidError:
     is_of_hub = bool(location.revision) and not is_path(location.id)
-    hint = f"hf download {location.id}" if is_of_hub else "a folder as save_pretrained writes it"
+    names = " and ".join(f"hf download {name}" for name in split_name(location.id) if name)
+    hint = names if is_of_hub else "a folder as save_pretrained writes it"
     return BaseInvalidError(f"base {location.id} is not complete: {what}", hint=hint)

@@ -19,6 +19,7 @@ from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation, require_image_tower
+from engine.bases.limits import check_frames
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame
@@ -85,11 +86,12 @@ class Motion:
     storage: Storage = "bottlenecks"
 
     def check(self, recipe: MotionRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """A caption and an image tower are needed."""
+        """A caption, an image tower, and frames that the base can take are needed."""
         del inputs
         if not recipe.caption.strip():
             raise RecipeError("the caption is empty; it says in words what moves how")
         require_image_tower(location)
+        check_frames(location, recipe.frames)
 
     def stages(
         self, session: Session[MotionRecipe], inputs: Inputs, progress: Progress

@@ -21,6 +21,7 @@ from engine.adapters.bank import Bank, linear_sites, low_rank_bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
+from engine.bases.limits import check_frames
 from engine.bases.protocol import Base, Role, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.errors import RecipeError
@@ -46,8 +47,7 @@ class Lora:
     storage: Storage = "low-rank"
 
     def check(self, recipe: LoraRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """Photos that are drawn must be there, and so must clips with a caption."""
-        del location
+        """Photos that are drawn must be there, and so must clips with a caption, of frames that the base can take."""
         photos = () if inputs.photos is None else inputs.photos.photos
         for what, draws, found in (
             ("photo", recipe.photo_draws, photos),
@@ -57,6 +57,8 @@ class Lora:
                 raise RecipeError(f"{what}_draws is {draws}, and {len(found)} {what}s are given")
         if recipe.clip_draws and not recipe.caption.strip():
             raise RecipeError("the caption is empty; it says in words what moves how")
+        if recipe.clip_draws:
+            check_frames(location, recipe.frames)
 
     def stages(
         self, session: Session[LoraRecipe], inputs: Inputs, progress: Progress

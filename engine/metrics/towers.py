@@ -23,7 +23,7 @@ from engine.bases.catalog import BUNDLED
 from engine.bases.folder import read_json
 from engine.bases.image_pixels import crop_middle, fit_short_side
 from engine.bases.parts import load_part
-from engine.bases.unet3d import MODELS
+from engine.bases.stable_diffusion import MODELS
 from engine.errors import BaseInvalidError
 from engine.metrics.places import CONFIG, MINI, PREPARATION, find_tower, title_of
 

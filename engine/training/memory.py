@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from engine.adapters.bank import Bank, Condition, bottleneck_bank
 from engine.bases import BaseLocation, open_base
+from engine.bases.folder import weight_files
 from engine.bases.protocol import Base, Role, Text
-from engine.bases.weights import weight_files
 from engine.device import DTYPES, resolve_device, resolve_precision
 from engine.recipe import LearnRecipe, MotionRecipe, Precision
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition, bottleneck_bank
 from engine.bases.protocol import Text
+from tests.animatediff import build_animatediff
 from tests.tiny import build_unet3d, quiet_draws, wake
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from engine.bases.protocol import Base, Role
 
 # Class of the denoiser, as in `engine.bases.FAMILIES` → writes a tiny folder and returns it.
-BUILDERS: Mapping[str, Callable[[Path], Path]] = {"UNet3DConditionModel": build_unet3d}
+BUILDERS: Mapping[str, Callable[[Path], Path]] = {
+    "UNet3DConditionModel": build_unet3d,
+    "UNetMotionModel": build_animatediff,
+}
 ROLES: tuple[Role, ...] = ("identity", "motion")
 BATCH, FRAMES = 2, 3
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from engine.bases import BaseCard, BaseLocation, fitness, locate_base
-from engine.bases.catalog import Knowledge
+from engine.bases.cards import Knowledge
 from engine.bases.fitness import Request, check_fitness, unknown_words
 from engine.mini import WEIGHTS
 from engine.mini.recipe.release import describe_knowledge

@@ -190,7 +190,7 @@ def test_a_damaged_config_is_named(copy, image):
 
 
 def test_a_denoiser_no_family_knows_is_refused(copy):
-    rewrite(copy / "model_index.json", unet=["diffusers", "UNet2DConditionModel"])
+    rewrite(copy / "model_index.json", unet=["diffusers", "UNetSpatioTemporalConditionModel"])
     with pytest.raises(BaseInvalidError, match="no family opens"):
         open_tiny(copy)
 

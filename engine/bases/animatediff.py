@@ -1,0 +1,120 @@
+"""The family of AnimateDiff: Stable Diffusion's UNet with motion modules between its blocks.
+
+It is opened from two sources, an image model's folder and a motion module, or from the one folder that
+`AnimateDiffPipeline` saves. Paper: arXiv 2307.04725.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.bases.catalog import BaseLocation
+from engine.bases.families import read_scheduler
+from engine.bases.parts import load_part
+from engine.bases.protocol import Text
+from engine.bases.stable_diffusion import StableDiffusionBase
+from engine.errors import BaseInvalidError
+
+DENOISER = "diffusers.UNetMotionModel"
+IMAGE_DENOISER = "diffusers.UNet2DConditionModel"
+MOTION_MODULE = "diffusers.MotionAdapter"
+# The noise that motion modules were trained with, whatever the image model's own config says.
+# Reference: AnimateDiff's page in the documentation of diffusers.
+TRAINED_WITH: Mapping[str, Any] = {
+    "_class_name": "DDIMScheduler",
+    "beta_schedule": "linear",
+    "clip_sample": False,
+    "steps_offset": 1,
+    "timestep_spacing": "linspace",
+}
+
+
+def open_base(
+    location: BaseLocation, *, device: torch.device, dtype: torch.dtype
+) -> AnimateDiffBase:
+    """Open an image model with a motion module, or a saved pipeline; see `engine.bases.open_base`."""
+    scheduler = read_scheduler(location.folder)
+    if location.motion_module is not None:
+        scheduler |= TRAINED_WITH
+    return AnimateDiffBase(location, scheduler, device=device, dtype=dtype)
+
+
+class AnimateDiffBase(StableDiffusionBase):
+    """A `Base` over `UNetMotionModel`.
+
+    A video of one frame is a photo: motion modules are stepped over, and the denoiser is the image model bit for bit.
+    So a word and a look are learned from photos as the image model would learn them.
+    """
+
+    family = "animatediff"
+
+    def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
+        """See `Base.denoise`; every frame reads the prompt."""
+        features = text.features.to(self.dtype).repeat_interleave(latents.shape[2], dim=0)
+        prediction: Tensor = self.denoiser(
+            latents.to(self.dtype), times.to(self.device), features, return_dict=False
+        )[0]
+        return prediction
+
+    def _load_denoiser(self) -> nn.Module:
+        unet = self._load_unet()
+        for module in _motion_modules(unet):
+            module.forward = partial(_move, module.forward)
+        return unet
+
+    def _load_unet(self) -> nn.Module:
+        folder, module = self.location.folder / "unet", self.location.motion_module
+        load = partial(load_part, device=self.device, dtype=self.dtype)
+        if module is None:
+            unet: nn.Module = load(DENOISER, folder)
+            return unet
+        return _put_together(load(IMAGE_DENOISER, folder), load(MOTION_MODULE, module), module)
+
+    def _is_temporal(self, path: str) -> bool:
+        return ".motion_modules." in path
+
+
+def _put_together(image: Any, motion: Any, folder: Path) -> nn.Module:
+    """The denoiser of both, which takes over their tensors: nothing is drawn, and nothing is held twice.
+
+    Raises:
+        BaseInvalidError: the motion module does not fit the image model.
+    """
+    from diffusers import UNetMotionModel
+
+    try:
+        with torch.device("meta"):
+            unet = UNetMotionModel.from_unet2d(_hollow(image), _hollow(motion), load_weights=False)
+        unet.load_state_dict({**image.state_dict(), **motion.state_dict()}, assign=True)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BaseInvalidError(
+            f"the motion module {folder} does not fit: {reason}",
+            hint="one that was made for this image model: --motion-module HUB_ID|PATH",
+        ) from error
+    frozen: nn.Module = unet.requires_grad_(requires_grad=False).eval()
+    return frozen
+
+
+def _hollow(model: Any) -> Any:
+    """A model of the same config without weights."""
+    return type(model).from_config(model.config)
+
+
+def _motion_modules(unet: nn.Module) -> list[nn.Module]:
+    from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+
+    return [module for module in unet.modules() if isinstance(module, AnimateDiffTransformer3D)]
+
+
+def _move(forward: Any, hidden_states: Tensor, *inputs: Any, **named: Any) -> Tensor:
+    """A motion module's forward pass, over which a single frame steps; blocks name the frames or give them fourth."""
+    frames = named["num_frames"] if "num_frames" in named else inputs[3]
+    moved: Tensor = hidden_states if frames == 1 else forward(hidden_states, *inputs, **named)
+    return moved

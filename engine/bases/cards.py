@@ -1,0 +1,102 @@
+"""What a base says of itself: its ``base.toml``, and what holds where it has none."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from engine.bases.families import Family
+from engine.bases.folder import read_json
+from engine.errors import BaseInvalidError
+
+CARD = "base.toml"
+
+
+class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The size a base was trained at: ``frames`` at ``fps``, ``height_px`` × ``width_px``."""
+
+    frames: int = 16
+    fps: float = 8.0
+    height_px: int = 256
+    width_px: int = 256
+
+
+class Knowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a base can show, where that can be listed; a base that lists nothing is taken to know everything.
+
+    Attributes:
+        pictures: drawn: it has seen drawings only, and photographs are beyond it.
+        things: what it can draw.
+        general: words that stand for any of them.
+        motions: how they can move.
+        backgrounds: where they can be.
+        words: every word that means something to it, those above included.
+    """
+
+    pictures: Literal["any", "drawn"] = "any"
+    things: tuple[str, ...] = ()
+    general: tuple[str, ...] = ()
+    motions: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a base says of itself in ``base.toml``; the defaults stand where a folder has none.
+
+    ``subject``, ``motion`` map a quality to settings of the recipe; ``generate`` are settings of `GenerateRecipe`.
+    """
+
+    schema: str = "dv.base/1"
+    name: str = ""
+    version: int | None = None
+    licence: str = "unknown"
+    summary: str = ""
+    video: VideoCard = VideoCard()
+    knows: Knowledge = Knowledge()
+    generate: dict[str, Any] = {}
+    subject: dict[str, dict[str, Any]] = {}
+    motion: dict[str, dict[str, Any]] = {}
+
+    @property
+    def generate_defaults(self) -> dict[str, Any]:
+        """Settings of a `GenerateRecipe` where nobody says otherwise: the trained size, then ``generate``."""
+        return {**msgspec.structs.asdict(self.video), **self.generate}
+
+
+def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa: B008  (frozen)
+    """The folder's ``base.toml``; of what it leaves out, ``default`` says what holds.
+
+    Raises:
+        BaseInvalidError: the card cannot be read.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return default
+    try:
+        said = tomllib.loads(path.read_text("utf-8"))
+        video = msgspec.structs.asdict(default.video) | said.get("video", {})
+        return msgspec.convert(msgspec.to_builtins(default) | said | {"video": video}, BaseCard)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise BaseInvalidError(f"{path} cannot be read: {error}") from error
+
+
+def default_card(folder: Path, family: Family) -> BaseCard:
+    """What holds of a folder that nobody knows: what its family says, at the size its denoiser's config says.
+
+    Raises:
+        BaseInvalidError: a config is missing or damaged.
+    """
+    card = msgspec.convert(family.card, BaseCard)
+    config = folder / family.part / "config.json"
+    side = read_json(config).get("sample_size") if config.is_file() else None
+    if side is None:
+        return card
+    scale = family.read_limits(folder).latent_scale
+    height, width = side if isinstance(side, list) else (side, side)
+    size = {"height_px": height * scale, "width_px": width * scale}
+    return msgspec.structs.replace(card, video=msgspec.structs.replace(card.video, **size))

@@ -1,0 +1,69 @@
+"""Motion modules beside an image model: how the two are named together, and whether they fit, from configs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.bases.folder import read_json
+from engine.errors import BaseInvalidError
+
+MOTION_ADAPTER = "MotionAdapter"
+USUAL = "guoyww/animatediff-motion-adapter-v1-5-3"
+JOINT = " + "  # between the names of an image model and its motion module
+
+
+def join_names(base: str, motion_module: str | None) -> str:
+    """``BASE + MOTION_MODULE``, the one name of both; the module given takes the place of one in ``base``."""
+    return base if motion_module is None else f"{split_name(base)[0]}{JOINT}{motion_module}"
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """Name of the base and of its motion module, or None."""
+    base, _, module = name.partition(JOINT)
+    return base, module or None
+
+
+def check_motion_module(folder: Path, module: Path | None, index: Mapping[str, Any]) -> None:
+    """Whether the image model in ``folder``, whose ``model_index.json`` is ``index``, moves with this module.
+
+    Raises:
+        BaseInvalidError: there is none, the folder is none, or it is made for another image model.
+    """
+    if module is None:
+        raise BaseInvalidError(
+            f"{folder} is an image model: it draws pictures, and nothing in it moves",
+            hint=f"name a motion module of AnimateDiff: --motion-module {USUAL}",
+        )
+    unet, motion = (read_json(part / "config.json") for part in (folder / "unet", module))
+    if motion.get("_class_name") != MOTION_ADAPTER:
+        raise BaseInvalidError(
+            f"{module} is no motion module: its config.json is of {motion.get('_class_name', 'something else')}",
+            hint=f"a folder or hub id of a {MOTION_ADAPTER}, such as {USUAL}",
+        )
+    if reason := _misfit(folder, unet, motion, index):
+        raise BaseInvalidError(
+            f"{folder} does not go with the motion module {module}: {reason}",
+            hint=f"Stable Diffusion 1.5 and its fine-tunes go with {USUAL}",
+        )
+
+
+def _misfit(
+    folder: Path, unet: Mapping[str, Any], motion: Mapping[str, Any], index: Mapping[str, Any]
+) -> str | None:
+    """Why the two do not go together, or None."""
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    predicts = read_json(scheduler).get("prediction_type", "epsilon")
+    widths = [tuple(config.get("block_out_channels", ())) for config in (unet, motion)]
+    if "text_encoder_2" in index:
+        return "it is of Stable Diffusion XL, which reads prompts with two text towers"
+    if motion.get("conv_in_channels"):
+        return "the module wants a picture beside the noise"
+    if unet.get("in_channels", 4) != unet.get("out_channels", 4):
+        return f"it takes {unet['in_channels']} channels, so it fills in or edits pictures"
+    if predicts != "epsilon":
+        return f"it predicts {predicts}, and motion modules were trained on epsilon"
+    if all(widths) and widths[0] != widths[1]:
+        return f"its blocks are {widths[0]} wide, the module's {widths[1]}"
+    return None
