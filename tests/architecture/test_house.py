@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("dreamvideo_cli",)
+PACKAGES = ("dreamvideo_cli", "engine", "registry")
 MOST_FILES = 13
 USUAL_LINES, LONG_LINES = 10, 22
 

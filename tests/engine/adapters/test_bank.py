@@ -93,3 +93,14 @@ def test_fp32_weights_get_fp32_gradients_from_a_half_precision_base() -> None:
         block(stream()).float().square().mean().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in bank.parameters())
     assert all(bool(p.grad.any()) for p in bank.parameters())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_site_is_no_break_in_a_compiled_graph() -> None:
+    """``fullgraph`` refuses anything that the compiler cannot follow."""
+    block, bank, x = Block(), awake_bank(), stream()
+    bank.weight, bank.condition = 0.5, Condition(torch.ones(BATCH, LOOK))
+    with bank.attached(block), torch.no_grad():
+        expected = block(x)
+        torch._dynamo.reset()
+        assert torch.equal(torch.compile(block, backend="eager", fullgraph=True)(x), expected)
