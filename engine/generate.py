@@ -22,7 +22,7 @@ from engine.adapters.delta import Delta, build_bank, build_delta
 from engine.adapters.file import Adapter
 from engine.adapters.uses import AdapterUse, common_look, load_adapters
 from engine.bases import BaseLocation, open_base, require_image_tower
-from engine.bases.limits import check_video
+from engine.bases.checks.limits import check_video
 from engine.bases.pixels import to_pixels, to_unit
 from engine.bases.protocol import Base, LearnedWord, Text
 from engine.device import (

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.bases.parts import load_complete
+from engine.bases.models.parts import load_complete
 from engine.device import explain_memory, resolve_device
 from engine.errors import BaseInvalidError, InputError
 from engine.media.files import shown

@@ -244,7 +244,7 @@ def open_tiny(
 
 def note_encodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The list in which each encoding of a video or of images will be noted, by its function's name."""
-    from engine.bases.unet3d import UNet3DBase
+    from engine.bases.models.unet3d import UNet3DBase
 
     calls: list[str] = []
     for name in ("encode_video", "encode_image"):

@@ -33,7 +33,7 @@ from dreamvideo_cli.views.videos import carried_document, printable, recipe_line
 if TYPE_CHECKING:
     from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
-    from engine.bases.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning
     from engine.media.photos import PhotoSet
 
 ADAPTER_FILES = {".dva", ".safetensors"}
@@ -223,7 +223,7 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
     Raises:
         InputError: it cannot be opened, or, after the result is printed, cannot be learned from.
     """
-    from engine.bases.fitness import Request, check_fitness
+    from engine.bases.checks.fitness import Request, check_fitness
     from engine.errors import InputError
     from engine.media.clips.reader import look_at_clip, read_clip
 

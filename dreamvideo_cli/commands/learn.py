@@ -44,7 +44,7 @@ from engine.hardware import require_device
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
-    from engine.bases.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning
     from registry import Adapter, Registry
 
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
@@ -72,7 +72,7 @@ def learn_subject(
 
     Example: dv subject learn ./dv-demo/photos --name fox --class cat
     """
-    from engine.bases.wording import check_class_word
+    from engine.bases.checks.wording import check_class_word
 
     shell, terms = shell_of_rank(shell), _run_options(options)
     store = _open_store(shell, "subject", name, options)
@@ -110,8 +110,8 @@ def learn_motion(
     Example: dv motion learn ./dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
     """
     from engine.bases import require_image_tower
-    from engine.bases.limits import check_frames
-    from engine.bases.wording import check_prompt
+    from engine.bases.checks.limits import check_frames
+    from engine.bases.checks.wording import check_prompt
 
     shell, terms = shell_of_rank(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)

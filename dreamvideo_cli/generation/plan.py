@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
     from dreamvideo_cli.generation.references import Use
     from engine.bases import BaseLocation
-    from engine.bases.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning
     from engine.media.output.formats import Format
     from engine.recipe import GenerateRecipe
     from registry import Registry
@@ -224,7 +224,7 @@ def _check_texts(start: Start, recipe: GenerateRecipe) -> None:
     Raises:
         RecipeError: one has too many tokens.
     """
-    from engine.bases.wording import check_prompt
+    from engine.bases.checks.wording import check_prompt
 
     prompt, words = recipe.prompt, []
     for use in start.uses:
@@ -267,7 +267,7 @@ def video_recipe(
     Raises:
         RecipeError: a value is out of range.
     """
-    from engine.bases.limits import check_video
+    from engine.bases.checks.limits import check_video
     from engine.recipe import GenerateRecipe, build_recipe
 
     asked = {
@@ -363,7 +363,7 @@ def prompt_fitness(
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against making a video; what adapters stand for in the prompt they were taught."""
     from dreamvideo_cli.runs.timings import expect_seconds, work_of
-    from engine.bases.fitness import Request, check_fitness
+    from engine.bases.checks.fitness import Request, check_fitness
 
     taught = sorted((use.phrase for use in uses if use.phrase), key=len, reverse=True)
     plain = (

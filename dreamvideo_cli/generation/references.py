@@ -93,9 +93,9 @@ class Shelf:
         """Look once whether a base's folder is whole.
 
         Raises:
-            BaseInvalidError: see `engine.bases.weights.require_whole`.
+            BaseInvalidError: see `engine.bases.checks.weights.require_whole`.
         """
-        from engine.bases.weights import require_whole
+        from engine.bases.checks.weights import require_whole
 
         if base.fingerprint not in self._whole:
             require_whole(base)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_of
 from dreamvideo_cli.generation.recipe_file import canonical, recipe_document
 from dreamvideo_cli.runs.timings import Task, Timing, remember, work_of
-from engine.bases.weights import count_numbers, loaded_files
+from engine.bases.checks.weights import count_numbers, loaded_files
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import Takes, VideoPlan

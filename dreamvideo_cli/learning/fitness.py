@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import LearnPlan
     from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
-    from engine.bases.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning
     from engine.media.photos import PhotoSet
 
 
@@ -32,7 +32,7 @@ def judge_plan(
 
 def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarning, ...]:
     """What speaks against learning this on its base; ``expected_s`` as this machine's past tells."""
-    from engine.bases.fitness import Request, check_fitness
+    from engine.bases.checks.fitness import Request, check_fitness
     from engine.recipe import SubjectRecipe
 
     recipe, photos, device = plan.recipe, plan.inputs.photos, plan.settings.device
@@ -54,7 +54,7 @@ def photos_fitness(
     expected_s: float | None = None,
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against learning a subject from these photos."""
-    from engine.bases.fitness import Request, check_fitness
+    from engine.bases.checks.fitness import Request, check_fitness
     from engine.media.photos.photographs import are_photographs
 
     request = Request(

@@ -144,8 +144,8 @@ def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
 
 def memory_needed(plan: LearnPlan) -> int | None:
     """Bytes on the device while it is learned; None of a base whose weights are not here."""
+    from engine.bases.checks.weights import count_numbers
     from engine.bases.folder import weight_files
-    from engine.bases.weights import count_numbers
 
     if not any(map(count_numbers, weight_files(plan.base.folder / "unet"))):
         return None

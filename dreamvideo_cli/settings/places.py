@@ -27,9 +27,9 @@ def locate_whole(name: str, image_tower: str | None = None) -> BaseLocation:
     """Where a base lies, its folder seen to be whole.
 
     Raises:
-        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base` and `engine.bases.weights.require_whole`.
+        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base` and `require_whole`.
     """
-    from engine.bases.weights import require_whole
+    from engine.bases.checks.weights import require_whole
 
     location = locate(name, image_tower)
     require_whole(location)

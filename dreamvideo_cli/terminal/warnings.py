@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.errors import UnfitError
 
 if TYPE_CHECKING:
-    from engine.bases.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning
 
 
 def refuse_costly(warnings: Sequence[FitnessWarning], *, anyway: bool) -> None:

@@ -19,7 +19,7 @@ from dreamvideo_cli.views.adapters import adapter_document, pairs_text
 from dreamvideo_cli.views.runs import run_document
 
 if TYPE_CHECKING:
-    from engine.bases.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning
     from registry import Adapter, Registry
 
 

@@ -131,7 +131,7 @@ FAMILIES: Mapping[str, Family] = {
     "UNet3DConditionModel": Family(
         name="unet3d",
         part="unet",
-        module="engine.bases.unet3d",
+        module="engine.bases.models.unet3d",
         read_limits=read_image_codec_limits,
         parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER),
         schedulers=DIFFUSION_SCHEDULERS,
@@ -140,7 +140,7 @@ FAMILIES: Mapping[str, Family] = {
     "UNetMotionModel": Family(
         name="animatediff",
         part="unet",
-        module="engine.bases.animatediff",
+        module="engine.bases.models.animatediff",
         read_limits=read_animatediff_limits,
         parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER),
         schedulers=DIFFUSION_SCHEDULERS,

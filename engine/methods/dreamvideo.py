@@ -19,7 +19,7 @@ from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation, require_image_tower
-from engine.bases.limits import check_frames
+from engine.bases.checks.limits import check_frames
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame

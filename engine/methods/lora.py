@@ -21,7 +21,7 @@ from engine.adapters.bank import Bank, linear_sites, low_rank_bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
-from engine.bases.limits import check_frames
+from engine.bases.checks.limits import check_frames
 from engine.bases.protocol import Base, Role, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.errors import RecipeError

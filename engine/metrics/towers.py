@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from engine.bases import image_tower
 from engine.bases.catalog import BUNDLED
 from engine.bases.folder import read_json
-from engine.bases.image_pixels import crop_middle, fit_short_side
-from engine.bases.parts import load_part
-from engine.bases.stable_diffusion import MODELS
+from engine.bases.models import image_tower
+from engine.bases.models.image_pixels import crop_middle, fit_short_side
+from engine.bases.models.parts import load_part
+from engine.bases.models.stable_diffusion import MODELS
 from engine.errors import BaseInvalidError
 from engine.metrics.places import CONFIG, MINI, PREPARATION, find_tower, title_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from engine.bases.unet3d import UNet3DBase
+from engine.bases.models.unet3d import UNet3DBase
 from engine.generate import open_generator
 from engine.media.output.write import write_video
 from engine.recipe import GenerateRecipe

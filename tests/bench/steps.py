@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
+from engine.diffusion.learning import IdentityObjective, MotionObjective
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.bases import open_base
-from engine.diffusion.learning import IdentityObjective, MotionObjective
 from engine.diffusion.path import NoisePath
 from engine.progress import StageAdvanced
 from engine.training.encode import EncodedClip, EncodedPhotos

@@ -263,7 +263,7 @@ def test_a_settled_recipe_has_nothing_left_auto(world: World) -> None:
 def test_a_video_that_is_not_finite_is_no_video(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.bases.unet3d import UNet3DBase
+    from engine.bases.models.unet3d import UNet3DBase
 
     monkeypatch.setattr(UNet3DBase, "denoise", lambda _, latents, *__: latents * float("nan"))
     with pytest.raises(DivergedError, match="is not finite"):

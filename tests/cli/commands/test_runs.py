@@ -17,7 +17,7 @@ from PIL import Image
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.main import main
 from dreamvideo_cli.terminal.text import read_duration
-from engine.bases.unet3d import UNet3DBase
+from engine.bases.models.unet3d import UNet3DBase
 from tests.cli.conftest import Dv, Result
 from tests.cli.test_main import REPOSITORY, start
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.bases import fitness
+from engine.bases.checks import fitness
 from engine.media.output import contact
 from tests.cli.conftest import Dv, Put
 

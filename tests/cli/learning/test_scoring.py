@@ -199,7 +199,7 @@ def test_learning_is_remembered_and_the_device_it_came_to_is_written_down(
 
 
 def test_rungs_are_in_the_manifest_and_shown(learn: Learn, dv: Dv, monkeypatch) -> None:
-    from engine.bases.unet3d import UNet3DBase
+    from engine.bases.models.unet3d import UNet3DBase
 
     original, failures = UNet3DBase.denoise, [MemoryError()]
 

@@ -10,9 +10,9 @@ import pytest
 
 from engine.bases import families, locate_base
 from engine.bases.catalog import BUNDLED
+from engine.bases.checks.limits import check_video
 from engine.bases.families import FAMILIES, Limits, find_family
 from engine.bases.folder import fingerprint
-from engine.bases.limits import check_video
 from engine.errors import BaseInvalidError, RecipeError
 from engine.recipe import GenerateRecipe
 from tests.tiny import LATENT_SCALE, build_unet3d

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from transformers import CLIPTokenizer
 
-from engine.bases import BaseCard, BaseLocation, fitness, locate_base
+from engine.bases import BaseCard, BaseLocation, locate_base
 from engine.bases.cards import Knowledge
-from engine.bases.fitness import Request, check_fitness, unknown_words
+from engine.bases.checks import fitness
+from engine.bases.checks.fitness import Request, check_fitness, unknown_words
 from engine.mini import WEIGHTS
 from engine.mini.recipe.release import describe_knowledge
 

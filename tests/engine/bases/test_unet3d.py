@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.bases.image_pixels import square_for_tower
+from engine.bases.models.image_pixels import square_for_tower
 from engine.errors import BaseInvalidError, BaseNotFoundError
 from tests.tiny import (
     FPS,

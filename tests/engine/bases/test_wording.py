@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from engine.bases import BaseLocation, locate_base
-from engine.bases.wording import check_class_word, check_prompt, count_tokens
+from engine.bases.checks.wording import check_class_word, check_prompt, count_tokens
 from engine.errors import RecipeError
 from tests.tiny import build_tokenizer
 

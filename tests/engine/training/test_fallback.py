@@ -12,7 +12,7 @@ import torch
 from engine.adapters.file import load_adapter
 from engine.adapters.uses import AdapterUse
 from engine.bases import BaseLocation, locate_base, open_base
-from engine.bases.unet3d import UNet3DBase
+from engine.bases.models.unet3d import UNet3DBase
 from engine.diffusion.losses import Draw
 from engine.errors import MemoryExhaustedError
 from engine.generate import Generator, open_generator

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from engine.bases.catalog import BaseLocation
 from engine.bases.families import read_scheduler
-from engine.bases.parts import load_part
+from engine.bases.models.parts import load_part
+from engine.bases.models.stable_diffusion import StableDiffusionBase
 from engine.bases.protocol import Text
-from engine.bases.stable_diffusion import StableDiffusionBase
 from engine.errors import BaseInvalidError
 
 DENOISER = "diffusers.UNetMotionModel"

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from engine.bases.catalog import BaseLocation, require_image_tower
 from engine.bases.folder import read_json
-from engine.bases.image_pixels import square_for_tower
-from engine.bases.parts import load_part
+from engine.bases.models.image_pixels import square_for_tower
+from engine.bases.models.parts import load_part
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

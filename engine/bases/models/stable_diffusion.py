@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.bases.catalog import BaseLocation
+from engine.bases.checks.wording import refuse_longer, split_at_words
 from engine.bases.folder import read_json
-from engine.bases.image_tower import MODEL as IMAGE_TOWER
-from engine.bases.image_tower import ImageTower
-from engine.bases.parts import load_part, projection_width
+from engine.bases.models.image_tower import MODEL as IMAGE_TOWER
+from engine.bases.models.image_tower import ImageTower
+from engine.bases.models.parts import load_part, projection_width
 from engine.bases.protocol import Geometry, LearnedWord, Role, Site, Text
-from engine.bases.wording import refuse_longer, split_at_words
 from engine.diffusion.path import DiffusionPath
 from engine.diffusion.samplers import diffusion_samplers
 from engine.errors import RecipeError

@@ -1,0 +1,1 @@
+"""What a base can and cannot do, found before anything heavy is imported."""

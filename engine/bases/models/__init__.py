@@ -1,0 +1,1 @@
+"""The families, one file each, and the parts that they are built of."""
