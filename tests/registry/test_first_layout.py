@@ -29,13 +29,8 @@ from tests.registry.test_publish import KILLED, die_at
 FILES: dict[str, str] = json.loads(Path(__file__).with_name("first_registry.json").read_text())
 
 
-@pytest.fixture
-def store(root: Path) -> Registry:
-    """Written by the last version of that layout.
-
-    corgi has v1 (good), v2 (removed, it was old) and v3 (best); rex was renamed to fido; the motion
-    skate is best.
-    """
+def write_first_registry(root: Path) -> None:
+    """The registry as the last version of that layout wrote it."""
     for path, text in FILES.items():
         place = root / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +41,14 @@ def store(root: Path) -> Registry:
         (root / "blobs/sha256" / digest[:2]).mkdir(parents=True, exist_ok=True)
         (root / "blobs/sha256" / digest[:2] / digest).write_bytes(data)
     (root / "tmp").mkdir()
+
+
+@pytest.fixture
+def store(root: Path) -> Registry:
+    """corgi has v1 (good), v2 (removed, it was old) and v3 (best); rex was renamed to fido; the motion
+    skate is best.
+    """
+    write_first_registry(root)
     return open_registry(root)
 
 
