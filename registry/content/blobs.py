@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from registry.content.manifest import MOST_MANIFEST_BYTES, Digest, StoredFile
-from registry.errors import IntegrityError, RegistryError
+from registry.errors import IntegrityError
 from registry.storage.digest import hash_bytes
 from registry.storage.files import TMP, temporary
 from registry.storage.layout import Layout, blob_path, manifest_path
@@ -170,6 +170,4 @@ def _wait_for_collector(layout: Layout, path: str) -> None:
 
 
 def _hint(layout: Layout, entry: str) -> str:
-    with suppress(RegistryError):
-        return _PUT_BACK if is_collected(layout, entry) else _HEAL
-    return _HEAL
+    return _PUT_BACK if is_collected(layout, entry) else _HEAL

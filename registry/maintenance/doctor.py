@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from registry.errors import IntegrityError, RegistryError
+from registry.errors import IntegrityError, RegistryError, StorageError
 from registry.maintenance import needed, repairs
 from registry.maintenance.garbage import moved_files, unfinished
 from registry.maintenance.verify import Finding, check_structure
@@ -78,7 +78,7 @@ def _check_header(layout: Layout) -> Iterator[Diagnosis]:
     write = partial(repairs.rewrite_header, layout)
     try:
         check_readable(layout)
-    except IntegrityError as error:
+    except (IntegrityError, StorageError) as error:
         finding = Finding(error.code, HEADER_NAME, error.message)
         yield Diagnosis(finding, "write it again; the damaged one goes aside", write)
         return

@@ -130,10 +130,10 @@ def _roots(layout: Layout, now: float) -> set[tuple[str, bool]]:
             for version in item.versions():
                 if version.fault:
                     raise version.fault
-                if version.record:
-                    removal = version.record.removed
-                    if removal is None or _is_young(item, version.number, removal, now):
-                        roots.add((version.record.digest, removal is None))
+                assert version.record
+                removal = version.record.removed
+                if removal is None or _is_young(item, version.number, removal, now):
+                    roots.add((version.record.digest, removal is None))
     return roots
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from registry.content import blobs, manifest, record
-from registry.errors import IntegrityError, RegistryError
+from registry.errors import IntegrityError, RegistryError, StorageError
 from registry.maintenance.garbage import put_back
 from registry.maintenance.verify import lost_items
 from registry.names import log, pointers
@@ -22,7 +22,7 @@ def rewrite_header(layout: Layout) -> None:
     try:
         check_readable(layout)
         is_damaged = not layout.files.read(HEADER_NAME)
-    except IntegrityError:
+    except (IntegrityError, StorageError):
         is_damaged = True
     if is_damaged:
         with storage_errors(f"write {layout.root / HEADER_NAME}"):

@@ -18,7 +18,7 @@ from registry.content import blobs
 from registry.content.manifest import content_key
 from registry.content.record import Adapter
 from registry.errors import IntegrityError, InvalidError, NotFoundError
-from registry.names.items import find_item
+from registry.names.items import find_item, get_item
 from registry.names.listing import Wanted, rows_of
 from registry.names.moving import make_writable
 from registry.names.publishing import Ready, publish, publish_ready
@@ -71,9 +71,7 @@ class _Known:
 
     def acknowledge(self, known: Adapter) -> Imported:
         """What is there already, put on the disk, whoever published it."""
-        item = find_item(self._layout, known.kind, known.name)
-        if item:
-            item.sync(known.version)
+        get_item(self._layout, known.kind, known.name).sync(known.version)
         return Imported(known, is_new=False)
 
 

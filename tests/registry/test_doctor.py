@@ -10,6 +10,7 @@ import pytest
 
 from registry import IntegrityError, Registry, StorageError, open_registry
 from registry.content import record
+from registry.maintenance import repairs
 from registry.maintenance.doctor import Diagnosis, diagnose, repair
 from registry.names.items import Item
 from registry.storage.files import Files
@@ -372,4 +373,58 @@ def test_a_record_in_place_of_another_is_put_right(store: Registry, publish) -> 
     assert codes(store) == ["record.disagrees"]
     mend(store)
     assert store.resolve("corgi:v2") == second
+    assert codes(store) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_in_place_of_a_header_goes_aside(
+    store: Registry, publish, kind: str
+) -> None:
+    publish()
+    header = header_of(store)
+    header.unlink()
+    header.mkdir() if kind == "folder" else os.mkfifo(header)
+    with pytest.raises(StorageError, match="no regular file"):
+        open_registry(store.layout.root)
+    assert codes(store)[0] == "storage.failed"
+    mend(store)
+    assert header.read_bytes() == HEADER
+    assert store.resolve("corgi").version == 1
+
+
+def test_a_repair_of_what_is_whole_by_now_does_nothing(store: Registry, publish) -> None:
+    publish()
+    item = item_of(store).name
+    before = log_of(store).read_bytes()
+    repairs.mend_log(store.layout, "subject", item, "corgi")
+    repairs.name_again(store.layout, "subject", item)
+    repairs.rebuild_record(store.layout, "subject", item, "corgi", 1)
+    assert log_of(store).read_bytes() == before
+    assert aside(store) == []
+
+
+def test_a_pipe_in_place_of_a_record_is_replaced(store: Registry, publish) -> None:
+    adapter = publish()
+    record_of(store, 1).unlink()
+    os.mkfifo(record_of(store, 1))
+    repairs.rebuild_record(store.layout, "subject", item_of(store).name, "corgi", 1)
+    assert store.resolve("corgi") == adapter
+
+
+def test_an_item_whose_names_are_all_taken_stays_lost(store: Registry, publish) -> None:
+    publish()
+    item = item_of(store).name
+    pointer_of(store).unlink()
+    for name in ("corgi", f"lost-{item}"):
+        publish(name)
+    mend(store)
+    assert codes(store) == ["name.lost"]
+
+
+def test_a_damaged_name_gets_the_lost_item_that_last_had_it(store: Registry, publish) -> None:
+    adapter = publish()
+    pointer_of(store).write_bytes(b"\n{]\n")
+    assert codes(store) == ["name.damaged", "name.lost"]
+    repair(store.layout, diagnose(store.layout)[:1])
+    assert store.resolve("corgi") == adapter
     assert codes(store) == []

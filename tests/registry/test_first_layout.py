@@ -188,6 +188,9 @@ def test_a_tag_whose_line_is_damaged_is_unknown_before_and_after(
 ) -> None:
     path = root / "names/subject/corgi/tags/best"
     path.write_bytes(path.read_bytes().replace(b'"version":3', b'"version":1'))
+    good = root / "names/subject/corgi/tags/good"
+    late = '{"at":"2026-01-05T12:30:00.000000Z","id":"ab","version":3,"expect":2}'
+    good.write_bytes(good.read_bytes() + f"\n{late}\n".encode())  # it came too late to count
     (root / "names/subject/corgi/tags/torn").mkdir()
     for _ in range(2):
         with pytest.raises(IntegrityError) as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -360,3 +361,26 @@ def test_an_unfinished_record_leads_nowhere_and_stops_nothing(
 ) -> None:
     record_of(store, 2).write_bytes(b'{"schema":1,')
     assert collect(store).files == (orphan,)
+
+
+def test_what_was_moved_goes_back_where_the_second_look_fails(
+    store: Registry, orphan: Path, monkeypatch
+) -> None:
+    look, looks = needed.needed_paths, count()
+
+    def fail_late(*arguments: object) -> set[str]:
+        if next(looks):
+            raise IntegrityError("damaged in this moment")
+        return look(*arguments)
+
+    plan = store.find_garbage()
+    monkeypatch.setattr(needed, "needed_paths", fail_late)
+    with pytest.raises(IntegrityError):
+        store.delete_garbage(plan)
+    assert orphan.exists()
+    assert list(tmp_of(store).iterdir()) == []
+
+
+def test_the_bytes_that_are_stored_are_counted(store: Registry, orphan: Path) -> None:
+    sizes = [path.stat().st_size for path in store.layout.root.glob("*/sha256/*/*")]
+    assert sorted(store.stored_sizes()) == sorted(sizes)

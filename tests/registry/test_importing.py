@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from registry import IncompatibleError, IntegrityError, InvalidError, NotFoundError, Registry
+from registry.strangers import importing
+from registry.strangers.bundle import unpack
 from registry.strangers.importing import look_into
-from registry.strangers.loose import Loose
+from registry.strangers.loose import Loose, read_loose
 from tests.registry.places import manifest_of
 from tests.registry.samples import facts_of, safetensors
 
@@ -190,3 +192,48 @@ def test_looking_into_a_file_imports_nothing(
     assert isinstance(loose, Loose)
     assert (loose.kind, loose.name) == ("subject", "corgi")
     assert json.dumps(loose.draft.training.recipe)
+
+
+def test_a_file_swapped_after_the_checks_takes_no_place_of_another(
+    store: Registry, publish, tmp_path: Path, monkeypatch
+) -> None:
+    adapter = publish()
+    path = tmp_path / "out.dva"
+    with path.open("xb") as target:
+        store.export([adapter], target)
+
+    def swapped(bundle, folder: Path) -> dict[str, Path]:
+        found = unpack(bundle, folder)
+        for place in found.values():
+            place.write_bytes(b"something else")
+        return found
+
+    monkeypatch.setattr(importing, "unpack", swapped)
+    with pytest.raises(IntegrityError, match="is not the file that its digest says"):
+        store.import_file(path, tool=TOOL, name="other")
+    assert store.verify().is_whole
+    assert list((store.layout.root / "tmp").iterdir()) == []
+
+
+def test_a_file_found_alone_is_copied_once_and_then_checked(
+    store: Registry, found, monkeypatch
+) -> None:
+    """Swapped while it is read, it is published as what was checked."""
+    path = found(facts_of())
+
+    def read_and_swap(place: Path, **options: Any) -> Loose:
+        loose = read_loose(place, **options)
+        path.write_bytes(b"something that could run")
+        return loose
+
+    monkeypatch.setattr(importing, "read_loose", read_and_swap)
+    (imported,) = store.import_file(path, tool=TOOL)
+    assert store.file(imported.adapter).read_bytes() == safetensors(facts_of())
+
+
+def test_an_import_says_what_was_the_latest_before(store: Registry, publish, found) -> None:
+    publish()
+    (imported,) = store.import_file(found(facts_of()), tool=TOOL)
+    assert (imported.adapter.version, imported.over) == (2, 1)
+    (again,) = store.import_file(found(facts_of()), tool=TOOL)
+    assert (again.is_new, again.over) == (False, None)

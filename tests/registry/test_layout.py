@@ -25,7 +25,7 @@ from registry import (
 from registry.maintenance.doctor import diagnose
 from registry.storage import folder
 from registry.storage.files import Files
-from tests.registry.places import header_of
+from tests.registry.places import header_of, log_of, tmp_of
 
 
 def test_the_worked_example_is_true() -> None:
@@ -234,3 +234,31 @@ def test_where_folders_cannot_be_opened_paths_do(store: Registry, publish, monke
     (store.layout.root / "aside").symlink_to(store.layout.root)
     with pytest.raises(OSError, match="symbolic links"):
         store.layout.files.make_folder("aside/inner")
+
+
+def test_nothing_is_appended_to_what_is_no_file(store: Registry, publish) -> None:
+    publish()
+    path = log_of(store)
+    path.unlink()
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError, match="no regular file"):
+        store.layout.files.append(str(path.relative_to(store.layout.root)), b"{}")
+    os.close(reader)
+
+
+def test_hard_links_are_tried_out(store: Registry, publish, monkeypatch) -> None:
+    publish()
+    assert store.layout.files.can_link()
+    for number, can_link in ((errno.EPERM, False), (errno.EIO, None)):
+
+        def refuse(*_: object, number: int = number, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "link", refuse)
+        if can_link is None:
+            with pytest.raises(OSError, match="Input/output"):
+                store.layout.files.can_link()
+        else:
+            assert store.layout.files.can_link() is can_link
+    assert list(tmp_of(store).iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from registry import (
     RegistryError,
     open_registry,
 )
-from registry.names.items import Item
+from registry.names.items import Item, Version, open_item
 from tests.registry.places import log_of, manifest_of, record_of
 from tests.registry.test_publish import KILLED, die_at
 
@@ -309,3 +310,25 @@ def test_the_registry_can_be_moved_while_idle(store: Registry, root, tmp_path, t
     again = open_registry(moved)
     assert again.resolve("corgi") == three[1]
     assert again.files(three[1])
+
+
+def test_a_removed_version_gets_no_tag(store: Registry) -> None:
+    remove(store, "corgi:v2")
+    with pytest.raises(NotFoundError, match="corgi:v2 was removed"):
+        store.tag("corgi:v2", "best")
+
+
+def test_what_is_live_is_on_the_disk_before_that_is_said(store: Registry, monkeypatch) -> None:
+    """Whoever restored it may have been killed before syncing; without a log nothing is to sync."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+    )
+    assert store.restore("corgi:v2").was_live
+    assert {"v2", "log.ndjson", "corgi", "subject"} <= set(synced)
+    log_of(store).unlink()
+    assert store.restore("corgi:v2").was_live
+
+
+def test_an_item_whose_folder_is_not_there_yet_has_no_version(store: Registry) -> None:
+    assert open_item(store.layout, "subject", "ab" * 8).version(1) == Version(1, None)

@@ -13,6 +13,7 @@ from registry import ConflictError, InvalidError, NotFoundError, Registry, Stora
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import pointers, publishing
 from registry.names.items import Item
+from registry.storage.files import Files
 from tests.registry.places import numbers_of
 from tests.registry.test_publish import KILLED, die_at
 
@@ -462,3 +463,12 @@ def test_a_list_beside_a_renaming_shows_each_item_once(
 
     monkeypatch.setattr(pointers, "read_pointer", renamed_between)
     assert [row.name for row in store.list().rows] == ["dog", "zoe"]
+
+
+def test_names_that_change_all_the_time_are_listed_as_they_were_last(
+    store: Registry, publish, monkeypatch
+) -> None:
+    publish()
+    sizes = count()
+    monkeypatch.setattr(Files, "sizes", lambda *_: {"corgi": next(sizes)})
+    assert [row.name for row in store.list().rows] == ["corgi"]

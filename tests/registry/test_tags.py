@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from registry import ConflictError, IntegrityError, InvalidError, NotFoundError, Registry
+from registry import (
+    ConflictError,
+    IntegrityError,
+    InvalidError,
+    NotFoundError,
+    Registry,
+    StorageError,
+)
 from registry.maintenance.doctor import diagnose, repair
+from registry.names import log
+from registry.names.items import Item
+from registry.storage import lines
 from tests.registry.places import item_of, log_of, record_of
 
 
@@ -221,3 +233,77 @@ class TestTags:
         (item_of(store) / ".DS_Store").write_bytes(b"\0")
         assert store.tags("subject", "corgi") == {"best": 2}
         assert store.verify().findings == ()
+
+    def test_a_tag_moved_in_this_moment_is_not_taken_off(
+        self, store: Registry, monkeypatch
+    ) -> None:
+        store.tag("corgi:v1", "best")
+        write = Item.write
+
+        def moved_first(item, entry):
+            monkeypatch.undo()
+            store.tag("corgi:v2", "best", move=True)
+            return write(item, entry)
+
+        monkeypatch.setattr(Item, "write", moved_first)
+        with pytest.raises(ConflictError, match="already at v2"):
+            store.untag("corgi:best")
+        assert store.tags("subject", "corgi") == {"best": 2}
+
+    def test_a_tag_that_is_there_is_on_the_disk_before_that_is_said(
+        self, store: Registry, monkeypatch
+    ) -> None:
+        """Whoever set it may have been killed before syncing."""
+        synced: list[str] = []
+        store.tag("corgi:v1", "best")
+        monkeypatch.setattr(
+            os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+        )
+        store.tag("corgi:v1", "best")
+        assert {"log.ndjson", "v1", item_of(store).name} <= set(synced)
+
+    def test_a_version_that_cannot_be_listed_is_a_problem(
+        self, store: Registry, monkeypatch
+    ) -> None:
+        def refuse(_: Item) -> list[int]:
+            raise StorageError("cannot read the folder")
+
+        monkeypatch.setattr(Item, "numbers", refuse)
+        listing = store.list()
+        assert (listing.rows, listing.problems) == ((), ("cannot read the folder",))
+
+
+def lines_of(*entries: log.Entry) -> bytes:
+    return b"".join(b"\n" + lines.encode(entry) + b"\n" for entry in entries)
+
+
+def test_a_line_counts_once_however_often_it_is_there() -> None:
+    """A network file system may write a line again whose answer it lost."""
+    publish = log.entry("publish", 1, digest="ab" * 32, tags=["new"])
+    off = log.entry("untag", 1, tag="new", expect=1)
+    state = log.replay(lines_of(publish, off, publish, off))
+    assert [each.entry for each in state.happened] == [publish, off]
+    assert (state.places, state.damaged) == ({}, 0)
+
+
+def test_what_comes_too_late_counts_for_nothing() -> None:
+    remove = log.entry("remove", 1, tags=[])
+    late = [
+        log.entry("remove", 1, tags=[]),
+        log.entry("tag", 1, tag="best"),
+        log.entry("untag", 1, tag="best", expect=1),
+        log.entry("restore", 2),
+        log.entry("begin", places={"best": {"version": 1}}),
+    ]
+    state = log.replay(lines_of(remove, *late))
+    assert [each.entry for each in state.happened] == [remove]
+    assert state.places == {}
+
+
+def test_lines_of_the_first_layout_only_tell() -> None:
+    told = [
+        log.Entry(at="x", event=event, version=1, tags=["a"]) for event in ("remove", "restore")
+    ]
+    state = log.replay(lines_of(*told))
+    assert [each.tags for each in state.happened] == [("a",), ("a",)]
+    assert (state.places, state.removals) == ({}, {})

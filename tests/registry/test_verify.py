@@ -176,3 +176,12 @@ def test_foreign_files_are_passed_over(store: Registry, publish) -> None:
     for path in list((store.layout.root / "blobs" / "sha256").glob("??")):
         (path / "notes.txt").write_bytes(b"mine")
     assert findings(store) == []
+
+
+def test_an_orphan_collected_in_this_moment_is_not_missed(
+    store: Registry, publish, monkeypatch
+) -> None:
+    publish()
+    gone = f"blobs/sha256/ee/{'e' * 64}"
+    monkeypatch.setattr(verify_module, "stored_files", lambda _: iter([gone]))
+    assert findings(store) == []

@@ -25,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from registry import KINDS, Registry, RegistryError, open_registry
+from registry.content import blobs
 from registry.maintenance.doctor import diagnose, repair
 from registry.names.moving import make_writable
 from registry.storage import files, folder
@@ -107,6 +108,7 @@ def main() -> int:
     parser.add_argument("--only", help="one change, such as 'rename'")
     parser.add_argument("--dir", help="where the registries are made; default: temporary files")
     options = parser.parse_args()
+    blobs._WAITS = 1  # nobody else is at work, so no reader need wait for a collector
     is_wrong = False
     with tempfile.TemporaryDirectory(dir=options.dir) as made:
         for name in [options.only] if options.only else CHANGES:
