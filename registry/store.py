@@ -12,7 +12,7 @@ from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError
-from registry.names import listing, lookup, publishing, removal, renaming, tagging
+from registry.names import items, listing, lookup, publishing, removal, renaming
 from registry.names.items import Item, find_item, was_removed
 from registry.names.listing import Listing, Wanted
 from registry.names.log import NOWHERE
@@ -96,7 +96,7 @@ class Registry:
         item = find_item(self.layout, kind, name)
         for tag in map(check_tag, tag_names):
             if item and item.state.place(tag) != NOWHERE:
-                error = tagging.elsewhere(item, tag, item.state)
+                error = items.elsewhere(item, tag, item.state)
                 error.hint = f"afterwards: dv {kind} tag {name} {tag} --move"
                 raise error
         publishing.next_number(self.layout, kind, name)
@@ -215,7 +215,7 @@ class Registry:
         if was == adapter.version and expect in {None, NOWHERE, was}:
             item.sync(adapter.version)
         else:
-            tagging.set_tag(item, tag, adapter.version, digest=adapter.digest, expect=expect)
+            items.set_tag(item, tag, adapter.version, digest=adapter.digest, expect=expect)
         return TagMove(self.resolve(adapter.ref), tag, was or None)
 
     def untag(self, ref: Ref | str, *, kind: Kind | None = None) -> Adapter:
@@ -233,7 +233,7 @@ class Registry:
             raise InvalidError(message, hint=f"write {parsed.name}:TAG")
         make_writable(self.layout)
         item, adapter = self._locate(parsed)
-        tagging.take_off(item, parsed.selector, adapter)
+        items.take_off(item, parsed.selector, adapter)
         return adapter
 
     def plan_removal(

@@ -292,8 +292,8 @@ def _topics(_spot: Spot) -> Iterable[Offer]:
 
 
 def _runs(_spot: Spot) -> Iterable[Offer]:
+    from dreamvideo_cli.runs.folders import list_runs, state_of
     from dreamvideo_cli.settings.places import runs_folder
-    from registry.runs import list_runs, state_of
 
     yield from (Offer(run.id, state_of(run)) for run in list_runs(runs_folder()))
 

@@ -133,9 +133,9 @@ def diagnose(
 
 def _damaged_runs() -> "list[Diagnosis]":
     """A finding for each learning run that cannot be read; nothing published depends on one."""
+    from dreamvideo_cli.runs.folders import damaged_runs
     from registry.maintenance.doctor import Diagnosis
     from registry.maintenance.verify import Finding
-    from registry.runs import damaged_runs
 
     return [
         Diagnosis(

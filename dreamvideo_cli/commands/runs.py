@@ -19,8 +19,8 @@ from dreamvideo_cli.views.learning import learned_view, next_lines, stopping_in_
 from dreamvideo_cli.views.runs import run_document, run_view, runs_view
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.runs.folders import Run
     from registry import Registry
-    from registry.runs import Run
 
 RunId = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, or a beginning that no other has.")
@@ -32,7 +32,7 @@ def list_runs(shell: Shell) -> None:
 
     Example: dv runs list
     """
-    from registry import runs
+    from dreamvideo_cli.runs import folders as runs
 
     found = runs.read_runs(runs_folder())
     if shell.quiet and not shell.json:
@@ -80,8 +80,8 @@ def resume_run(
 
     Example: dv runs resume fox-3f9a2c1e-1
     """
+    from dreamvideo_cli.runs.folders import state_of
     from registry import open_registry
-    from registry.runs import state_of
 
     deadline = read_deadline(max_time)
     found = _find(run)
@@ -148,7 +148,7 @@ def remove_runs(
 
     Example: dv runs rm fox-3f9a2c1e-1
     """
-    from registry.runs import Run, find_any_run, refuse_running, remove_run, state_of
+    from dreamvideo_cli.runs.folders import Run, find_any_run, refuse_running, remove_run, state_of
 
     chosen = [find_any_run(runs_folder(), text) for text in runs]
     found = list({each.id: each for each in chosen}.values())
@@ -167,7 +167,7 @@ def remove_runs(
 
 
 def _find(text: str) -> "Run":
-    from registry.runs import find_run
+    from dreamvideo_cli.runs.folders import find_run
 
     return find_run(runs_folder(), text)
 

@@ -111,8 +111,8 @@ class Shelf:
 
 def _unfinished(store: Registry, kind: Kind, name: str) -> str | None:
     """Where the run stands that learns what is not there yet, as a hint; None where none does."""
+    from dreamvideo_cli.runs.folders import list_runs, state_of
     from dreamvideo_cli.settings.places import runs_folder
-    from registry.runs import list_runs, state_of
 
     runs = [run for run in list_runs(runs_folder()) if run.facts.name == name]
     runs = [

@@ -13,11 +13,11 @@ from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import say
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.runs.folders import Run
     from engine.recipe import MotionRecipe, SubjectRecipe
     from engine.training.result import Learned
     from registry import Adapter, Draft, Registry
     from registry.content.manifest import Training
-    from registry.runs import Run
 
 
 def find_equal(store: Registry, plan: LearnPlan) -> Adapter | None:

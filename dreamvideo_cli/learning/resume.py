@@ -14,8 +14,8 @@ from dreamvideo_cli.settings.places import locate_whole, runs_folder
 from dreamvideo_cli.terminal.text import one_line
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.runs.folders import Run
     from registry import Registry
-    from registry.runs import Run
 
 
 def begin_or_resume(
@@ -33,7 +33,7 @@ def begin_or_resume(
         ConflictError: the same is running now.
         ExistsError: an unfinished run of this name was told otherwise.
     """
-    from registry import runs
+    from dreamvideo_cli.runs import folders as runs
 
     same = None if fresh else find_unfinished(store, plan, leaves_others=leaves_others)
     if same is not None:
@@ -71,7 +71,7 @@ def claim_run(run: Run) -> Run:
     Raises:
         ConflictError: it is running now.
     """
-    from registry import runs
+    from dreamvideo_cli.runs import folders as runs
 
     runs.claim(run)
     runs.EventLog(run.folder).write("resume")
@@ -142,8 +142,8 @@ def _differing(run: Run, plan: LearnPlan) -> ExistsError:
 def _begin(store: Registry, plan: LearnPlan, key: str) -> Run:
     import msgspec
 
+    from dreamvideo_cli.runs.folders import start_run
     from registry.content.manifest import Input
-    from registry.runs import start_run
 
     return start_run(
         runs_folder(),
@@ -199,13 +199,13 @@ def _differing_holdout(run: Run, plan: LearnPlan) -> list[str]:
 
 def _unfinished(store: Registry, plan: LearnPlan) -> list[Run]:
     """Runs of this name for this registry that nobody carries out and that came to no end."""
-    from registry.runs import state_of
+    from dreamvideo_cli.runs.folders import state_of
 
     return [run for run in _runs_of(store, plan) if state_of(run) == "stopped"]
 
 
 def _runs_of(store: Registry, plan: LearnPlan) -> list[Run]:
-    from registry.runs import list_runs
+    from dreamvideo_cli.runs.folders import list_runs
 
     return [
         run
@@ -221,7 +221,7 @@ def _refuse_running(store: Registry, plan: LearnPlan, key: str) -> None:
     Raises:
         ConflictError: the same is running now.
     """
-    from registry.runs import claim, state_of
+    from dreamvideo_cli.runs.folders import claim, state_of
 
     for run in _runs_of(store, plan):
         if run.facts.key == key and state_of(run) == "running":
@@ -230,8 +230,8 @@ def _refuse_running(store: Registry, plan: LearnPlan, key: str) -> None:
 
 def _is_worth_keeping(run: Run) -> bool:
     """A run that was killed before its first save is only in the way."""
+    from dreamvideo_cli.runs.folders import remove_run
     from registry import ConflictError
-    from registry.runs import remove_run
 
     if not run.has_saves():
         with suppress(ConflictError):

@@ -14,10 +14,10 @@ from dreamvideo_cli.terminal.text import time_text
 
 if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import LearnPlan
+    from dreamvideo_cli.runs.folders import Run
     from engine.bases import BaseLocation
     from engine.progress import Progress
     from engine.training.saver import Scoring
-    from registry.runs import Run
 
 
 def choose_scorers(

@@ -25,10 +25,10 @@ from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import Stopped, catching, unwind
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.runs.folders import EventLog, Run, State
     from engine.progress import Progress
     from engine.training.saver import SavePolicy, StopRequest
     from registry import Adapter, Registry
-    from registry.runs import EventLog, Run, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,8 @@ def _recorded(
     shell: Shell, run: Run, plan: LearnPlan, stop: StopRequest, progress: Progress
 ) -> Iterator[Attempt]:
     """Write down in the run what happens within the block, and how it ended where it fails or is stopped."""
+    from dreamvideo_cli.runs.folders import EventLog
     from engine.errors import StoppedError
-    from registry.runs import EventLog
 
     log = EventLog(run.folder)
     try:
@@ -210,7 +210,7 @@ def _finish(run: Run, adapter: Adapter) -> None:
     """All is safe in the registry: what was only for going on goes."""
     import shutil
 
-    from registry.runs import end_run
+    from dreamvideo_cli.runs.folders import end_run
 
     end_run(run, "finished", ref=str(adapter))
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
@@ -234,7 +234,7 @@ def way_on(run: Run) -> str:
 
 def _leave(run: Run, log: EventLog, state: State, text: str) -> str | None:
     """Write down how a run ended; returns how to go on. A run with nothing saved leaves nothing."""
-    from registry.runs import end_run, remove_run
+    from dreamvideo_cli.runs.folders import end_run, remove_run
 
     log.flush()
     end_run(run, state, text=text)

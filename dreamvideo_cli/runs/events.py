@@ -14,8 +14,8 @@ from msgspec import Struct
 from engine.progress import last_loss
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.runs.folders import Run
     from engine.metrics.definitions import Measured
-    from registry.runs import Run
 
 
 class Step(Struct, frozen=True, tag_field="event", tag="step"):

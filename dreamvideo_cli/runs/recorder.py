@@ -12,8 +12,8 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.terminal.processes import read_share
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.runs.folders import EventLog
     from engine.progress import Event, Progress
-    from registry.runs import EventLog
 
 # Those whose versions can change a result.
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow")

@@ -28,7 +28,7 @@ from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.text import one_line, score_text, time_text
 
 if TYPE_CHECKING:
-    from registry.runs import Run, State
+    from dreamvideo_cli.runs.folders import Run, State
 
 REPORT = "report.html"
 INPUTS = "inputs.png"
@@ -45,8 +45,8 @@ def write_report(run: Run) -> Path:
         OutputError: it cannot be written; an earlier report stays.
         IntegrityError: the run's recipe cannot be read.
     """
+    from dreamvideo_cli.runs.folders import state_of
     from engine.media.output.staging import staged
-    from registry.runs import state_of
 
     text = render(run, state_of(run))
     path = run.folder / REPORT

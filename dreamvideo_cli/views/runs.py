@@ -22,7 +22,7 @@ from dreamvideo_cli.views.adapters import pairs_text
 from dreamvideo_cli.views.scores import score_documents, score_lines
 
 if TYPE_CHECKING:
-    from registry.runs import DamagedRun, Run
+    from dreamvideo_cli.runs.folders import DamagedRun, Run
 
 
 HEAD = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
@@ -30,7 +30,7 @@ HEAD = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
 
 def runs_view(runs: Sequence[Run | DamagedRun]) -> View:
     """A table of runs."""
-    from registry.runs import Run
+    from dreamvideo_cli.runs.folders import Run
 
     documents = [
         run_document(each) if isinstance(each, Run) else damaged_document(each) for each in runs
@@ -46,7 +46,7 @@ def run_view(run: Run) -> View:
 
 def run_document(run: Run) -> dict[str, Any]:
     """A run as JSON tells of it."""
-    from registry.runs import state_of
+    from dreamvideo_cli.runs.folders import state_of
 
     history, state, states = read_history(run), state_of(run), state_files(run)
     saved, ended, best = (

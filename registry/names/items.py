@@ -13,9 +13,9 @@ import msgspec
 
 from registry.content import record
 from registry.content.record import Adapter, Record
-from registry.errors import IntegrityError, NotFoundError, RegistryError
+from registry.errors import ConflictError, IntegrityError, NotFoundError, RegistryError
 from registry.names import first_layout, log
-from registry.names.log import Entry, State
+from registry.names.log import NOWHERE, Entry, State
 from registry.names.pointers import Pointer, read_pointer, sync_pointer
 from registry.ref import Kind, version_number
 from registry.storage import lines
@@ -204,6 +204,53 @@ def highest(layout: Layout, kind: Kind, name: str, pointer: Pointer | None = Non
         above = (number for number in reversed(item.numbers()) if number > told)
         found.append(next((number for number in above if item.version(number).record), told))
     return max(found)
+
+
+def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | None) -> None:
+    """Set a tag; it is on the disk when this returns.
+
+    Args:
+        item: that the version belongs to.
+        tag: the word.
+        version: where it goes.
+        digest: of that version.
+        expect: the version where it must be; 0: set nowhere; None: anywhere.
+
+    Raises:
+        ConflictError: the tag is not where it was expected.
+        NotFoundError: the version was removed in this moment.
+        IntegrityError: nobody knows where the tag was.
+    """
+    line = log.entry("tag", version, digest=digest, tag=tag, expect=expect)
+    state = item.write(line)
+    if state.find(line) is None:
+        if version in state.removals:
+            raise was_removed(item, version)
+        raise elsewhere(item, tag, state)
+
+
+def take_off(item: Item, tag: str, adapter: Adapter) -> None:
+    """Take a tag off the version that it is on; on the disk when this returns.
+
+    Raises:
+        ConflictError: it is not there any more.
+    """
+    line = log.entry("untag", adapter.version, tag=tag, expect=adapter.version)
+    state = item.write(line)
+    if state.find(line) is None:
+        raise elsewhere(item, tag, state)
+
+
+def elsewhere(item: Item, tag: str, state: State) -> ConflictError | IntegrityError:
+    """What to raise where a tag is not where it was expected."""
+    place = state.place(tag)
+    if place is None:
+        message = f"the log of {item.name} is damaged, so nobody knows where {tag!r} is"
+        return IntegrityError(message, hint="set it again with --move", code="tag.damaged")
+    if place == NOWHERE:
+        return ConflictError(f"the tag {item.name}:{tag} is not set")
+    hint = "move it with --move, or choose another tag"
+    return ConflictError(f"the tag {item.name}:{tag} is already at v{place}", hint=hint)
 
 
 def was_removed(item: Item, number: int) -> NotFoundError:

@@ -25,10 +25,9 @@ from registry.errors import (
     RegistryError,
 )
 from registry.names import log
-from registry.names.items import Item, highest, open_item
+from registry.names.items import Item, highest, open_item, set_tag
 from registry.names.moving import make_writable
 from registry.names.pointers import find_name, read_pointer, sync_pointer, take
-from registry.names.tagging import set_tag
 from registry.ref import LAST_VERSION, Kind, check_name, check_tag
 from registry.storage.digest import hash_bytes
 from registry.storage.files import NO_LINKS, Files

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli.app import help as help_topics
+from dreamvideo_cli.runs.folders import end_run, list_runs, start_run
 from dreamvideo_cli.terminal.failures import EXIT_CODES, MEANINGS
 from dreamvideo_cli.terminal.options import Shell
 from registry import open_registry
-from registry.runs import end_run, list_runs, start_run
 from tests.cli.app.test_tree import COMMANDS
 from tests.cli.conftest import Dv, Put, Result, publisher, write_base
 from tests.cli.test_main import HEAVY, start

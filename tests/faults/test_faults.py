@@ -79,6 +79,64 @@ TESTED: dict[int, tuple[str, ...]] = {
     29: ("test_removal.py::test_the_registry_can_be_moved_while_idle",),
 }
 
+# What a second review found, by its own numbers; 3 and 9 are also about learning runs.
+SECOND: dict[int, tuple[str, ...]] = {
+    1: ("test_doctor.py::test_no_repair_acts_on_a_stale_diagnosis",),
+    2: (
+        "test_removal.py::test_cut_short_it_is_done_whole_or_not_at_all",
+        "test_removal.py::test_one_tag_elsewhere_does_not_stop_the_others",
+    ),
+    3: (
+        "test_publish.py::test_the_entry_of_a_new_version_is_synced_before_it_is_told",
+        "../cli/runs/test_folders.py::test_an_owner_is_on_the_disk_before_a_run_is_taken",
+    ),
+    4: (
+        "test_tags.py::test_a_tag_that_is_there_is_on_the_disk_before_that_is_said",
+        "test_removal.py::test_what_is_live_is_on_the_disk_before_that_is_said",
+        "test_importing.py::test_what_is_there_already_is_on_the_disk_before_that_is_said",
+    ),
+    5: (
+        "test_garbage.py::test_what_a_restore_brings_back_is_not_taken_by_an_older_plan",
+        "test_garbage.py::test_a_restored_version_that_a_killed_collection_moved_names_the_doctor",
+    ),
+    6: (
+        "test_links.py::test_nothing_is_put_back_from_or_to_a_link",
+        "test_links.py::test_a_repair_puts_nothing_aside_through_a_link",
+        "test_links.py::test_nothing_is_collected_through_a_link",
+    ),
+    7: ("test_lookup.py::test_one_bad_file_is_one_finding_beside_the_others",),
+    8: (
+        "test_importing.py::test_the_versions_of_a_name_are_read_once_for_all_adapters_of_a_bundle",
+        "test_bundle.py::test_a_bundle_of_thousands_of_adapters_is_refused_at_once",
+    ),
+    9: ("../cli/runs/test_folders.py::test_a_damaged_run_is_one_row_that_says_so",),
+    10: ("test_verify.py::test_a_tag_set_with_a_version_in_this_moment_is_no_damage",),
+    11: (
+        "test_doctor.py::test_a_note_beside_the_publisher_tells_of_it_once",
+        "test_doctor.py::test_one_repair_that_fails_stops_no_other",
+        "test_renaming.py::test_a_list_beside_a_renaming_shows_each_item_once",
+    ),
+    12: (
+        "test_publish.py::test_an_error_after_the_number_was_taken_says_that_the_version_is_there",
+        "test_publish.py::test_a_refusal_where_hard_links_work_is_an_error_and_publishes_nothing",
+    ),
+    13: ("test_layout.py::test_a_file_system_that_does_not_sync_folders_does_not_stop_a_write",),
+    14: ("test_publish.py::test_numbers_that_a_listing_does_not_show_are_passed_one_by_one",),
+    15: ("test_history.py::test_a_clock_set_back_changes_neither_the_log_nor_what_was_best",),
+    16: (
+        "test_removal.py::test_of_two_removers_and_a_tagger_nobody_says_it_is_gone_while_it_lives",
+    ),
+    17: ("test_layout.py::test_everything_can_be_read",),
+    18: ("test_publish.py::test_a_file_that_is_no_record_takes_no_number",),
+}
+
+
+@pytest.mark.parametrize("number", range(1, 19))
+def test_every_fault_of_the_second_review_has_its_test(number: int) -> None:
+    for place in SECOND[number]:
+        file, _, name = place.partition("::")
+        assert name in definitions_in(REPOSITORY / REGISTRY / file)
+
 
 def definitions_in(path: Path) -> dict[str, str]:
     """Names and docstrings of all functions and classes in a file."""

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from registry import IncompatibleError, IntegrityError, InvalidError, NotFoundError, Registry
+from registry import (
+    IncompatibleError,
+    IntegrityError,
+    InvalidError,
+    NotFoundError,
+    Registry,
+    open_registry,
+)
+from registry.content import record
 from registry.strangers import importing
 from registry.strangers.bundle import unpack
 from registry.strangers.importing import look_into
@@ -237,3 +245,28 @@ def test_an_import_says_what_was_the_latest_before(store: Registry, publish, fou
     assert (imported.adapter.version, imported.over) == (2, 1)
     (again,) = store.import_file(found(facts_of()), tool=TOOL)
     assert (again.is_new, again.over) == (False, None)
+
+
+def test_what_is_there_already_is_on_the_disk_before_that_is_said(
+    store: Registry, found, monkeypatch
+) -> None:
+    """Whoever imported it before may have been killed before syncing."""
+    store.import_file(found(facts_of()), tool=TOOL)
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+    )
+    assert not store.import_file(found(facts_of()), tool=TOOL)[0].is_new
+    assert {"v1", "log.ndjson", "corgi"} <= set(synced)
+
+
+def test_the_versions_of_a_name_are_read_once_for_all_adapters_of_a_bundle(
+    store: Registry, publish, tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "out.dva"
+    with path.open("xb") as target:
+        store.export([publish() for _ in range(12)], target)
+    read, reads = record.read, []
+    monkeypatch.setattr(record, "read", lambda *place: reads.append(place[1]) or read(*place))
+    assert len(open_registry(tmp_path / "other").import_file(path, tool=TOOL)) == 12
+    assert len(reads) <= 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,13 @@ from registry import (
     NotFoundError,
     Ref,
     Registry,
+    RegistryError,
     StorageError,
     read_draft,
 )
 from registry.content import record as records
-from tests.registry.places import item_of, manifest_of, pointer_of, record_of
+from registry.maintenance.doctor import diagnose
+from tests.registry.places import item_of, log_of, manifest_of, pointer_of, record_of
 from tests.registry.samples import safetensors
 
 
@@ -295,3 +298,40 @@ def test_a_list_of_a_base_has_the_highest_version_on_it(
     for base, version in (("mini@1", 1), ("abab", 1), ("large", 2), ("cdcd", 2)):
         assert [row.version for row in store.list(base=base).rows] == [version]
     assert store.list(base="other").rows == ()
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def grow_without_end(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 8 << 30)
+
+
+@pytest.mark.parametrize("make", [link_to_itself, link_to_a_device, grow_without_end, os.mkfifo])
+@pytest.mark.parametrize("what", ["record", "log", "pointer"])
+def test_one_bad_file_is_one_finding_beside_the_others(
+    store: Registry, publish, what: str, make
+) -> None:
+    publish("corgi")
+    publish("rex", tags=("best",))
+    place = {"record": record_of(store, 1), "log": log_of(store), "pointer": pointer_of(store)}
+    place[what].unlink()
+    make(place[what])
+    listing = store.list()
+    assert [row.name for row in listing.rows] == ["rex"]
+    assert len(listing.problems) == 1
+    assert "corgi" in listing.problems[0] or "items" in listing.problems[0]
+    damaged = [each.where for each in store.verify().findings if each.is_damage]
+    assert any(where.startswith("subject/corgi") for where in damaged)
+    assert not any(where.startswith("subject/rex") for where in damaged)
+    assert {each.finding.where for each in diagnose(store.layout)} >= set(damaged)
+    assert store.resolve("rex:best").version == 1
+    if what != "pointer":
+        with pytest.raises(RegistryError):
+            store.find_garbage()

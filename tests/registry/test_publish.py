@@ -23,7 +23,7 @@ from registry import (
     open_registry,
 )
 from registry.names import publishing
-from registry.names.items import get_item
+from registry.names.items import Item, get_item
 from registry.ref import LAST_VERSION
 from registry.storage.files import Files
 from tests.registry.places import header_of, manifest_of, numbers_of, record_of, tmp_of
@@ -402,3 +402,83 @@ def test_a_registry_for_newer_writers_is_not_written_to(store: Registry, publish
     with pytest.raises(IncompatibleError, match="written to"):
         publish()
     assert open_registry(store.layout.root).resolve("corgi").version == 1
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_the_entry_of_a_new_version_is_synced_before_it_is_told(
+    store: Registry, publish, monkeypatch, *, links: bool
+) -> None:
+    publish()
+    folder = record_of(store, 1).parent
+    entries: list[list[str]] = []
+
+    def noted(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == folder:
+            entries.append(sorted(path.name for path in folder.iterdir()))
+
+    if not links:
+        refuse(monkeypatch, "link", errno.EPERM)
+    monkeypatch.setattr(os, "fsync", noted)
+    publish()
+    assert "v2" in entries[-1]
+
+
+def test_an_error_after_the_number_was_taken_says_that_the_version_is_there(
+    store: Registry, publish, monkeypatch
+) -> None:
+    publish()
+    folder = record_of(store, 1).parent
+
+    def fail(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == folder:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="corgi:v2 is published, but"):
+        publish()
+    assert store.resolve("corgi").version == 2
+
+
+def test_a_refusal_where_hard_links_work_is_an_error_and_publishes_nothing(
+    store: Registry, publish, monkeypatch
+) -> None:
+    link = os.link
+
+    def refuse_records(source, target, **kwargs):
+        if str(target).startswith("v"):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        link(source, target, **kwargs)
+
+    publish()
+    monkeypatch.setattr(os, "link", refuse_records)
+    with pytest.raises(StorageError, match="Operation not permitted"):
+        publish()
+    assert numbers_of(store) == [1]
+
+
+@pytest.mark.parametrize("entry", ["v999999999", "v7"])
+def test_a_file_that_is_no_record_takes_no_number(store: Registry, publish, entry: str) -> None:
+    publish()
+    (record_of(store, 1).parent / entry).touch()
+    assert publish().version == 2
+    assert store.resolve("corgi").version == 2
+
+
+def test_numbers_that_a_listing_does_not_show_are_passed_one_by_one(
+    store: Registry, publish, monkeypatch
+) -> None:
+    """A disk that ignores case has a V2, or a network file system lists what was."""
+    publish()
+    for number in (2, 3):
+        record_of(store, number).write_bytes(record_of(store, 1).read_bytes())
+    tries: list[str] = []
+    link = os.link
+
+    def noted(source, target, **kwargs):
+        tries.append(str(target))
+        link(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "link", noted)
+    monkeypatch.setattr(Item, "numbers", lambda _: [1])
+    assert publish().version == 4
+    assert tries == ["v2", "v3", "v4"]

@@ -13,6 +13,7 @@ from registry import Registry
 from registry.content import record
 from registry.maintenance import verify as verify_module
 from registry.maintenance.verify import check_structure, verify
+from registry.names.items import Item
 from tests.registry.places import item_of, manifest_of, overwrite, pointer_of, record_of
 
 
@@ -184,4 +185,20 @@ def test_an_orphan_collected_in_this_moment_is_not_missed(
     publish()
     gone = f"blobs/sha256/ee/{'e' * 64}"
     monkeypatch.setattr(verify_module, "stored_files", lambda _: iter([gone]))
+    assert findings(store) == []
+
+
+def test_a_tag_set_with_a_version_in_this_moment_is_no_damage(
+    store: Registry, publish, monkeypatch
+) -> None:
+    """The log is read before the versions, so every tag in it finds its version."""
+    publish()
+    versions = Item.versions
+
+    def published_first(item: Item, **options: bool):
+        monkeypatch.undo()
+        publish(tags=("best",))
+        return versions(item, **options)
+
+    monkeypatch.setattr(Item, "versions", published_first)
     assert findings(store) == []

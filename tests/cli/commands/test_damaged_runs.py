@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.runs import Run, start_run
+from dreamvideo_cli.runs.folders import Run, start_run
 from tests.cli.conftest import Dv
 
 KEY = "ab" * 32

@@ -169,7 +169,7 @@ def test_fault_30_a_photo_changed_under_a_run_is_shown_by_resume(
 def test_what_is_not_learned_to_the_end_is_answered_with_its_run(
     learn: Learn, dv: Dv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from registry import runs
+    from dreamvideo_cli.runs import folders as runs
 
     run = learn("--max-time", "0.001s").out.strip()
     line = ("gen", "a corgi", "--subject", "corgi", "-n", "--json")
@@ -180,8 +180,8 @@ def test_what_is_not_learned_to_the_end_is_answered_with_its_run(
 
 
 def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv, monkeypatch) -> None:
-    from registry import runs
-    from registry.runs import lifecycle
+    from dreamvideo_cli.runs import folders as runs
+    from dreamvideo_cli.runs.folders import lifecycle
 
     run = learn("--max-time", "0.001s").out.strip()
     for place in (runs, lifecycle):
@@ -354,7 +354,7 @@ def test_a_runs_folder_tells_what_happened(learn: Learn, dv: Dv, home: Path) -> 
     assert learn("--preview", 3, "--save-every", 2).code == 0
     (run,) = dv("runs", "list", "--json").document
     folder = Path(run["folder"])
-    from registry.runs import read_events
+    from dreamvideo_cli.runs.folders import read_events
 
     words = {event["event"] for event in read_events(folder)}
     assert words >= {"start", "machine", "stage", "step", "save", "preview", "end"}

@@ -9,8 +9,8 @@ import pytest
 from dreamvideo_cli.learning.inputs import Sources
 from dreamvideo_cli.learning.plan import LearnSettings
 from dreamvideo_cli.learning.resume import read_settings
+from dreamvideo_cli.runs.folders import find_run, start_run
 from registry import IntegrityError
-from registry.runs import find_run, start_run
 
 # As version 0.1 wrote it: what was not set was left out.
 EARLIER = {

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dreamvideo_cli.runs.folders import EventLog, Run, end_run, find_run
 from dreamvideo_cli.runs.report import render
 from dreamvideo_cli.runs.timings import Timing, remember
 from engine.bases import locate_base
 from engine.metrics.definitions import DEFINITIONS, Measured
 from engine.metrics.judge import Judge
-from registry.runs import EventLog, Run, end_run, find_run
 from tests.cli.conftest import Dv, Result
 
 Learn = Callable[..., Result]
@@ -220,7 +220,7 @@ def test_rungs_are_in_the_manifest_and_shown(learn: Learn, dv: Dv, monkeypatch) 
 
 
 def test_a_report_draws_scores_of_any_kind(home: Path) -> None:
-    from registry.runs import start_run
+    from dreamvideo_cli.runs.folders import start_run
 
     run: Run = start_run(
         home, "motion", "skate", "ab" * 32, command=["dv"], inputs=[], settings={}, recipe={}
@@ -236,7 +236,7 @@ def test_a_report_draws_scores_of_any_kind(home: Path) -> None:
 
 
 def test_a_report_says_which_step_is_best_and_what_each_score_is(home: Path) -> None:
-    from registry.runs import start_run
+    from dreamvideo_cli.runs.folders import start_run
 
     run: Run = start_run(
         home, "subject", "corgi", "ab" * 32, command=["dv"], inputs=[], settings={}, recipe={}

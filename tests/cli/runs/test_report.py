@@ -15,9 +15,9 @@ from PIL import Image
 from dreamvideo_cli.runs import report
 from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, is_flat, smooth, thin, ticks
 from dreamvideo_cli.runs.events import RunHistory
+from dreamvideo_cli.runs.folders import EventLog, Run, end_run, start_run
 from dreamvideo_cli.runs.report import picture_in, render, write_report
 from registry.content.manifest import Input
-from registry.runs import EventLog, Run, end_run, start_run
 from tests.cli.conftest import Dv
 
 HOSTILE = '<script>alert("1")</script><img src=http://example.com/x>\x1b[31m\u202e'

@@ -73,7 +73,7 @@ def in_two_processes(line: Sequence[object]) -> subprocess.CompletedProcess[str]
 
 def losses_of(folder: Path) -> list[list[float]]:
     """Of each run, the oldest first, the loss of every step."""
-    from registry.runs import list_runs
+    from dreamvideo_cli.runs.folders import list_runs
 
     return [
         [event["loss"] for event in run.events() if event["event"] == "step"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from registry.runs.events import EVENTS
-from registry.runs.process import Process, is_alive, this_process
+from dreamvideo_cli.runs.folders.events import EVENTS
+from dreamvideo_cli.runs.folders.process import Process, is_alive, this_process
 from registry.storage.files import NO_LINKS, Files, temporary
 from registry.storage.refusals import storage_errors
 

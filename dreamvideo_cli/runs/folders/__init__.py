@@ -15,8 +15,8 @@ The folder's name is made of name, key and a number, and making it is what start
 processes that begin the same at once one fails.
 """
 
-from registry.runs.events import EventLog, read_events
-from registry.runs.lifecycle import (
+from dreamvideo_cli.runs.folders.events import EventLog, read_events
+from dreamvideo_cli.runs.folders.lifecycle import (
     State,
     claim,
     end_run,
@@ -25,7 +25,7 @@ from registry.runs.lifecycle import (
     start_run,
     state_of,
 )
-from registry.runs.reading import (
+from dreamvideo_cli.runs.folders.reading import (
     DamagedRun,
     Run,
     RunFacts,

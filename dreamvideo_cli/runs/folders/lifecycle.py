@@ -12,12 +12,18 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from dreamvideo_cli.runs.folders.events import EventLog
+from dreamvideo_cli.runs.folders.owners import (
+    OWNERS,
+    latest_owner,
+    numbers,
+    owner_lives,
+    write_owner,
+)
+from dreamvideo_cli.runs.folders.reading import UNFINISHED, DamagedRun, Run, RunFacts
 from registry.content.manifest import Input
 from registry.errors import ConflictError, RegistryError
 from registry.ref import Kind
-from registry.runs.events import EventLog
-from registry.runs.owners import OWNERS, latest_owner, numbers, owner_lives, write_owner
-from registry.runs.reading import UNFINISHED, DamagedRun, Run, RunFacts
 from registry.storage import toml
 from registry.storage.files import Files
 from registry.storage.refusals import storage_errors

@@ -11,17 +11,17 @@ import msgspec
 import pytest
 import tomli_w
 
+from dreamvideo_cli.runs import folders as runs
+from dreamvideo_cli.runs.folders import EventLog, Run, lifecycle
+from dreamvideo_cli.runs.folders.process import this_process
 from registry import (
     ConflictError,
     IntegrityError,
     InvalidError,
     NotFoundError,
     StorageError,
-    runs,
 )
 from registry.content.manifest import Input
-from registry.runs import EventLog, Run, lifecycle
-from registry.runs.process import this_process
 from registry.storage import toml
 from registry.storage.files import Files
 

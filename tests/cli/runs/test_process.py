@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from registry.runs import process
-from registry.runs.process import is_alive, this_process
+from dreamvideo_cli.runs.folders import process
+from dreamvideo_cli.runs.folders.process import is_alive, this_process
 
 
 def test_this_process_is_alive() -> None:

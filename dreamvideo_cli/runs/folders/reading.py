@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from dreamvideo_cli.runs.folders.events import EVENTS, read_events
+from dreamvideo_cli.runs.folders.owners import OWNERS, latest_owner
 from registry.content.manifest import Input, printable
 from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
 from registry.ref import Kind, check_name, nearest
-from registry.runs.events import EVENTS, read_events
-from registry.runs.owners import OWNERS, latest_owner
 from registry.storage import toml
 from registry.storage.files import Files
 
