@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from dreamvideo_cli.learning.inputs import Inputs, Sources
 from dreamvideo_cli.runs.timings import Task
+from dreamvideo_cli.settings.places import cache_folder
 from dreamvideo_cli.terminal.space import require_free
 
 if TYPE_CHECKING:
@@ -149,9 +150,10 @@ def memory_needed(plan: LearnPlan) -> int | None:
 
     if not any(map(count_numbers, weight_files(plan.base.folder / "unet"))):
         return None
-    from engine.training.memory import estimate_recipe
+    from engine.training.estimate import estimate_recipe
 
-    return estimate_recipe(plan.base, plan.recipe, plan.settings.device).total
+    memo = cache_folder() / "footprints.json"
+    return estimate_recipe(plan.base, plan.recipe, plan.settings.device, memo=memo).total
 
 
 def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool = False) -> None:

@@ -1,4 +1,7 @@
-"""How much device memory learning needs, worked out on the meta device before anything is loaded."""
+"""How much device memory learning needs, measured on the meta device: nothing is loaded and nothing computed.
+
+``python -m engine.training.memory`` writes the table that is shipped for the bundled base.
+"""
 
 from __future__ import annotations
 
@@ -12,99 +15,51 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from engine.adapters.bank import Bank, Condition, bottleneck_bank
-from engine.bases import BaseLocation, open_base
-from engine.bases.folder import weight_files
+from engine.bases import BaseLocation, locate_base, open_base
 from engine.bases.protocol import Base, Role, Text
-from engine.device import DTYPES, resolve_device, resolve_precision
-from engine.recipe import LearnRecipe, MotionRecipe, Precision
+from engine.training.footprint import (
+    BYTES_A_LEARNED_NUMBER,
+    NARROW,
+    OUTSIDE,
+    SHIPPED,
+    Footprint,
+    Kept,
+    MemoryNeed,
+    Sizes,
+    Slopes,
+    key_of,
+    write_table,
+)
 
-# AdamW keeps two moments beside the weight and its gradient, all in fp32.
-BYTES_A_LEARNED_NUMBER = 16
-OUTSIDE = "outside"
-# Words and low-rank layers take hardly any memory beside the base's activations.
-NARROW = 0.01
 # Width of a CLIP ViT-H vector, the widest in use; it only sizes the bank's conditions.
 IMAGE_WIDTH = 1024
+ROLES: tuple[Role, ...] = ("identity", "motion")
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """A batch of ``batch`` videos of ``frames`` frames of ``height_px`` × ``width_px``."""
+def measure_footprint(location: BaseLocation, role: Role, width_ratio: float) -> Footprint:
+    """What learning bottlenecks of this role keeps: three sizes tell the three slopes of every block."""
+    base = open_base(location, device=torch.device("meta"), dtype=torch.float32)
+    step, video = location.limits.frame_step, location.card.video
+    shapes = ((1 + step, 1), (1 + 2 * step, 1), (1 + step, 2))
+    sizes = [Sizes(1, frames, tall * video.height_px, video.width_px) for frames, tall in shapes]
+    measured = [_measure(base, role, each, IMAGE_WIDTH, width_ratio) for each in sizes]
+    matrix = torch.tensor([each.features for each in sizes], dtype=torch.float64).inverse()
 
-    batch: int
-    frames: int
-    height_px: int
-    width_px: int
+    def solve(sizes_bytes: list[int]) -> Slopes:
+        pixels, frames, samples = (matrix @ torch.tensor(sizes_bytes, dtype=torch.float64)).tolist()
+        return round(pixels, 3), round(frames, 3), round(samples, 3)
 
-
-@dataclass(frozen=True, slots=True)
-class MemoryNeed:
-    """Bytes on the device while the denoiser learns, after the towers have given theirs back.
-
-    Attributes:
-        base: weights of the denoiser, and of the text tower where a word is learned through it.
-        adapter: weights, gradients and moments of the bank.
-        activations: what is kept for the backward pass at its peak.
-    """
-
-    base: int
-    adapter: int
-    activations: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.base + self.adapter + self.activations
-
-
-def estimate_learning(
-    location: BaseLocation,
-    role: Role,
-    sizes: Sizes,
-    *,
-    precision: Precision,
-    checkpointing: bool,
-    width_ratio: float = 0.5,
-) -> MemoryNeed:
-    """What learning a bank of this role needs; nothing is loaded and nothing computed.
-
-    Mixed precision keeps some normalisations in fp32; the estimate counts everything in ``precision``.
-    """
-    base = open_base(location, device=torch.device("meta"), dtype=DTYPES[precision])
-    files = weight_files(location.folder / "text_encoder") if role == "identity" else ()
-    tower = sum(path.stat().st_size for path in files)
-    need = estimate_base(
-        base,
-        role,
-        sizes,
-        image_width=IMAGE_WIDTH,
-        checkpointing=checkpointing,
-        width_ratio=width_ratio,
-    )
-    return MemoryNeed(need.base + tower, need.adapter, need.activations)
-
-
-def estimate_recipe(location: BaseLocation, recipe: LearnRecipe, device: str) -> MemoryNeed:
-    """What learning by ``recipe`` needs on ``device``, one part of a batch at a time.
-
-    Raises:
-        DeviceError: the device or the precision is not to be had.
-    """
-    video = location.card.video
-    has_clips = isinstance(recipe, MotionRecipe) or getattr(recipe, "clip_draws", 0) > 0
-    sizes = Sizes(
-        batch=recipe.batch // recipe.accumulate,
-        frames=getattr(recipe, "frames", 1) if has_clips else 1,
-        height_px=video.height_px,
-        width_px=video.width_px,
-    )
-    return estimate_learning(
-        location,
-        "motion" if has_clips else "identity",
-        sizes,
-        precision=resolve_precision(recipe.precision, resolve_device(device)),
-        checkpointing=recipe.checkpointing,
-        width_ratio=getattr(recipe, "width_ratio", NARROW),
+    bank, kept = measured[0]
+    return Footprint(
+        weights=sum(p.numel() for p in base.denoiser.parameters()),
+        learned=sum(p.numel() for p in bank.parameters()),
+        blocks={
+            name: Kept(
+                saved=solve([each[name].saved for _, each in measured]),
+                inputs=solve([each[name].inputs for _, each in measured]),
+            )
+            for name in kept
+        },
     )
 
 
@@ -118,11 +73,7 @@ def estimate_base(
     width_ratio: float = 0.5,
 ) -> MemoryNeed:
     """What learning a bank on this frozen base needs; it may lie on the meta device."""
-    weight = next(base.denoiser.parameters())
-    condition_width = image_width if role == "motion" else None
-    bank = bottleneck_bank(base.sites(role), width_ratio, condition_width)
-    bank.to(weight.device, weight.dtype)
-    kept = _activations(base, bank, sizes, image_width)
+    bank, kept = _measure(base, role, sizes, image_width, width_ratio)
     inner = [kept[name] for name in kept if name != OUTSIDE]
     if checkpointing:
         inputs = sum(found.inputs for found in inner)
@@ -139,16 +90,21 @@ def estimate_base(
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Bytes:
     """Bytes of one block: what its backward pass needs, and what enters it."""
 
     saved: int = 0
     inputs: int = 0
 
 
-def _activations(base: Base, bank: Bank, sizes: Sizes, image_width: int) -> dict[str, _Kept]:
-    """Run the denoiser once and see what autograd keeps, block by block."""
+def _measure(
+    base: Base, role: Role, sizes: Sizes, image_width: int, width_ratio: float
+) -> tuple[Bank, dict[str, _Bytes]]:
+    """Run the denoiser once with fresh bottlenecks and see what autograd keeps, block by block."""
     weight, geometry = next(base.denoiser.parameters()), base.geometry
+    condition_width = image_width if role == "motion" else None
+    bank = bottleneck_bank(base.sites(role), width_ratio, condition_width)
+    bank.to(weight.device, weight.dtype)
     like: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
     _, *shape = base.latent_shape(sizes.frames, sizes.height_px, sizes.width_px)
     latents = torch.zeros(sizes.batch, *shape, **like)
@@ -159,7 +115,7 @@ def _activations(base: Base, bank: Bank, sizes: Sizes, image_width: int) -> dict
     attention = _FusedAttention() if weight.is_meta else nullcontext()
     with bank.attached(base.denoiser), ledger.watching(base), attention, torch.enable_grad():
         base.denoise(latents, times, text)
-    return ledger.kept
+    return bank, ledger.kept
 
 
 class _FusedAttention(TorchFunctionMode):
@@ -192,7 +148,7 @@ class _Ledger:
     """Counts each tensor that autograd keeps once, under the block in which it was kept first."""
 
     def __init__(self, known: set[int]) -> None:
-        self.kept: dict[str, _Kept] = {OUTSIDE: _Kept()}
+        self.kept: dict[str, _Bytes] = {OUTSIDE: _Bytes()}
         self._known = known
         self._alive: list[Tensor] = []
         self._block = OUTSIDE
@@ -213,7 +169,7 @@ class _Ledger:
         def enter(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
             self._block = name
             entering = _tensors((*inputs, *named.values()))
-            self.kept[name] = _Kept(inputs=sum(_size_bytes(t) for t in entering))
+            self.kept[name] = _Bytes(inputs=sum(_size_bytes(t) for t in entering))
 
         return enter
 
@@ -245,3 +201,15 @@ def _cell(tensor: Tensor) -> int:
     """Identity of the memory behind a tensor, also where there is none."""
     cell: int = tensor.untyped_storage()._cdata  # noqa: SLF001
     return cell
+
+
+if __name__ == "__main__":
+    bundled = locate_base("mini")
+    write_table(
+        SHIPPED,
+        {
+            key_of(bundled, role, ratio): measure_footprint(bundled, role, ratio)
+            for role in ROLES
+            for ratio in (0.5, NARROW)
+        },
+    )

@@ -18,9 +18,9 @@ from engine.drafts import discard_drafts
 from engine.progress import Progress
 from engine.recipe import LearnRecipe
 from engine.training.cache import Cache
+from engine.training.estimate import estimate_recipe
 from engine.training.fallback import MemoryFallback, recompute_blocks
 from engine.training.fit import open_accelerator
-from engine.training.memory import estimate_recipe
 from engine.training.saver import PREVIEWS, STATES, SavePolicy
 
 R = TypeVar("R", bound=LearnRecipe)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.bases.protocol import Role
-from engine.training.memory import Sizes, estimate_base
+from engine.training.footprint import Sizes
+from engine.training.memory import estimate_base
 from tests.modelscope import APPEARANCE_WIDTH, TEXT_TOWER_BYTES, open_hollow
 
 GIB = 2**30

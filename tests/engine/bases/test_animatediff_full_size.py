@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.adapters.bank import Bank
 from engine.bases.protocol import Text
-from engine.training.memory import Sizes, estimate_base
+from engine.training.footprint import Sizes
+from engine.training.memory import estimate_base
 from tests.animatediff_full_size import open_hollow
 
 META = torch.device("meta")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from engine.bases import locate_base, open_base
 from engine.recipe import MotionRecipe, SubjectRecipe
-from engine.training.memory import Sizes, estimate_base, estimate_learning, estimate_recipe
+from engine.training.estimate import estimate_recipe
+from engine.training.footprint import Sizes, read_table
+from engine.training.memory import IMAGE_WIDTH, estimate_base, measure_footprint
 from tests.modelscope import TEXT_TOWER_BYTES, open_hollow
 
 GIB = 2**30
@@ -26,9 +30,8 @@ def test_the_meta_device_counts_what_the_cpu_keeps(tiny_folder, checkpointing: b
     base = open_base(location, device=torch.device("cpu"), dtype=torch.float32)
     sizes = Sizes(batch=2, frames=3, height_px=32, width_px=32)
     real = estimate_base(base, "motion", sizes, image_width=1024, checkpointing=checkpointing)
-    meta = estimate_learning(
-        location, "motion", sizes, precision="fp32", checkpointing=checkpointing
-    )
+    footprint = measure_footprint(location, "motion", 0.5)
+    meta = footprint.need(sizes, precision="fp32", checkpointing=checkpointing)
     assert meta.activations == pytest.approx(real.activations, rel=0.05)
     assert meta.adapter == real.adapter
 
@@ -76,3 +79,51 @@ def test_weights_that_lie_there_in_two_precisions_are_counted_once(tiny_folder, 
         for folder in (tiny_folder, both)
     ]
     assert needs[0] == needs[1]
+
+
+@pytest.mark.parametrize("role", ["identity", "motion"])
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_footprint_tells_what_a_measurement_would(tiny_folder, role, checkpointing) -> None:
+    """At sizes that it was not measured at: what is kept is affine in pixels, frames and samples."""
+    location = locate_base(str(tiny_folder))
+    base = open_base(location, device=torch.device("meta"), dtype=torch.float32)
+    footprint = measure_footprint(location, role, 0.3)
+    for sizes in (Sizes(3, 5, 64, 32), Sizes(1, 1, 32, 96), Sizes(2, 7, 32, 32)):
+        found = footprint.need(sizes, precision="fp32", checkpointing=checkpointing)
+        expected = estimate_base(
+            base,
+            role,
+            sizes,
+            image_width=IMAGE_WIDTH,
+            checkpointing=checkpointing,
+            width_ratio=0.3,
+        )
+        assert (found.base, found.adapter) == (expected.base, expected.adapter)
+        assert found.activations == pytest.approx(expected.activations, rel=0.03)
+
+
+LIGHT = """
+import sys
+from pathlib import Path
+from engine.bases import locate_base
+from engine.recipe import MotionRecipe
+from engine.training.estimate import estimate_recipe
+need = estimate_recipe(locate_base(sys.argv[1]), MotionRecipe(), "cpu", memo=Path(sys.argv[2]))
+print(need.total, {"torch", "diffusers", "numpy"} & sys.modules.keys())
+"""
+
+
+def test_what_was_measured_once_is_told_without_torch(tiny_folder, tmp_path) -> None:
+    memo = tmp_path / "cache" / "footprints.json"
+    need = estimate_recipe(locate_base(str(tiny_folder)), MotionRecipe(), "cpu", memo=memo)
+    assert len(read_table(memo)) == 1
+    command = [sys.executable, "-c", LIGHT, str(tiny_folder), str(memo)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.split(maxsplit=1) == [str(need.total), "set()\n"]
+
+
+def test_a_damaged_table_is_measured_again(tiny_folder, tmp_path) -> None:
+    memo = tmp_path / "footprints.json"
+    memo.write_text("{")
+    estimate_recipe(locate_base(str(tiny_folder)), MotionRecipe(), "cpu", memo=memo)
+    assert len(read_table(memo)) == 1

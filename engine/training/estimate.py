@@ -1,0 +1,83 @@
+"""How much device memory learning needs, told before anything is loaded.
+
+A table answers without torch; a base that is not in it is measured on the meta device, and remembered.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.bases import BaseLocation
+from engine.bases.folder import weight_files
+from engine.hardware import has_gpu
+from engine.recipe import LearnRecipe, MotionRecipe, Precision
+from engine.training.footprint import (
+    NARROW,
+    SHIPPED,
+    Footprint,
+    MemoryNeed,
+    Sizes,
+    key_of,
+    read_table,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from engine.bases.protocol import Role
+
+
+def estimate_recipe(
+    location: BaseLocation, recipe: LearnRecipe, device: str, *, memo: Path | None = None
+) -> MemoryNeed:
+    """What learning by ``recipe`` needs on ``device``, one part of a batch at a time.
+
+    Args:
+        location: of the base.
+        recipe: how it is learned.
+        device: as asked for; ``auto`` is a GPU where there is one.
+        memo: file that remembers what was measured, or None.
+    """
+    video = location.card.video
+    has_clips = isinstance(recipe, MotionRecipe) or getattr(recipe, "clip_draws", 0) > 0
+    role: Role = "motion" if has_clips else "identity"
+    sizes = Sizes(
+        batch=recipe.batch // recipe.accumulate,
+        frames=getattr(recipe, "frames", 1) if has_clips else 1,
+        height_px=video.height_px,
+        width_px=video.width_px,
+    )
+    footprint = _look_up(location, role, getattr(recipe, "width_ratio", NARROW), memo)
+    need = footprint.need(
+        sizes,
+        precision=_expect_precision(recipe.precision, device),
+        checkpointing=recipe.checkpointing,
+    )
+    files = () if has_clips else weight_files(location.folder / "text_encoder")
+    tower = sum(path.stat().st_size for path in files)
+    return MemoryNeed(need.base + tower, need.adapter, need.activations)
+
+
+def _look_up(
+    location: BaseLocation, role: Role, width_ratio: float, memo: Path | None
+) -> Footprint:
+    """From the table that is shipped or the one that is remembered, else measured now."""
+    key = key_of(location, role, width_ratio)
+    remembered = read_table(memo)
+    found = remembered.get(key) or read_table(SHIPPED).get(key)
+    if found is None:
+        from engine.training.memory import measure_footprint
+
+        found = measure_footprint(location, role, width_ratio)
+        if memo is not None:
+            with suppress(OSError):  # a folder that cannot be written only costs time
+                write_table(memo, {**remembered, key: found})
+    return found
+
+
+def _expect_precision(precision: Precision, device: str) -> Precision:
+    """What "auto" most likely becomes: bf16 on a GPU, fp32 on the CPU."""
+    if precision != "auto":
+        return precision
+    return "fp32" if device in {"cpu", "mps"} or not has_gpu() else "bf16"
