@@ -73,6 +73,7 @@ def build_unet3d(
     image_tower: bool = True,
     old_layout: bool = False,
     card: bool = True,
+    size_px: tuple[int, int] = (SIZE_PX, SIZE_PX),
     seed: int = 0,
 ) -> Path:
     """A folder that a diffusers text-to-video pipeline could have saved; returns ``folder``.
@@ -86,6 +87,7 @@ def build_unet3d(
         old_layout: as hub folders are: the tokenizer is vocab.json and merges.txt, and the text
             tower's keys start with ``text_model.``.
         card: write ``base.toml``.
+        size_px: height and width that the card says.
         seed: of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,10 @@ def build_unet3d(
     build_tokenizer(folder / "tokenizer", old_layout=old_layout)
     _write_json(folder / "model_index.json", MODEL_INDEX)
     if card:
-        (folder / "base.toml").write_text(CARD, "utf-8")
+        height, width = size_px
+        sized = CARD.replace(f"height_px = {SIZE_PX}", f"height_px = {height}")
+        sized = sized.replace(f"width_px = {SIZE_PX}", f"width_px = {width}")
+        (folder / "base.toml").write_text(sized, "utf-8")
     return folder
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from engine.adapters.uses import AdapterUse
 from engine.bases import families, locate_base
 from engine.bases.catalog import BUNDLED
 from engine.bases.checks.limits import check_video
 from engine.bases.families import FAMILIES, Limits, find_family
 from engine.bases.folder import fingerprint
+from engine.bases.models.unet3d import open_base as open_unet3d
 from engine.errors import BaseInvalidError, RecipeError
-from engine.recipe import GenerateRecipe
+from engine.generate import open_generator
+from engine.recipe import GenerateRecipe, MotionRecipe
+from tests.engine.samples import clip, learn_motion
 from tests.tiny import LATENT_SCALE, build_unet3d
 
 
@@ -144,3 +150,28 @@ def test_what_a_family_does_not_read_is_not_in_the_fingerprint(wide):
     (wide / "safety_checker").mkdir()
     (wide / "safety_checker" / "config.json").write_text("{}", "utf-8")
     assert locate_base(str(wide)).fingerprint == before
+
+
+def open_fake(location, *, device, dtype):
+    """A base that is UNet3D's in all but name."""
+    base = open_unet3d(location, device=device, dtype=dtype)
+    base.family = "fake"
+    return base
+
+
+def test_a_new_family_is_one_module_and_one_line(tmp_path, monkeypatch):
+    """The module has ``open_base``; the line says what the family is. Learning and generating ask no more."""
+    monkeypatch.setitem(sys.modules, "fake_family", SimpleNamespace(open_base=open_fake))
+    line = replace(FAMILIES["UNet3DConditionModel"], name="fake", module="fake_family")
+    monkeypatch.setattr(families, "FAMILIES", {**FAMILIES, "FakeDenoiser": line})
+    folder = build_unet3d(tmp_path / "fake", size_px=(24, 40))
+    rewrite(folder / "model_index.json", unet=["fakes", "FakeDenoiser"])
+    location = locate_base(str(folder))
+    (tmp_path / "out").mkdir()
+    recipe = MotionRecipe(caption="sweeping", steps=1, batch=1)
+    learned = learn_motion(recipe, [clip()], location, tmp_path / "out", device="cpu")
+    assert learned.base["architecture"].startswith("fake/")
+    video = GenerateRecipe(**GOOD | {"frames": 2, "height_px": 24, "width_px": 40, "steps": 1})
+    with open_generator(location, [AdapterUse(learned.weights, "motion")]) as generator:
+        assert generator._base.family == "fake"
+        assert generator.sample(video).shape == (2, 24, 40, 3)

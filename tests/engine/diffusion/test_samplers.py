@@ -194,3 +194,33 @@ def test_a_scheduler_of_flow_matching_is_sampled_with_too():
     answer, noise = draw_start(SHAPE, 9), draw_start(SHAPE, 0)
     *_, end = sample(lambda x, _: noise - answer, Euler(), noise, guidance=1.0)
     assert torch.allclose(end, answer, atol=1e-6)
+
+
+def test_the_solver_of_second_order_is_of_second_order():
+    """Data of one Gaussian: the noise in x is known exactly, and so is where the path from x ends.
+
+    Before its last step, which is of first order and goes to no noise at all, twice the steps leave a quarter of the
+    error; DDIM, the solver of first order, leaves half of it.
+    """
+    config = CONFIG | {"timestep_spacing": "trailing", "steps_offset": 0}
+    alphas, spread = torch.from_numpy(alpha_bar(zero_snr=False)), 0.6
+
+    def scale(timestep):
+        a = alphas[int(timestep)]
+        return (a * spread**2 + 1 - a).sqrt().item()
+
+    def exact(x, timesteps):
+        a = alphas[timesteps.long()].float()[:, None, None, None, None]
+        return (1 - a).sqrt() * x / (a * spread**2 + 1 - a)
+
+    def error(sampler, steps):
+        """At timestep 199, which 5, 10, 20 … steps all stop at."""
+        scheduler = diffusion_samplers(config)[sampler](steps)
+        times, start = scheduler.timesteps.tolist(), draw_start(SHAPE, 0)
+        latents = list(sample(exact, scheduler, start, guidance=1.0))[times.index(199) - 1]
+        return (latents - start * scale(199) / scale(999)).abs().mean().item()
+
+    errors = {sampler: [error(sampler, n) for n in (20, 40)] for sampler in ("ddim", "dpm++")}
+    assert errors["ddim"][0] / errors["ddim"][1] == pytest.approx(2, abs=0.4)
+    assert errors["dpm++"][0] / errors["dpm++"][1] == pytest.approx(4, abs=1.2)
+    assert errors["dpm++"][0] < errors["ddim"][0] / 3
