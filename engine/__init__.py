@@ -1,19 +1,23 @@
 """The engine: tensors in, adapters and videos out; it knows no names, versions, stores or terminals.
 
-The map, in the order in which data flows:
+The rooms, from the ground up; each imports only those above it in this list, which import-linter checks:
 
-- `recipe` says what is to be done (frozen, validated, no tensors); `errors` what can go wrong; `progress` what is told
-  meanwhile.
+- `errors` says what can go wrong, `progress` what is reported meanwhile, `recipe` what is to be done (frozen,
+  validated, no tensors); `drafts` writes files whole or not at all, `hardware` and `device` find out where to compute.
 - `media` turns photos and clips into arrays, and arrays into videos.
-- `bases` opens a frozen text-to-video model behind one protocol (`bases.protocol.Base`).
-- `adapters` holds what is learned: a word (`token`) and bottlenecks at sites (`bottleneck`, `bank`), and its file.
-- `diffusion` holds the formulas: noise, objectives, guidance, sampling.
-- `fit` is the one optimisation loop.
-- `learn_subject`, `learn_motion` and `generate` are the three stories, each read from top to bottom.
-- `mini` is the bundled base and the recipe that made it.
+- `diffusion` holds the formulas: keyed noise, noise paths, losses, samplers.
+- `bases` opens a frozen text-to-video model behind one protocol (`bases.protocol.Base`), one file a family.
+- `adapters` holds what is learned: layers at sites (`bottleneck`, `bank`), a word, their file, and what they add to a
+  base (`delta`).
+- `metrics` measures a video; `segment` finds a photo's subject.
+- `training` holds a session with a base, the one optimisation loop, its memory and its saves.
+- `generate` makes videos; `monitor` makes previews, scores and tracks a run with it.
+- `methods` says which losses teach what, one file a method; `learn` runs a method's stages.
+- `mini` is the bundled base, its world and the recipe that made it.
+- `benchmark` compares methods on held-out things of that world.
 
-Shape letters, used in every docstring: b batch, c channels, f frames, h w height and width, n tokens, d width of a
-stream, l text length.
+Shape letters, used in every docstring: b batch, c channels, f frames, h height, w width, n tokens, d width of a stream,
+l text length.
 
-Nothing here imports a heavy library; each story does when it is called.
+Nothing here imports a heavy library; each room does when it is used.
 """

@@ -54,16 +54,16 @@ def ways_of(device: torch.device) -> tuple[Way, ...]:
     return (*own, apart)
 
 
-class Camera:
-    """Films a draft as it is."""
+class PreviewMaker:
+    """Makes previews of a draft as it is."""
 
     def __init__(self, draft: Draft, stop: StopRequest, stage: str, progress: Progress) -> None:
-        """Film ``draft`` while ``stage`` runs; a ``stop`` does not wait for a picture."""
+        """Make previews of ``draft`` while ``stage`` runs; a ``stop`` does not wait for one."""
         self._draft, self._stop = draft, stop
         self._stage, self._progress = stage, progress
         self._ways = list(ways_of(draft.session.device))
 
-    def film(self, step: int, weight: float, recipe: GenerateRecipe) -> Pixels | None:
+    def make(self, step: int, weight: float, recipe: GenerateRecipe) -> Pixels | None:
         """The video of ``recipe`` with the draft at ``weight``, uint8 (f, h, w, 3).
 
         None where none can be made, which is told, or where a stop was asked for.

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from engine.media.output.write import write_video
-from engine.monitor.camera import Camera
+from engine.monitor.camera import PreviewMaker
 from engine.monitor.scores import ScoreBook, Scores
 from engine.progress import Note, Previewed, Progress
 from engine.recipe import GenerateRecipe
@@ -56,7 +56,7 @@ class Previews:
         self._policy, self._progress = policy, progress
         self._stage, self._steps = stage, steps
         self._folder = draft.session.folder / PREVIEWS
-        self._camera = Camera(draft, policy.stop, stage, progress)
+        self._maker = PreviewMaker(draft, policy.stop, stage, progress)
         self._scores = None
         if policy.scoring is not None:
             book = ScoreBook(draft.session.folder, draft.kind)
@@ -97,7 +97,7 @@ class Previews:
             self._tell(step)
             return
         started = time.monotonic()
-        frames = self._camera.film(step, weight, recipe)
+        frames = self._maker.make(step, weight, recipe)
         if frames is None:
             return
         self._write(step, frames, recipe.fps)

@@ -113,7 +113,7 @@ class Scores:
         self._progress(Scored(self._stage, step, measured.values, took, measured.doubts))
 
     def worth(self, step: int) -> int:
-        """How much a state is worth policy: 2 the best so far, 1 one that is scored, 0 any other."""
+        """How much a state is worth keeping: 2 the best so far, 1 one that is scored, 0 any other."""
         if step == self._book.best(self._steps):
             return 2
         return int(self.is_due(step))

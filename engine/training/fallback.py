@@ -1,4 +1,4 @@
-"""What is done when a step needs more memory than there is: each rung changes the cost, none the draws."""
+"""What to do when a step runs out of memory: each measure makes it cheaper in memory, and none changes its draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.errors import MemoryExhaustedError
 
 
 class MemoryFallback:
-    """The rungs of one run, from the cheapest in time to the dearest.
+    """The measures that a run can still take, from the one that costs least time to the one that costs most.
 
     Attributes:
         checkpointing: whether blocks are computed again in the backward pass.
@@ -28,18 +28,18 @@ class MemoryFallback:
         checkpointing: bool = True,
         need: Callable[[], str] | None = None,
     ) -> None:
-        """Stand at the foot; without a ``base`` only batches can be made smaller.
+        """Start with nothing done; without a ``base`` only batches can be made smaller.
 
-        ``need`` tells, at the end of all rungs, how much memory would do.
+        ``need`` says how much memory would be enough, for the error when nothing is left to do.
         """
         self.checkpointing = checkpointing or base is None
         self._base = base
         self._need = need
 
-    def climb(self, batch: int, accumulate: int) -> tuple[str, int] | None:
-        """Take the next rung: what it is for people, and the parts in which a batch is computed from now on.
+    def next(self, batch: int, accumulate: int) -> tuple[str, int] | None:
+        """Take the next measure: its description for people, and into how many parts a batch is split from now on.
 
-        None where there is none left.
+        None when no measure is left.
         """
         collect()
         if not self.checkpointing:
@@ -51,7 +51,7 @@ class MemoryFallback:
         return None
 
     def exhausted(self, failure: MemoryExhaustedError) -> MemoryExhaustedError:
-        """The error at the end of all rungs, saying what would do."""
+        """The error when no measure is left; it says how much memory would be enough."""
         told = self._need() if self._need else ""
         need = f"; {told}" if told else ""
         return MemoryExhaustedError(
@@ -60,14 +60,14 @@ class MemoryFallback:
         )
 
     def recompute(self) -> None:
-        """From now on blocks forget their activations."""
+        """Recompute the blocks in the backward pass from now on."""
         if not self.checkpointing and self._base is not None:
             recompute_blocks(self._base)
         self.checkpointing = True
 
 
 def recompute_blocks(base: Base) -> None:
-    """Compute the denoiser's blocks again in the backward pass instead of policy their activations.
+    """Compute the denoiser's blocks again in the backward pass instead of keeping their activations.
 
     diffusers' own switch raises for some denoisers. Calling this again changes nothing.
     """
@@ -89,7 +89,7 @@ class _Recomputed:
 
 
 def collect() -> None:
-    """Give back what a failed step has left."""
+    """Free what a failed step has left behind."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -270,7 +270,7 @@ class _Loop:
                 failure.__cause__ = failure.__context__ = None
             # Outside of the handler: within it the failed step's tensors would still be held.
             self._optimiser.zero_grad(set_to_none=True)
-            rung = self._fallback.climb(self._plan.batch, self._accumulate)
+            rung = self._fallback.next(self._plan.batch, self._accumulate)
             if rung is None or self._workers.many:  # the others wait for this step's gradients
                 self._rescue()
                 raise self._fallback.exhausted(failure)
