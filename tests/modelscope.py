@@ -35,15 +35,20 @@ CONFIGS = {
 }
 
 
+def write_configs(folder: Path) -> Path:
+    """A folder of the base's configs without weights; returns ``folder``."""
+    for name, config in CONFIGS.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config), "utf-8")
+    return folder
+
+
 def open_hollow(*, half: bool = False) -> Base:
     """The base on the meta device, in fp32 or bf16."""
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, config in CONFIGS.items():
-            path = Path(folder) / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(config), "utf-8")
-        location = locate_base(folder)
+        location = locate_base(str(write_configs(Path(folder))))
         dtype = torch.bfloat16 if half else torch.float32
         return open_base(location, device=torch.device("meta"), dtype=dtype)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
+import pytest
+
 from engine.recipe import SubjectRecipe
 from tests.bench.learning import Comparison, Point, shortened
 
@@ -26,3 +31,8 @@ def test_a_score_that_is_not_reached_has_no_time() -> None:
 def test_a_smoke_test_divides_every_number_of_steps() -> None:
     short = shortened(SubjectRecipe(word_steps=300, adapter_steps=80), 100)
     assert (short.word_steps, short.adapter_steps, short.batch) == (3, 1, SubjectRecipe().batch)
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("bench/[a-z]*.py")))
+def test_every_benchmark_can_be_imported(path: Path) -> None:
+    importlib.import_module(f"tests.bench.{path.stem}")

@@ -7,8 +7,6 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import imageio_ffmpeg
-
 from engine.errors import InputError
 from engine.media.files import shown
 
@@ -69,6 +67,8 @@ def run_ffmpeg(
     Raises:
         InputError: `source` cannot be opened.
     """
+    import imageio_ffmpeg  # here, so that the rest of the engine does without it
+
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats"]
     command += ["-v", f"level+{level}", *arguments]
     try:

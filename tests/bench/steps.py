@@ -14,6 +14,7 @@ from torch import Tensor
 from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.bases import open_base
 from engine.diffusion.path import NoisePath
+from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.progress import StageAdvanced
 from engine.training.encode import EncodedClip, EncodedPhotos
 from engine.training.fit import FitPlan, fit, open_accelerator

@@ -1,0 +1,170 @@
+"""Bases of full size with random weights made on the device: nothing is downloaded, and nothing is learned for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.bases import BaseLocation, locate_base, open_base
+from engine.bases.protocol import Base, Text
+from tests import modelscope
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One base at one size.
+
+    Attributes:
+        name: for the table.
+        write: writes the base's folder, configs alone where it is of full size, and returns it.
+        frames: of a clip.
+        height_px: of photos and clips.
+        width_px: of photos and clips.
+        vae: makes the autoencoder, on whatever device is torch's default.
+        pipeline: makes diffusers' own pipeline from a base and its scheduler.
+        guidance: of the videos that are made.
+    """
+
+    name: str
+    write: Callable[[Path], Path]
+    frames: int
+    height_px: int
+    width_px: int
+    vae: Callable[[Base], nn.Module]
+    pipeline: Callable[[Any, Any], Any]
+    guidance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A scene on a device.
+
+    Attributes:
+        scene: which one.
+        location: of its folder.
+        base: with random weights; its towers are never loaded.
+        hollow: the same on the meta device.
+        text: two prompts' features, the unconditional one first.
+        device: where everything is computed.
+    """
+
+    scene: Scene
+    location: BaseLocation
+    base: Any
+    hollow: Base
+    text: Text
+    device: torch.device
+
+    @property
+    def image_width(self) -> int:
+        """d of an appearance vector."""
+        return self.base.geometry.image_width or modelscope.APPEARANCE_WIDTH
+
+    def draw_latents(self, batch: int, frames: int) -> Tensor:
+        """Standard normal latents (b, c, f, h, w), fp32."""
+        _, *shape = self.base.latent_shape(frames, self.scene.height_px, self.scene.width_px)
+        return torch.randn(batch, *shape, device=self.device)
+
+
+def set_up(scene: Scene, folder: Path, device: torch.device) -> Stage:
+    """Write the scene's folder and fill its base with random weights, bf16 on a GPU."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    location = locate_base(str(scene.write(folder / scene.name)))
+    hollow = open_base(location, device=META, dtype=dtype)
+    base: Any = open_base(location, device=META, dtype=dtype)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        base.denoiser = _fill(base.denoiser, device, dtype)
+        base.device = device
+        with torch.device(device):
+            base.__dict__["_vae"] = _freeze(scene.vae(base))
+        geometry = base.geometry
+        features = torch.randn(2, geometry.text_length, geometry.text_width, device=device)
+    text = Text(features.to(dtype))
+    base.encode_text = lambda prompts, _words: text.rows(range(2)[-len(prompts) :])
+    return Stage(scene, location, base, hollow, text, device)
+
+
+def _fill(hollow: Any, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The same network with the random weights of its class; what its class keeps in fp32 stays so."""
+    whole = tuple(getattr(hollow, "_keep_in_fp32_modules", None) or ())
+    with torch.device(device):
+        model: nn.Module = type(hollow).from_config(hollow.config)
+    for name, parameter in model.named_parameters():
+        if not any(part in name.split(".") for part in whole):
+            parameter.data = parameter.data.to(dtype)
+    return _freeze(model)
+
+
+def _freeze(model: nn.Module) -> nn.Module:
+    return model.requires_grad_(requires_grad=False).eval()
+
+
+def _image_vae(base: Any) -> nn.Module:
+    """Stable Diffusion's autoencoder, as deep as the base's folder says."""
+    from diffusers import AutoencoderKL
+
+    from engine.bases.folder import read_json
+
+    config = read_json(base.location.folder / "vae" / "config.json")
+    widths = config["block_out_channels"]
+    return AutoencoderKL(
+        block_out_channels=widths,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
+        layers_per_block=config.get("layers_per_block", 2),
+        latent_channels=base.geometry.latent_channels,
+        norm_num_groups=config.get("norm_num_groups", 32),
+    )
+
+
+def _modelscope_pipeline(base: Any, scheduler: Any) -> Any:
+    from diffusers import TextToVideoSDPipeline
+
+    return TextToVideoSDPipeline(
+        vae=base.__dict__["_vae"],
+        text_encoder=None,
+        tokenizer=None,
+        unet=base.denoiser,
+        scheduler=scheduler,
+    )
+
+
+def _write_tiny(folder: Path) -> Path:
+    """The tests' own base; imported here, since it needs pytest."""
+    from tests.tiny import build_unet3d
+
+    return build_unet3d(folder)
+
+
+FULL = (
+    Scene(
+        name="modelscope",
+        write=modelscope.write_configs,
+        frames=16,
+        height_px=256,
+        width_px=256,
+        vae=_image_vae,
+        pipeline=_modelscope_pipeline,
+        guidance=9.0,
+    ),
+)
+TINY = (
+    Scene(
+        name="tiny-unet3d",
+        write=_write_tiny,
+        frames=4,
+        height_px=32,
+        width_px=64,
+        vae=_image_vae,
+        pipeline=_modelscope_pipeline,
+        guidance=9.0,
+    ),
+)
