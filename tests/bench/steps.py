@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
-from engine.diffusion.learning import IdentityObjective, MotionObjective
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition, fresh_bank
