@@ -96,11 +96,12 @@ def verbs(kind: Kind) -> Mapping[str, Leaf]:
 
 BASE: Mapping[str, Leaf] = {
     "list": Leaf(
-        "commands.base:list_bases", "List the known bases and those adapters were learned on."
+        "commands.base:list_bases",
+        "List the known bases: whether they are here, what they need and what they are for.",
     ),
     "show": Leaf(
         "commands.base:show_base",
-        "Show a base, by default the one that is used: where it lies, its licence, its size.",
+        "Show a base, by default the one that is used: its licence, what it needs, where it lies.",
     ),
     "use": Leaf("commands.base:use_base", "Make a base the default of learn and gen."),
 }

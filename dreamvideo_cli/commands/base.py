@@ -1,44 +1,78 @@
 """`dv base`: which bases there are, where they lie, and which one is taken by default."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dreamvideo_cli.settings.files import config_file
-from dreamvideo_cli.settings.places import default_base, locate
+from dreamvideo_cli.settings.places import default_base, locate_whole
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import View, say, show
-from dreamvideo_cli.views.bases import base_document, base_view, bases_view, missing_document
+from dreamvideo_cli.views.bases import (
+    base_document,
+    base_view,
+    bases_view,
+    failed_document,
+    release_document,
+    release_view,
+)
 
 BaseName = Annotated[str, typer.Argument(metavar="BASE", help="A path, a known name or a hub id.")]
 
 
 def list_bases(shell: Shell) -> None:
-    """List the known bases and those adapters were learned on.
+    """List the known bases: whether they are here, what they need and what they are for.
+
+    LEARN and MAKE are the GPU memory that learning a motion and making a video take.
 
     Example: dv base list
     """
     from engine.bases import KNOWN
-    from engine.errors import BaseInvalidError, BaseNotFoundError
 
     chosen = default_base()
-    documents = []
-    for name in dict.fromkeys(["mini", *KNOWN, chosen]):
-        try:
-            document = base_document(locate(name), name)
-        except (BaseNotFoundError, BaseInvalidError) as error:
-            document = missing_document(name, error.hint)
-        documents.append({**document, "default": name == chosen})
+    names = dict.fromkeys(["mini", *KNOWN, chosen])
+    documents = [{**_find(name), "default": name == chosen} for name in names]
     show(shell, bases_view(documents))
 
 
 def show_base(shell: Shell, base: BaseName = "") -> None:
-    """Show a base, by default the one that is used: where it lies, its licence, its size.
+    """Show a base, by default the one that is used: its licence, what it needs, where it lies.
 
     Example: dv base show mini
     """
+    from engine.bases.names.releases import RELEASES
+    from engine.errors import BaseInvalidError, BaseNotFoundError
+
     name = base or default_base()
-    show(shell, base_view(locate(name), name))
+    try:
+        view = base_view(locate_whole(name), name)
+    except (BaseNotFoundError, BaseInvalidError) as error:
+        if name not in RELEASES or _is_begun(name):
+            raise
+        view = release_view(name)
+        say(shell, f"{name} is not on this machine" + (f"; {error.hint}" if error.hint else ""))
+    show(shell, view)
+
+
+def _is_begun(name: str) -> bool:
+    """Whether something of a known base was fetched."""
+    from engine.bases.hub_cache import find_snapshot
+    from engine.bases.names.releases import RELEASES
+
+    return find_snapshot(RELEASES[name].hub_id) is not None
+
+
+def _find(name: str) -> dict[str, Any]:
+    """What there is to tell of a base, here or not."""
+    from engine.bases.names.releases import RELEASES
+    from engine.errors import BaseInvalidError, BaseNotFoundError
+
+    try:
+        return base_document(locate_whole(name), name)
+    except (BaseNotFoundError, BaseInvalidError) as error:
+        if name in RELEASES and not _is_begun(name):
+            return release_document(name)
+        return failed_document(name, error.message, error.hint)
 
 
 def use_base(
@@ -51,7 +85,7 @@ def use_base(
     from dreamvideo_cli.settings.files import set_value
     from engine.bases.catalog import is_path
 
-    location = locate(base)
+    location = locate_whole(base)
     name = str(location.folder) if is_path(base) else base
     path = config_file()
     set_value(path, "base", name)

@@ -15,8 +15,18 @@ from pathlib import Path
 from engine.bases.cards import BaseCard, default_card, read_card
 from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
 from engine.bases.folder import INDEX, fingerprint, list_files
-from engine.bases.known import KNOWN, USUAL_TOWER, KnownBase
+from engine.bases.hub_cache import find_snapshot, is_snapshot
+from engine.bases.known import KNOWN, KnownBase
 from engine.bases.motion_module import join_names, split_name
+from engine.bases.names.mistakes import (
+    explain_folder,
+    explain_name,
+    explain_path,
+    explain_release,
+    is_opened,
+    require_parts,
+)
+from engine.bases.names.releases import RELEASES, USUAL_TOWER
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
@@ -90,10 +100,9 @@ def locate_base(
     name, module_name = split_name(join_names(name, motion_module))
     folder, known, revision = _find(name, module_name)
     if not (folder / INDEX).is_file():
-        raise BaseInvalidError(
-            f"{folder} is not a base: it has no {INDEX}",
-            hint="give a folder as saved by a diffusers text-to-video pipeline",
-        )
+        raise explain_folder(folder)
+    if is_snapshot(folder):
+        require_parts(folder)
     module_name = module_name or (known.motion_module if known else None)
     module = _find_model(module_name, "motion module") if module_name else None
     family = find_family(folder, module)
@@ -144,7 +153,7 @@ def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None,
     if is_path(name):
         folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
-            raise BaseNotFoundError(f"base {name}: no such folder")
+            raise explain_path(folder, name)
         return folder, None, ""
     stem, _, version = name.partition("@")
     if stem == "mini":
@@ -153,8 +162,12 @@ def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None,
     known = KNOWN.get(name) or next(
         (base for base in KNOWN.values() if (base.hub_id, base.motion_module) == wanted), None
     )
-    folder = _in_hub_cache(known.hub_id if known else name)
-    return folder, known, folder.name
+    if name in RELEASES and not is_opened(RELEASES[name].denoiser):
+        raise explain_release(name, name)
+    found = find_snapshot(known.hub_id if known else name)
+    if found is None:
+        raise explain_name(name, has_motion_module=motion_module is not None)
+    return found, known, found.name
 
 
 def locate_mask_model(name: str) -> Path:
@@ -182,12 +195,10 @@ def _find_model(name: str, what: str) -> Path:
         BaseNotFoundError: it is not here.
     """
     if not is_path(name):
-        try:
-            return _in_hub_cache(name)
-        except BaseNotFoundError as error:
-            message = f"{what} {name} is not on this machine"
-            hint = f"hf download {name}" if "/" in name else f"a hub id owner/name, or ./{name}"
-            raise BaseNotFoundError(message, hint=hint) from error
+        if (found := _model_in_hub_cache(name)) is not None:
+            return found
+        hint = f"hf download {name}" if "/" in name else f"a hub id owner/name, or ./{name}"
+        raise BaseNotFoundError(f"{what} {name} is not on this machine", hint=hint)
     folder = Path(name).expanduser().resolve()
     if not (folder / "config.json").is_file():
         what_is_there = "that is a single file" if folder.is_file() else "no config.json there"
@@ -214,23 +225,10 @@ def _bundled(name: str, version: str) -> Path:
     return BUNDLED
 
 
-def _in_hub_cache(hub_id: str) -> Path:
-    """The snapshot folder of ``hub_id`` in the hub's local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError, HFValidationError) as error:
-        if "/" in hub_id and not isinstance(error, HFValidationError):
-            raise BaseNotFoundError(
-                f"base {hub_id} is not on this machine", hint=f"hf download {hub_id}"
-            ) from None
-        known = ", ".join(["mini", *KNOWN])
-        raise BaseNotFoundError(
-            f"no base is called {hub_id!r}",
-            hint=f"known: {known}; or a hub id owner/name; or a path that starts with ./",
-        ) from None
+def _model_in_hub_cache(hub_id: str) -> Path | None:
+    """The snapshot folder of a model beside a base, such as an image tower, or None where it is not here."""
+    folder = find_snapshot(hub_id)
+    return folder if folder and (folder / "config.json").is_file() else None
 
 
 def _find_tower(folder: Path, named: str | None) -> Path | None:
@@ -238,12 +236,7 @@ def _find_tower(folder: Path, named: str | None) -> Path | None:
     own = folder / IMAGE_TOWER
     if named is not None:
         return _find_model(named, "image tower")
-    if own.is_dir():
-        return own
-    try:
-        return _in_hub_cache(USUAL_TOWER)
-    except BaseNotFoundError:
-        return None
+    return own if own.is_dir() else _model_in_hub_cache(USUAL_TOWER)
 
 
 def _identity(name: str, folder: Path, known: KnownBase | None, card: BaseCard) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bases.folder import INDEX, read_json
+from engine.bases.kinds import find_kind
 from engine.bases.motion_module import check_motion_module
 from engine.errors import BaseInvalidError
 
@@ -172,8 +173,16 @@ def find_family(folder: Path, motion_module: Path | None = None) -> Family:
         if denoiser in (index.get(family.part) or []):
             _check_scheduler(folder, family)
             return family
-    raise BaseInvalidError(
-        f"{folder} holds a {index.get('_class_name', 'pipeline')} that no family opens",
+    raise explain_index(folder, index)
+
+
+def explain_index(where: object, index: Mapping[str, Any]) -> BaseInvalidError:
+    """Why no family opens what this ``model_index.json`` tells of; ``where`` is the folder or the hub id."""
+    name = str(index.get("_class_name", "pipeline"))
+    if (kind := find_kind(name)) is not None:
+        return BaseInvalidError(f"{where} is {kind.what}", hint=kind.hint)
+    return BaseInvalidError(
+        f"{where} holds a {name} that no family opens",
         hint="its denoiser must be one of: " + ", ".join(FAMILIES),
     )
 

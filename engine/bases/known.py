@@ -9,7 +9,7 @@ import msgspec
 
 from engine.bases.cards import BaseCard, VideoCard
 from engine.bases.families import ANIMATEDIFF_CARD
-from engine.bases.motion_module import USUAL as USUAL_MODULE
+from engine.bases.names.releases import RELEASES, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,35 +17,26 @@ class KnownBase:
     """A hub repository with what its own folder does not say; a motion module makes an image model move."""
 
     hub_id: str
-    image_tower: str | None
     card: BaseCard
     motion_module: str | None = None
 
 
-MODELSCOPE_CARD = BaseCard(
-    name="modelscope",
-    licence="CC-BY-NC-4.0",
-    summary="ModelScope text-to-video 1.7B, the base of the DreamVideo paper",
-    generate={"steps": 25, "guidance": 9.0},
-)
-ZEROSCOPE_CARD = BaseCard(
-    name="zeroscope",
-    licence="CC-BY-NC-4.0",
-    summary="ModelScope text-to-video, trained on at 576x320 without watermarks",
-    video=VideoCard(frames=24, height_px=320, width_px=576),
-    generate={"steps": 40, "guidance": 9.0},
-)
-USUAL_TOWER = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-KNOWN: Mapping[str, KnownBase] = {
-    "modelscope": KnownBase("ali-vilab/text-to-video-ms-1.7b", USUAL_TOWER, MODELSCOPE_CARD),
-    "zeroscope": KnownBase("cerspense/zeroscope_v2_576w", USUAL_TOWER, ZEROSCOPE_CARD),
-    "animatediff": KnownBase(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        USUAL_TOWER,
-        msgspec.convert(
-            {"name": "animatediff", "licence": "CreativeML-OpenRAIL-M", **ANIMATEDIFF_CARD},
-            BaseCard,
-        ),
-        motion_module=USUAL_MODULE,
+# What neither their folders nor their families say.
+CARDS: Mapping[str, BaseCard] = {
+    "modelscope": BaseCard(generate={"steps": 25, "guidance": 9.0}),
+    "zeroscope": BaseCard(
+        video=VideoCard(frames=24, height_px=320, width_px=576),
+        generate={"steps": 40, "guidance": 9.0},
     ),
+    "animatediff": msgspec.convert(ANIMATEDIFF_CARD, BaseCard),
 }
+
+
+def _know(name: str, release: Release) -> KnownBase:
+    facts = {"name": name, "licence": release.licence, "summary": release.summary}
+    card = msgspec.structs.replace(CARDS.get(name, BaseCard()), **facts)
+    modules = [source.hub_id for source in release.sources if source.role == "motion module"]
+    return KnownBase(release.hub_id, card, *modules)
+
+
+KNOWN: Mapping[str, KnownBase] = {name: _know(name, each) for name, each in RELEASES.items()}

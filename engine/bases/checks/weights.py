@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from engine.bases.catalog import BaseLocation, is_path
+from engine.bases.catalog import BaseLocation
 from engine.bases.folder import read_json, weight_files
+from engine.bases.hub_cache import is_snapshot
 from engine.bases.motion_module import split_name
 from engine.errors import BaseInvalidError
 
@@ -82,7 +83,9 @@ def _read_header(path: Path) -> tuple[list[Any], int]:
 
 
 def _incomplete(location: BaseLocation, what: str) -> BaseInvalidError:
-    is_of_hub = bool(location.revision) and not is_path(location.id)
-    names = " and ".join(f"hf download {name}" for name in split_name(location.id) if name)
-    hint = names if is_of_hub else "a folder as save_pretrained writes it"
+    """Of a folder that is not whole; one in the hub's cache was half fetched."""
+    if is_snapshot(location.folder):
+        hint = f"dv base pull {split_name(location.id)[0]} goes on"
+        return BaseInvalidError(f"base {location.id} is half fetched: {what}", hint=hint)
+    hint = "a folder as save_pretrained writes it"
     return BaseInvalidError(f"base {location.id} is not complete: {what}", hint=hint)

@@ -7,15 +7,38 @@ from pathlib import Path
 
 import pytest
 
+from engine.bases.names.mistakes import is_opened
+from engine.bases.names.releases import RELEASES
 from tests.cli.conftest import Dv
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the hub is on this machine."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def test_the_known_bases_are_listed_wherever_they_lie(dv: Dv) -> None:
     names = dv("base", "list", "-q").out.split()
-    assert names[:2] == ["mini", "modelscope"]
+    assert names == ["mini", *RELEASES]
     absent = dv("base", "list", "--json").document[1]
-    assert (absent["here"], absent["schema"]) == (False, "dv.base_info/1")
-    assert "not here" in dv("base", "list").out
+    assert (absent["here"], absent["opened"], absent["schema"]) == (False, True, "dv.base_info/1")
+    row = next(line for line in dv("base", "list").out.splitlines() if line.startswith("zeroscope"))
+    assert row.split()[:4] == ["zeroscope", "no", "7.6", "GB"]
+    assert "13.6 GiB" in row
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_needs_are_shown_before_anything_is_fetched(dv: Dv, name: str) -> None:
+    release = RELEASES[name]
+    shown = dv("base", "show", name)
+    assert shown.code == 0
+    assert all(word in shown.out for word in (release.hub_id, release.licence, "TFLOP a pass"))
+    needs = dv("base", "show", name, "--json").document["needs"]
+    assert needs["motion"]["memory_bytes"] == round(release.motion.memory_gib * 2**30)
+    assert needs["is_estimate"]
+    fetches = f"dv base pull {name}" in shown.err
+    assert fetches == is_opened(release.denoiser)
 
 
 def test_show_tells_licence_size_and_place(dv: Dv, base: Path) -> None:
@@ -31,7 +54,7 @@ def test_use_makes_a_base_the_default(
 ) -> None:
     assert dv("base", "use", base).out == f"{base}\n"
     assert dv("base", "show", "--json").document["folder"] == str(base)
-    assert [row["default"] for row in dv("base", "list", "--json").document] == [False, False, True]
+    assert [row["default"] for row in dv("base", "list", "--json").document][-2:] == [False, True]
     other = make_base("other")
     monkeypatch.setenv("DV_BASE", str(other))
     assert dv("base", "show", "--json").document["folder"] == str(other)
@@ -39,7 +62,7 @@ def test_use_makes_a_base_the_default(
 
 def test_a_base_that_is_not_there_does_not_become_the_default(dv: Dv, home: Path) -> None:
     assert dv("base", "use", "./nowhere").code == 7
-    assert not (home / "config.toml").exists()
+    assert (home / "config.toml").read_text() == ""
 
 
 def test_a_folder_that_is_no_base_is_said_to_be_none(dv: Dv) -> None:

@@ -1,0 +1,1 @@
+"""Fetching a base: which files are read, from the hub or a folder, every byte checked."""
