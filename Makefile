@@ -54,6 +54,7 @@ search: install  ## The property tests with new random examples, before a releas
 
 stress: install  ## Processes killed at random over one registry for a minute, 300,000 broken files, strange texts
 	$(BIN)/python -m tests.stress
+	$(BIN)/python -m tests.stress.sweep
 	$(PYTEST) -m stress tests/cli/test_texts.py
 
 pictures: install  ## Make the pictures of the README anew, by running what they show

@@ -7,11 +7,12 @@ A class stands for one exit code of the command line; ``code`` is narrower and a
 - 3 NotFoundError: ``ref.not_found ref.removed ref.collected tag.not_found file.not_found
   run.not_found``
 - 4 ConflictError: ``tag.elsewhere removal.changed name.exists name.renamed run.active``
-- 5 IntegrityError: ``ref.disagree registry.damaged record.damaged tag.damaged manifest.missing
-  manifest.damaged blob.missing blob.damaged record.disagrees registry.foreign bundle.damaged
-  bundle.unsafe tensors.unsafe file.foreign run.damaged``
+- 5 IntegrityError: ``ref.disagree registry.damaged record.damaged record.missing tag.damaged
+  name.damaged log.damaged manifest.missing manifest.damaged blob.missing blob.damaged
+  record.disagrees record.foreign registry.foreign bundle.damaged bundle.unsafe tensors.unsafe
+  file.foreign run.damaged``
 - 6 IncompatibleError: ``registry.newer bundle.newer file.newer file.other_tool``
-- 7 StorageError: ``storage.failed storage.full storage.read_only``
+- 7 StorageError: ``storage.failed storage.full storage.read_only storage.clock``
 - 8 BusyError: ``registry.busy``
 """
 

@@ -110,6 +110,7 @@ def test_nothing_is_put_back_from_or_to_a_link(store: Registry, publish, outside
     (outside / "thesis").rename(outside / ("cd" * 32))
     (tmp_of(store) / "collected-1-ab").symlink_to(outside)
     (store.layout.root / "blobs/sha256/ef").symlink_to(outside)
+    (store.layout.root / "blobs/sha256/cd").mkdir(exist_ok=True)
     mine = tmp_of(store) / "collected-2-ab"
     mine.mkdir()
     (mine / ("ef" * 32)).write_bytes(b"moved")
