@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.adapters.bank import Bank, Condition, fresh_bank
+from engine.adapters.bank import Bank, Condition, fresh_bank, linear_sites, low_rank_bank
 from engine.bases.protocol import Site
 
 WIDTH, LOOK, BATCH, TOKENS = 16, 6, 3, 5
@@ -104,3 +106,27 @@ def test_a_site_is_no_break_in_a_compiled_graph() -> None:
         expected = block(x)
         torch._dynamo.reset()
         assert torch.equal(torch.compile(block, backend="eager", fullgraph=True)(x), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_low_rank_layers_are_those_of_peft(tiny_base) -> None:
+    """Equal weights give equal predictions; peft's scale α/r is part of our second matrix."""
+    peft = pytest.importorskip("peft")
+    sites = linear_sites(tiny_base, "motion", ("to_q", "to_out.0"))
+    bank = low_rank_bank(tiny_base, sites, rank=3, seed=1)
+    theirs = copy.deepcopy(tiny_base.denoiser)
+    config = peft.LoraConfig(r=3, lora_alpha=6, target_modules=[site.name for site in sites])
+    peft.inject_adapter_in_model(config, theirs)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for site, layer in zip(bank.sites, bank.bottlenecks, strict=True):
+            layer.up.weight.normal_(generator=generator)
+            other = theirs.get_submodule(site.name)
+            other.lora_A["default"].weight.copy_(layer.down.weight)
+            other.lora_B["default"].weight.copy_(layer.up.weight / 2)
+        x = torch.randn(1, *tiny_base.latent_shape(2, 32, 32)[1:], generator=generator)
+        text = tiny_base.encode_text(["a dog"], {})
+        expected = theirs(x, torch.tensor([300]), text.features, return_dict=False)[0]
+        with bank.attached(tiny_base.denoiser):
+            found = tiny_base.denoise(x, torch.tensor([300]), text)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
