@@ -5,36 +5,26 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.errors import BatchError, UsageError
 from dreamvideo_cli.generation.job_lines import read_lines
-from dreamvideo_cli.generation.jobs import Batch, PlannedJob, _open_source
+from dreamvideo_cli.generation.jobs import Batch, PlannedJob, open_source
 from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.plan import VideoPlan, check_space, plan_videos
 from dreamvideo_cli.generation.references import find_mentions, mention_note
 from dreamvideo_cli.generation.sampler import Maker
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, print_json, print_lines, say, say_more, show
+from dreamvideo_cli.terminal.output import say, say_more, show
 from dreamvideo_cli.terminal.processes import Share, read_share
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import end_if_stopped
-from dreamvideo_cli.terminal.text import facts, table
-from dreamvideo_cli.views.estimates import Forecast, foresee
-from dreamvideo_cli.views.videos import (
-    forecast_document,
-    forecast_pairs,
-    plan_document,
-    plan_lines,
-    video_document,
-)
+from dreamvideo_cli.views.estimates import foresee
+from dreamvideo_cli.views.videos import jobs_view, plan_view, video_view
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.options import VideoOptions
-    from dreamvideo_cli.generation.sampler import Maker, Video
-    from dreamvideo_cli.terminal.options import Shell
-    from dreamvideo_cli.terminal.processes import Share
     from registry import Registry
 
 
@@ -59,11 +49,18 @@ def gen(options: VideoOptions, shell: Shell) -> None:
     say_more(shell, f"base {plan.base.id} at {plan.base.folder}, {plan.base.fingerprint}")
     if options.again is None and share.rank == 0:
         _tell_mentions(store, plan, shell)
-    if not options.dry_run:
-        _make(plan, shell, share)
-    elif share.rank == 0:
-        forecast = foresee([plan])
-        show(shell, View(plan_document(plan, forecast), plan_lines(plan, forecast)))
+    if options.dry_run:
+        if share.rank == 0:
+            show(shell, plan_view(plan, foresee([plan])))
+        return
+    numbers = [number for number in range(len(plan.recipes)) if share.has(number)]
+    if not numbers:
+        return
+    with show_progress(shell) as progress:
+        maker = Maker(progress, announce=partial(say, shell), rank=share.local_rank)
+        for video in maker.make(plan, numbers):
+            if not plan.outputs.to_stdout:
+                show(shell, video_view(plan, video.recipe, video.path))
 
 
 def _tell_mentions(store: Registry, plan: VideoPlan, shell: Shell) -> None:
@@ -76,20 +73,6 @@ def _tell_mentions(store: Registry, plan: VideoPlan, shell: Shell) -> None:
 def _as_seen_by(share: Share, options: VideoOptions) -> VideoOptions:
     """One named file is made by the first process, which may have begun: it is no conflict for the others."""
     return options if share.rank == 0 else dataclasses.replace(options, overwrite=True)
-
-
-def _make(plan: VideoPlan, shell: Shell, share: Share) -> None:
-    """This process's share of the plan's videos."""
-    numbers = [number for number in range(len(plan.recipes)) if share.has(number)]
-    if not numbers:
-        return
-    with show_progress(shell) as progress:
-        maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
-        for video in maker.make(plan, numbers):
-            if shell.json:
-                print_json(video_document(plan, video.recipe, video.path))
-            elif not plan.outputs.to_stdout:
-                print_lines([str(video.path)])
 
 
 def _refuse_contradictions(options: VideoOptions, shell: Shell) -> None:
@@ -109,7 +92,7 @@ def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share)
         ShellError, EngineError, RegistryError: naming the line, before anything is made or while it is made.
     """
     batch = Batch(store, options, shell, share)
-    with _open_source(options.jobs or "-", share) as source:
+    with open_source(options.jobs or "-", share) as source:
         lines = read_lines(source)
         if options.dry_run:
             _show(batch.checked(lines), shell, share)
@@ -127,44 +110,17 @@ def run_jobs(store: Registry, options: VideoOptions, shell: Shell, share: Share)
 
 def _make_all(batch: Batch, jobs: Iterator[PlannedJob], shell: Shell, share: Share) -> None:
     """Make one job after the other; nothing heavy is imported before the first."""
-    from dreamvideo_cli.generation.sampler import Maker
-    from dreamvideo_cli.terminal.progress import show_progress
-
     with show_progress(shell) as progress:
-        maker = Maker(progress, announce=lambda text: say(shell, text), rank=share.local_rank)
+        maker = Maker(progress, announce=partial(say, shell), rank=share.local_rank)
         for job in jobs:
             for video in batch.make(job, maker):
-                _print_video(job, video, shell)
+                show(shell, video_view(job.plan, video.recipe, video.path, job.label))
             end_if_stopped()
 
 
-def _print_video(job: PlannedJob, video: Video, shell: Shell) -> None:
-    """Print where a job's video lies."""
-    if not shell.json:
-        print_lines([str(video.path)])
-        return
-    found = video_document(job.plan, video.recipe, video.path)
-    print_json({"schema": found["schema"], "id": job.label, **found})
-
-
 def _show(jobs: Sequence[PlannedJob], shell: Shell, share: Share) -> None:
-    """The plan of all jobs, told by one of the processes."""
-    if share.rank or not jobs:
-        return
-    total = foresee([job.plan for job in jobs])
-    document = {
-        "schema": "dv.plan/1",
-        "command": "gen",
-        "jobs": [{"id": job.label, **plan_document(job.plan, foresee([job.plan]))} for job in jobs],
-        **forecast_document(jobs[0].plan.device, total),
-    }
-    show(shell, View(document, _plan_lines(jobs, total)))
-
-
-def _plan_lines(jobs: Sequence[PlannedJob], total: Forecast) -> list[str]:
-    rows = [
-        (str(job.label), str(recipe.seed), path.name, job.plan.prompt.sent)
-        for job in jobs
-        for path, recipe in zip(job.plan.outputs.paths, job.plan.recipes, strict=True)
-    ]
-    return [*facts(forecast_pairs(total)), "", *table(("JOB", "SEED", "OUTPUT", "PROMPT"), rows)]
+    """Show the plan of all jobs in the first of several processes."""
+    if share.rank == 0 and jobs:
+        total = foresee([job.plan for job in jobs])
+        each = [(job.label, job.plan, foresee([job.plan])) for job in jobs]
+        show(shell, jobs_view(each, total))

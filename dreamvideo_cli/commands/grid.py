@@ -4,9 +4,9 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.grid import GridOptions, make_grid, plan_grid
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import say, show
 from dreamvideo_cli.terminal.processes import read_share
-from dreamvideo_cli.views.videos import grid_document, grid_plan_document, grid_plan_lines
+from dreamvideo_cli.views.videos import grid_plan_view, grid_view
 
 
 def grid(options: GridOptions, shell: Shell) -> None:
@@ -22,8 +22,7 @@ def grid(options: GridOptions, shell: Shell) -> None:
     for note in dict.fromkeys(note for column in plan.columns for note in column.takes.notes):
         say(shell, note)
     if options.dry_run:
-        show(shell, View(grid_plan_document(plan), grid_plan_lines(plan)))
+        show(shell, grid_plan_view(plan))
         return
     make_grid(plan, shell)
-    document = grid_document(plan)
-    show(shell, View(document, [path for path in (document["path"], document["sheet"]) if path]))
+    show(shell, grid_view(plan))

@@ -12,7 +12,7 @@ import typer
 
 from dreamvideo_cli.commands.bundles import show_adapters_in
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.recipe_file import may_carry_recipe, read_recipe
+from dreamvideo_cli.generation.recipe_file import find_grid, may_carry_recipe, read_recipe
 from dreamvideo_cli.learning.fitness import photos_fitness
 from dreamvideo_cli.learning.inputs import read_subject
 from dreamvideo_cli.learning.options import MaskOptions
@@ -28,7 +28,7 @@ from dreamvideo_cli.views.inputs import (
     _photo_document,
     _photo_lines,
 )
-from dreamvideo_cli.views.videos import carried_document, printable, recipe_lines
+from dreamvideo_cli.views.videos import grid_recipe_view, recipe_view
 
 if TYPE_CHECKING:
     from dreamvideo_cli.terminal.options import Shell
@@ -258,14 +258,9 @@ def show_recipe(path: Path, shell: Shell) -> None:
     Raises:
         EngineError: see `read_recipe`.
     """
-    from dreamvideo_cli.generation.recipe_file import find_grid
-    from dreamvideo_cli.views.videos import grid_recipe_document as grid_document
-    from dreamvideo_cli.views.videos import grid_recipe_lines as grid_lines
-
     grid = find_grid(path)
     if grid is not None:
-        show(shell, View(printable(grid_document(path, grid)), grid_lines(grid)))
+        show(shell, grid_recipe_view(path, grid))
         return
-    recipe = read_recipe(path)
-    show(shell, View(carried_document(path, recipe), recipe_lines(recipe)))
+    show(shell, recipe_view(path, read_recipe(path)))
     say(shell, f"make it again: dv gen --again {shlex.quote(str(path))}")

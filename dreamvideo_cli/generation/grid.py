@@ -30,6 +30,7 @@ from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from engine.media.output.formats import Format
+    from engine.recipe import GenerateRecipe
     from registry import Registry
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144
@@ -228,13 +229,17 @@ def _make_cells(maker: Maker, takes: Takes, store: Cells) -> Iterator[tuple[Cell
     """The cells of a column, each with whether it will be there next time."""
     known = [store.read(takes, number) for number in range(len(takes.recipes))]
     missing = [number for number, cell in enumerate(known) if cell is None]
-    with closing(maker.sample(takes, missing)) as made:
+    with closing(maker.sample(takes, missing, _cell)) as made:
         for number, cell in enumerate(known):
             if cell is not None:
                 yield cell, True
                 continue
-            fresh = Cell(*next(made))
+            fresh = next(made)
             yield fresh, store.keep(takes, number, fresh)
+
+
+def _cell(_number: int, recipe: GenerateRecipe, frames: Any) -> Cell:
+    return Cell(recipe, frames)
 
 
 def _plan_column(shelf: Shelf, options: GridOptions, choice: Choice) -> Takes:

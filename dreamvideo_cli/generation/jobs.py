@@ -140,7 +140,7 @@ class Batch:
         return plan
 
 
-def _open_source(name: str, share: Share) -> AbstractContextManager[BinaryIO]:
+def open_source(name: str, share: Share) -> AbstractContextManager[BinaryIO]:
     """The file of jobs, or stdin, which stays open.
 
     Raises:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_of
 from dreamvideo_cli.generation.recipe_file import canonical, recipe_document
@@ -19,10 +19,11 @@ from engine.bases.checks.weights import count_numbers, loaded_files
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import Takes, VideoPlan
-    from engine.generate import Generator as LoadedGenerator
     from engine.generate import LoadedBase
     from engine.progress import Progress
     from engine.recipe import GenerateRecipe
+
+Made = TypeVar("Made")
 
 MOST_LOADED = 4
 ROOM = 2  # times its weights: what a base needs to be loaded and to compute beside others
@@ -58,36 +59,47 @@ class Maker:
         self._loaded: dict[tuple[str, ...], LoadedBase] = {}  # the one used last at the end
 
     def make(self, plan: VideoPlan, numbers: Sequence[int] | None = None) -> Iterator[Video]:
-        """The plan's videos, or those of some numbers, one after the other.
+        """The plan's videos, or those of some numbers, each written when it is handed out.
 
         Raises:
             EngineError: see `engine.generate` and `engine.media.output.write`.
         """
+
+        def write(number: int, settled: GenerateRecipe, frames: Any) -> Video:
+            return Video(settled, _write(plan, number, settled, frames), frames)
+
         chosen = range(len(plan.recipes)) if numbers is None else numbers
-        takes = self.sample(plan, chosen)
-        for number, (settled, frames) in zip(chosen, takes, strict=True):
-            yield Video(settled, _write(plan, number, settled, frames), frames)
+        return self.sample(plan, chosen, write)
 
     def sample(
-        self, takes: Takes, numbers: Sequence[int]
-    ) -> Generator[tuple[GenerateRecipe, Any], None, None]:
-        """Settled recipe and frames, uint8 (f, h, w, 3), of each take.
+        self,
+        takes: Takes,
+        numbers: Sequence[int],
+        finish: Callable[[int, GenerateRecipe, Any], Made],
+    ) -> Generator[Made, None, None]:
+        """What ``finish`` makes of number, settled recipe and frames, uint8 (f, h, w, 3), of each video.
 
         Raises:
             EngineError: see `engine.generate`.
             InputError, InputNotFoundError: the photo of `--appearance` cannot be used after all.
         """
         from engine.adapters.uses import AdapterUse, load_adapters
+        from engine.errors import MemoryExhaustedError
 
         uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in takes.uses]
         photo = takes.look.open()
         loaded = self._load(takes)
         with loaded.equipped(load_adapters(uses, takes.base), photo) as generator:
-            for recipe in (takes.recipes[number] for number in numbers):
-                started = time.monotonic()
-                frames = self._sample_with_room(generator, recipe)
+            for number in numbers:
+                recipe, started = takes.recipes[number], time.monotonic()
+                try:
+                    frames = generator.sample(recipe)
+                except MemoryExhaustedError:
+                    if not self._drop_others():
+                        raise
+                    frames = generator.sample(recipe)
                 _remember("generate", loaded, work_of(recipe), started)
-                yield generator.settled(recipe), frames
+                yield finish(number, generator.settled(recipe), frames)
 
     def _load(self, takes: Takes) -> LoadedBase:
         """The base that these takes want, loaded unless it is there already."""
@@ -128,18 +140,12 @@ class Maker:
         ):
             del self._loaded[next(iter(self._loaded))]
 
-    def _sample_with_room(self, generator: LoadedGenerator, recipe: GenerateRecipe) -> Any:
-        """Frames; where memory runs out beside other bases, these go and it is tried once more."""
-        from engine.errors import MemoryExhaustedError
-
-        try:
-            return generator.sample(recipe)
-        except MemoryExhaustedError:
-            if len(self._loaded) == 1:
-                raise
+    def _drop_others(self) -> bool:
+        """Let go of every base but the one used last; whether there were others."""
         last = next(reversed(self._loaded))
+        had_others = len(self._loaded) > 1
         self._loaded = {last: self._loaded[last]}
-        return generator.sample(recipe)
+        return had_others
 
 
 def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:

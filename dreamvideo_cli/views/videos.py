@@ -11,7 +11,8 @@ import msgspec
 from dreamvideo_cli.generation.grid import GridPlan
 from dreamvideo_cli.generation.outputs import sidecar_of
 from dreamvideo_cli.generation.recipe_file import GridRecipe, VideoRecipe, format_of, generate_of
-from dreamvideo_cli.terminal.text import facts, one_printable_line, size_text, time_text
+from dreamvideo_cli.terminal.output import View
+from dreamvideo_cli.terminal.text import facts, one_printable_line, size_text, table, time_text
 from dreamvideo_cli.terminal.warnings import warning_documents
 from dreamvideo_cli.views.estimates import foresee
 
@@ -22,23 +23,116 @@ if TYPE_CHECKING:
     from engine.recipe import GenerateRecipe
 
 
-def video_document(plan: VideoPlan, recipe: GenerateRecipe, path: Path) -> dict[str, Any]:
-    """A video as JSON tells of it."""
-    return {
+def video_view(
+    plan: VideoPlan, recipe: GenerateRecipe, path: Path, job: str | int | None = None
+) -> View:
+    """A video that was made: its path; ``job`` is the id of its line of `--jobs`."""
+    document = {
         "schema": "dv.video/1",
+        **({} if job is None else {"id": job}),
         **_places(plan, path),
         "seed": recipe.seed,
         "format": plan.outputs.format,
-        **takes_document(plan),
+        **_takes_document(plan),
         "frames": recipe.frames,
         "fps": recipe.fps,
         "width_px": recipe.width_px,
         "height_px": recipe.height_px,
         "scale": plan.scale,
     }
+    return View(document, [str(path)])
 
 
-def plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
+def plan_view(plan: VideoPlan, forecast: Forecast) -> View:
+    """What `gen` would make."""
+    outputs = [
+        ("output", f"{path}  seed {each.seed}")
+        for path, each in zip(plan.outputs.paths, plan.recipes, strict=True)
+    ]
+    fields = [*_takes_fields(plan), *_settings_fields(plan), *_forecast_fields(forecast)]
+    return View(_plan_document(plan, forecast), facts([*fields, *_few(outputs)]))
+
+
+def jobs_view(jobs: Sequence[tuple[str | int, VideoPlan, Forecast]], total: Forecast) -> View:
+    """What all lines of `--jobs` would make: id, plan and forecast of each."""
+    document = {
+        "schema": "dv.plan/1",
+        "command": "gen",
+        "jobs": [{"id": job, **_plan_document(plan, each)} for job, plan, each in jobs],
+        **_forecast_document(jobs[0][1].device, total),
+    }
+    rows = [
+        (str(job), str(recipe.seed), path.name, plan.prompt.sent)
+        for job, plan, _ in jobs
+        for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True)
+    ]
+    head = ("JOB", "SEED", "OUTPUT", "PROMPT")
+    return View(document, [*facts(_forecast_fields(total)), "", *table(head, rows)])
+
+
+def grid_view(plan: GridPlan) -> View:
+    """A grid that was made: the paths of its video and its picture."""
+    paths = [str(path) for path in (plan.video, plan.sheet) if path]
+    return View(_grid_document(plan), paths)
+
+
+def grid_plan_view(plan: GridPlan) -> View:
+    """What `grid` would make."""
+    takes = [column.takes for column in plan.columns]
+    forecast = foresee(takes)
+    generate = _settings_document(takes[0])
+    document = {
+        **_grid_document(plan),
+        "schema": "dv.plan/1",
+        "command": "grid",
+        "generate": {name: value for name, value in generate.items() if name != "prompt"},
+        **_forecast_document(takes[0].device, forecast),
+    }
+    fields = [
+        *(("column", f"{column.name}: {column.takes.prompt.sent}") for column in plan.columns),
+        ("seeds", " ".join(str(seed) for seed in plan.seeds)),
+        ("base", takes[0].base.id),
+        *_settings_fields(takes[0]),
+        *_forecast_fields(forecast),
+        ("video", str(plan.video) if plan.video else ""),
+        ("picture", str(plan.sheet)),
+    ]
+    return View(document, facts(fields))
+
+
+def recipe_view(path: Path, recipe: VideoRecipe) -> View:
+    """The recipe that a video carries."""
+    generate = generate_of(recipe)
+    adapters = [(each.kind, f"{each.ref}  weight {each.weight:g}") for each in recipe.adapters]
+    threads = "1 thread" if generate.threads == 1 else f"{generate.threads} threads"
+    fields = [
+        ("prompt", generate.prompt),
+        *adapters,
+        ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
+        *_recipe_fields(generate, recipe.scale),
+        ("seed", f"{generate.seed}"),
+        ("precision", f"{generate.precision}, {threads}"),
+        ("made by", ", ".join(f"{name} {number}" for name, number in recipe.versions.items())),
+    ]
+    return View(_carried_document("video", path, recipe), facts(fields))
+
+
+def grid_recipe_view(path: Path, recipe: GridRecipe) -> View:
+    """The recipe that a grid carries."""
+    columns = []
+    for note in recipe.columns:
+        uses = "  ".join(f"{each.label}={each.weight:g}" for each in note.adapters)
+        columns.append(("column", f"{note.label}: {note.prompt}  {uses}"))
+    fields = [
+        ("grid of", recipe.prompt),
+        *columns,
+        ("seeds", " ".join(str(seed) for seed in recipe.seeds)),
+        ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
+    ]
+    return View(_carried_document("grid", path, recipe), facts(fields))
+
+
+def _plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
     """A plan as JSON tells of it."""
     pairs = zip(plan.outputs.paths, plan.recipes, strict=True)
     return {
@@ -46,10 +140,10 @@ def plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
         "command": "gen",
         "format": plan.outputs.format,
         "scale": plan.scale,
-        **takes_document(plan),
-        "generate": settings_document(plan),
+        **_takes_document(plan),
+        "generate": _settings_document(plan),
         "videos": [{**_places(plan, path), "seed": recipe.seed} for path, recipe in pairs],
-        **forecast_document(plan.device, forecast),
+        **_forecast_document(plan.device, forecast),
     }
 
 
@@ -59,7 +153,7 @@ def _places(plan: VideoPlan, path: Path) -> dict[str, str]:
     return {"path": str(path), **beside}
 
 
-def takes_document(takes: Takes) -> dict[str, Any]:
+def _takes_document(takes: Takes) -> dict[str, Any]:
     """What a video and a plan of it have in common."""
     return {
         "prompt": takes.typed,
@@ -71,15 +165,13 @@ def takes_document(takes: Takes) -> dict[str, Any]:
     }
 
 
-def settings_document(takes: Takes) -> dict[str, Any]:
+def _settings_document(takes: Takes) -> dict[str, Any]:
     """The recipe that all of the videos share."""
-    import msgspec
-
     generate: dict[str, Any] = msgspec.to_builtins(takes.recipes[0])
     return {name: value for name, value in generate.items() if name != "seed"}
 
 
-def forecast_document(device: str, forecast: Forecast) -> dict[str, Any]:
+def _forecast_document(device: str, forecast: Forecast) -> dict[str, Any]:
     """What the work will take; ``expected_seconds`` is null where nothing like it was done here before."""
     return {
         "device": device,
@@ -89,18 +181,7 @@ def forecast_document(device: str, forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def plan_lines(plan: VideoPlan, forecast: Forecast) -> list[str]:
-    """A plan for people."""
-    outputs = [
-        ("output", f"{path}  seed {each.seed}")
-        for path, each in zip(plan.outputs.paths, plan.recipes, strict=True)
-    ]
-    return facts(
-        [*takes_pairs(plan), *settings_pairs(plan), *forecast_pairs(forecast), *_few(outputs)]
-    )
-
-
-def takes_pairs(takes: Takes) -> list[tuple[str, str]]:
+def _takes_fields(takes: Takes) -> list[tuple[str, str]]:
     """Who takes part, for people."""
     adapters = [
         (use.adapter.kind, f"{use.label}  weight {use.weight:g}  {use.phrase}")
@@ -109,12 +190,12 @@ def takes_pairs(takes: Takes) -> list[tuple[str, str]]:
     return [*adapters, ("base", takes.base.id), ("prompt", takes.prompt.sent)]
 
 
-def settings_pairs(takes: Takes) -> list[tuple[str, str]]:
+def _settings_fields(takes: Takes) -> list[tuple[str, str]]:
     """The recipe that all of the videos share, for people."""
-    return recipe_pairs(takes.recipes[0], takes.scale)
+    return _recipe_fields(takes.recipes[0], takes.scale)
 
 
-def recipe_pairs(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, str]]:
+def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, str]]:
     """How a video is sampled, for people."""
     size = f"{recipe.width_px}x{recipe.height_px}"
     if scale > 1:
@@ -139,7 +220,7 @@ def _look_text(recipe: GenerateRecipe) -> str:
     return ", ".join(part for part in (whose, strength) if part)
 
 
-def forecast_pairs(forecast: Forecast) -> list[tuple[str, str]]:
+def _forecast_fields(forecast: Forecast) -> list[tuple[str, str]]:
     """What the work will take, for people."""
     wait = "not known: this base has made nothing here yet"
     if forecast.seconds is not None:
@@ -161,46 +242,16 @@ def _few(pairs: Sequence[tuple[str, str]], most: int = 20) -> list[tuple[str, st
     return kept if len(pairs) <= most else [*kept, ("and", f"{len(pairs) - most} more")]
 
 
-def recipe_lines(recipe: VideoRecipe) -> list[str]:
-    """A video's recipe for people."""
-    generate = generate_of(recipe)
-    adapters = [(each.kind, f"{each.ref}  weight {each.weight:g}") for each in recipe.adapters]
-    made_by = ", ".join(f"{name} {number}" for name, number in recipe.versions.items())
-    threads = "1 thread" if generate.threads == 1 else f"{generate.threads} threads"
-    return facts(
-        [
-            ("prompt", generate.prompt),
-            *adapters,
-            ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
-            *recipe_pairs(generate, recipe.scale),
-            ("seed", f"{generate.seed}"),
-            ("precision", f"{generate.precision}, {threads}"),
-            ("made by", made_by),
-        ]
-    )
-
-
-def carried_document(path: Path, recipe: VideoRecipe) -> dict[str, Any]:
-    """A video's recipe as JSON tells of it."""
-    return {
-        "schema": "dv.inspect/1",
-        "what": "video",
-        "path": str(path),
-        "format": format_of(path),
-        "recipe": printable(msgspec.to_builtins(recipe)),
-    }
-
-
-def printable(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     """A document of a stranger's with nothing in it that could move a cursor."""
     if isinstance(value, dict):
-        return {one_printable_line(key): printable(inner) for key, inner in value.items()}
+        return {one_printable_line(key): _printable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [printable(inner) for inner in value]
+        return [_printable(inner) for inner in value]
     return one_printable_line(value) if isinstance(value, str) else value
 
 
-def grid_document(plan: GridPlan) -> dict[str, Any]:
+def _grid_document(plan: GridPlan) -> dict[str, Any]:
     """A grid as JSON tells of it."""
     return {
         "schema": "dv.grid/1",
@@ -208,65 +259,18 @@ def grid_document(plan: GridPlan) -> dict[str, Any]:
         "sheet": str(plan.sheet),
         "format": plan.format,
         "columns": [
-            {"label": column.name, **takes_document(column.takes)} for column in plan.columns
+            {"label": column.name, **_takes_document(column.takes)} for column in plan.columns
         ],
         "seeds": list(plan.seeds),
     }
 
 
-def grid_plan_document(plan: GridPlan) -> dict[str, Any]:
-    """A plan as JSON tells of it."""
-    takes = [column.takes for column in plan.columns]
-    generate = settings_document(takes[0])
-    return {
-        **grid_document(plan),
-        "schema": "dv.plan/1",
-        "command": "grid",
-        "generate": {name: value for name, value in generate.items() if name != "prompt"},
-        **forecast_document(takes[0].device, foresee(takes)),
-    }
-
-
-def grid_plan_lines(plan: GridPlan) -> list[str]:
-    """A plan for people."""
-    takes = [column.takes for column in plan.columns]
-    seeds = " ".join(str(seed) for seed in plan.seeds)
-    return facts(
-        [
-            *(("column", f"{column.name}: {column.takes.prompt.sent}") for column in plan.columns),
-            ("seeds", seeds),
-            ("base", takes[0].base.id),
-            *settings_pairs(takes[0]),
-            *forecast_pairs(foresee(takes)),
-            ("video", str(plan.video) if plan.video else ""),
-            ("picture", str(plan.sheet)),
-        ]
-    )
-
-
-def grid_recipe_document(path: Path, recipe: GridRecipe) -> dict[str, Any]:
-    """A grid's recipe as JSON tells of it."""
+def _carried_document(what: str, path: Path, recipe: VideoRecipe | GridRecipe) -> dict[str, Any]:
+    """What a file carries as JSON tells of it."""
     return {
         "schema": "dv.inspect/1",
-        "what": "grid",
+        "what": what,
         "path": str(path),
         "format": format_of(path),
-        "recipe": msgspec.to_builtins(recipe),
+        "recipe": _printable(msgspec.to_builtins(recipe)),
     }
-
-
-def grid_recipe_lines(recipe: GridRecipe) -> list[str]:
-    """A grid's recipe for people."""
-    columns = []
-    for note in recipe.columns:
-        uses = "  ".join(f"{each.label}={each.weight:g}" for each in note.adapters)
-        columns.append(("column", f"{note.label}: {note.prompt}  {uses}"))
-    seeds = " ".join(str(seed) for seed in recipe.seeds)
-    return facts(
-        [
-            ("grid of", recipe.prompt),
-            *columns,
-            ("seeds", seeds),
-            ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
-        ]
-    )

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from traceback import walk_stack
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.plan import read_seeds, read_size
 from dreamvideo_cli.generation.references import split_weight
+from engine.errors import DivergedError
 from tests.cli.conftest import Dv, Put
 
 
@@ -264,3 +266,19 @@ def test_a_size_is_width_by_height(width: int, height: int) -> None:
 )
 def test_a_weight_stands_behind_the_reference(text: str, parts: tuple[str, float]) -> None:
     assert split_weight(text) == parts
+
+
+def test_from_the_shell_to_the_engine_it_is_four_calls(
+    dv: Dv, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def note(*_: object) -> None:
+        names = (frame.f_globals["__name__"] for frame, _ in walk_stack(None))
+        calls.extend(name for name in names if name.startswith("dreamvideo_cli."))
+        raise DivergedError("the video is not finite")
+
+    monkeypatch.setattr("engine.generate.Generator.sample", note)
+    assert dv("gen", "a dog", "--base", tiny_folder).code == 7
+    assert calls[-1] == "dreamvideo_cli.main"
+    assert len(calls) <= 4
