@@ -71,7 +71,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     its appearance vector zeros. ``appearance_cond`` and ``appearance_uncond`` are the strengths that `generate` uses
     by default in the two halves of guidance. ``noise_bias`` below 1 learns more at timesteps of much noise, where a
     motion is decided; see `engine.diffusion.path.NoisePath.draw_time`. ``start_s`` and ``end_s`` say which part of
-    each clip is taken.
+    each clip is taken. Without ``appearance_guidance`` the adapter is told no look, and the base needs no image tower.
 
     Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
     Differs: neither an ``actor`` nor a ``noise_bias`` other than 1 is the paper's.
@@ -79,6 +79,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     actor: str = ""
     caption: str = ""
+    appearance_guidance: bool = True
     steps: PositiveInt = 1500
     lr: Rate = 1e-5
     batch: PositiveInt = 1

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from dreamvideo_cli.settings.files import config_file
-from dreamvideo_cli.settings.places import default_base, locate_whole
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.settings.places import anywhere, default_base, locate_whole
+from dreamvideo_cli.terminal.options import MotionModule, Shell
 from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.views.bases import (
     base_document,
@@ -16,6 +16,7 @@ from dreamvideo_cli.views.bases import (
     release_document,
     release_view,
 )
+from engine.bases.motion_module import join_names
 
 BaseName = Annotated[str, typer.Argument(metavar="BASE", help="A path, a known name or a hub id.")]
 
@@ -35,7 +36,7 @@ def list_bases(shell: Shell) -> None:
     show(shell, bases_view(documents))
 
 
-def show_base(shell: Shell, base: BaseName = "") -> None:
+def show_base(shell: Shell, base: BaseName = "", motion_module: MotionModule = None) -> None:
     """Show a base, by default the one that is used: its licence, what it needs, where it lies.
 
     Example: dv base show mini
@@ -43,7 +44,7 @@ def show_base(shell: Shell, base: BaseName = "") -> None:
     from engine.bases.names.releases import RELEASES
     from engine.errors import BaseInvalidError, BaseNotFoundError
 
-    name = base or default_base()
+    name = join_names(base or default_base(), motion_module)
     try:
         view = base_view(locate_whole(name), name)
     except (BaseNotFoundError, BaseInvalidError) as error:
@@ -76,17 +77,18 @@ def _find(name: str) -> dict[str, Any]:
 
 
 def use_base(
-    shell: Shell, base: Annotated[str, typer.Argument(metavar="BASE", help="The new default.")]
+    shell: Shell,
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The new default.")],
+    motion_module: MotionModule = None,
 ) -> None:
     """Make a base the default of learn and gen.
 
     Example: dv base use ./my-base
     """
     from dreamvideo_cli.settings.files import set_value
-    from engine.bases.catalog import is_path
 
-    location = locate_whole(base)
-    name = str(location.folder) if is_path(base) else base
+    name = anywhere(join_names(base, motion_module))
+    location = locate_whole(name)
     path = config_file()
     set_value(path, "base", name)
     say(shell, f"{location.id} is the default base from now on, says {path}")

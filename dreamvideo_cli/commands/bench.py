@@ -14,7 +14,7 @@ from dreamvideo_cli.learning.options import read_value
 from dreamvideo_cli.learning.plan import check_space
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import locate_whole
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.options import MotionModule, Shell
 from dreamvideo_cli.terminal.output import View, say, show
 from dreamvideo_cli.terminal.progress import show_progress
 
@@ -43,6 +43,7 @@ class BenchOptions:
         str | None,
         typer.Option(metavar="DIR|ID", help="CLIP image tower of a base without one."),
     ] = None
+    motion_module: MotionModule = None
     half: Annotated[
         Literal["development", "test"],
         typer.Option(help="Held-out things: tune on development, tell of test."),
@@ -81,7 +82,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     Example: dv bench --quick -o ./dv-bench
     """
     check_device(options.device)
-    location = locate_whole(options.base, options.image_tower)
+    location = locate_whole(options.base, options.image_tower, options.motion_module)
     pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
     _check(options, location)
     folder = make_folder(options.out)

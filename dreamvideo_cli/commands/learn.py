@@ -23,10 +23,16 @@ from dreamvideo_cli.learning.options import (
 from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings, check_space
 from dreamvideo_cli.learning.publish import find_equal
 from dreamvideo_cli.learning.resume import find_unfinished
-from dreamvideo_cli.learning.scoring import anywhere, choose_scorers
+from dreamvideo_cli.learning.scoring import choose_scorers
 from dreamvideo_cli.learning.train import RunOptions, continuing, train
 from dreamvideo_cli.settings.keys import check_device
-from dreamvideo_cli.settings.places import default_base, locate_whole, open_registry, state_folder
+from dreamvideo_cli.settings.places import (
+    anywhere,
+    default_base,
+    locate_whole,
+    open_registry,
+    state_folder,
+)
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import say, show
 from dreamvideo_cli.terminal.processes import read_share, shell_of_rank
@@ -40,6 +46,7 @@ from dreamvideo_cli.views.learning import (
     next_lines,
     stopping_in_time,
 )
+from engine.bases.motion_module import join_names
 from engine.hardware import require_device
 
 if TYPE_CHECKING:
@@ -76,7 +83,7 @@ def learn_subject(
 
     shell, terms = shell_of_rank(shell), _run_options(options)
     store = _open_store(shell, "subject", name, options)
-    base = locate_whole(options.base or default_base(), options.image_tower)
+    base = _locate(options)
     recipe = subject_settings(base.card.subject, options, class_word)
     check_class_word(base, recipe.class_word)
     sources = msgspec.structs.replace(_sources(options, photos, masks), holdout=holdout)
@@ -115,10 +122,11 @@ def learn_motion(
 
     shell, terms = shell_of_rank(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
-    base = locate_whole(options.base or default_base(), options.image_tower)
-    require_image_tower(base)
+    base = _locate(options)
     own = taken.recipe_values(name, base.card.video)
     recipe = motion_settings(base.card.motion, options, own, len(clips))
+    if recipe.appearance_guidance:
+        require_image_tower(base, otherwise="; or learn without: --no-appearance")
     check_frames(base, recipe.frames)
     check_prompt(base, recipe.told)
     sources = _sources(options, clips)
@@ -137,6 +145,12 @@ def learn_motion(
     with stopping_in_time(shell):
         adapter = train(shell, store, plan, terms)
     _show(shell, store, adapter, warnings, options)
+
+
+def _locate(options: LearnOptions) -> "BaseLocation":
+    """The base that is named, or the default; it is whole."""
+    name = options.base or default_base()
+    return locate_whole(name, options.image_tower, options.motion_module)
 
 
 def _run_options(options: LearnOptions) -> RunOptions:
@@ -274,7 +288,8 @@ def _sources(
     options: LearnOptions, paths: Sequence[Path], masks: MaskOptions | None = None
 ) -> Sources:
     """The inputs by paths that mean the same from anywhere."""
-    base, tower = options.base or default_base(), options.image_tower
+    base = join_names(options.base or default_base(), options.motion_module)
+    tower = options.image_tower
     chosen = masks or MaskOptions()
     is_folder = chosen.mask not in {"none", "auto"}
     _refuse_bytes([base, tower or "", chosen.mask_model])

@@ -55,6 +55,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: str | None = None
     base: str | None = None
     image_tower: str | None = None
+    motion_module: str | None = None
     seed: int | str | None = None
     count: int | None = None
     again: str | None = None

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from dreamvideo_cli.terminal.options import MACHINE, OUTPUT, SAMPLING, Anyway, DryRun, Precision
+from dreamvideo_cli.terminal.options import (
+    MACHINE,
+    OUTPUT,
+    SAMPLING,
+    Anyway,
+    DryRun,
+    MotionModule,
+    Precision,
+)
 
 _sampling = partial(typer.Option, rich_help_panel=SAMPLING)
 _output = partial(typer.Option, rich_help_panel=OUTPUT)
@@ -93,6 +101,7 @@ class SamplingOptions:
     image_tower: Annotated[
         str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
     ] = None
+    motion_module: MotionModule = None
     anyway: Anyway = False
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.settings.places import placeless
 from dreamvideo_cli.terminal.text import one_printable_line
 
 if TYPE_CHECKING:
@@ -237,10 +238,7 @@ def recipe_document(
 
 def base_document(base: BaseLocation) -> dict[str, str]:
     """The base without its place on this machine."""
-    from engine.bases.catalog import is_path
-
-    name = Path(base.id).name if is_path(base.id) else base.id
-    return {"id": name, "fingerprint": base.fingerprint}
+    return {"id": placeless(base.id), "fingerprint": base.fingerprint}
 
 
 def adapter_use(use: Use) -> dict[str, Any]:

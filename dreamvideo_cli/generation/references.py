@@ -16,6 +16,7 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import default_base, locate
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.generation.options import SamplingOptions
     from engine.bases import BaseLocation
     from registry import Adapter, Kind, Registry
 
@@ -222,7 +223,7 @@ def refuse_clashing_words(uses: Sequence[Use]) -> None:
             )
 
 
-def find_base(uses: Sequence[Use], asked: str | None, image_tower: str | None) -> BaseLocation:
+def find_base(uses: Sequence[Use], options: SamplingOptions) -> BaseLocation:
     """The base the adapters were learned on; without adapters the one asked for, or the default.
 
     Raises:
@@ -230,12 +231,12 @@ def find_base(uses: Sequence[Use], asked: str | None, image_tower: str | None) -
         BaseNotFoundError: it is not on this machine.
     """
     if not uses:
-        return locate(asked or default_base(), image_tower)
+        return locate_base(options, default_base())
     first = uses[0]
     for use in uses[1:]:
         if use.adapter.record.base_fingerprint != first.adapter.record.base_fingerprint:
             raise _other_base(first, use.label, *_base_of(use))
-    location = _locate_for(first, asked, image_tower)
+    location = _locate_for(first, options)
     if location.fingerprint != first.adapter.record.base_fingerprint:
         raise _other_base(first, "the base here", location.id, location.fingerprint)
     return location
@@ -245,15 +246,24 @@ def _base_of(use: Use) -> tuple[str, str]:
     return use.adapter.record.base_id, use.adapter.record.base_fingerprint
 
 
-def _locate_for(use: Use, asked: str | None, image_tower: str | None) -> BaseLocation:
+def locate_base(options: SamplingOptions, name: str) -> BaseLocation:
+    """The base that is asked for, else the one called ``name``, with what is asked for beside it.
+
+    Raises:
+        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base`.
+    """
+    return locate(options.base or name, options.image_tower, options.motion_module)
+
+
+def _locate_for(use: Use, options: SamplingOptions) -> BaseLocation:
     """The base of an adapter, at its own place or where the caller says it is."""
     from engine.errors import BaseNotFoundError, IncompatibleError
 
     base_id = use.adapter.record.base_id
     try:
-        return locate(asked or base_id, image_tower)
+        return locate_base(options, base_id)
     except BaseNotFoundError as error:
-        if asked is None and base_id.startswith("mini@"):
+        if options.base is None and base_id.startswith("mini@"):
             message = f"{use.label} was learned on {base_id}: {error.message}"
             raise IncompatibleError(message, hint=error.hint, code="base.mismatch") from error
         hint = error.hint or f"{use.label} needs it; --base DIR says where it lies now"

@@ -23,9 +23,10 @@ from dreamvideo_cli.generation.references import (
     Use,
     find_base,
     find_uses,
+    locate_base,
     refuse_clashing_words,
 )
-from dreamvideo_cli.settings.places import default_base, locate
+from dreamvideo_cli.settings.places import default_base
 from dreamvideo_cli.terminal.text import one_printable_line
 from engine.recipe import check_text
 
@@ -115,7 +116,7 @@ def _base_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOptions)
 
     if not uses:
         return _bare_base_again(recipe.base, options)
-    base = find_base(uses, options.base, options.image_tower)
+    base = find_base(uses, options)
     pinned = {note.ref for note in recipe.adapters}
     if base.fingerprint != recipe.base.fingerprint and any(use.asked in pinned for use in uses):
         raise IncompatibleError(
@@ -129,16 +130,17 @@ def _base_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOptions)
 
 def _bare_base_again(note: BaseNote, options: VideoOptions) -> BaseLocation:
     """The base of a video without adapters, sought by name here and known by its fingerprint."""
+    from engine.bases.motion_module import JOINT
     from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError
 
     if options.base is not None:
-        return locate(options.base, options.image_tower)
+        return locate_base(options, options.base)
     found = []
     for name in dict.fromkeys([default_base(), note.id]):
-        if name == note.id and not BASE_NAME.fullmatch(name):
+        if name == note.id and not all(map(BASE_NAME.fullmatch, name.split(JOINT, 1))):
             continue
         try:
-            found.append(locate(name, options.image_tower))
+            found.append(locate_base(options, name))
         except (BaseNotFoundError, BaseInvalidError):
             continue
         if found[-1].fingerprint == note.fingerprint:
@@ -223,7 +225,7 @@ def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
         *find_uses(shelf, "motion", options.motion or []),
     )
     refuse_clashing_words(uses)
-    base = find_base(uses, options.base, options.image_tower)
+    base = find_base(uses, options)
     prompt = compose_prompt(typed, words_of(uses))
     return Start(typed, prompt, uses, base, base.card.generate_defaults)
 

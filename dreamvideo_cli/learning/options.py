@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.terminal.options import MACHINE, RUNNING, TRAINING, Anyway, DryRun, Precision
+from dreamvideo_cli.terminal.options import (
+    MACHINE,
+    RUNNING,
+    TRAINING,
+    Anyway,
+    DryRun,
+    MotionModule,
+    Precision,
+)
 from dreamvideo_cli.terminal.text import read_duration
 
 if TYPE_CHECKING:
@@ -87,6 +95,7 @@ class LearnOptions:
     image_tower: Annotated[
         str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
     ] = None
+    motion_module: MotionModule = None
     precision: Annotated[Precision, _machine(help="Numbers to compute with.")] = "auto"
     device: Annotated[
         str,
@@ -265,6 +274,13 @@ class ClipOptions:
     end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
     frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
     fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
+    no_appearance: Annotated[
+        bool,
+        typer.Option(
+            "--no-appearance",
+            help="Tell the motion no look: it needs no image tower, and keeps more of the clip's own look.",
+        ),
+    ] = False
 
     def recipe_values(self, name: str, video: VideoCard) -> dict[str, Any]:
         """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says."""
@@ -275,4 +291,5 @@ class ClipOptions:
             "end_s": self.end,
             "frames": video.frames if self.frames is None else self.frames,
             "fps": video.fps if self.fps is None else self.fps,
+            **({"appearance_guidance": False} if self.no_appearance else {}),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.learning.options import ScoreOptions
@@ -96,10 +95,3 @@ def say_best(shell: Shell, run: Run, *, patience: int | None) -> None:
     else:
         line = f"dv runs promote {run.id} --step {best.step} --tag best"
         say(shell, f"step {best.step} is the best {told}; to publish it too: {line}")
-
-
-def anywhere(name: str) -> str:
-    """A name as it is, a path made absolute."""
-    from engine.bases.catalog import is_path
-
-    return str(Path(name).expanduser().absolute()) if is_path(name) else name

@@ -112,8 +112,9 @@ def check_value(name: str, value: Any, where: str, folder: Path) -> str | bool:
         raise UsageError(f"{where}: {name} is {value!r}", hint=hint, code=INVALID)
     if key.kind == "device":
         _check_device(value, where)
-    is_folder = key.kind == "path" or (key.kind == "base" and _is_path(value))
-    return str(_absolute(value, folder)) if is_folder else value
+    if key.kind == "base":
+        return _base_from(value, folder)
+    return str(_absolute(value, folder)) if key.kind == "path" else value
 
 
 def read_text(name: str, text: str) -> str | bool:
@@ -142,7 +143,9 @@ def _check_device(value: str, where: str) -> None:
         raise UsageError(f"{where}: {error.message}", hint=error.hint, code=INVALID) from error
 
 
-def _is_path(text: str) -> bool:
+def _base_from(name: str, folder: Path) -> str:
+    """A base's name, its paths meant from ``folder``."""
     from engine.bases.catalog import is_path
+    from engine.bases.motion_module import change_names
 
-    return is_path(text)
+    return change_names(name, lambda part: str(_absolute(part, folder)) if is_path(part) else part)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from registry import Registry
 
 
-def locate(name: str, image_tower: str | None = None) -> BaseLocation:
+def locate(
+    name: str, image_tower: str | None = None, motion_module: str | None = None
+) -> BaseLocation:
     """Where a base lies, hashes remembered in the cache.
 
     Raises:
@@ -20,10 +22,13 @@ def locate(name: str, image_tower: str | None = None) -> BaseLocation:
     """
     from engine.bases import locate_base
 
-    return locate_base(name, image_tower=image_tower, memo=fingerprint_memo())
+    memo = fingerprint_memo()
+    return locate_base(name, image_tower=image_tower, motion_module=motion_module, memo=memo)
 
 
-def locate_whole(name: str, image_tower: str | None = None) -> BaseLocation:
+def locate_whole(
+    name: str, image_tower: str | None = None, motion_module: str | None = None
+) -> BaseLocation:
     """Where a base lies, its folder seen to be whole.
 
     Raises:
@@ -31,9 +36,27 @@ def locate_whole(name: str, image_tower: str | None = None) -> BaseLocation:
     """
     from engine.bases.checks.weights import require_whole
 
-    location = locate(name, image_tower)
+    location = locate(name, image_tower, motion_module)
     require_whole(location)
     return location
+
+
+def anywhere(name: str) -> str:
+    """A name as it is, a path made absolute."""
+    from engine.bases.catalog import is_path
+    from engine.bases.motion_module import change_names
+
+    return change_names(
+        name, lambda part: str(Path(part).expanduser().absolute()) if is_path(part) else part
+    )
+
+
+def placeless(name: str) -> str:
+    """A base's name without its place on this machine."""
+    from engine.bases.catalog import is_path
+    from engine.bases.motion_module import change_names
+
+    return change_names(name, lambda part: Path(part).name if is_path(part) else part)
 
 
 def runs_folder() -> Path:

@@ -115,6 +115,15 @@ def _spread(
             )
 
 
+MotionModule = Annotated[
+    str | None,
+    typer.Option(
+        "--motion-module",
+        metavar="DIR|ID",
+        help="AnimateDiff's motion module, where --base is an image model.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Anyway = Annotated[
     bool,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dreamvideo_cli.settings.places import placeless
 from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import count_text, facts, size_text, table, time_text
 
@@ -131,7 +132,7 @@ def _row(adapter: Adapter) -> tuple[str, ...]:
         f"v{adapter.version}",
         " ".join(adapter.tags),
         record.class_word or record.caption or "",
-        record.base_id.rpartition("/")[2] if record.base_id.startswith("/") else record.base_id,
+        placeless(record.base_id),
         size_text(record.size_bytes),
         record.created[:10],
     )

@@ -30,10 +30,11 @@ def base_view(location: BaseLocation, name: str) -> View:
         ("summary", document["summary"]),
         ("licence", document["licence"]),
         ("size", size_text(document["size_bytes"])),
-        ("video", _video_text(document["video"])),
+        ("video", f"{_video_text(document['video'])}, {document['video_from']}"),
         *_needs_fields(document["needs"]),
         *((name, ", ".join(words)) for name, words in document["knows"].items()),
         ("folder", document["folder"]),
+        ("motion module", document["motion_module"] or ""),
         ("image tower", document["image_tower"] or "none"),
         ("revision", document["revision"]),
         ("fingerprint", document["fingerprint"]),
@@ -145,6 +146,8 @@ def _gib_text(size_bytes: int) -> str:
 
 def base_document(location: BaseLocation, name: str) -> dict[str, Any]:
     """A base as JSON tells of it."""
+    from engine.bases.catalog import explain_size
+
     card = location.card
     return {
         "schema": "dv.base_info/1",
@@ -162,12 +165,14 @@ def base_document(location: BaseLocation, name: str) -> dict[str, Any]:
             "width_px": card.video.width_px,
             "height_px": card.video.height_px,
         },
+        "video_from": explain_size(location),
         "knows": {
             name: list(getattr(card.knows, name))
             for name in ("things", "motions", "backgrounds", "words")
         },
         "folder": str(location.folder),
         "image_tower": location.image_tower and str(location.image_tower),
+        "motion_module": location.motion_module and str(location.motion_module),
         "revision": location.revision,
         "fingerprint": location.fingerprint,
     }

@@ -91,6 +91,7 @@ def learn_plan_view(
         "version": store.next_version(plan.kind, plan.name),
         "token": plan.token,
         "base": {"id": plan.base.id, "fingerprint": plan.base.fingerprint},
+        "image_tower": _image_tower(plan),
         "inputs": inputs.digests,
         "left_out": inputs.omissions,
         "held_out": inputs.held_out_digests,
@@ -110,12 +111,19 @@ def learn_plan_view(
     return View(document, facts(_fields(document)))
 
 
+def _image_tower(plan: LearnPlan) -> str | None:
+    """Folder of the image tower that sees photos or clips, or None."""
+    is_used = getattr(plan.recipe, "appearance_guidance", True)
+    return str(plan.base.image_tower) if plan.base.image_tower and is_used else None
+
+
 def _fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     """A plan of learning for people."""
     return [
         (document["kind"], f"{document['name']}:v{document['version']}"),
         ("tags", " ".join(document["tags"])),
         ("base", document["base"]["id"]),
+        ("image tower", document["image_tower"] or "none: no look is kept or told"),
         ("from", ", ".join(item["name"] for item in document["inputs"])),
         ("left out", ", ".join(item["name"] for item in document["left_out"])),
         ("held out", ", ".join(item["name"] for item in document["held_out"])),

@@ -74,14 +74,27 @@ def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa
     Raises:
         BaseInvalidError: the card cannot be read.
     """
+    said = read_said(folder)
+    if isinstance(video := said.get("video", {}), dict):
+        video = msgspec.structs.asdict(default.video) | video
+    try:
+        return msgspec.convert(msgspec.to_builtins(default) | said | {"video": video}, BaseCard)
+    except msgspec.ValidationError as error:
+        raise BaseInvalidError(f"{folder / CARD} cannot be read: {error}") from error
+
+
+def read_said(folder: Path) -> dict[str, Any]:
+    """What the folder's ``base.toml`` says, unchecked; nothing where there is none.
+
+    Raises:
+        BaseInvalidError: it is no TOML.
+    """
     path = folder / CARD
     if not path.is_file():
-        return default
+        return {}
     try:
-        said = tomllib.loads(path.read_text("utf-8"))
-        video = msgspec.structs.asdict(default.video) | said.get("video", {})
-        return msgspec.convert(msgspec.to_builtins(default) | said | {"video": video}, BaseCard)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BaseInvalidError(f"{path} cannot be read: {error}") from error
 
 

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.bases.cards import BaseCard, default_card, read_card
+from engine.bases.cards import CARD, BaseCard, default_card, read_card, read_said
 from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
 from engine.bases.folder import INDEX, fingerprint, list_files
 from engine.bases.hub_cache import find_snapshot, is_snapshot
@@ -130,8 +130,8 @@ def _fingerprint(folder: Path, family: Family, module: Path | None, memo: Path |
     return hashlib.sha256(f"{own} + {beside}".encode()).hexdigest()
 
 
-def require_image_tower(location: BaseLocation) -> None:
-    """Learning a motion looks at its clips through the image tower.
+def require_image_tower(location: BaseLocation, *, otherwise: str = "") -> None:
+    """Learning a motion looks at its clips through the image tower; the hint ends with what would do ``otherwise``.
 
     Raises:
         BaseInvalidError: the base has none.
@@ -139,8 +139,19 @@ def require_image_tower(location: BaseLocation) -> None:
     if location.image_tower is None:
         raise BaseInvalidError(
             f"base {location.id} has no image tower, which appearance guidance needs",
-            hint="name one: --image-tower laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            hint=f"name one: --image-tower {USUAL_TOWER}{otherwise}",
         )
+
+
+def explain_size(location: BaseLocation) -> str:
+    """Who says at which size a base is used."""
+    folder, family = location.folder, location.family
+    if "video" in read_said(folder):
+        return f"as its {CARD} says"
+    if location.card.video == default_card(folder, family).video:
+        config = f"{family.part}/config.json"
+        return f"as its {config} says; [video] of a {CARD} in its folder would come first"
+    return "as it is known for"
 
 
 def is_path(name: str) -> bool:

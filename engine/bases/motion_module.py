@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ def split_name(name: str) -> tuple[str, str | None]:
     """Name of the base and of its motion module, or None."""
     base, _, module = name.partition(JOINT)
     return base, module or None
+
+
+def change_names(name: str, change: Callable[[str], str]) -> str:
+    """``name`` with a change made to the name of the base, and to that of its motion module."""
+    return JOINT.join(change(part) for part in split_name(name) if part)
 
 
 def check_motion_module(folder: Path, module: Path | None, index: Mapping[str, Any]) -> None:

@@ -86,11 +86,12 @@ class Motion:
     storage: Storage = "bottlenecks"
 
     def check(self, recipe: MotionRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """A caption, an image tower, and frames that the base can take are needed."""
+        """A caption, frames that the base can take and, for appearance guidance, an image tower are needed."""
         del inputs
         if not recipe.caption.strip():
             raise RecipeError("the caption is empty; it says in words what moves how")
-        require_image_tower(location)
+        if recipe.appearance_guidance:
+            require_image_tower(location, otherwise="; or appearance_guidance false")
         check_frames(location, recipe.frames)
 
     def stages(
@@ -98,8 +99,10 @@ class Motion:
     ) -> Iterator[Stage]:
         """One stage."""
         base, recipe = session.base, session.recipe
-        seen = encode_clips(base, inputs.clips, progress, session.cache(progress))
-        width = base.geometry.image_width
+        width = base.geometry.image_width if recipe.appearance_guidance else None
+        seen = encode_clips(
+            base, inputs.clips, progress, session.cache(progress), with_looks=width is not None
+        )
         bank = fresh_bank(base.sites("motion"), recipe.width_ratio, width, seed=recipe.seed)
         delta = Delta(
             kind=self.kind,
@@ -196,14 +199,21 @@ class MotionObjective(Objective):
         The condition stays on the bank until the backward pass, for checkpointed blocks run again then.
         """
         latents = torch.stack([self._clips[draw.item].latents for draw in draws])
-        self.bank.condition = Condition(torch.stack([self._appearance(draw) for draw in draws]))
+        self.bank.condition = self._condition(draws)
         text = self._text.rows([0 if self._drops("text", draw) else 1 for draw in draws])
         denoise = self.base.denoise
         return self._loss(lambda noisy, times: denoise(noisy, times, text), latents, draws)
 
+    def _condition(self, draws: Sequence[Draw]) -> Condition | None:
+        """What the bank is told of each draw's look, or None without appearance guidance."""
+        if self._clips[0].appearance is None:
+            return None
+        return Condition(torch.stack([self._appearance(draw) for draw in draws]))
+
     def _appearance(self, draw: Draw) -> Tensor:
         """The vector (d,) of a random frame, or zeros."""
         frames = self._clips[draw.item].appearance
+        assert frames is not None
         if self._drops("image", draw):
             return torch.zeros_like(frames[0])
         return frames[draw_frame(frames.shape[0], self._seed, draw.step, draw.place)]

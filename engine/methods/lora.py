@@ -73,7 +73,7 @@ class Lora:
                 base, inputs.photos, progress, cache, views=recipe.views, seed=recipe.seed
             )
         if inputs.clips:
-            clips = encode_clips(base, inputs.clips, progress, cache)
+            clips = encode_clips(base, inputs.clips, progress, cache, with_looks=False)
         text = base.encode_text([f"a {recipe.class_word}", recipe.told], {}).detach()
         base.release_towers()
         sites = [site for role in self.roles for site in linear_sites(base, role, LAYERS)]

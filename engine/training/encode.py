@@ -45,10 +45,10 @@ class EncodedPhotos:
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """A motion's clip: ``latents`` (c, f, h, w), the ``appearance`` of each frame, (f, d), its file."""
+    """A motion's clip: ``latents`` (c, f, h, w), the ``appearance`` of each frame, (f, d) or None, its file."""
 
     latents: Tensor
-    appearance: Tensor
+    appearance: Tensor | None = None
     name: str = ""
 
 
@@ -117,12 +117,17 @@ def refuse_vanished(paths: Sequence[Path], masks: Tensor | None) -> None:
 
 
 def encode_clips(
-    base: Base, clips: Sequence[Clip], progress: Progress, cache: Cache | None = None
+    base: Base,
+    clips: Sequence[Clip],
+    progress: Progress,
+    cache: Cache | None = None,
+    *,
+    with_looks: bool = True,
 ) -> tuple[EncodedClip, ...]:
-    """Frame every clip for the base and encode all its frames.
+    """Frame every clip for the base and encode all its frames, and with them how they look.
 
     Raises:
-        BaseInvalidError: the base has no image tower.
+        BaseInvalidError: looks are wanted, and the base has no image tower.
     """
     size = base.geometry.height_px, base.geometry.width_px
     started = time.monotonic()
@@ -133,7 +138,8 @@ def encode_clips(
         frames = to_unit(pixels)
         video = frames.transpose(0, 1)[None]
         latents = _get(cache, "latents", pixels, partial(base.encode_video, video))[0]
-        looks = _get(cache, "appearance", pixels, partial(base.encode_image, frames))
+        look = partial(base.encode_image, frames)
+        looks = _get(cache, "appearance", pixels, look) if with_looks else None
         encoded.append(EncodedClip(latents, looks, printable(clip.path.name)))
         progress(StageAdvanced("encode clips", number, len(clips)))
     if cache:

@@ -91,13 +91,14 @@ class Draft:
     def facts(self) -> AdapterFacts:
         """What its file says of it."""
         session, delta = self.session, self.delta
+        is_told_looks = delta.kind != "motion" or delta.condition_width is not None
         sites = () if delta.bank is None else delta.bank.sites
         return AdapterFacts(
             method=self.method,
             storage=self.storage,
             kind=delta.kind,
             base=base_fact(session),
-            image_tower=session.location.tower_fingerprint,
+            image_tower=session.location.tower_fingerprint if is_told_looks else "",
             token=delta.token,
             phrase=delta.phrase,
             width_ratio=getattr(session.recipe, "width_ratio", None),

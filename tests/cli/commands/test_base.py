@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,3 +78,16 @@ def test_a_config_that_cannot_be_read_is_a_usage_error(dv: Dv, home: Path, text:
     result = dv("base", "show", "--json")
     assert (result.code, result.error["code"]) == (2, "config.invalid")
     assert "config.toml" in result.error["message"]
+
+
+def test_the_size_of_a_base_is_shown_with_who_says_it(dv: Dv, base: Path) -> None:
+    def shown() -> str:
+        return " ".join(dv("base", "show", base).out.split())
+
+    assert "32x32, as its base.toml says" in shown()
+    (base / "base.toml").unlink()
+    config = {"name": "plain", "sample_size": [20, 36]}
+    (base / "unet" / "config.json").write_text(json.dumps(config), "utf-8")
+    assert "72x40, as its unet/config.json says; [video] of a base.toml" in shown()
+    (base / "base.toml").write_text("[video]\nframes = 24\n", "utf-8")
+    assert "24 frames at 8 fps, 72x40, as its base.toml says" in shown()

@@ -199,15 +199,18 @@ def test_a_base_that_is_nowhere_is_an_environment_error(
     assert dv("gen", "--again", carry(), "-n").code == 7
 
 
-@pytest.mark.parametrize("name", ["/etc", "./secret", "../up", "~/x", "a/../../etc", "a/b/c"])
+@pytest.mark.parametrize(
+    "name",
+    ["/etc", "./secret", "../up", "~/x", "a/../../etc", "a/b/c", "a/b + /etc", "/etc + a/b"],
+)
 def test_no_path_that_a_video_names_is_opened(
     dv: Dv, carry: Carry, base: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    from dreamvideo_cli.generation import start
+    from dreamvideo_cli.generation import references
 
-    locate = start.locate
-    monkeypatch.setattr(start, "locate", lambda *a: asked.append(a[0]) or locate(*a))
+    locate = references.locate
+    monkeypatch.setattr(references, "locate", lambda *a: asked.append(a[0]) or locate(*a))
     path = carry(base={"id": name, "fingerprint": "0" * 64})
     assert dv("gen", "--again", path, "-n").code == 6
     assert asked == ["mini"]

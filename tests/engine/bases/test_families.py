@@ -16,10 +16,11 @@ from engine.bases.catalog import BUNDLED
 from engine.bases.checks.limits import check_video
 from engine.bases.families import FAMILIES, Limits, find_family
 from engine.bases.folder import fingerprint
+from engine.bases.known import KNOWN
 from engine.bases.models.unet3d import open_base as open_unet3d
 from engine.errors import BaseInvalidError, RecipeError
 from engine.generate import open_generator
-from engine.recipe import GenerateRecipe, MotionRecipe
+from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
 from tests.engine.samples import clip, learn_motion
 from tests.tiny import LATENT_SCALE, build_unet3d
 
@@ -175,3 +176,9 @@ def test_a_new_family_is_one_module_and_one_line(tmp_path, monkeypatch):
     with open_generator(location, [AdapterUse(learned.weights, "motion")]) as generator:
         assert generator._base.family == "fake"
         assert generator.sample(video).shape == (2, 24, 40, 3)
+
+
+def test_zeroscope_is_known_at_its_own_size():
+    values = KNOWN["zeroscope"].card.generate_defaults
+    recipe = build_recipe(GenerateRecipe, {"prompt": "", **values})
+    assert (recipe.frames, recipe.width_px, recipe.height_px) == (24, 576, 320)
