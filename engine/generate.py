@@ -32,7 +32,7 @@ from engine.device import (
     resolve_precision,
     use_threads,
 )
-from engine.diffusion.samplers import count_halves, draw_start, sample
+from engine.diffusion.samplers import Guidance, count_halves, draw_start, sample
 from engine.errors import DivergedError, IncompatibleError, RecipeError
 from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
@@ -109,9 +109,9 @@ class Generator:
         denoise = self._denoise_halves if sliced else self._base.denoise
         steps = sample(
             lambda latents, times: denoise(latents, times, text),
-            self._base.samplers[recipe.sampler](recipe.steps),
+            self._base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift),
             noise,
-            guidance=recipe.guidance,
+            guidance=self._guidance(recipe),
         )
         latents = deque(self._watch(steps, recipe), maxlen=1).pop()
         if not latents.isfinite().all():
@@ -122,6 +122,14 @@ class Generator:
         pixels = to_pixels(self._base.decode_video(latents, sliced=sliced)[0])
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
+
+    def _guidance(self, recipe: GenerateRecipe) -> Guidance:
+        """The scale of guidance, which differs between the experts of a base that has two."""
+        boundary, low = self._location.limits.boundary, recipe.guidance_low
+        if boundary is None or low is None or low == recipe.guidance:
+            return recipe.guidance
+        since = boundary * self._base.path.timesteps
+        return lambda time: recipe.guidance if time >= since else low
 
     def _denoise_halves(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """`Base.denoise` of one sample after the other, each with its own part of every condition."""
@@ -157,7 +165,7 @@ class Generator:
 
     def _encode_prompts(self, recipe: GenerateRecipe) -> Text:
         """The prompts of both halves of guidance, the unconditional one first."""
-        prompts = [recipe.negative, recipe.prompt][-count_halves(recipe.guidance) :]
+        prompts = [recipe.negative, recipe.prompt][-count_halves(self._guidance(recipe)) :]
         words: dict[str, LearnedWord] = {}
         for delta in self._deltas:
             if delta.token and delta.weight == 0.0:
@@ -170,7 +178,7 @@ class Generator:
         for delta in self._deltas:
             if delta.bank is None or delta.condition_width is None:
                 continue
-            halves = self._strengths(recipe, delta)[-count_halves(recipe.guidance) :]
+            halves = self._strengths(recipe, delta)[-count_halves(self._guidance(recipe)) :]
             weight = next(delta.bank.parameters())
             strength = torch.tensor(halves, device=weight.device, dtype=weight.dtype)
             nothing = torch.zeros(delta.condition_width)

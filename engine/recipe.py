@@ -18,7 +18,7 @@ from engine.errors import RecipeError
 
 Quality = Literal["draft", "standard", "max"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Sampler = Literal["ddim", "dpm++"]
+Sampler = Literal["ddim", "dpm++", "unipc", "euler"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
@@ -72,6 +72,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     by default in the two halves of guidance. ``noise_bias`` below 1 learns more at timesteps of much noise, where a
     motion is decided; see `engine.diffusion.path.NoisePath.draw_time`. ``start_s`` and ``end_s`` say which part of
     each clip is taken. Without ``appearance_guidance`` the adapter is told no look, and the base needs no image tower.
+    ``placement`` says where the bottlenecks sit; see `engine.bases.protocol.Base.sites`.
 
     Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
     Differs: neither an ``actor`` nor a ``noise_bias`` other than 1 is the paper's.
@@ -89,6 +90,7 @@ class MotionRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     appearance_cond: Strength = 1.0
     appearance_uncond: Strength = 1.0
     noise_bias: Rate = 1.0
+    placement: Literal["parts", "blocks"] = "parts"
     frames: PositiveInt = 16
     fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
     start_s: Annotated[float, Meta(ge=0.0)] = 0.0
@@ -168,13 +170,15 @@ LearnRecipe = SubjectRecipe | MotionRecipe | WordRecipe | LoraRecipe
 class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a video is made.
 
-    ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). ``appearance`` multiplies
-    the strengths that each motion was learned for; 0 leaves the look out. ``appearance_cond`` and
-    ``appearance_uncond``, where they are not None, stand in place of the learned ones. ``appearance_photo`` is the
-    SHA-256 of a photo whose look the motions are told; None tells them the subjects' own. ``identity_from`` is the
-    fraction of the steps after which the identity adapters act, and ``motion_until`` the one after which the motion
-    adapters no longer do: the first steps lay out the motion, the last ones the look. Both hold where subjects and
-    motions are composed; one kind alone acts all the time.
+    ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). ``guidance_low`` is the
+    guidance of a base's expert for little noise, where it has one; None: the same. ``shift`` moves the steps of flow
+    matching towards much noise; None: as the base's scheduler says. ``appearance`` multiplies the strengths that each
+    motion was learned for; 0 leaves the look out. ``appearance_cond`` and ``appearance_uncond``, where they are not
+    None, stand in place of the learned ones. ``appearance_photo`` is the SHA-256 of a photo whose look the motions
+    are told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the
+    identity adapters act, and ``motion_until`` the one after which the motion adapters no longer do: the first steps
+    lay out the motion, the last ones the look. Both hold where subjects and motions are composed; one kind alone acts
+    all the time.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
@@ -189,7 +193,9 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     width_px: Annotated[int, Meta(ge=8, le=4096)] = 256
     steps: PositiveInt = 25
     guidance: Annotated[float, Meta(ge=0.0, le=100.0)] = 9.0
+    guidance_low: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     sampler: Sampler = "dpm++"
+    shift: Annotated[float, Meta(gt=0.0, le=100.0)] | None = None
     appearance: Strength = 1.0
     appearance_cond: Strength | None = None
     appearance_uncond: Strength | None = None

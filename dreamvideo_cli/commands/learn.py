@@ -123,7 +123,7 @@ def learn_motion(
     shell, terms = shell_of_rank(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
     base = _locate(options)
-    own = taken.recipe_values(name, base.card.video)
+    own = taken.recipe_values(name, base.card)
     recipe = motion_settings(base.card.motion, options, own, len(clips))
     if recipe.appearance_guidance:
         require_image_tower(base, otherwise="; or learn without: --no-appearance")

@@ -42,9 +42,11 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    guidance_low: float | None = None
     identity_from: float | None = None
     motion_until: float | None = None
-    sampler: Literal["ddim", "dpm++"] | None = None
+    sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = None
+    shift: float | None = None
     appearance: float | str | None = None
     output: str | None = None
     format: Literal["mp4", "gif", "webp", "png"] | None = None

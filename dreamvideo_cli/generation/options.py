@@ -51,6 +51,14 @@ class SamplingOptions:
     guidance: Annotated[
         float | None, _sampling(metavar="F", help="How closely the prompt is followed.")
     ] = None
+    guidance_low: Annotated[
+        float | None,
+        _sampling(
+            "--guidance-low",
+            metavar="F",
+            help="On a base of two experts: guidance of the one for little noise.",
+        ),
+    ] = None
     identity_from: Annotated[
         float | None,
         _sampling(
@@ -71,9 +79,13 @@ class SamplingOptions:
             help="With a subject: fraction of the steps after which the motion no longer acts.",
         ),
     ] = None
-    sampler: Annotated[Literal["ddim", "dpm++"] | None, _sampling(help="How noise is removed.")] = (
-        None
-    )
+    sampler: Annotated[
+        Literal["ddim", "dpm++", "unipc", "euler"] | None, _sampling(help="How noise is removed.")
+    ] = None
+    shift: Annotated[
+        float | None,
+        _sampling(metavar="F", help="On a base of flow matching: more steps at much noise."),
+    ] = None
     appearance: Annotated[
         str | None,
         _sampling(

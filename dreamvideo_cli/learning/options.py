@@ -24,7 +24,7 @@ from dreamvideo_cli.terminal.options import (
 from dreamvideo_cli.terminal.text import read_duration
 
 if TYPE_CHECKING:
-    from engine.bases.cards import VideoCard
+    from engine.bases.cards import BaseCard
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)
@@ -282,14 +282,20 @@ class ClipOptions:
         ),
     ] = False
 
-    def recipe_values(self, name: str, video: VideoCard) -> dict[str, Any]:
-        """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says."""
+    def recipe_values(self, name: str, card: BaseCard) -> dict[str, Any]:
+        """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says.
+
+        A base may learn from shorter clips than it makes: then the card's qualities name frames of their own.
+        """
+        own = {key for layer in card.motion.values() for key in layer}
+        frames = None if "frames" in own else card.video.frames
+        fps = None if "fps" in own else card.video.fps
         return {
             "actor": self.actor,
             "caption": re.sub(r"[._-]", " ", name) if self.caption is None else self.caption,
             "start_s": self.start,
             "end_s": self.end,
-            "frames": video.frames if self.frames is None else self.frames,
-            "fps": video.fps if self.fps is None else self.fps,
+            "frames": frames if self.frames is None else self.frames,
+            "fps": fps if self.fps is None else self.fps,
             **({"appearance_guidance": False} if self.no_appearance else {}),
         }

@@ -148,7 +148,7 @@ def memory_needed(plan: LearnPlan) -> int | None:
     from engine.bases.checks.weights import count_numbers
     from engine.bases.folder import weight_files
 
-    if not any(map(count_numbers, weight_files(plan.base.folder / "unet"))):
+    if not any(map(count_numbers, weight_files(plan.base.folder / plan.base.family.part))):
         return None
     from engine.training.estimate import estimate_recipe
 

@@ -106,7 +106,12 @@ def bottleneck_bank(
     return Bank(
         sites,
         (
-            Bottleneck(site.width, max(1, round(site.width * width_ratio)), condition_width)
+            Bottleneck(
+                site.width,
+                max(1, round(site.width * width_ratio)),
+                condition_width,
+                look_at=site.look_at,
+            )
             for site in sites
         ),
     )

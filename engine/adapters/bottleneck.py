@@ -5,6 +5,8 @@ Letters: b batch, k rows a sample, n tokens, d width of the stream.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
@@ -20,12 +22,27 @@ class Bottleneck(nn.Module):
     makes of any other is random, training leaves it so, and a subject's look would move the stream at random.
     """
 
-    def __init__(self, width: int, hidden: int, condition_width: int | None = None) -> None:
-        """Build a bottleneck for a stream of ``width`` through ``hidden``, conditioned or not."""
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        condition_width: int | None = None,
+        *,
+        look_at: Literal["stream", "hidden"] = "stream",
+    ) -> None:
+        """Build a bottleneck for a stream of ``width`` through ``hidden``, conditioned or not.
+
+        With ``look_at`` hidden W_down·W_cond is one matrix, of ``hidden`` rows.
+        """
         super().__init__()
+        self.look_at = look_at
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
-        self.cond = None if condition_width is None else nn.Linear(condition_width, width)
+        self.cond = (
+            None
+            if condition_width is None
+            else nn.Linear(condition_width, hidden if look_at == "hidden" else width)
+        )
         if self.cond is not None:
             nn.init.zeros_(self.cond.weight)
         nn.init.zeros_(self.up.weight)
@@ -46,7 +63,9 @@ class Bottleneck(nn.Module):
         if self.cond is not None and c is not None:
             # W_down·(x + s) = W_down·x + W_down·s: a shift of the few hidden units, not of every token's stream.
             shift = _cast(self.cond, c.to(x.dtype)) * _per_sample(strength)
-            shift = linear(shift.to(x.dtype), self.down.weight.to(x.dtype))
+            if self.look_at == "stream":
+                shift = linear(shift.to(x.dtype), self.down.weight.to(x.dtype))
+            shift = shift.to(x.dtype)
             hidden = hidden + shift.repeat_interleave(x.shape[0] // c.shape[0], dim=0)[:, None, :]
         return _cast(self.up, gelu(hidden))
 

@@ -123,7 +123,7 @@ def build_bank(adapter: Adapter, base: Base) -> Bank | None:
 
 def _fit_bottlenecks(adapter: Adapter, base: Base) -> Bank:
     facts = adapter.facts
-    sites = base.sites(ROLES[facts.kind])
+    sites = base.sites(ROLES[facts.kind], facts.recipe.get("placement", "parts"))
     theirs = {(site.name, site.width) for site in facts.sites}
     ours = {(site.name, site.width) for site in sites}
     if theirs != ours:  # both ways: none unknown to the base, none of the base without weights

@@ -58,12 +58,14 @@ class AdapterFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``method`` is how it was learned and ``storage`` what its tensors are. ``image_tower`` is its fingerprint, or ""
     where the base had none. ``token`` and ``phrase`` are a subject's word and class word, or a motion's "" and
-    caption. ``width_ratio`` is that of bottlenecks.
+    caption. ``width_ratio`` is that of bottlenecks. ``word_at`` says where the word stands; see
+    `engine.bases.families.Family`.
     """
 
     schema: str = SCHEMA
     method: str = "dreamvideo"
     storage: Storage = "bottlenecks"
+    word_at: Literal["input", "output"] = "input"
     kind: Kind
     base: BaseFact
     image_tower: str
@@ -130,10 +132,11 @@ def load_adapter(path: Path) -> Adapter:
 
 
 def _canonical(facts: AdapterFacts) -> str:
-    """The facts as files have them; the usual storage is left out, as in the files of earlier versions."""
+    """The facts as files have them; what is usual is left out where files of earlier versions do not have it."""
     plain = msgspec.to_builtins(facts)
-    if plain["storage"] == "bottlenecks":
-        del plain["storage"]
+    for name, usual in (("storage", "bottlenecks"), ("word_at", "input")):
+        if plain[name] == usual:
+            del plain[name]
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 

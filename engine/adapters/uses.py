@@ -56,6 +56,12 @@ def _checked(use: AdapterUse, location: BaseLocation) -> Adapter:
             f" ({location.fingerprint[:12]})",
             hint="learn it again on this base, or name the base it was learned on",
         )
+    if facts.token and facts.word_at != location.family.word_at:
+        raise IncompatibleError(
+            f"the word of {use.file.name} stands at the text tower's {facts.word_at}, and this version puts it"
+            f" at its {location.family.word_at}",
+            hint="learn it again",
+        )
     return adapter
 
 

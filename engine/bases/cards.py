@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from engine.errors import BaseInvalidError
 CARD = "base.toml"
 
 
-class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The size a base was trained at: ``frames`` at ``fps``, ``height_px`` × ``width_px``."""
 
     frames: int = 16
@@ -45,7 +46,7 @@ class Knowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     words: tuple[str, ...] = ()
 
 
-class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a base says of itself in ``base.toml``; the defaults stand where a folder has none.
 
     ``subject``, ``motion`` map a quality to settings of the recipe; ``generate`` are settings of `GenerateRecipe`.
@@ -74,11 +75,8 @@ def read_card(folder: Path, default: BaseCard = BaseCard()) -> BaseCard:  # noqa
     Raises:
         BaseInvalidError: the card cannot be read.
     """
-    said = read_said(folder)
-    if isinstance(video := said.get("video", {}), dict):
-        video = msgspec.structs.asdict(default.video) | video
     try:
-        return msgspec.convert(msgspec.to_builtins(default) | said | {"video": video}, BaseCard)
+        return fill_card(read_said(folder), default)
     except msgspec.ValidationError as error:
         raise BaseInvalidError(f"{folder / CARD} cannot be read: {error}") from error
 
@@ -98,13 +96,27 @@ def read_said(folder: Path) -> dict[str, Any]:
         raise BaseInvalidError(f"{path} cannot be read: {error}") from error
 
 
+def fill_card(said: Mapping[str, Any], default: BaseCard) -> BaseCard:
+    """The card that says this, and of what it leaves out, within its tables too, what ``default`` says.
+
+    Raises:
+        msgspec.ValidationError: it is no card.
+    """
+    whole = msgspec.to_builtins(default)
+    for key, value in said.items():
+        under = whole.get(key)
+        is_table = isinstance(value, Mapping) and isinstance(under, Mapping)
+        whole[key] = {**under, **value} if is_table else value
+    return msgspec.convert(whole, BaseCard)
+
+
 def default_card(folder: Path, family: Family) -> BaseCard:
     """What holds of a folder that nobody knows: what its family says, at the size its denoiser's config says.
 
     Raises:
         BaseInvalidError: a config is missing or damaged.
     """
-    card = msgspec.convert(family.card, BaseCard)
+    card = msgspec.convert(family.default_card(folder), BaseCard)
     config = folder / family.part / "config.json"
     side = read_json(config).get("sample_size") if config.is_file() else None
     if side is None:

@@ -12,7 +12,9 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.bases.cards import CARD, BaseCard, default_card, read_card, read_said
+import msgspec
+
+from engine.bases.cards import CARD, BaseCard, default_card, fill_card, read_card, read_said
 from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
 from engine.bases.folder import INDEX, fingerprint, list_files
 from engine.bases.hub_cache import find_snapshot, is_snapshot
@@ -46,6 +48,7 @@ class BaseLocation:
         fingerprint: 64 hex digits, of the folder.
         tower_fingerprint: 64 hex digits, of the image tower, or "" where there is none.
         motion_module: folder of the motion module beside an image model, or None.
+        cache: folder for what may be deleted at any time, such as encoded prompts, or None.
     """
 
     id: str
@@ -57,6 +60,7 @@ class BaseLocation:
     fingerprint: str = field(repr=False)
     tower_fingerprint: str = field(repr=False)
     motion_module: Path | None = None
+    cache: Path | None = field(default=None, compare=False)
 
     @property
     def limits(self) -> Limits:
@@ -91,7 +95,7 @@ def locate_base(
         name: ``mini``, ``modelscope``, ``./folder``, ``owner/repository``, ``./image_model + owner/module``.
         image_tower: path or hub id of the CLIP image tower, where the folder has none.
         motion_module: path or hub id of the motion module beside an image model; it comes before one in ``name``.
-        memo: file that remembers hashes by path, size and time, or None.
+        memo: file that remembers hashes by path, size and time, or None; its folder is the `BaseLocation.cache`.
 
     Raises:
         BaseNotFoundError: it is not on this machine.
@@ -106,7 +110,8 @@ def locate_base(
     module_name = module_name or (known.motion_module if known else None)
     module = _find_model(module_name, "motion module") if module_name else None
     family = find_family(folder, module)
-    card = read_card(folder, known.card if known else default_card(folder, family))
+    usual = default_card(folder, family)
+    card = read_card(folder, fill_card(msgspec.to_builtins(known.card), usual) if known else usual)
     tower = _find_tower(folder, image_tower)
     return BaseLocation(
         id=join_names(_identity(name, folder, known, card), _full_name(module_name)),
@@ -118,6 +123,7 @@ def locate_base(
         fingerprint=_fingerprint(folder, family, module, memo),
         tower_fingerprint=fingerprint(tower.parent, (tower.name,), memo=memo) if tower else "",
         motion_module=module,
+        cache=memo.parent if memo else None,
     )
 
 

@@ -6,9 +6,9 @@ A new family is one module with `open_base`, one function here that reads its `L
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.bases.folder import INDEX, read_json
 from engine.bases.kinds import find_kind
@@ -30,6 +30,8 @@ class Limits:
         timesteps: the most sampling steps.
         frame_step: the number of frames must be 1 + k·frame_step.
         most_frames: the largest number of frames, or None.
+        boundary: of a base of two experts the time, as a fraction of its path, from which the one for much noise is
+            in charge; below it the other is. None of a base of one.
     """
 
     latent_scale: int
@@ -37,6 +39,7 @@ class Limits:
     timesteps: int = TRAIN_TIMESTEPS
     frame_step: int = 1
     most_frames: int | None = None
+    boundary: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,15 @@ class Family:
         module: the module whose `open_base` opens it.
         read_limits: reads the `Limits` of a folder, and of a motion module's where the base has one beside it.
         parts: the folders that a base of this family computes with; they decide its fingerprint.
+        optional: parts that a base has where its index names them.
         schedulers: the scheduler classes whose noise path this family learns and samples with.
         samplers: names that `GenerateRecipe.sampler` may have.
         index_settings: keys of ``model_index.json`` that change results.
-        card: what a base's card says where neither a ``base.toml`` nor a known name does.
+        default_card: what a folder's card says where neither a ``base.toml`` nor a known name does.
+        is_flow: its path is that of flow matching, whose times can be shifted.
+        word_at: where a learned word stands: in the text tower's table, or as an offset to what the tower gives.
+        photo_prompt: under which a photo of ``{}`` is learned; a text tower may need more of a sentence than others.
+        prompt_tokens: the most tokens of a prompt, end marks left out; None: as the text tower's config says.
     """
 
     name: str
@@ -63,7 +71,17 @@ class Family:
     schedulers: tuple[str, ...]
     samplers: tuple[str, ...]
     index_settings: tuple[str, ...] = ()
-    card: Mapping[str, Any] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    default_card: Callable[[Path], Mapping[str, Any]] = lambda _: {}
+    is_flow: bool = False
+    word_at: Literal["input", "output"] = "input"
+    photo_prompt: str = "a {}"
+    prompt_tokens: int | None = None
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """The parts that hold weights, the image tower left out."""
+        return tuple(p for p in self.parts if p not in {"tokenizer", "scheduler", IMAGE_TOWER})
 
 
 # What the authors and the documentation of diffusers use.
@@ -127,6 +145,83 @@ def read_animatediff_limits(folder: Path, motion_module: Path | None = None) -> 
     return replace(read_image_codec_limits(folder), most_frames=most)
 
 
+def read_wan_limits(folder: Path) -> Limits:
+    """Limits of a Wan, whose autoencoder takes a first frame and then four at a time, and whose denoiser patches.
+
+    Older configs do not name what was the same in all.
+    """
+    codec = read_json(folder / "vae" / "config.json")
+    denoiser = read_json(folder / "transformer" / "config.json")
+    scale, step = codec.get("scale_factor_spatial", 8), codec.get("scale_factor_temporal", 4)
+    patch = denoiser.get("patch_size", (1, 2, 2))
+    if denoiser.get("image_dim") is not None or denoiser["in_channels"] != denoiser["out_channels"]:
+        raise BaseInvalidError(
+            f"{folder} makes a video of an image, which no family does",
+            hint="a Wan that makes videos of text: Wan2.1-T2V, Wan2.2-T2V or Wan2.2-TI2V",
+        )
+    return Limits(
+        latent_scale=scale,
+        multiple_px=scale * max(patch[1:]),
+        timesteps=read_scheduler(folder).get("num_train_timesteps", TRAIN_TIMESTEPS),
+        frame_step=step,
+        most_frames=1 + step * (denoiser.get("rope_max_seq_len", 1024) - 1),
+        boundary=read_json(folder / INDEX).get("boundary_ratio"),
+    )
+
+
+# What people ask Wan not to draw: the list that its makers recommend, in English.
+WAN_NEGATIVE = (
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
+    " gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands,"
+    " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
+    " legs, many people in the background, walking backwards"
+)
+
+
+def read_wan_card(folder: Path) -> dict[str, Any]:
+    """The card of a Wan, by what its folder holds: size and speed by its autoencoder, widths by its denoiser."""
+    limits, scheduler = read_wan_limits(folder), read_scheduler(folder)
+    is_small = limits.latent_scale == 8
+    has_experts = limits.boundary is not None
+    denoiser = read_json(folder / "transformer" / "config.json")
+    width = denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
+    ratio = {"width_ratio": (256 if width > 4096 else 192) / width if width >= 1536 else 0.125}
+    is_euler = scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
+    clip = {"frames": 33 if is_small else 49, "fps": 16.0 if is_small else 24.0, **ratio}
+    return {
+        "video": {
+            "frames": 81 if is_small else 121,
+            "fps": clip["fps"],
+            "height_px": 480 if is_small else 704,
+            "width_px": 832 if is_small else 1280,
+        },
+        "generate": {
+            "steps": 40 if has_experts else 50,
+            "guidance": 4.0 if has_experts else 5.0,
+            **({"guidance_low": 3.0} if has_experts else {}),
+            "sampler": "euler" if is_euler else "unipc",
+            "negative": WAN_NEGATIVE,
+        },
+        "subject": {
+            "draft": {"word_steps": 100, "adapter_steps": 300},
+            "standard": {
+                "word_steps": 200,
+                "word_lr": 1e-3,
+                "adapter_steps": 700,
+                "adapter_lr": 1e-4,
+                "batch": 1,
+                **ratio,
+            },
+            "max": {"adapter_steps": 1000},
+        },
+        "motion": {
+            "draft": {"steps": 200, "frames": 17 if is_small else 25},
+            "standard": {"steps": 400, "lr": 1e-4, **clip},
+            "max": {"steps": 600},
+        },
+    }
+
+
 # Class of the denoiser in model_index.json → its family.
 FAMILIES: Mapping[str, Family] = {
     "UNet3DConditionModel": Family(
@@ -146,7 +241,26 @@ FAMILIES: Mapping[str, Family] = {
         parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER),
         schedulers=DIFFUSION_SCHEDULERS,
         samplers=("ddim", "dpm++"),
-        card=ANIMATEDIFF_CARD,
+        default_card=lambda _: ANIMATEDIFF_CARD,
+    ),
+    "WanTransformer3DModel": Family(
+        name="wan",
+        part="transformer",
+        module="engine.bases.models.wan",
+        read_limits=read_wan_limits,
+        default_card=read_wan_card,
+        parts=(
+            *("transformer", "transformer_2", "vae", "text_encoder", "tokenizer", "scheduler"),
+            IMAGE_TOWER,
+        ),
+        optional=("transformer_2",),
+        schedulers=("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
+        samplers=("unipc", "euler"),
+        index_settings=("boundary_ratio", "expand_timesteps"),
+        is_flow=True,
+        word_at="output",
+        photo_prompt="a photo of a {}",
+        prompt_tokens=511,
     ),
 }
 IMAGE_DENOISER = "UNet2DConditionModel"  # which a motion module makes one of UNetMotionModel
@@ -190,13 +304,22 @@ def explain_index(where: object, index: Mapping[str, Any]) -> BaseInvalidError:
 def _check_scheduler(folder: Path, family: Family) -> None:
     config = read_scheduler(folder)
     name = config.get("_class_name")
-    is_flow = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
+    is_flow = (
+        name == "FlowMatchEulerDiscreteScheduler"
+        or config.get("use_flow_sigmas")
+        or config.get("prediction_type") == "flow_prediction"
+    )
     if name is not None and name not in family.schedulers:
         raise BaseInvalidError(
             f"{folder} has the scheduler {name}, which bases of the family {family.name} cannot be used with",
             hint="one of: " + ", ".join(family.schedulers),
         )
-    if is_flow and family.schedulers is DIFFUSION_SCHEDULERS:
+    if family.is_flow and not is_flow:
+        raise BaseInvalidError(
+            f"the scheduler of {folder} is set to diffusion, and the family {family.name} learns by flow matching",
+            hint='use_flow_sigmas must be true, prediction_type "flow_prediction"',
+        )
+    if is_flow and not family.is_flow:
         raise BaseInvalidError(
             f"the scheduler of {folder} is set to flow matching, and the family {family.name} diffuses",
             hint="use_flow_sigmas must be false, prediction_type epsilon or v_prediction",

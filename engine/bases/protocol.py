@@ -16,6 +16,8 @@ from engine.diffusion.path import NoisePath
 from engine.diffusion.samplers import MakeScheduler
 
 Role = Literal["identity", "motion"]
+# Beside the parts of each transformer block, or beside whole blocks.
+Placement = Literal["parts", "blocks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,15 @@ class Site:
         read: path of the module whose input is the residual stream, (b·k, n, d).
         write: path of the module whose output receives the delta, (b·k, n, d).
         width: d, the width of the stream.
+        look_at: where a bottleneck here is told the look: on the stream, or among its few hidden units, which is the
+            same function with fewer weights.
     """
 
     name: str
     read: str
     write: str
     width: int
+    look_at: Literal["stream", "hidden"] = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Geometry:
         text_length: l, the longest prompt in tokens with its two end marks.
         text_width: d of the text features.
         image_width: d of the appearance vector, or None where there is no image tower.
+        frame_step: a video has 1 + k·frame_step frames.
     """
 
     frames: int
@@ -60,6 +66,7 @@ class Geometry:
     text_length: int
     text_width: int
     image_width: int | None
+    frame_step: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +142,11 @@ class Base(Protocol):
     def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
         """(1, c, f, h, w) of the latents of a video."""
 
-    def sites(self, role: Role) -> tuple[Site, ...]:
-        """Every place for an adapter of this role, in the order of the forward pass."""
+    def sites(self, role: Role, placement: Placement = "parts") -> tuple[Site, ...]:
+        """Every place for an adapter of this role, in the order of the forward pass.
+
+        Where blocks gate what their parts give, a whole block takes a delta ungated.
+        """
 
     def blocks(self) -> Mapping[str, nn.Module]:
         """The denoiser's large parts by path: what is recomputed for gradients, compiled, or counted as one."""

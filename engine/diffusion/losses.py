@@ -55,13 +55,15 @@ class DenoisingLoss:
         noise = torch.stack(
             [draw_noise(shape, self.seed, draw.step, draw.place) for draw in draws]
         ).to(latents)
-        times = torch.tensor([self._draw_time(draw) for draw in draws], device=latents.device)
+        is_photo = latents.shape[2] == 1
+        drawn = [self._draw_time(draw, is_photo=is_photo) for draw in draws]
+        times = torch.tensor(drawn, device=latents.device)
         prediction = denoise(self.path.mix(latents, noise, times), times)
         return masked_mse(prediction, self.path.target(latents, noise, times), masks)
 
-    def _draw_time(self, draw: Draw) -> float:
+    def _draw_time(self, draw: Draw, *, is_photo: bool) -> float:
         generator = keyed_generator(self.seed, draw.step, draw.place, "timestep")
-        return self.path.draw_time(generator, self.bias)
+        return self.path.draw_time(generator, self.bias, is_photo=is_photo)
 
 
 def masked_mse(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

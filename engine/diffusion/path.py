@@ -26,7 +26,9 @@ class NoisePath(Protocol):
 
     timesteps: int
 
-    def draw_time(self, generator: torch.Generator, bias: float = 1.0) -> float:
+    def draw_time(
+        self, generator: torch.Generator, bias: float = 1.0, *, is_photo: bool = False
+    ) -> float:
         """One time to learn at; a ``bias`` below 1 makes times of much noise more likely."""
 
     def mix(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
@@ -63,7 +65,13 @@ class DiffusionPath:
                 hint="epsilon and v_prediction can be learned with",
             )
 
-    def draw_time(self, generator: torch.Generator, bias: float = 1.0) -> int:
+    def draw_time(
+        self,
+        generator: torch.Generator,
+        bias: float = 1.0,
+        *,
+        is_photo: bool = False,  # noqa: ARG002 - the same for photos and videos
+    ) -> int:
         """A timestep in 0 … ``timesteps`` - 1: ``timesteps · u^bias`` of a uniform u."""
         if bias == 1.0:
             return int(torch.randint(self.timesteps, (), generator=generator))
@@ -95,6 +103,7 @@ class FlowPath:
 
     Attributes:
         shift: s; above 1 it draws more times of much noise. 1 leaves them as they are.
+        photo_shift: s of photos, which hold less that noise must cover than videos do; None: the same.
         timesteps: the denoiser is given σ·timesteps.
 
     Paper: arXiv 2210.02747 (flow matching); times and shift from arXiv 2403.03206, sections 3.1 and 5.3.2.
@@ -102,11 +111,15 @@ class FlowPath:
 
     shift: float = 1.0
     timesteps: int = 1000
+    photo_shift: float | None = None
 
-    def draw_time(self, generator: torch.Generator, bias: float = 1.0) -> float:
+    def draw_time(
+        self, generator: torch.Generator, bias: float = 1.0, *, is_photo: bool = False
+    ) -> float:
         """σ·timesteps in (0, timesteps), ``σ = s·u / (1 + (s - 1)·u)``, u the sigmoid of a normal, to the ``bias``."""
         normal = torch.randn((), generator=generator, dtype=torch.float64)
-        return shift_time(float(normal.sigmoid()) ** bias, self.shift) * self.timesteps
+        shift = self.photo_shift if is_photo and self.photo_shift is not None else self.shift
+        return shift_time(float(normal.sigmoid()) ** bias, shift) * self.timesteps
 
     def mix(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """``(1 - σ)·latents + σ·noise``, (b, c, f, h, w); times σ·timesteps, (b,)."""

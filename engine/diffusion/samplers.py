@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,8 +15,15 @@ from torch import Tensor
 from engine.diffusion.losses import Denoise
 from engine.errors import RecipeError
 
-# A fresh diffusers scheduler that is ready for so many steps.
-MakeScheduler = Callable[[int], Any]
+# A scale of classifier-free guidance, or the scale at each of the path's times.
+Guidance = float | Callable[[float], float]
+
+
+class MakeScheduler(Protocol):
+    """Makes a fresh diffusers scheduler."""
+
+    def __call__(self, steps: int, *, shift: float | None = None) -> Any:
+        """One that is ready for ``steps`` steps; ``shift`` is that of flow matching, None: as the base has it."""
 
 
 def draw_start(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -24,14 +31,16 @@ def draw_start(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def sample(denoise: Denoise, scheduler: Any, noise: Tensor, *, guidance: float) -> Iterator[Tensor]:
+def sample(
+    denoise: Denoise, scheduler: Any, noise: Tensor, *, guidance: Guidance
+) -> Iterator[Tensor]:
     """Yield the latents after every step, the last ones being the result.
 
     Args:
         denoise: the network; with guidance it gets the unconditional half first, (2b, c, f, h, w), else (b, …).
         scheduler: from `Base.samplers`; its timesteps are the network calls.
         noise: standard normal, (b, c, f, h, w), fp32.
-        guidance: scale; 1 calls the network with one half only.
+        guidance: scale, or the scale at each timestep; the number 1 calls the network with one half only.
     """
     # Schedulers of flow matching have neither: they start from plain noise and give the network plain latents.
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
@@ -42,7 +51,8 @@ def sample(denoise: Denoise, scheduler: Any, noise: Tensor, *, guidance: float) 
         prediction = denoise(both, timestep.expand(both.shape[0])).float()
         if halves == 2:
             uncond, cond = prediction.chunk(2)
-            prediction = apply_cfg(uncond, cond, guidance)
+            scale = guidance(float(timestep)) if callable(guidance) else guidance
+            prediction = apply_cfg(uncond, cond, scale)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         yield latents
 
@@ -55,8 +65,8 @@ def apply_cfg(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
     return uncond + scale * (cond - uncond)
 
 
-def count_halves(guidance: float) -> int:
-    """2 where guidance needs an unconditional half, 1 where it does not."""
+def count_halves(guidance: Guidance) -> int:
+    """2 where guidance needs an unconditional half in any step, 1 where it does not."""
     return 1 if guidance == 1.0 else 2
 
 
@@ -71,14 +81,72 @@ def diffusion_samplers(config: Mapping[str, Any]) -> dict[str, MakeScheduler]:
     return {"ddim": partial(_make_ddim, config), "dpm++": partial(_make_dpm_solver, config)}
 
 
-def _make_ddim(config: Mapping[str, Any], steps: int) -> Any:
+def flow_samplers(config: Mapping[str, Any]) -> dict[str, MakeScheduler]:
+    """The samplers of flow matching: ``unipc`` (second order) and ``euler``, with the shift of the base's config.
+
+    Paper: arXiv 2302.04867 (UniPC), arXiv 2210.02747 (flow matching).
+    """
+    return {"unipc": partial(_make_flow_unipc, config), "euler": partial(_make_flow_euler, config)}
+
+
+def flow_shift(config: Mapping[str, Any]) -> float:
+    """The shift in a flow-matching scheduler's config, 1 where it has none."""
+    is_euler = config.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
+    return float(config.get("shift" if is_euler else "flow_shift") or 1.0)
+
+
+def _make_flow_unipc(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:
+    from diffusers import UniPCMultistepScheduler
+
+    own = {} if config.get("_class_name") == "FlowMatchEulerDiscreteScheduler" else dict(config)
+    scheduler = UniPCMultistepScheduler.from_config(
+        {
+            "num_train_timesteps": _count_timesteps(config),
+            **own,
+            "prediction_type": "flow_prediction",
+            "use_flow_sigmas": True,
+            "flow_shift": flow_shift(config) if shift is None else shift,
+        }
+    )
+    return _begin(scheduler, steps)
+
+
+def _make_flow_euler(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    own = dict(config) if config.get("_class_name") == "FlowMatchEulerDiscreteScheduler" else {}
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(
+        {
+            "num_train_timesteps": _count_timesteps(config),
+            **own,
+            "shift": flow_shift(config) if shift is None else shift,
+        }
+    )
+    return _begin(scheduler, steps)
+
+
+def _count_timesteps(config: Mapping[str, Any]) -> int:
+    return int(config.get("num_train_timesteps", 1000))
+
+
+def _begin(scheduler: Any, steps: int) -> Any:
+    """The scheduler at the first of ``steps`` steps; at a large shift two of its whole timesteps may be equal."""
+    limit = scheduler.config.num_train_timesteps
+    if steps > limit:
+        raise RecipeError(f"steps is {steps}; this base has {limit} timesteps")
+    scheduler.set_timesteps(steps)
+    scheduler.set_begin_index(0)
+    return scheduler
+
+
+def _make_ddim(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:  # noqa: ARG001 - of flow
     from diffusers import DDIMScheduler
 
     # Where a config is silent diffusers would clip latents as if they were pixels.
     return _set_steps(DDIMScheduler.from_config({"clip_sample": False, **config}), steps)
 
 
-def _make_dpm_solver(config: Mapping[str, Any], steps: int) -> Any:
+def _make_dpm_solver(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:  # noqa: ARG001
     from diffusers import DPMSolverMultistepScheduler
 
     scheduler = DPMSolverMultistepScheduler.from_config(

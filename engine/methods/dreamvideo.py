@@ -25,7 +25,7 @@ from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame
 from engine.errors import RecipeError
 from engine.methods.protocol import Inputs, Stage
-from engine.methods.word import photo_losses, prompt_of, see_photos, start_word, word_stage
+from engine.methods.word import photo_losses, photo_prompt, see_photos, start_word, word_stage
 from engine.progress import Progress
 from engine.recipe import SEEDS, MotionRecipe, SubjectRecipe
 from engine.training.encode import EncodedClip, EncodedPhotos, encode_clips
@@ -63,7 +63,8 @@ class Subject:
             word=word.vector,
             appearance=seen.appearance,
         )
-        text = base.encode_text([prompt_of(word.token)], word.as_words()).detach()
+        prompt = photo_prompt(session.location, word.token)
+        text = base.encode_text([prompt], word.as_words()).detach()
         base.release_towers()
         plan = plan_stage(
             recipe,
@@ -103,7 +104,8 @@ class Motion:
         seen = encode_clips(
             base, inputs.clips, progress, session.cache(progress), with_looks=width is not None
         )
-        bank = fresh_bank(base.sites("motion"), recipe.width_ratio, width, seed=recipe.seed)
+        sites = base.sites("motion", recipe.placement)
+        bank = fresh_bank(sites, recipe.width_ratio, width, seed=recipe.seed)
         delta = Delta(
             kind=self.kind,
             bank=bank.to(session.device),

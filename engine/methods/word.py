@@ -100,23 +100,26 @@ def word_stage(
         lr=recipe.word_lr,
         names=seen.names,
     )
-    objective = WordObjective(session.base, word, seen, recipe.seed)
+    prompt = photo_prompt(session.location, word.token)
+    objective = WordObjective(session.base, word, seen, recipe.seed, prompt)
     return Stage("word_loss", objective, plan, delta)
 
 
 class WordObjective(Objective):
     """Loss of a learned word under the plainest prompt; everything but its vector is frozen."""
 
-    def __init__(self, base: Base, word: Word, photos: EncodedPhotos, seed: int) -> None:
-        """Learn ``word`` on ``photos``."""
+    def __init__(
+        self, base: Base, word: Word, photos: EncodedPhotos, seed: int, prompt: str
+    ) -> None:
+        """Learn ``word`` on ``photos`` under a ``prompt`` that has it."""
         super().__init__(base)
         self.word = word
         self._loss = DenoisingLoss(base.path, seed)
-        self._photos = photos
+        self._photos, self._prompt = photos, prompt
 
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),); the prompt runs through the text tower each time, for the gradient's sake."""
-        text = self.base.encode_text([prompt_of(self.word.token)], self.word.as_words())
+        text = self.base.encode_text([self._prompt], self.word.as_words())
         return photo_losses(self.base, self._loss, self._photos, text, draws)
 
 
@@ -135,9 +138,9 @@ def photo_losses(
     )
 
 
-def prompt_of(token: str) -> str:
+def photo_prompt(location: BaseLocation, token: str) -> str:
     """The prompt under which a subject is learned.
 
-    Paper: the plainest template of textual inversion, as the reference uses it.
+    Paper: the plainest template of textual inversion, as the reference uses it; see `Family.photo_prompt`.
     """
-    return f"a {token}"
+    return location.family.photo_prompt.format(token)

@@ -17,13 +17,13 @@ from torch.nn.functional import interpolate
 
 from engine.bases.pixels import to_unit
 from engine.bases.protocol import Base
+from engine.cache import Cache
 from engine.errors import InputError
 from engine.media.clips.reader import Clip, frame_clip
 from engine.media.files import printable, shown
 from engine.media.photos import PhotoSet, frame_photo
 from engine.media.photos.views import views_of
 from engine.progress import Note, Progress, StageAdvanced, StageEnded, StageStarted
-from engine.training.cache import Cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,7 @@ def encode_clips(
     encoded = []
     for number, clip in enumerate(clips, 1):
         pixels = frame_clip(clip, *size)
+        pixels = _whole_steps(base, clip, pixels, progress)
         frames = to_unit(pixels)
         video = frames.transpose(0, 1)[None]
         latents = _get(cache, "latents", pixels, partial(base.encode_video, video))[0]
@@ -146,6 +147,18 @@ def encode_clips(
         cache.prune()
     progress(StageEnded("encode clips", time.monotonic() - started))
     return tuple(encoded)
+
+
+def _whole_steps(
+    base: Base, clip: Clip, pixels: NDArray[np.uint8], progress: Progress
+) -> NDArray[np.uint8]:
+    """The first frames of a clip, (f, h, w, 3), of which the base takes one and then so many at a time."""
+    step, count = base.geometry.frame_step, len(pixels)
+    fits = 1 + (count - 1) // step * step
+    if fits < count:
+        name = printable(clip.path.name)
+        progress(Note(f"{name}: the base takes {step}·k + 1 frames: {fits} of {count} are used"))
+    return pixels[:fits]
 
 
 def masks_at(

@@ -54,7 +54,9 @@ def estimate_recipe(
         precision=_expect_precision(recipe.precision, device),
         checkpointing=recipe.checkpointing,
     )
-    files = () if has_clips else weight_files(location.folder / "text_encoder")
+    # A word that is an offset to the tower's features is learned without the tower.
+    has_tower = role == "identity" and location.family.word_at == "input"
+    files = weight_files(location.folder / "text_encoder") if has_tower else ()
     tower = sum(path.stat().st_size for path in files)
     return MemoryNeed(need.base + tower, need.adapter, need.activations)
 

@@ -118,7 +118,9 @@ def key_of(location: BaseLocation, role: Role, width_ratio: float) -> str:
     facts = (
         f"{EDITION}/{location.family.name}/{role}/{width_ratio}/{video.height_px}/{video.width_px}"
     )
-    return hashlib.sha256(facts.encode() + config).hexdigest()[:32]
+    boundary = location.limits.boundary
+    experts = "" if boundary is None else f"/two experts at {boundary}"
+    return hashlib.sha256(f"{facts}{experts}".encode() + config).hexdigest()[:32]
 
 
 def read_table(path: Path | None) -> Table:

@@ -125,7 +125,9 @@ class _FusedAttention(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is torch.nn.functional.scaled_dot_product_attention:
-            kept: Tensor = _Fused.apply(*args[:3])  # type: ignore[no-untyped-call]
+            named = kwargs or {}
+            rest = [named[name] for name in ("query", "key", "value")[len(args) :]]
+            kept: Tensor = _Fused.apply(*args[:3], *rest)  # type: ignore[no-untyped-call]
             return kept
         return func(*args, **(kwargs or {}))
 

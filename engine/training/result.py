@@ -32,8 +32,6 @@ from engine.recipe import LearnRecipe
 from engine.training.session import Session
 
 WEIGHTS = "adapter.safetensors"
-# The middle of the noise, where an adapter has most to say.
-PROBED = torch.tensor([500])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,7 @@ class Draft:
         return AdapterFacts(
             method=self.method,
             storage=self.storage,
+            word_at=session.location.family.word_at,
             kind=delta.kind,
             base=base_fact(session),
             image_tower=session.location.tower_fingerprint if is_told_looks else "",
@@ -202,7 +201,7 @@ def _predict(session: Session[Any], delta: Delta, *, is_off: bool = False) -> Te
     frames = 1 if delta.kind == "subject" else 2
     shape = base.latent_shape(frames, geometry.height_px, geometry.width_px)
     latents = draw_noise(shape, 0, 0, 0).to(session.device)
-    times = PROBED.to(session.device)
+    times = torch.tensor([_probed(session)], device=session.device)
     if bank is None or is_off:
         return base.denoise(latents, times, text).float()
     bank.to(session.device, DTYPES[session.recipe.precision])
@@ -212,3 +211,9 @@ def _predict(session: Session[Any], delta: Delta, *, is_off: bool = False) -> Te
         bank.condition = Condition(look.to(session.device))
     with bank.attached(base.denoiser):
         return base.denoise(latents, times, text).float()
+
+
+def _probed(session: Session[Any]) -> int:
+    """The middle of the noise, where an adapter has most to say; of two experts, that of the one for much noise."""
+    since = session.location.limits.boundary or 0.0
+    return int((since + 1.0) / 2 * session.base.path.timesteps)

@@ -13,11 +13,11 @@ import torch
 
 from engine.bases import BaseLocation, open_base
 from engine.bases.protocol import Base
+from engine.cache import Cache
 from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
 from engine.drafts import discard_drafts
 from engine.progress import Progress
 from engine.recipe import LearnRecipe
-from engine.training.cache import Cache
 from engine.training.estimate import estimate_recipe
 from engine.training.fallback import MemoryFallback, recompute_blocks
 from engine.training.fit import open_accelerator

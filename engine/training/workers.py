@@ -51,7 +51,7 @@ class Workers:
         """Sum the losses, and all gradients in place; a process without draws adds zeros."""
         if not self.many:
             return loss
-        learned = list(weights)
+        learned = self._reached(weights)
         for weight in learned:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
@@ -63,6 +63,14 @@ class Workers:
         total = torch.tensor(loss, device=self._device, dtype=torch.float64)
         torch.distributed.all_reduce(total)
         return float(total)
+
+    def _reached(self, weights: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+        """The weights that some process has a gradient of; zeros for the others would let an idle expert decay."""
+        every = list(weights)
+        has = torch.tensor([float(weight.grad is not None) for weight in every])
+        has = has.to(self._device)
+        torch.distributed.all_reduce(has)
+        return [weight for weight, count in zip(every, has.tolist(), strict=True) if count]
 
 
 def _grad(weight: nn.Parameter) -> Tensor:

@@ -29,6 +29,15 @@ def check_video(location: BaseLocation, recipe: GenerateRecipe) -> None:
             f"sampler is {recipe.sampler}, which this base cannot be sampled with",
             hint="one of: " + ", ".join(location.family.samplers),
         )
+    if recipe.shift is not None and not location.family.is_flow:
+        raise RecipeError(
+            f"shift is {recipe.shift:g}; it is a setting of flow matching, and this base diffuses"
+        )
+    if recipe.guidance_low is not None and limits.boundary is None:
+        raise RecipeError(
+            f"guidance_low is {recipe.guidance_low:g}; it is for bases of two experts, and this one has one",
+            hint="guidance alone",
+        )
 
 
 def check_frames(location: BaseLocation, frames: int) -> None:

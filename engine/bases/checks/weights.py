@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.bases.catalog import BaseLocation
-from engine.bases.folder import read_json, weight_files
+from engine.bases.folder import INDEX, read_json, weight_files
 from engine.bases.hub_cache import is_snapshot
 from engine.bases.motion_module import split_name
 from engine.errors import BaseInvalidError
 
-# What generating needs, and what it loads as weights.
-WEIGHTED = ("unet", "vae", "text_encoder")
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 LONGEST_HEADER_BYTES = 100 << 20
 
@@ -25,8 +23,8 @@ def require_whole(location: BaseLocation) -> None:
     Raises:
         BaseInvalidError: a part of the base is missing, or a weight file is shorter than it says.
     """
-    for part in WEIGHTED:
-        _require_part(location, location.folder / part)
+    for folder in _weighted_folders(location):
+        _require_part(location, folder)
     for beside in (location.image_tower, location.motion_module):
         if beside is not None:
             _require_part(location, beside)
@@ -37,9 +35,19 @@ def require_whole(location: BaseLocation) -> None:
 
 def loaded_files(location: BaseLocation) -> list[Path]:
     """The weight files that generating loads."""
-    folders = [location.folder / part for part in WEIGHTED]
+    folders = _weighted_folders(location)
     beside = [location.motion_module] if location.motion_module else []
     return [path for folder in (*folders, *beside) for path in weight_files(folder)]
+
+
+def _weighted_folders(location: BaseLocation) -> list[Path]:
+    """Of the parts of a base; of those that a base need not have, those that its index names."""
+    index, family = read_json(location.folder / INDEX), location.family
+    return [
+        location.folder / part
+        for part in family.weighted
+        if part not in family.optional or (index.get(part) or [None])[0] is not None
+    ]
 
 
 def count_numbers(path: Path) -> int:

@@ -80,6 +80,8 @@ def split_at_words(prompt: str, words: Collection[str]) -> list[str]:
 
 def _limit(location: BaseLocation) -> int:
     """The most tokens of a prompt, its two end marks left out."""
+    if location.family.prompt_tokens is not None:
+        return location.family.prompt_tokens
     tower = read_json(location.folder / "text_encoder" / "config.json")
     path = location.folder / "tokenizer" / "tokenizer_config.json"
     longest = read_json(path).get("model_max_length") if path.is_file() else None

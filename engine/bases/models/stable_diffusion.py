@@ -15,7 +15,7 @@ from engine.bases.folder import read_json
 from engine.bases.models.image_tower import MODEL as IMAGE_TOWER
 from engine.bases.models.image_tower import ImageTower
 from engine.bases.models.parts import load_part, projection_width
-from engine.bases.protocol import Geometry, LearnedWord, Role, Site, Text
+from engine.bases.protocol import Geometry, LearnedWord, Placement, Role, Site, Text
 from engine.diffusion.path import DiffusionPath
 from engine.diffusion.samplers import diffusion_samplers
 from engine.errors import RecipeError
@@ -73,14 +73,18 @@ class StableDiffusionBase:
         scale = self.geometry.latent_scale
         return (1, self.geometry.latent_channels, frames, height_px // scale, width_px // scale)
 
-    def sites(self, role: Role) -> tuple[Site, ...]:
+    def sites(self, role: Role, placement: Placement = "parts") -> tuple[Site, ...]:
         """See `Base.sites`: identity at spatial cross-attention, motion at all of every temporal block."""
-        return tuple(
-            Site(
-                f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", block.norm1.weight.shape[0]
-            )
+        blocks = (
+            (path, block.norm1.weight.shape[0])
             for path, block in self._transformer_blocks()
             if self._is_temporal(path) == (role == "motion")
+        )
+        if placement == "blocks":
+            return tuple(Site(path, path, path, width) for path, width in blocks)
+        return tuple(
+            Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", width)
+            for path, width in blocks
             for read, write in SITES[role]
         )
 

@@ -12,6 +12,7 @@ from engine.adapters.bank import Bank, Condition, bottleneck_bank
 from engine.bases.protocol import Text
 from tests.animatediff import build_animatediff
 from tests.tiny import build_unet3d, quiet_draws, wake
+from tests.tiny_wan import build_wan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 BUILDERS: Mapping[str, Callable[[Path], Path]] = {
     "UNet3DConditionModel": build_unet3d,
     "UNetMotionModel": build_animatediff,
+    "WanTransformer3DModel": build_wan,
 }
 ROLES: tuple[Role, ...] = ("identity", "motion")
-BATCH, FRAMES = 2, 3
+BATCH, FRAMES = 2, 5
 
 
 @dataclass(frozen=True, slots=True)

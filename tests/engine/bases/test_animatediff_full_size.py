@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.adapters.bank import Bank
+from engine.adapters.bank import bottleneck_bank
 from engine.bases.protocol import Text
 from engine.training.footprint import Sizes
 from engine.training.memory import estimate_base
@@ -36,7 +36,7 @@ def count(parameters):
 
 def size_of_bank(base, role, width):
     with META:
-        bank = Bank(base.sites(role), 0.5, width)
+        bank = bottleneck_bank(base.sites(role), 0.5, width)
     return len(bank.sites), count(bank.parameters())
 
 

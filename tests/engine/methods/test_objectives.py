@@ -144,7 +144,7 @@ def moved_by(objective):
 
 def test_learning_a_word_moves_its_vector_only(tiny_base, photos):
     word = Word("<rex>", "dog", tiny_base.start_word("dog"))
-    objective = WordObjective(tiny_base, word, photos, SEED)
+    objective = WordObjective(tiny_base, word, photos, SEED, "a <rex>")
     objective(DRAWS).mean().backward()
     assert word.vector.grad.abs().sum() > 0
     assert moved_by(objective) == {"word.vector": word.vector}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from engine import cache as cache_module
 from engine.bases import BaseLocation, locate_base
+from engine.cache import Cache
 from engine.progress import Event, Note, ignore
-from engine.training import cache as cache_module
-from engine.training.cache import Cache
 from engine.training.saver import SavePolicy
 from tests.engine.samples import clip, learn_motion, learn_subject, photo, photos
 from tests.engine.test_learning import MOTION, SUBJECT
