@@ -230,13 +230,16 @@ class Experts(nn.Module):
     def forward(
         self, latents: Tensor, times: Tensor, text: Tensor, *, return_dict: bool = False
     ) -> tuple[Tensor]:
-        """As one of them does; a batch with times on both sides runs through both, and each sample takes its own."""
-        is_high = times >= self.boundary
+        """As one of them does; a batch with times on both sides runs through both, and each sample takes its own.
+
+        On the meta device, where times have no values, through the one for much noise.
+        """
+        is_high = torch.ones_like(times, device="cpu") if times.is_meta else times >= self.boundary
         parts = [
             expert(latents, times, text, return_dict=return_dict)[0]
             for expert, is_wanted in (
                 (self.transformer, is_high.any()),
-                (self.transformer_2, (~is_high).any()),
+                (self.transformer_2, not is_high.all()),
             )
             if is_wanted
         ]

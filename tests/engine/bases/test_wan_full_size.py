@@ -130,6 +130,23 @@ def test_operations_of_an_update_of_a_motion_recomputed(make, frames, size, tera
     assert (3 * counter.get_total_flops() + 1.5 * attention) / 1e12 == pytest.approx(tera, rel=0.03)
 
 
+def test_of_two_experts_both_lie_in_memory_and_one_computes(make):
+    need = {
+        name: estimate_base(
+            make(name, torch.bfloat16),
+            "motion",
+            Sizes(1, 1, 480, 832),
+            image_width=1024,
+            checkpointing=True,
+            width_ratio=0.05,
+        )
+        for name in ("14B", "A14B")
+    }
+    assert need["A14B"].base == 2 * need["14B"].base
+    assert need["A14B"].base / 2**31 == pytest.approx(26.6, abs=0.1)
+    assert need["A14B"].activations == need["14B"].activations
+
+
 @pytest.mark.parametrize(
     ("role", "frames", "size", "gibibytes"),
     [
