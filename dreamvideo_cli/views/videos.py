@@ -207,10 +207,17 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
         ("video", f"{recipe.frames} frames at {recipe.fps:g} fps, {size}"),
         (
             "sampling",
-            f"{recipe.sampler}, {recipe.steps} steps, guidance {recipe.guidance:g}{late}{early}",
+            f"{recipe.sampler}, {recipe.steps} steps, guidance {_guidance_text(recipe)}{late}{early}",
         ),
         ("look", _look_text(recipe)),
     ]
+
+
+def _guidance_text(recipe: GenerateRecipe) -> str:
+    """``4, then 3, shift 5``: of both experts of a base that has two, and a shift that is not the base's own."""
+    low = "" if recipe.guidance_low is None else f", then {recipe.guidance_low:g}"
+    shift = "" if recipe.shift is None else f", shift {recipe.shift:g}"
+    return f"{recipe.guidance:g}{low}{shift}"
 
 
 def _look_text(recipe: GenerateRecipe) -> str:

@@ -108,3 +108,15 @@ def test_a_look_unlike_all_that_were_learned_moves_nothing(stream):
     told = [bottleneck(stream, look.expand(SAMPLES, -1)) for look in (0 * seen, other, seen)]
     assert torch.equal(told[0], told[1])
     assert not torch.equal(told[0], told[2])
+
+
+def test_a_look_among_the_hidden_units_is_the_same_function(awake, stream, features):
+    """With W_down·W_cond as its one matrix."""
+    short = Bottleneck(WIDTH, HIDDEN, CONDITION, look_at="hidden").double()
+    assert short.cond.weight.shape == (HIDDEN, CONDITION)
+    layers = awake.state_dict()
+    layers["cond.weight"] = layers["down.weight"] @ layers["cond.weight"]
+    layers["cond.bias"] = layers["down.weight"] @ layers["cond.bias"]
+    short.load_state_dict(layers)
+    for strength in (1.0, torch.tensor([0.5, 2.0], dtype=torch.float64)):
+        assert torch.allclose(short(stream, features, strength), awake(stream, features, strength))
