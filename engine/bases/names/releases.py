@@ -134,7 +134,7 @@ RELEASES: Mapping[str, Release] = {
             TOWER,
         ),
         numbers=1.28,
-        subject=Work(1, 512, 512, 3800, 4.4, 4.4),
+        subject=Work(1, 512, 512, 3800, 3.21, 3.7),
         motion=Work(16, 512, 512, 400, 17.67, 12.1),
         video=Work(16, 512, 512, 25, 17.67, 4.4),
         tflops=UNET_TFLOPS,
