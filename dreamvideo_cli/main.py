@@ -95,7 +95,7 @@ def _answer(arguments: Sequence[str]) -> int:
 def _teach_shell(arguments: Sequence[str]) -> int:
     """Print the script that completes in a shell, or put it where the shell finds it."""
     from dreamvideo_cli.app.install_completion import choose_shell, install, script
-    from dreamvideo_cli.terminal.output import print_lines, tell
+    from dreamvideo_cli.terminal.output import print_lines, write_stderr
 
     named = arguments[1] if len(arguments) > 1 else None
     shell = choose_shell(named, os.environ)
@@ -103,7 +103,7 @@ def _teach_shell(arguments: Sequence[str]) -> int:
         print_lines([script(shell).rstrip("\n")])
         return 0
     path, start = install(shell)
-    tell(f"{start} loads it: start a new {shell}" if start else f"start a new {shell}")
+    write_stderr(f"{start} loads it: start a new {shell}" if start else f"start a new {shell}")
     print_lines([str(path)])
     return 0
 

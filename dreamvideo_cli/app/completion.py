@@ -22,7 +22,7 @@ ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Candidate:
     """A word that may stand there, and what it means."""
 
     value: str
@@ -30,15 +30,15 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Completion:
     """What may stand where the cursor is: these words, or what the shell finds on the disk."""
 
     kind: Literal["words", "files", "folders"]
-    offers: tuple[Offer, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class CursorContext:
     """Where the cursor is.
 
     Attributes:
@@ -64,7 +64,7 @@ def answer(shell: str, arguments: Sequence[str], environment: Mapping[str, str])
         breaks = ""
     found = complete(words, text)
     kept = len(text) - len(re.split(f"[{re.escape(breaks)}]", text)[-1]) if breaks else 0
-    return [found.kind, *(_line(offer, shell, kept) for offer in found.offers)]
+    return [found.kind, *(_line(candidate, shell, kept) for candidate in found.candidates)]
 
 
 def split_line(line: str) -> tuple[list[str], str, bool]:
@@ -85,26 +85,28 @@ def _unquoted(piece: re.Match[str]) -> str:
     return escaped or single or re.sub(r'\\(["\\$`])', r"\1", double or "")
 
 
-def complete(words: Sequence[str], text: str) -> Answer:
+def complete(words: Sequence[str], text: str) -> Completion:
     """What may stand for ``text`` behind these words."""
     from dreamvideo_cli.app.tree import ROOT
 
     path, entry = _descend(ROOT, words)
     if isinstance(entry, Branch):
-        return _words(_entries(entry), text) if len(path) == len(words) else Answer("words")
-    spot = find_spot(path, build(path[-1], entry).params, words[len(path) :], text)
-    if spot.param is None:
+        return _words(_entries(entry), text) if len(path) == len(words) else Completion("words")
+    cursor = find_cursor(path, build(path[-1], entry).params, words[len(path) :], text)
+    if cursor.param is None:
         command = build(path[-1], entry)
-        return _words(_options(command.params, spot.before), text)
+        return _words(_options(command.params, cursor.before), text)
 
-    found = offer_values(spot)
-    head = text[: len(text) - len(spot.text)]
-    return Answer(found.kind, tuple(Offer(head + each.value, each.told) for each in found.offers))
+    found = complete_value(cursor)
+    head = text[: len(text) - len(cursor.text)]
+    return Completion(
+        found.kind, tuple(Candidate(head + each.value, each.told) for each in found.candidates)
+    )
 
 
-def find_spot(
+def find_cursor(
     path: tuple[str, ...], params: Sequence[Any], words: Sequence[str], text: str
-) -> Spot:
+) -> CursorContext:
     """Which option or argument the last word belongs to, as the parser would have it."""
     by_name = {name: param for param in params for name in (*param.opts, *param.secondary_opts)}
     places = [param for param in params if param.param_type_name == "argument"]
@@ -126,25 +128,27 @@ def find_spot(
             if taker is not None:
                 before.setdefault(taker.name, []).append(word)
                 places = places if taker.nargs == -1 else places[1:]
-    return _settle(path, by_name, places, Spot(path, waiting, text, before), is_literal=is_literal)
+    return _settle(
+        path, by_name, places, CursorContext(path, waiting, text, before), is_literal=is_literal
+    )
 
 
 def _settle(
     path: tuple[str, ...],
     by_name: Mapping[str, Any],
     places: Sequence[Any],
-    spot: Spot,
+    cursor: CursorContext,
     *,
     is_literal: bool,
-) -> Spot:
-    if spot.param is not None:
-        return spot
-    name, equals, value = spot.text.partition("=")
+) -> CursorContext:
+    if cursor.param is not None:
+        return cursor
+    name, equals, value = cursor.text.partition("=")
     if not is_literal and equals and name.startswith("--") and name in by_name:
-        return Spot(path, by_name[name], value, spot.before)
-    if not is_literal and spot.text.startswith("-"):
-        return spot
-    return Spot(path, places[0] if places else None, spot.text, spot.before)
+        return CursorContext(path, by_name[name], value, cursor.before)
+    if not is_literal and cursor.text.startswith("-"):
+        return cursor
+    return CursorContext(path, places[0] if places else None, cursor.text, cursor.before)
 
 
 def _descend(root: Branch, words: Sequence[str]) -> tuple[tuple[str, ...], Branch | Leaf]:
@@ -158,42 +162,46 @@ def _descend(root: Branch, words: Sequence[str]) -> tuple[tuple[str, ...], Branc
     return tuple(path), entry
 
 
-def _entries(branch: Branch) -> Iterable[Offer]:
-    yield from (Offer(name, entry.summary) for name, entry in branch.entries.items())
+def _entries(branch: Branch) -> Iterable[Candidate]:
+    yield from (Candidate(name, entry.summary) for name, entry in branch.entries.items())
     yield from (
-        Offer(name, told)
+        Candidate(name, told)
         for names, told in branch.options.items()
         for name in names.replace(",", "").split()
         if name.startswith("--")
     )
-    yield Offer("--help", "Show this message and exit.")
+    yield Candidate("--help", "Show this message and exit.")
 
 
-def _options(params: Sequence[Any], before: Mapping[str, list[str]]) -> Iterable[Offer]:
+def _options(params: Sequence[Any], before: Mapping[str, list[str]]) -> Iterable[Candidate]:
     """Long names of the options that may still be given; the help is one of them."""
     for param in params:
         if param.param_type_name == "option" and (param.multiple or param.name not in before):
-            yield from (Offer(name, param.help or "") for name in param.opts if name[:2] == "--")
-    yield Offer("--help", "Show this message and exit.")
+            yield from (
+                Candidate(name, param.help or "") for name in param.opts if name[:2] == "--"
+            )
+    yield Candidate("--help", "Show this message and exit.")
 
 
-def _words(offers: Iterable[Offer], text: str) -> Answer:
+def _words(candidates: Iterable[Candidate], text: str) -> Completion:
     """Those that begin so; options only where a dash was typed."""
-    return Answer(
+    return Completion(
         "words",
         tuple(
-            offer
-            for offer in offers
-            if offer.value.startswith(text) and (text or not offer.value.startswith("-"))
+            candidate
+            for candidate in candidates
+            if candidate.value.startswith(text) and (text or not candidate.value.startswith("-"))
         ),
     )
 
 
-def _line(offer: Offer, shell: str, kept: int) -> str:
+def _line(candidate: Candidate, shell: str, kept: int) -> str:
     from dreamvideo_cli.terminal.text import one_line
 
-    value = one_line(offer.value)[kept:]
-    return value if shell == "bash" or not offer.told else f"{value}\t{one_line(offer.told)}"
+    value = one_line(candidate.value)[kept:]
+    return (
+        value if shell == "bash" or not candidate.told else f"{value}\t{one_line(candidate.told)}"
+    )
 
 
 FOLDERS = {"DIR"}
@@ -201,120 +209,124 @@ ON_DISK = {"FILE", "PATH", "PHOTO", "CLIP", "VIDEO", "DIR"}
 PATH_STARTS = ("./", "../", "/", "~")
 
 
-def offer_values(spot: Spot) -> Answer:
+def complete_value(cursor: CursorContext) -> Completion:
     """Words that begin as what was typed does, or what the shell finds on the disk."""
-    metavar = (spot.param.metavar or "").strip("[]").removesuffix("...").partition("[")[0]
+    metavar = (cursor.param.metavar or "").strip("[]").removesuffix("...").partition("[")[0]
     parts = set(metavar.split("|"))
-    completer = COMPLETERS.get(f"{spot.path[-1]} {metavar}") or COMPLETERS.get(metavar)
-    if spot.text.startswith(PATH_STARTS) and (completer in TAKE_PATHS or parts & ON_DISK):
-        return Answer("folders" if parts == FOLDERS else "files")
+    completer = COMPLETERS.get(f"{cursor.path[-1]} {metavar}") or COMPLETERS.get(metavar)
+    if cursor.text.startswith(PATH_STARTS) and (completer in TAKE_PATHS or parts & ON_DISK):
+        return Completion("folders" if parts == FOLDERS else "files")
     if completer is not None:
-        offers = completer(spot)
+        candidates = completer(cursor)
     elif parts & ON_DISK:
-        return Answer("folders" if parts == FOLDERS else "files")
+        return Completion("folders" if parts == FOLDERS else "files")
     else:
-        offers = [Offer(word) for word in _choices(spot)]
-    return Answer("words", tuple(each for each in offers if each.value.startswith(spot.text)))
+        candidates = [Candidate(word) for word in _choices(cursor)]
+    return Completion(
+        "words", tuple(each for each in candidates if each.value.startswith(cursor.text))
+    )
 
 
-def _choices(spot: Spot) -> Iterable[str]:
+def _choices(cursor: CursorContext) -> Iterable[str]:
     """The literal words of a choice, or of a metavar such as ``auto|cpu|cuda[:N]``."""
-    choices = getattr(spot.param.type, "choices", None)
-    words = choices or (spot.param.metavar or "").split("|")
+    choices = getattr(cursor.param.type, "choices", None)
+    words = choices or (cursor.param.metavar or "").split("|")
     plain = [str(word).partition("[")[0] for word in words]
     return [word for word in plain if word and (choices or word.islower())]
 
 
-def _references(spot: Spot) -> Iterable[Offer]:
+def _references(cursor: CursorContext) -> Iterable[Candidate]:
     """Names; behind a colon, and where a name is whole already, its tags and versions."""
-    store, kind = _store(spot), _kind(spot)
-    name, colon, _ = spot.text.partition(":")
+    store, kind = _store(cursor), _kind(cursor)
+    name, colon, _ = cursor.text.partition(":")
     if not colon:
         rows = store.list(kind, f"{escape(name)}*").rows
-        yield from (Offer(row.name, _told(row)) for row in rows)
+        yield from (Candidate(row.name, _told(row)) for row in rows)
     versions = store.list(kind, escape(name), all_versions=True).rows[::-1]
     if versions:
         yield from (
-            Offer(f"{name}:{tag}", f"v{row.version}") for row in versions for tag in row.tags
+            Candidate(f"{name}:{tag}", f"v{row.version}") for row in versions for tag in row.tags
         )
-        yield from (Offer(f"{name}:v{row.version}", _told(row)) for row in versions)
-        yield Offer(f"{name}:latest", f"v{versions[0].version}")
+        yield from (Candidate(f"{name}:v{row.version}", _told(row)) for row in versions)
+        yield Candidate(f"{name}:latest", f"v{versions[0].version}")
 
 
-def _removed(spot: Spot) -> Iterable[Offer]:
-    rows = _store(spot).list(_kind(spot), removed=True).rows
-    yield from (Offer(f"{row.name}:v{row.version}", _told(row)) for row in rows)
+def _removed(cursor: CursorContext) -> Iterable[Candidate]:
+    rows = _store(cursor).list(_kind(cursor), removed=True).rows
+    yield from (Candidate(f"{row.name}:v{row.version}", _told(row)) for row in rows)
 
 
-def _names(spot: Spot) -> Iterable[Offer]:
-    yield from (Offer(row.name, _told(row)) for row in _store(spot).list(_kind(spot)).rows)
+def _names(cursor: CursorContext) -> Iterable[Candidate]:
+    yield from (Candidate(row.name, _told(row)) for row in _store(cursor).list(_kind(cursor)).rows)
 
 
-def _tagged(spot: Spot) -> Iterable[Offer]:
-    rows = _store(spot).list(_kind(spot), all_versions=True).rows
-    yield from (Offer(f"{row.name}:{tag}", f"v{row.version}") for row in rows for tag in row.tags)
+def _tagged(cursor: CursorContext) -> Iterable[Candidate]:
+    rows = _store(cursor).list(_kind(cursor), all_versions=True).rows
+    yield from (
+        Candidate(f"{row.name}:{tag}", f"v{row.version}") for row in rows for tag in row.tags
+    )
 
 
-def _tags(spot: Spot) -> Iterable[Offer]:
-    rows = _store(spot).list(_kind(spot), all_versions=True).rows
-    yield from (Offer(tag) for tag in dict.fromkeys(tag for row in rows for tag in row.tags))
+def _tags(cursor: CursorContext) -> Iterable[Candidate]:
+    rows = _store(cursor).list(_kind(cursor), all_versions=True).rows
+    yield from (Candidate(tag) for tag in dict.fromkeys(tag for row in rows for tag in row.tags))
 
 
-def _bases(spot: Spot) -> Iterable[Offer]:
+def _bases(cursor: CursorContext) -> Iterable[Candidate]:
     """Known ones and those that something was learned on."""
     from engine.bases.known import KNOWN
 
-    rows = _store(spot).list(all_versions=True).rows
+    rows = _store(cursor).list(all_versions=True).rows
     yield from (
-        Offer(name)
+        Candidate(name)
         for name in dict.fromkeys(["mini", *KNOWN, *(row.record.base_id for row in rows)])
     )
 
 
-def _keys(_spot: Spot) -> Iterable[Offer]:
+def _keys(_spot: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.settings.keys import KEYS
 
-    yield from (Offer(name, key.summary) for name, key in KEYS.items())
+    yield from (Candidate(name, key.summary) for name, key in KEYS.items())
 
 
-def _setting_values(spot: Spot) -> Iterable[Offer]:
+def _setting_values(cursor: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.settings.keys import KEYS
 
-    key = KEYS.get(spot.before.get("key", [""])[0])
+    key = KEYS.get(cursor.before.get("key", [""])[0])
     words = key.choices if key else ()
-    yield from (Offer(word) for word in words)
+    yield from (Candidate(word) for word in words)
 
 
-def _topics(_spot: Spot) -> Iterable[Offer]:
+def _topics(_spot: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.app.help import TOPICS
 
-    yield from (Offer(name, topic.summary) for name, topic in TOPICS.items())
+    yield from (Candidate(name, topic.summary) for name, topic in TOPICS.items())
 
 
-def _runs(_spot: Spot) -> Iterable[Offer]:
+def _runs(_spot: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.runs.folders import list_runs, state_of
     from dreamvideo_cli.settings.places import runs_folder
 
-    yield from (Offer(run.id, state_of(run)) for run in list_runs(runs_folder()))
+    yield from (Candidate(run.id, state_of(run)) for run in list_runs(runs_folder()))
 
 
-def _modes(_spot: Spot) -> Iterable[Offer]:
+def _modes(_spot: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.settings.keys import KEYS
 
-    yield from (Offer(word) for word in KEYS["progress"].choices)
+    yield from (Candidate(word) for word in KEYS["progress"].choices)
 
 
-def _store(spot: Spot) -> Registry:
+def _store(cursor: CursorContext) -> Registry:
     from dreamvideo_cli.settings.places import open_registry
 
-    named = spot.before.get("registry")
+    named = cursor.before.get("registry")
     return open_registry(Path(named[-1]) if named else None)
 
 
-def _kind(spot: Spot) -> Kind | None:
+def _kind(cursor: CursorContext) -> Kind | None:
     """The kind that the group or the option names."""
     words: Mapping[str, Kind] = {"subject": "subject", "motion": "motion"}
-    return words.get(spot.param.name) or words.get(spot.path[0])
+    return words.get(cursor.param.name) or words.get(cursor.path[0])
 
 
 def _told(row: Adapter) -> str:
@@ -323,7 +335,7 @@ def _told(row: Adapter) -> str:
     return " ".join([what, record.created[:10], *row.tags])
 
 
-COMPLETERS: Mapping[str, Callable[[Spot], Iterable[Offer]]] = {
+COMPLETERS: Mapping[str, Callable[[CursorContext], Iterable[Candidate]]] = {
     "REF": _references,
     "restore REF": _removed,
     "NAME:TAG": _tagged,

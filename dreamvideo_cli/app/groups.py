@@ -56,7 +56,7 @@ class Command(TyperCommand):
                 is_help = "--help" in param.opts
                 panel = EVERYWHERE if is_help else getattr(param, "rich_help_panel", None)
                 title = "Arguments" if is_argument else panel or OPTIONS
-                sections[title].append(spoken(row))
+                sections[title].append(plain_words(row))
         write_sections(formatter, sections)
 
 
@@ -192,7 +192,7 @@ def build(name: str, entry: Leaf | Branch) -> Any:
     return Group(name, entry) if isinstance(entry, Branch) else _command(name, entry)
 
 
-def spoken(row: tuple[str, str]) -> tuple[str, str]:
+def plain_words(row: tuple[str, str]) -> tuple[str, str]:
     """Typer's row of an option, ``<a|b>`` and ``[0<=x<=1]``, in the words that we write elsewhere."""
     names, told = row
     told = re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"from \1 to \2", told)

@@ -9,7 +9,7 @@ import typer
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import View, show
-from dreamvideo_cli.terminal.text import facts
+from dreamvideo_cli.terminal.text import field_lines
 
 if TYPE_CHECKING:
     from dreamvideo_cli.app.tree import Leaf
@@ -133,7 +133,7 @@ def show_topic(
         _list_topics(shell)
         return
     name = " ".join(topic)
-    found = TOPICS.get(name) or _of_command(topic)
+    found = TOPICS.get(name) or _find_command(topic)
     lines = found.lines()
     document = {"schema": "dv.help/1", "topic": name, "summary": found.summary}
     show(shell, View({**document, "text": "\n".join(lines)}, lines))
@@ -144,10 +144,10 @@ def _list_topics(shell: Shell) -> None:
     documents = [
         {"schema": "dv.help/1", "topic": name, "summary": summary} for name, summary in summaries
     ]
-    show(shell, View(documents, facts(summaries), brief=list(TOPICS)))
+    show(shell, View(documents, field_lines(summaries), brief=list(TOPICS)))
 
 
-def _of_command(words: Sequence[str]) -> Topic:
+def _find_command(words: Sequence[str]) -> Topic:
     """The help of a command, which some look for here.
 
     Raises:
@@ -177,7 +177,7 @@ def _no_help(words: Sequence[str], known: Sequence[str]) -> UsageError:
 def _exit_codes() -> list[str]:
     from dreamvideo_cli.terminal.failures import MEANINGS
 
-    return facts((str(code), meaning) for code, meaning in MEANINGS.items())
+    return field_lines((str(code), meaning) for code, meaning in MEANINGS.items())
 
 
 def _environment() -> list[str]:
@@ -190,11 +190,11 @@ def _environment() -> list[str]:
         "folder or above it, that before the user's file, that before the default.",
         "dv config list shows what holds now and who says so.",
         "",
-        *facts([*keys, *VARIABLES.items()]),
+        *field_lines([*keys, *VARIABLES.items()]),
         "",
         "Honoured as they are found:",
         "",
-        *facts(FOUND.items()),
+        *field_lines(FOUND.items()),
     ]
 
 
@@ -209,13 +209,13 @@ def _json() -> list[str]:
         "has no rows is []. Each object says what it is in its field schema; fields are",
         "added under the same number, and taken away or changed only under the next.",
         "",
-        *facts(SCHEMAS.items()),
+        *field_lines(SCHEMAS.items()),
         "",
         "A command that fails prints nothing on stdout, and as the last line of stderr",
         '{"schema": "dv.error/1", "code": …, "exit": …, "message": …, "hint": …}',
         "A code is never given another meaning. By exit code, the widest ones:",
         "",
-        *facts((number, ", ".join(sorted(words))) for number, words in codes.items()),
+        *field_lines((number, ", ".join(sorted(words))) for number, words in codes.items()),
         "",
         "registry verify and doctor print what they found also where they exit 5.",
     ]

@@ -143,7 +143,7 @@ def translate(error: BaseException) -> BaseException:
         message = str(getattr(error, "message", message))
     hint = f"{context.command_path} --help" if context else None
     hint = (context and _usage_hint(error, context, message)) or hint
-    return UsageError(spoken(message), hint=hint)
+    return UsageError(plain_words(message), hint=hint)
 
 
 def _usage_hint(error: typer.TyperException, context: Any, message: str) -> str | None:
@@ -154,9 +154,9 @@ def _usage_hint(error: typer.TyperException, context: Any, message: str) -> str 
     if option and getattr(error, "possibilities", None) is not None:
         return option_hint(str(option), context)
     if message.startswith("Missing ") or "requires an argument" in message:
-        return _example_of(context.command)
+        return _find_example(context.command)
     if message.startswith("Got unexpected extra argument"):
-        return _quoted_prompt(context, message) or _example_of(context.command)
+        return _quoted_prompt(context, message) or _find_example(context.command)
     return None
 
 
@@ -168,7 +168,7 @@ def _quoted_prompt(context: Any, message: str) -> str | None:
     return f"a prompt of several words is quoted: {context.command_path} {shlex.quote(sentence)}"
 
 
-def _example_of(command: Any) -> str | None:
+def _find_example(command: Any) -> str | None:
     """The example in a command's help."""
     _, found, example = (command.help or "").partition("Example: ")
     return f"for example: {example.splitlines()[0]}" if found else None
@@ -239,7 +239,7 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def spoken(complaint: str) -> str:
+def plain_words(complaint: str) -> str:
     """Typer's complaint in the words that we use elsewhere."""
     for pattern, ours in WORDINGS:
         complaint = re.sub(pattern, ours, complaint)

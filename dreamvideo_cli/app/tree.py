@@ -115,7 +115,7 @@ REGISTRY: Mapping[str, Leaf] = {
     ),
     "gc": Leaf(
         "commands.registry:collect",
-        "Delete the bytes that no version, tag or recent removal needs.",
+        "Delete the bytes that no version and no recent removal needs.",
     ),
     "doctor": Leaf(
         "commands.registry:diagnose", "Tell what is odd in the registry, and what would mend it."

@@ -10,7 +10,7 @@ import typer
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import View, say, show, tell
+from dreamvideo_cli.terminal.output import View, info, show, write_stderr
 from dreamvideo_cli.terminal.text import read_time
 from dreamvideo_cli.views.adapters import (
     adapter_view,
@@ -73,11 +73,11 @@ def list_adapters(
     if sort in SORT_KEYS:
         rows.sort(key=SORT_KEYS[sort], reverse=True)
     for problem in listing.problems:
-        tell(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
+        write_stderr(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
     show(shell, listing_view(kind, rows, numbered=all_versions or removed))
     if not rows:
         is_all = pattern is tag is base is None and not removed
-        say(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
+        info(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
 
 
 def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
@@ -114,7 +114,7 @@ def tag_adapter(
     """
     moved = open_registry(shell.registry).tag(ref, tag, kind=kind, move=move, if_at=if_at)
     if moved.was not in {None, moved.adapter.version}:
-        say(shell, f"{moved.adapter.name}:{tag} was on v{moved.was}")
+        info(shell, f"{moved.adapter.name}:{tag} was on v{moved.was}")
     show(shell, adapter_view(moved.adapter))
 
 
@@ -154,7 +154,7 @@ def remove_adapters(
         gone = plan.adapters
     show(shell, adapters_view(gone))
     if gone and not dry_run:
-        say(shell, f"undo: dv {kind} restore {label(gone[0])}")
+        info(shell, f"undo: dv {kind} restore {label(gone[0])}")
 
 
 def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
@@ -164,9 +164,9 @@ def restore_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:
     """
     restored = open_registry(shell.registry).restore(ref, kind=kind)
     if restored.was_live:
-        say(shell, f"{label(restored.adapter)} was not removed: nothing to restore")
+        info(shell, f"{label(restored.adapter)} was not removed: nothing to restore")
     for tag in restored.tags_elsewhere:
-        say(
+        info(
             shell,
             f"the tag {restored.adapter.name}:{tag} is on another version by now and stays there",
         )
@@ -257,7 +257,7 @@ def show_log(
         places = store.places_at(name, kind, when)
         show(shell, places_view(kind, name, when.isoformat(), places))
         if not places:
-            say(shell, f"{name} had no version then")
+            info(shell, f"{name} had no version then")
         return
     show(shell, log_view(store.log(name, kind)))
 
@@ -277,4 +277,4 @@ def show_difference(
     found = store.diff(*pair)
     show(shell, difference_view(*pair, found))
     if not found:
-        say(shell, "no difference")
+        info(shell, "no difference")

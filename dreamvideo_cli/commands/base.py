@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from dreamvideo_cli.settings.files import config_file
-from dreamvideo_cli.settings.places import anywhere, default_base, locate_whole
+from dreamvideo_cli.settings.places import absolute_name, default_base, locate_whole
 from dreamvideo_cli.terminal.options import MotionModule, Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.bases import (
     base_document,
     base_view,
@@ -51,7 +51,7 @@ def show_base(shell: Shell, base: BaseName = "", motion_module: MotionModule = N
         if name not in RELEASES or _is_begun(name):
             raise
         view = release_view(name)
-        say(shell, f"{name} is not on this machine" + (f"; {error.hint}" if error.hint else ""))
+        info(shell, f"{name} is not on this machine" + (f"; {error.hint}" if error.hint else ""))
     show(shell, view)
 
 
@@ -87,9 +87,9 @@ def use_base(
     """
     from dreamvideo_cli.settings.files import set_value
 
-    name = anywhere(join_names(base, motion_module))
+    name = absolute_name(join_names(base, motion_module))
     location = locate_whole(name)
     path = config_file()
     set_value(path, "base", name)
-    say(shell, f"{location.id} is the default base from now on, says {path}")
+    info(shell, f"{location.id} is the default base from now on, says {path}")
     show(shell, View(base_document(location, name), [name]))

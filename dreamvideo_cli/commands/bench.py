@@ -15,7 +15,7 @@ from dreamvideo_cli.learning.plan import check_space
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import locate_whole
 from dreamvideo_cli.terminal.options import MotionModule, Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
     _check(options, location)
     folder = make_folder(options.out)
-    say(shell, f"{pairs} pairs of {options.half} on {location.id}, kept in {folder} …")
+    info(shell, f"{pairs} pairs of {options.half} on {location.id}, kept in {folder} …")
     with show_progress(shell) as progress:
         from engine.benchmark.run import run_bench
 
@@ -199,5 +199,5 @@ def _write(shell: Shell, folder: Path, results: "Results", facts: dict[str, Any]
     page, document = markdown_of(results, facts), document_of(results, facts)
     write_text(folder / "bench.md", page)
     write_text(folder / "bench.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    say(shell, f"look at {folder / 'sheets'}: one picture a pair, every method below the other")
+    info(shell, f"look at {folder / 'sheets'}: one picture a pair, every method below the other")
     show(shell, View(document, page.splitlines()))

@@ -12,7 +12,7 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.adapters import adapters_view, contents_view, label
 from engine.drafts import drafted
 
@@ -42,7 +42,7 @@ def export_adapters(
     Example: dv KIND export NAME:best -o NAME.dva
     """
     store = open_registry(shell.registry)
-    adapters = [_one_of(store, ref, kind) for ref in refs]
+    adapters = [_resolve_either(store, ref, kind) for ref in refs]
     if output == "-":
         _export_to_stdout(store, adapters, shell)
         return
@@ -102,10 +102,10 @@ def import_adapters(
     )
     for each in imported:
         if not each.is_new:
-            say(shell, f"{label(each.adapter)} is there already")
+            info(shell, f"{label(each.adapter)} is there already")
         elif each.over is not None:
             name = each.adapter.name
-            say(
+            info(
                 shell,
                 f"{name}:latest is the imported {label(each.adapter)} now, and was v{each.over}; "
                 f"import with --name OTHER keeps them apart",
@@ -137,7 +137,7 @@ def read_bytes(text: str) -> int:
     return int(match[1]) << UNITS[match[2]]
 
 
-def _one_of(store: "Registry", ref: str, kind: Kind) -> "Adapter":
+def _resolve_either(store: "Registry", ref: str, kind: Kind) -> "Adapter":
     """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both.
 
     Raises:

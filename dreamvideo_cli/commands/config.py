@@ -18,7 +18,7 @@ from dreamvideo_cli.settings.keys import KEYS, check_name, check_value, read_tex
 from dreamvideo_cli.settings.lookup import Setting, look_up
 from dreamvideo_cli.settings.places import locate, registry_root
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.text import table
 
 KeyName = Annotated[str, typer.Argument(metavar="KEY", help=f"One of: {', '.join(KEYS)}.")]
@@ -70,7 +70,7 @@ def set_setting(
     if name == "base":
         locate(str(checked))
     set_value(path, name, _as_written(name, checked, path, project=project))
-    say(shell, f"written to {path}")
+    info(shell, f"written to {path}")
     _tell_what_goes_before(shell, name, str(path))
     show(shell, _view(name, Setting(checked, str(path))))
 
@@ -83,12 +83,12 @@ def unset_setting(key: KeyName, shell: Shell, *, project: InProject = False) -> 
     path = _file(project=project)
     if not unset_value(path, key):
         check_name(key)
-        say(shell, f"{path} does not say {key}: nothing to do")
+        info(shell, f"{path} does not say {key}: nothing to do")
     elif key not in KEYS:
         show(shell, View({"schema": "dv.setting/1", "key": key, "value": None}))
         return
     found = look_up(key)
-    say(shell, f"{key} is {_text(found.value)} now, from {found.origin}")
+    info(shell, f"{key} is {_text(found.value)} now, from {found.origin}")
     show(shell, _view(key, found))
 
 
@@ -139,10 +139,10 @@ def _tell_what_goes_before(shell: Shell, name: str, written: str) -> None:
     try:
         found = look_up(name)
     except UsageError as error:
-        say(shell, f"warning: {error.message}")
+        info(shell, f"warning: {error.message}")
         return
     if found.origin != written:
-        say(shell, f"but {found.origin} goes before it: {_text(found.value)}")
+        info(shell, f"but {found.origin} goes before it: {_text(found.value)}")
 
 
 def _view(name: str, found: Setting) -> View:

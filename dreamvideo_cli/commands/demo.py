@@ -25,10 +25,10 @@ from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.settings.keys import DEFAULT_BASE, check_device
 from dreamvideo_cli.settings.places import locate_whole, open_registry, state_folder
 from dreamvideo_cli.terminal.options import Anyway, Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.views.adapters import label
-from dreamvideo_cli.views.estimates import expect_learning
+from dreamvideo_cli.views.estimates import estimate_learning
 from dreamvideo_cli.views.learning import stopping_in_time
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def demo(
     )
     sheet = _write_sheet(folder, _rows(location, folder, videos))
     commands = commands_for(output, base, scale)
-    say(shell, f"look at {sheet}: each row is one video, the last one has both")
-    say(shell, "the same by hand, with a registry of yours:")
+    info(shell, f"look at {sheet}: each row is one video, the last one has both")
+    info(shell, "the same by hand, with a registry of yours:")
     for command in commands:
-        say(shell, f"  {command}")
+        info(shell, f"  {command}")
     document = {
         "schema": "dv.demo/1",
         "base": location.id,
@@ -282,10 +282,10 @@ def _learn_once(shell: Shell, store: "Registry", plan: LearnPlan, *, anyway: boo
     store.check_publish(plan.kind, plan.name)
     there = find_equal(store, plan)
     if there is not None:
-        say(shell, f"{plan.kind} {label(there)} is learned already")
+        info(shell, f"{plan.kind} {label(there)} is learned already")
         return there
-    judge_plan(shell, plan, expect_learning(plan), anyway=anyway)
-    say(shell, f"learning the {plan.kind} {plan.name!r} from {_inputs_text(plan)} …")
+    judge_plan(shell, plan, estimate_learning(plan), anyway=anyway)
+    info(shell, f"learning the {plan.kind} {plan.name!r} from {_inputs_text(plan)} …")
     with stopping_in_time(shell):
         learned = train(shell, store, plan, RunOptions(leaves_others=True))
     assert learned is not None  # it is one process
@@ -317,7 +317,7 @@ def _make_all(
                 overwrite=True,
             ),
         )
-        say(shell, f"making {name}.mp4: {plan.prompt.sent}")
+        info(shell, f"making {name}.mp4: {plan.prompt.sent}")
         with show_progress(shell) as progress:
             made += [
                 (f"{name}: {plan.prompt.sent}", video.frames)

@@ -11,10 +11,10 @@ from msgspec import Meta, Struct
 
 from dreamvideo_cli.errors import BatchError, UsageError
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.signals import end_if_stopped
-from dreamvideo_cli.terminal.text import facts
+from dreamvideo_cli.terminal.text import field_lines
 from dreamvideo_cli.views.scores import eval_document, eval_lines
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def evaluate(options: EvalOptions, shell: Shell) -> None:
     _require_all([*paths, options.photos, options.clip])
     names = options.scorer or _usual_scorers(paths)
     _refuse_without_scorers(names, options)
-    say(shell, f"scoring {len(paths)} with {', '.join(names)} …")
+    info(shell, f"scoring {len(paths)} with {', '.join(names)} …")
     with silent_libraries():
         found = _score_all(paths, _examiner(options, names), shell)
     if found:
@@ -84,7 +84,7 @@ def _explain(shell: Shell) -> None:
     from engine.metrics.definitions import DEFINITIONS
 
     document = {"schema": "dv.eval_definitions/1", "definitions": dict(DEFINITIONS)}
-    show(shell, View(document, facts(DEFINITIONS.items())))
+    show(shell, View(document, field_lines(DEFINITIONS.items())))
 
 
 def _require_all(paths: Sequence[Path | None]) -> None:
@@ -214,7 +214,7 @@ def _score_all(
             end_if_stopped()
             if len(paths) == 1:
                 raise
-            from dreamvideo_cli.terminal.failures import tell_part
+            from dreamvideo_cli.terminal.failures import report_part
 
-            tell_part(error, key="path", called="video", value=str(path), as_json=shell.json)
+            report_part(error, key="path", called="video", value=str(path), as_json=shell.json)
     return found

@@ -18,7 +18,7 @@ from dreamvideo_cli.learning.inputs import read_subject
 from dreamvideo_cli.learning.options import MaskOptions
 from dreamvideo_cli.settings.places import default_base, locate
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, say, show
+from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.warnings import warning_documents, warning_line
 from dreamvideo_cli.views.inputs import (
@@ -263,4 +263,4 @@ def show_recipe(path: Path, shell: Shell) -> None:
         show(shell, grid_recipe_view(path, grid))
         return
     show(shell, recipe_view(path, read_recipe(path)))
-    say(shell, f"make it again: dv gen --again {shlex.quote(str(path))}")
+    info(shell, f"make it again: dv gen --again {shlex.quote(str(path))}")

@@ -24,22 +24,22 @@ from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings, check_space
 from dreamvideo_cli.learning.publish import find_equal
 from dreamvideo_cli.learning.resume import find_unfinished
 from dreamvideo_cli.learning.scoring import choose_scorers
-from dreamvideo_cli.learning.train import RunOptions, continuing, train
+from dreamvideo_cli.learning.train import RunOptions, continuing_line, train
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import (
-    anywhere,
+    absolute_name,
     default_base,
     locate_whole,
     open_registry,
     state_folder,
 )
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import say, show
-from dreamvideo_cli.terminal.processes import read_share, shell_of_rank
+from dreamvideo_cli.terminal.output import info, show
+from dreamvideo_cli.terminal.processes import quiet_other_ranks, read_rank
 from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
 from dreamvideo_cli.terminal.text import is_utf8, one_line
 from dreamvideo_cli.views.adapters import label
-from dreamvideo_cli.views.estimates import expect_learning
+from dreamvideo_cli.views.estimates import estimate_learning
 from dreamvideo_cli.views.learning import (
     learn_plan_view,
     learned_view,
@@ -81,7 +81,7 @@ def learn_subject(
     """
     from engine.bases.checks.wording import check_class_word
 
-    shell, terms = shell_of_rank(shell), _run_options(options)
+    shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "subject", name, options)
     base = _locate(options)
     recipe = subject_settings(base.card.subject, options, class_word)
@@ -90,9 +90,9 @@ def learn_subject(
     with show_progress(shell) as progress:
         inputs = read_inputs(sources, recipe, options.device, progress)
     if class_word is None:
-        say(shell, f'no --class: taking "{recipe.class_word}"')
+        info(shell, f'no --class: taking "{recipe.class_word}"')
     for note in inputs.notes:
-        say(shell, note)
+        info(shell, note)
     settings = _settings(shell, options, scores, sources=sources, kind="subject", base=base)
     plan = LearnPlan("subject", name, base, recipe, inputs, settings)
     warnings = _begin(shell, store, plan, options)
@@ -120,7 +120,7 @@ def learn_motion(
     from engine.bases.checks.limits import check_frames
     from engine.bases.checks.wording import check_prompt
 
-    shell, terms = shell_of_rank(shell), _run_options(options)
+    shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
     base = _locate(options)
     own = taken.recipe_values(name, base.card)
@@ -134,9 +134,9 @@ def learn_motion(
     if taken.fps is None:
         refuse_photos(inputs.clips)
     if taken.caption is None:
-        say(shell, f'no --caption: taking "{recipe.caption}"')
+        info(shell, f'no --caption: taking "{recipe.caption}"')
     for note in inputs.notes:
-        say(shell, note)
+        info(shell, note)
     if inputs.left_out:
         recipe = motion_settings(base.card.motion, options, own, len(inputs.clips))
     settings = _settings(shell, options, scores, sources=sources, kind="motion", base=base)
@@ -190,16 +190,16 @@ def _begin(
         UnfitError: it would take hours, and the user does not insist.
     """
     check_space([store.layout.root, state_folder()], plan.base, is_scored=plan.is_scored)
-    if options.dry_run and read_share().rank:
+    if options.dry_run and read_rank().index:
         raise typer.Exit
     if options.if_exists != "new" and not options.dry_run:
         _take_equal(shell, store, plan, options)
-    expected_s = expect_learning(plan)
+    expected_s = estimate_learning(plan)
     warnings = judge_plan(shell, plan, expected_s, anyway=options.anyway)
     going_on = None if options.fresh else find_unfinished(store, plan)
     if options.dry_run:
         if going_on:
-            say(shell, continuing(going_on))
+            info(shell, continuing_line(going_on))
         with silent_libraries():
             show(shell, learn_plan_view(store, plan, expected_s, warnings))
         raise typer.Exit
@@ -221,11 +221,11 @@ def _take_equal(shell: Shell, store: "Registry", plan: LearnPlan, options: Learn
             f"{label(equal)} was learned from the same with the same recipe",
             hint="--if-exists skip takes it, --if-exists new learns again",
         )
-    if not read_share().rank:
-        say(shell, f"{label(equal)} was learned from the same: nothing to learn")
+    if not read_rank().index:
+        info(shell, f"{label(equal)} was learned from the same: nothing to learn")
         for tag in options.tag or []:
             store.tag(str(equal), tag, kind=equal.kind)
-            say(shell, f"{equal.name}:{tag} -> {label(equal)}")
+            info(shell, f"{equal.name}:{tag} -> {label(equal)}")
         show(shell, learned_view(equal))
     raise typer.Exit
 
@@ -242,10 +242,10 @@ def _show(
         return
     show(shell, learned_view(adapter, warnings))
     for line in next_lines(store, adapter):
-        say(shell, line)
+        info(shell, line)
     if options.quality == "draft" and adapter.version > 1:
         name, before = adapter.name, adapter.version - 1
-        say(shell, f"hint: this draft is {name}:latest now; {name}:v{before} is the one before it")
+        info(shell, f"hint: this draft is {name}:latest now; {name}:v{before} is the one before it")
 
 
 def _settings(
@@ -266,7 +266,7 @@ def _settings(
         save_every=options.save_every,
         preview=options.preview,
         track=options.track,
-        scored_by=None if chosen is None else tuple(map(anywhere, chosen)),
+        scored_by=None if chosen is None else tuple(map(absolute_name, chosen)),
         patience=scores.patience,
         sources=sources,
     )
@@ -294,10 +294,10 @@ def _sources(
     is_folder = chosen.mask not in {"none", "auto"}
     _refuse_bytes([base, tower or "", chosen.mask_model])
     return Sources(
-        base=anywhere(base),
-        image_tower=anywhere(tower) if tower else None,
+        base=absolute_name(base),
+        image_tower=absolute_name(tower) if tower else None,
         paths=tuple(map(write_path, paths)),
         mask=write_path(Path(chosen.mask)) if is_folder else chosen.mask,
-        mask_model=anywhere(chosen.mask_model),
+        mask_model=absolute_name(chosen.mask_model),
         skip_bad=options.skip_bad,
     )

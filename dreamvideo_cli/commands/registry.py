@@ -8,8 +8,8 @@ import typer
 
 from dreamvideo_cli.settings.places import cache_folder, open_registry, registry_root, state_folder
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, say, show
-from dreamvideo_cli.terminal.text import facts, size_text
+from dreamvideo_cli.terminal.output import View, info, show
+from dreamvideo_cli.terminal.text import field_lines, size_text
 
 if TYPE_CHECKING:
     from registry.maintenance.doctor import Diagnosis
@@ -33,15 +33,15 @@ def show_info(shell: Shell) -> None:
         "removed": len(store.list(removed=True).rows),
         "files": len(stored),
         "size_bytes": sum(stored),
-        "cache_bytes": _size_of(cache_folder()),
-        "runs_bytes": _size_of(state_folder() / "runs"),
+        "cache_bytes": _folder_bytes(cache_folder()),
+        "runs_bytes": _folder_bytes(state_folder() / "runs"),
     }
     pairs = [
         (name.removesuffix("_bytes"), size_text(value) if name.endswith("_bytes") else str(value))
         for name, value in document.items()
         if name != "schema"
     ]
-    show(shell, View(document, facts(pairs)))
+    show(shell, View(document, field_lines(pairs)))
 
 
 def verify(shell: Shell) -> None:
@@ -90,7 +90,7 @@ def collect(
         "files": paths,
     }
     show(shell, View(document, paths))
-    say(
+    info(
         shell,
         f"{size_text(done.size_bytes)} {'would be' if dry_run else ''} freed".replace("  ", " "),
     )
@@ -127,7 +127,7 @@ def diagnose(
     lines += [line for each in left for line in _diagnosis_lines(each)]
     show(shell, View(document, lines or ["nothing odd"]))
     if any(each.repair for each in left):
-        say(shell, "dv registry doctor --fix mends what can be mended")
+        info(shell, "dv registry doctor --fix mends what can be mended")
     _fail_on_damage([each.finding for each in left])
 
 
@@ -145,7 +145,7 @@ def _damaged_runs() -> "list[Diagnosis]":
     ]
 
 
-def _size_of(folder: Path) -> int:
+def _folder_bytes(folder: Path) -> int:
     """Bytes of all files below a folder; none where it is not there."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 

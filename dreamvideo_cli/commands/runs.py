@@ -13,7 +13,7 @@ from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.runs.events import read_history, state_files
 from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, print_lines, say, show
+from dreamvideo_cli.terminal.output import View, info, print_lines, show
 from dreamvideo_cli.views.adapters import adapter_view
 from dreamvideo_cli.views.learning import learned_view, next_lines, stopping_in_time
 from dreamvideo_cli.views.runs import run_document, run_view, runs_view
@@ -40,9 +40,9 @@ def list_runs(shell: Shell) -> None:
         return
     show(shell, runs_view(found))
     for damaged in (run for run in found if isinstance(run, runs.DamagedRun)):
-        say(shell, f"{damaged.id} is damaged: {damaged.message}")
+        info(shell, f"{damaged.id} is damaged: {damaged.message}")
     if not found:
-        say(shell, "no run yet: dv subject learn --help")
+        info(shell, "no run yet: dv subject learn --help")
 
 
 def show_run(
@@ -88,7 +88,7 @@ def resume_run(
     store = open_registry(_registry_of(found))
     if state_of(found) == "finished":
         adapter = store.resolve(read_history(found).published or "", kind=found.facts.kind)
-        say(shell, f"{found.id} is finished: nothing to do")
+        info(shell, f"{found.id} is finished: nothing to do")
         show(shell, learned_view(adapter))
         return
     plan = read_plan(found)
@@ -97,7 +97,7 @@ def resume_run(
     if learned is not None:
         show(shell, learned_view(learned))
         for line in next_lines(store, learned):
-            say(shell, line)
+            info(shell, line)
 
 
 def promote_run(

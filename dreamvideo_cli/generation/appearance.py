@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.references import Use
+    from dreamvideo_cli.generation.references import WeightedAdapter
     from engine.bases import BaseLocation
     from engine.media.photos import Photo
 
@@ -20,7 +20,7 @@ EXAMPLES = "0.5, ./fox.png, or ./fox.png=0.5"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """A look to tell the motions of.
 
     Attributes:
@@ -46,7 +46,7 @@ class Look:
         return read_photos([self.photo]).photos[0]
 
 
-def read_look(text: str | None) -> Look:
+def read_appearance(text: str | None) -> Appearance:
     """A strength, a photo, or ``PHOTO=STRENGTH``; the photo is there, and its bytes are hashed.
 
     Raises:
@@ -54,21 +54,21 @@ def read_look(text: str | None) -> Look:
         InputNotFoundError, InputError: the photo is not there, or no picture.
     """
     if text is None:
-        return Look()
+        return Appearance()
     strength = _number(text)
     if strength is not None:
-        return Look(_checked(strength, text))
+        return Appearance(_checked(strength, text))
     path, written = text, None
     if "=" in text and not Path(text).expanduser().exists():
         path, _, behind = text.rpartition("=")
         written = _number(behind)
         if written is None:
             raise UsageError(f"--appearance {text!r} is no strength and no photo", hint=EXAMPLES)
-    return Look(None if written is None else _checked(written, text), *_find_photo(path))
+    return Appearance(None if written is None else _checked(written, text), *_find_photo(path))
 
 
-def settle_look(
-    look: Look, uses: Sequence[Use], base: BaseLocation, values: Mapping[str, Any]
+def settle_appearance(
+    look: Appearance, uses: Sequence[WeightedAdapter], base: BaseLocation, values: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What a look changes of the recipe ``values`` it comes to, and what a person should know.
 
@@ -80,7 +80,7 @@ def settle_look(
     from engine.bases import require_image_tower
 
     former = values.get("appearance_photo")
-    if look == Look():
+    if look == Appearance():
         _refuse_lost(former)
         return {}, ()
     if not any(use.adapter.kind == "motion" for use in uses):

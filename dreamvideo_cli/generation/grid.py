@@ -7,25 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.grid_cells import Cell, Cells
-from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
-from dreamvideo_cli.generation.plan import Takes, output_stem, plan_takes
+from dreamvideo_cli.generation.grid_cells import Cell, GridCache
+from dreamvideo_cli.generation.options import GridOptions, SamplingOptions, VideoOptions
+from dreamvideo_cli.generation.plan import SamplingPlan, output_stem, plan_sampling
 from dreamvideo_cli.generation.recipe_file import (
     GRID_SCHEMA,
     adapter_use,
     base_document,
-    canonical,
+    canonical_json,
     versions,
 )
-from dreamvideo_cli.generation.references import Shelf, has_weight, split_weight
-from dreamvideo_cli.generation.sampler import Maker
-from dreamvideo_cli.terminal.options import DryRun, Shell
-from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.generation.references import AdapterResolver, has_weight, split_weight
+from dreamvideo_cli.generation.sampler import Sampler
+from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
@@ -34,39 +32,6 @@ if TYPE_CHECKING:
     from registry import Registry
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GridOptions(SamplingOptions):
-    """What `dv grid` compares; the rest is as for `dv gen`."""
-
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
-    ]
-    subject: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--subject",
-            metavar="REF[,REF…]",
-            help="Learned subjects; a comma composes, repeating makes a column.",
-        ),
-    ] = None
-    motion: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--motion",
-            metavar="REF[,REF…]",
-            help="Learned motions; a comma composes, repeating makes a column.",
-        ),
-    ] = None
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="F,F…", help="A column each, of every adapter without =WEIGHT."),
-    ] = None
-    seeds: Annotated[
-        str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="One row a seed.")
-    ] = "0"
-    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +60,7 @@ class GridColumn:
 
     heading: tuple[str, ...]
     label: str
-    takes: Takes
+    sampling: SamplingPlan
 
     @property
     def name(self) -> str:
@@ -124,7 +89,7 @@ class GridPlan:
     @property
     def seeds(self) -> tuple[int, ...]:
         """One a row."""
-        return tuple(recipe.seed for recipe in self.columns[0].takes.recipes)
+        return tuple(recipe.seed for recipe in self.columns[0].sampling.recipes)
 
 
 def plan_grid(store: Registry, options: GridOptions) -> GridPlan:
@@ -135,16 +100,16 @@ def plan_grid(store: Registry, options: GridOptions) -> GridPlan:
         IncompatibleError: adapters of different bases.
         ShellError, EngineError, RegistryError: see `plan_videos`.
     """
-    shelf = Shelf(store)
+    resolver = AdapterResolver(store)
     choices = choose(options.subject or [], options.motion or [], read_weights(options.weights))
     _check_size(len(choices) + 1, 1)
-    columns = [_column(choice, _plan_column(shelf, options, choice)) for choice in choices]
-    planned = [column.takes for column in columns]
+    columns = [_column(choice, _plan_column(resolver, options, choice)) for choice in choices]
+    planned = [column.sampling for column in columns]
     if planned[0].uses:
         columns.insert(0, GridColumn(("base alone",), "", _without_adapters(planned[0])))
     _check_size(len(columns), len(planned[0].recipes))
     _refuse_other_bases(planned)
-    form, video, sheet = places(options, planned)
+    form, video, sheet = grid_paths(options, planned)
     return GridPlan(tuple(columns), video, sheet, form, options.overwrite)
 
 
@@ -192,82 +157,86 @@ def make_grid(plan: GridPlan, shell: Shell) -> None:
     """
     import msgspec
 
-    store = Cells()
+    store = GridCache()
     store.prune()
     columns = _make_columns(plan, shell, store)
     settled = columns[-1][0].recipe
-    takes = [column.takes for column in plan.columns]
+    sampling = [column.sampling for column in plan.columns]
     names = [column.name for column in plan.columns]
-    recipe = grid_recipe(names, takes, plan.seeds, msgspec.to_builtins(settled))
+    recipe = grid_recipe(names, sampling, plan.seeds, msgspec.to_builtins(settled))
     videos = [[cell.frames for cell in column] for column in columns]
-    write_grid(plan, list(zip(*videos, strict=True)), settled.fps, canonical(recipe))
-    store.drop(takes)
+    write_grid(plan, list(zip(*videos, strict=True)), settled.fps, canonical_json(recipe))
+    store.drop(sampling)
 
 
-def _make_columns(plan: GridPlan, shell: Shell, store: Cells) -> list[list[Cell]]:
+def _make_columns(plan: GridPlan, shell: Shell, store: GridCache) -> list[list[Cell]]:
     """All cells, column by column; what an earlier try of the same line made is taken."""
     columns: list[list[Cell]] = []
     kept = 0
     try:
         with show_progress(shell) as progress:
-            maker = Maker(progress, announce=lambda text: say(shell, text))
+            sampler = Sampler(progress, announce=lambda text: info(shell, text))
             for k, column in enumerate(plan.columns, 1):
-                say(shell, f"column {k} of {len(plan.columns)}: {column.name}")
+                info(shell, f"column {k} of {len(plan.columns)}: {column.name}")
                 columns.append([])
-                for cell, is_kept in _make_cells(maker, column.takes, store):
+                for cell, is_kept in _make_cells(sampler, column.sampling, store):
                     columns[-1].append(cell)
                     kept += is_kept
     except BaseException:
         if kept:
             cells = len(plan.columns) * len(plan.seeds)
-            say(shell, f"{kept} of {cells} cells are kept: the same line goes on from them")
+            info(shell, f"{kept} of {cells} cells are kept: the same line goes on from them")
         raise
     return columns
 
 
-def _make_cells(maker: Maker, takes: Takes, store: Cells) -> Iterator[tuple[Cell, bool]]:
+def _make_cells(
+    sampler: Sampler, sampling: SamplingPlan, store: GridCache
+) -> Iterator[tuple[Cell, bool]]:
     """The cells of a column, each with whether it will be there next time."""
-    known = [store.read(takes, number) for number in range(len(takes.recipes))]
+    known = [store.read(sampling, number) for number in range(len(sampling.recipes))]
     missing = [number for number, cell in enumerate(known) if cell is None]
-    with closing(maker.sample(takes, missing, _cell)) as made:
+    with closing(sampler.sample(sampling, missing, _cell)) as made:
         for number, cell in enumerate(known):
             if cell is not None:
                 yield cell, True
                 continue
             fresh = next(made)
-            yield fresh, store.keep(takes, number, fresh)
+            yield fresh, store.keep(sampling, number, fresh)
 
 
 def _cell(_number: int, recipe: GenerateRecipe, frames: Any) -> Cell:
     return Cell(recipe, frames)
 
 
-def _plan_column(shelf: Shelf, options: GridOptions, choice: Choice) -> Takes:
+def _plan_column(resolver: AdapterResolver, options: GridOptions, choice: Choice) -> SamplingPlan:
     names = [field.name for field in dataclasses.fields(SamplingOptions)]
     shared = {name: getattr(options, name) for name in names}
     shared["subject"] = choice.weighted(choice.subjects)
     shared["motion"] = choice.weighted(choice.motions)
-    return plan_takes(shelf, VideoOptions(prompt=options.prompt, seed=options.seeds, **shared))
+    return plan_sampling(
+        resolver, VideoOptions(prompt=options.prompt, seed=options.seeds, **shared)
+    )
 
 
-def _without_adapters(takes: Takes) -> Takes:
+def _without_adapters(sampling: SamplingPlan) -> SamplingPlan:
     """The same sentence and seeds with every weight 0, which is the base bit for bit."""
-    uses = tuple(dataclasses.replace(use, weight=0.0) for use in takes.uses)
-    return dataclasses.replace(takes, uses=uses, notes=())
+    uses = tuple(dataclasses.replace(use, weight=0.0) for use in sampling.uses)
+    return dataclasses.replace(sampling, uses=uses, notes=())
 
 
-def _column(choice: Choice, takes: Takes) -> GridColumn:
+def _column(choice: Choice, sampling: SamplingPlan) -> GridColumn:
     """Labels say what was chosen; the weight that varies stands below what stays."""
-    if not takes.uses:
-        return GridColumn(("base alone",), "", takes)
+    if not sampling.uses:
+        return GridColumn(("base alone",), "", sampling)
     told = [
         use.label
         if use.weight == 1 or (choice.weight is not None and not has_weight(text))
         else f"{use.label}={use.weight:g}"
-        for text, use in zip(choice.texts, takes.uses, strict=True)
+        for text, use in zip(choice.texts, sampling.uses, strict=True)
     ]
     label = "" if choice.weight is None else f"weight {choice.weight:g}"
-    return GridColumn(tuple(told), label, takes)
+    return GridColumn(tuple(told), label, sampling)
 
 
 def _check_size(columns: int, rows: int) -> None:
@@ -285,32 +254,34 @@ def _check_size(columns: int, rows: int) -> None:
             raise UsageError(f"{count} {what} are over {most}", hint="make several grids")
 
 
-def _refuse_other_bases(planned: Sequence[Takes]) -> None:
+def _refuse_other_bases(planned: Sequence[SamplingPlan]) -> None:
     from engine.errors import IncompatibleError
 
     first = planned[0].base
-    for takes in planned:
-        if takes.base.fingerprint != first.fingerprint:
+    for sampling in planned:
+        if sampling.base.fingerprint != first.fingerprint:
             raise IncompatibleError(
-                f"the columns are of two bases: {first.id} and {takes.base.id}",
+                f"the columns are of two bases: {first.id} and {sampling.base.id}",
                 hint="make a grid of each",
                 code="base.mismatch",
             )
 
 
-def places(options: GridOptions, planned: Sequence[Takes]) -> tuple[Format, Path | None, Path]:
+def grid_paths(
+    options: GridOptions, planned: Sequence[SamplingPlan]
+) -> tuple[Format, Path | None, Path]:
     """Format, video and picture, both free and writable.
 
     Raises:
         UsageError, OutputExistsError, OutputError: see `engine.media.output.staging`.
     """
-    from dreamvideo_cli.generation.outputs import SUFFIXES, format_of_file, names_a_file, next_free
+    from dreamvideo_cli.generation.outputs import SUFFIXES, file_format, names_a_file, next_free
     from engine.media.output.staging import refuse_existing
 
     if options.output == "-":
         raise UsageError("a grid is two files", hint="-o FILE.mp4 or a folder")
     if options.output is not None and names_a_file(options.output):
-        form = format_of_file(options.output, options.format)
+        form = file_format(options.output, options.format)
         video = Path(options.output).expanduser().absolute()
         sheet = video if form == "png" else video.with_suffix(".png")
     else:
@@ -330,7 +301,7 @@ def write_grid(plan: GridPlan, rows: Sequence[Sequence[Any]], fps: float, commen
     from engine.media.output.grid import Column, grid_frames, grid_sheet, write_sheet
     from engine.media.output.write import write_video
 
-    title = plan.columns[0].takes.typed
+    title = plan.columns[0].sampling.typed
     columns = [Column(column.heading, column.label) for column in plan.columns]
     labels = [f"seed {seed}" for seed in plan.seeds]
     if plan.video is not None:
@@ -348,7 +319,10 @@ def write_grid(plan: GridPlan, rows: Sequence[Sequence[Any]], fps: float, commen
 
 
 def grid_recipe(
-    labels: Sequence[str], columns: Sequence[Takes], seeds: Sequence[int], settled: dict[str, Any]
+    labels: Sequence[str],
+    columns: Sequence[SamplingPlan],
+    seeds: Sequence[int],
+    settled: dict[str, Any],
 ) -> dict[str, Any]:
     """The recipe of a grid; ``settled`` are the settings of any of its cells."""
     own = {"prompt", "seed"}
@@ -359,10 +333,10 @@ def grid_recipe(
         "columns": [
             {
                 "label": label,
-                "prompt": takes.prompt.sent,
-                "adapters": [adapter_use(use) for use in takes.uses],
+                "prompt": sampling.prompt.sent,
+                "adapters": [adapter_use(use) for use in sampling.uses],
             }
-            for label, takes in zip(labels, columns, strict=True)
+            for label, sampling in zip(labels, columns, strict=True)
         ],
         "seeds": list(seeds),
         "generate": {name: value for name, value in settled.items() if name not in own},

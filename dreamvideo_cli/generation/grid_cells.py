@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.generation.recipe_file import canonical, recipe_document
+from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
 from dreamvideo_cli.settings.places import cache_folder
 from engine.drafts import drafted
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.plan import Takes
+    from dreamvideo_cli.generation.plan import SamplingPlan
     from engine.recipe import GenerateRecipe
 
 OLDEST_SECONDS = 14 * 24 * 3600
@@ -32,21 +32,21 @@ class Cell:
     frames: Any
 
 
-class Cells:
+class GridCache:
     """Cells on the disk by what decides their pixels; whatever lies here may be deleted at any time."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """In the cache, unless told."""
         self._folder = folder or cache_folder() / "cells"
 
-    def read(self, takes: Takes, number: int) -> Cell | None:
+    def read(self, sampling: SamplingPlan, number: int) -> Cell | None:
         """The cell of a recipe; None where it is not there, or damaged."""
         import msgspec
 
         from engine.media.output.archive import load_frames
         from engine.recipe import GenerateRecipe
 
-        path = self._path(takes, number)
+        path = self._path(sampling, number)
         try:
             with path.open("rb") as file:
                 frames, note = load_frames(file)
@@ -57,13 +57,13 @@ class Cells:
             path.unlink(missing_ok=True)
             return None
 
-    def keep(self, takes: Takes, number: int, cell: Cell) -> bool:
+    def keep(self, sampling: SamplingPlan, number: int, cell: Cell) -> bool:
         """Write a cell whole or not at all; False where the disk refuses, which costs time and nothing else."""
         import msgspec
 
         from engine.media.output.archive import save_frames
 
-        path = self._path(takes, number)
+        path = self._path(sampling, number)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with drafted(path, is_lasting=False) as draft, draft.open("wb") as file:
@@ -72,9 +72,9 @@ class Cells:
             return False
         return True
 
-    def drop(self, takes: Sequence[Takes]) -> None:
+    def drop(self, sampling: Sequence[SamplingPlan]) -> None:
         """Forget the cells of a grid that is written."""
-        for each in takes:
+        for each in sampling:
             for number in range(len(each.recipes)):
                 with suppress(OSError):
                     self._path(each, number).unlink(missing_ok=True)
@@ -97,12 +97,12 @@ class Cells:
                 found.append((status.st_mtime, status.st_size, path))
         return found
 
-    def _path(self, takes: Takes, number: int) -> Path:
+    def _path(self, sampling: SamplingPlan, number: int) -> Path:
         """By all that decides the pixels: the recipe, and of this machine what "auto" settles."""
-        machine = {"device": takes.device, "cores": os.cpu_count(), "threads": _threads()}
-        recipe = takes.recipes[number]
-        decided = {**recipe_document(takes.base, takes.uses, recipe), "machine": machine}
-        return self._folder / f"{hashlib.sha256(canonical(decided).encode()).hexdigest()}.npz"
+        machine = {"device": sampling.device, "cores": os.cpu_count(), "threads": _threads()}
+        recipe = sampling.recipes[number]
+        decided = {**recipe_document(sampling.base, sampling.uses, recipe), "machine": machine}
+        return self._folder / f"{hashlib.sha256(canonical_json(decided).encode()).hexdigest()}.npz"
 
 
 def _threads() -> str:

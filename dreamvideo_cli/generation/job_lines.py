@@ -106,7 +106,7 @@ def read_job(line: bytes) -> Job:
         raise UsageError(_reason(str(error), fields)) from error
 
 
-def options_of(job: Job, given: VideoOptions) -> VideoOptions:
+def merge_options(job: Job, given: VideoOptions) -> VideoOptions:
     """The job's fields over the flags of the command line.
 
     Raises:

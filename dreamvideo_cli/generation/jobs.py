@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dreamvideo_cli.errors import BatchError, ShellError, UsageError
-from dreamvideo_cli.generation.job_lines import Job, options_of, read_job
+from dreamvideo_cli.generation.job_lines import Job, merge_options, read_job
 from dreamvideo_cli.generation.plan import check_space, plan_videos
-from dreamvideo_cli.generation.references import Shelf
-from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.generation.references import AdapterResolver
+from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.signals import end_if_stopped
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
     from dreamvideo_cli.generation.plan import VideoPlan
-    from dreamvideo_cli.generation.sampler import Maker, Video
+    from dreamvideo_cli.generation.sampler import Sampler, Video
     from dreamvideo_cli.terminal.options import Shell
-    from dreamvideo_cli.terminal.processes import Share
+    from dreamvideo_cli.terminal.processes import Rank
     from registry import Registry
 
 Label = str | int
@@ -44,11 +44,11 @@ class PlannedJob:
 class Batch:
     """The lines of one `--jobs`, and what became of them so far."""
 
-    def __init__(self, store: Registry, options: VideoOptions, shell: Shell, share: Share) -> None:
+    def __init__(self, store: Registry, options: VideoOptions, shell: Shell, rank: Rank) -> None:
         """Nothing is read yet."""
         self.failed, self.seen = 0, 0
-        self._store, self._shelf = store, Shelf(store)
-        self._options, self._shell, self._share = options, shell, share
+        self._store, self._resolver = store, AdapterResolver(store)
+        self._options, self._shell, self._rank = options, shell, rank
         self._refused: list[tuple[Label, Exception]] = []
         self._labels: set[Label] = set()
         self._taken: set[Path] = set()
@@ -81,14 +81,14 @@ class Batch:
         check_space([job.plan for job in jobs])
         return jobs
 
-    def make(self, job: PlannedJob, maker: Maker) -> Iterator[Video]:
+    def make(self, job: PlannedJob, sampler: Sampler) -> Iterator[Video]:
         """Make the videos of one line and hand out each as soon as it is written.
 
         Raises:
             EngineError: naming the line; with `--keep-going` it is told instead.
         """
         try:
-            yield from maker.make(job.plan)
+            yield from sampler.make(job.plan)
         except Exception as error:  # noqa: BLE001 - one job's bug is no reason to lose the night's others
             self._fail(error, job.label)
 
@@ -116,31 +116,31 @@ class Batch:
         self._tell(error, label)
 
     def _tell(self, error: Exception, label: Label) -> None:
-        from dreamvideo_cli.terminal.failures import tell_part
+        from dreamvideo_cli.terminal.failures import report_part
 
-        tell_part(error, key="id", called="job", value=label, as_json=self._shell.json)
+        report_part(error, key="id", called="job", value=label, as_json=self._shell.json)
 
     def _plan(self, number: int, label: Label, job: Job) -> VideoPlan:
         if label in self._labels:
             raise UsageError(f"the id {label!r} is there twice", hint="leave ids out, or number")
         self._labels.add(label)
-        options = options_of(job, self._options)
-        if not self._share.has(number):
+        options = merge_options(job, self._options)
+        if not self._rank.owns(number):
             # Another process makes it, and may have begun: only its settings are looked at.
             options = dataclasses.replace(options, overwrite=True)
-        plan = plan_videos(self._store, options, shelf=self._shelf, taken=self._taken)
+        plan = plan_videos(self._store, options, resolver=self._resolver, taken=self._taken)
         if plan.outputs.to_stdout:
             raise UsageError("-o - is for one video alone", hint="leave it out, or name a folder")
         check_space([plan])
         self._taken.update(plan.outputs.paths)
         for note in plan.notes:
             if note not in self._said:
-                say(self._shell, note)
+                info(self._shell, note)
         self._said.update(plan.notes)
         return plan
 
 
-def open_source(name: str, share: Share) -> AbstractContextManager[BinaryIO]:
+def open_source(name: str, rank: Rank) -> AbstractContextManager[BinaryIO]:
     """The file of jobs, or stdin, which stays open.
 
     Raises:
@@ -155,7 +155,7 @@ def open_source(name: str, share: Share) -> AbstractContextManager[BinaryIO]:
         if path.is_dir():
             raise UsageError(f"--jobs {name} is a folder", hint="a file, or - for a pipe")
         return path.open("rb")
-    if share.of > 1:
+    if rank.world_size > 1:
         raise UsageError("several processes cannot share stdin", hint="--jobs FILE")
     if sys.stdin.isatty():
         raise UsageError("no jobs come from a terminal", hint="name a file, or use a pipe")

@@ -1,11 +1,14 @@
 """The options of `dv gen` and `dv grid`."""
 
+import random
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
+from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import (
     MACHINE,
     OUTPUT,
@@ -15,6 +18,9 @@ from dreamvideo_cli.terminal.options import (
     MotionModule,
     Precision,
 )
+
+GREATEST_SEED = 2**32 - 1
+MOST_VIDEOS = 10_000
 
 _sampling = partial(typer.Option, rich_help_panel=SAMPLING)
 _output = partial(typer.Option, rich_help_panel=OUTPUT)
@@ -161,3 +167,71 @@ class VideoOptions(SamplingOptions):
         ),
     ] = None
     dry_run: DryRun = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridOptions(SamplingOptions):
+    """What `dv grid` compares; the rest is as for `dv gen`."""
+
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
+    ]
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subject",
+            metavar="REF[,REF…]",
+            help="Learned subjects; a comma composes, repeating makes a column.",
+        ),
+    ] = None
+    motion: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--motion",
+            metavar="REF[,REF…]",
+            help="Learned motions; a comma composes, repeating makes a column.",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="F,F…", help="A column each, of every adapter without =WEIGHT."),
+    ] = None
+    seeds: Annotated[
+        str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="One row a seed.")
+    ] = "0"
+    dry_run: DryRun = False
+
+
+def read_size(text: str | None) -> dict[str, int]:
+    """``320x256`` to width and height in pixels.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    if text is None:
+        return {}
+    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
+    if not match:
+        raise UsageError(f"--size {text!r} is not WIDTHxHEIGHT", hint="for example --size 256x256")
+    return {"width_px": int(match[1]), "height_px": int(match[2])}
+
+
+def read_seeds(text: str, number: int | None) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """``7``, ``0..3`` (both ends count) or ``random``, and how many from there; with what to say of it.
+
+    Raises:
+        UsageError: it is none of these, or too many.
+    """
+    match = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", text)
+    if text != "random" and not match:
+        raise UsageError(f"--seed {text!r} is no seed", hint="a number, A..B, or random")
+    if match and match[2]:
+        if number is not None:
+            raise UsageError("--seed A..B and --count both say how many", hint="leave one out")
+        first, last = int(match[1]), int(match[2])
+    else:
+        first = int(match[1]) if match else random.randrange(2**31)
+        last = first + (1 if number is None else number) - 1
+    if not 0 < last - first + 1 <= MOST_VIDEOS or last > GREATEST_SEED:
+        raise UsageError(f"seeds {first} to {last} are not 1 to {MOST_VIDEOS} seeds below 2^32")
+    return tuple(range(first, last + 1)), () if match else (f"the seed drawn is {first}",)

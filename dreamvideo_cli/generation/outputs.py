@@ -41,7 +41,7 @@ class Outputs:
         return self.paths == (STDOUT,)
 
 
-def sidecar_of(path: Path) -> Path:
+def sidecar_path(path: Path) -> Path:
     """Where a video's recipe lies when it is asked for beside it: ``out.mp4.json``."""
     return path.with_name(f"{path.name}.json")
 
@@ -79,13 +79,13 @@ def plan_outputs(
         if sidecar:
             raise UsageError("--sidecar writes beside a file, and -o - is none", hint="-o FILE")
         return _plan_stdout(len(seeds), format or "mp4")
-    folder = _folder_of(output)
+    folder = _output_folder(output)
     if folder is not None:
         chosen: Format = format or "mp4"
         planned = (folder / f"{stem}_s{seed}{SUFFIXES[chosen]}" for seed in seeds)
         paths = tuple(next_free(path, taken, sidecar=sidecar) for path in planned)
     else:
-        chosen = format_of_file(str(output), format)
+        chosen = file_format(str(output), format)
         paths = _one_path(str(output), seeds)
         if paths[0] in taken:
             hint = "leave -o out for automatic names, or name a folder"
@@ -95,7 +95,7 @@ def plan_outputs(
             path, overwrite=overwrite and folder is None, makes_folder=folder is not None
         )
         if sidecar and path.parent.is_dir():
-            refuse_existing(sidecar_of(path), overwrite=overwrite and folder is None)
+            refuse_existing(sidecar_path(path), overwrite=overwrite and folder is None)
     return Outputs(chosen, paths, automatic=folder is not None)
 
 
@@ -103,7 +103,7 @@ def next_free(path: Path, taken: Container[Path] = (), *, sidecar: bool = False)
     """``path``, or the first of ``path_2``, ``path_3``, … where nothing is and nothing will be."""
 
     def is_free(candidate: Path) -> bool:
-        beside = sidecar and os.path.lexists(sidecar_of(candidate))
+        beside = sidecar and os.path.lexists(sidecar_path(candidate))
         return candidate not in taken and not beside and not os.path.lexists(candidate)
 
     if is_free(path):
@@ -131,7 +131,7 @@ def make_folder(folder: Path) -> Path:
 
 def names_a_file(output: str) -> bool:
     """Whether ``-o`` names one file rather than stdout or a folder for automatic names."""
-    return output != "-" and _folder_of(output) is None
+    return output != "-" and _output_folder(output) is None
 
 
 def _plan_stdout(videos: int, format: Format) -> Outputs:  # noqa: A002 - see above
@@ -145,7 +145,7 @@ def _plan_stdout(videos: int, format: Format) -> Outputs:  # noqa: A002 - see ab
     return Outputs(format, (STDOUT,), automatic=False)
 
 
-def _folder_of(output: str | None) -> Path | None:
+def _output_folder(output: str | None) -> Path | None:
     """The folder that takes automatic names, or None where a file is named."""
     if output is None:
         return Path.cwd()
@@ -160,7 +160,7 @@ def _one_path(output: str, seeds: Sequence[int]) -> tuple[Path, ...]:
     return (Path(output).expanduser().absolute(),)
 
 
-def format_of_file(output: str, format: Format | None) -> Format:  # noqa: A002 - see above
+def file_format(output: str, format: Format | None) -> Format:  # noqa: A002 - see above
     """The format of an explicit file; its suffix and `--format` must not disagree."""
     suffix = Path(output).suffix.lower()
     of_suffix: Mapping[str, Format] = {".mp4": "mp4", ".gif": "gif", ".webp": "webp", ".png": "png"}

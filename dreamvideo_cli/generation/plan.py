@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.appearance import Look, read_look, settle_look
+from dreamvideo_cli.generation.appearance import Appearance, read_appearance, settle_appearance
+from dreamvideo_cli.generation.options import read_seeds, read_size
 from dreamvideo_cli.generation.outputs import Outputs, plan_outputs
 from dreamvideo_cli.generation.prompt import Prompt
-from dreamvideo_cli.generation.references import Shelf, Use
-from dreamvideo_cli.generation.start import Start, start_afresh
+from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
+from dreamvideo_cli.generation.start import Start, start_from_prompt, start_from_recipe
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.terminal.space import existing, require_free
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
@@ -23,21 +23,19 @@ from engine.media.output.formats import check_rate
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
-    from dreamvideo_cli.generation.references import Use
+    from dreamvideo_cli.generation.references import WeightedAdapter
     from engine.bases import BaseLocation
     from engine.bases.checks.fitness import FitnessWarning
     from engine.media.output.formats import Format
     from engine.recipe import GenerateRecipe
     from registry import Registry
 
-GREATEST_SEED = 2**32 - 1
-MOST_VIDEOS = 10_000
 LONGEST_SIDE_PX = 4096
 LONGEST_STEM = 180  # a name has at most 255 bytes; seed, number and suffix come behind
 
 
 @dataclass(frozen=True, slots=True)
-class Takes:
+class SamplingPlan:
     """Videos that differ in the seed alone, before it is known where they go.
 
     Attributes:
@@ -56,11 +54,11 @@ class Takes:
 
     typed: str
     prompt: Prompt
-    uses: tuple[Use, ...]
+    uses: tuple[WeightedAdapter, ...]
     base: BaseLocation
     recipes: tuple[GenerateRecipe, ...]
     device: str
-    look: Look
+    look: Appearance
     format: Format
     scale: int
     notes: tuple[str, ...]
@@ -68,7 +66,7 @@ class Takes:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoPlan(Takes):
+class VideoPlan(SamplingPlan):
     """Everything `dv gen` needs, and a line for everything a person should know.
 
     Attributes:
@@ -86,7 +84,7 @@ def plan_videos(
     store: Registry,
     options: VideoOptions,
     *,
-    shelf: Shelf | None = None,
+    resolver: AdapterResolver | None = None,
     taken: Container[Path] = (),
 ) -> VideoPlan:
     """Resolve references, base, prompt, settings and paths, in this order.
@@ -94,60 +92,61 @@ def plan_videos(
     Args:
         store: where references are looked up.
         options: what to make.
-        shelf: what was found in the store already.
+        resolver: what was found in the store already.
         taken: paths of other videos of the same command.
 
     Raises:
         UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError,
         OutputExistsError, OutputError: each before anything heavy is imported.
     """
-    takes = plan_takes(shelf or Shelf(store), options)
-    seeds = [recipe.seed for recipe in takes.recipes]
+    sampling = plan_sampling(resolver or AdapterResolver(store), options)
+    seeds = [recipe.seed for recipe in sampling.recipes]
     outputs = plan_outputs(
-        output_stem(takes.uses, takes.base),
+        output_stem(sampling.uses, sampling.base),
         seeds,
         options.output,
-        format=options.format or _named_format(options.output, takes.format),
+        format=options.format or _named_format(options.output, sampling.format),
         overwrite=options.overwrite,
         sidecar=options.sidecar,
         taken=taken,
     )
-    check_rate(outputs.format, takes.recipes[0].fps)
-    notes = (*takes.notes, *_folder_notes(outputs, takes.recipes[0].frames))
-    fields = {name: getattr(takes, name) for name in Takes.__dataclass_fields__} | {"notes": notes}
+    check_rate(outputs.format, sampling.recipes[0].fps)
+    notes = (*sampling.notes, *_folder_notes(outputs, sampling.recipes[0].frames))
+    fields = {name: getattr(sampling, name) for name in SamplingPlan.__dataclass_fields__} | {
+        "notes": notes
+    }
     return VideoPlan(
         **fields, outputs=outputs, overwrite=options.overwrite, sidecar=options.sidecar
     )
 
 
-def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
+def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingPlan:
     """Everything about the videos but where they go.
 
     Raises:
         UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError: see `plan_videos`.
-        InputNotFoundError, InputError, BaseInvalidError: see `read_look` and `settle_look`.
+        InputNotFoundError, InputError, BaseInvalidError: see `read_appearance` and `settle_appearance`.
         UnfitError: the base would need hours for it on this machine.
     """
-    from dreamvideo_cli.generation.start import start_again
-
     check_device(options.device)
-    look = read_look(options.appearance)
-    start = start_again(shelf, options) if options.again else start_afresh(shelf, options)
+    look = read_appearance(options.appearance)
+    start = (start_from_recipe if options.again else start_from_prompt)(resolver, options)
     seed = str(start.seed) if options.seed is None else options.seed
     seeds, seed_notes = read_seeds(seed, options.count)
-    appearance, look_notes = settle_look(look, start.uses, start.base, start.values)
+    appearance, look_notes = settle_appearance(look, start.uses, start.base, start.values)
     settled = {**appearance, "prompt": start.prompt.sent}
     recipes = [
         video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
     ]
     scale = start.scale if options.scale is None else options.scale
     check_scale(scale, recipes[0])
-    shelf.require_whole(start.base)
+    resolver.require_whole(start.base)
     _check_texts(start, recipes[0])
     require_device(options.device, recipes[0].precision)
+    composed = {"identity_from": options.identity_from, "motion_until": options.motion_until}
     warnings = prompt_fitness(start.base, start.uses, recipes[0], options.device)
     refuse_costly(warnings, anyway=options.anyway)
-    return Takes(
+    return SamplingPlan(
         typed=start.typed,
         prompt=start.prompt,
         uses=start.uses,
@@ -163,10 +162,7 @@ def plan_takes(shelf: Shelf, options: VideoOptions) -> Takes:
             *start.notes,
             *_resolved_notes(start.uses),
             *start.prompt.notes,
-            *_composition_notes(
-                start.uses,
-                {"identity_from": options.identity_from, "motion_until": options.motion_until},
-            ),
+            *_composition_notes(start.uses, composed),
             *look_notes,
             *_size_notes(start.base, recipes[0]),
             *seed_notes,
@@ -193,7 +189,9 @@ def _folder_notes(outputs: Outputs, frames: int) -> tuple[str, ...]:
     return (f"{outputs.paths[0].name} will be a folder of {frames} pictures, 0000.png and on",)
 
 
-def _composition_notes(uses: Sequence[Use], asked: Mapping[str, Any]) -> tuple[str, ...]:
+def _composition_notes(
+    uses: Sequence[WeightedAdapter], asked: Mapping[str, Any]
+) -> tuple[str, ...]:
     """What several adapters come to, where it is not what one would think.
 
     Args:
@@ -290,42 +288,7 @@ def video_recipe(
     return recipe
 
 
-def read_size(text: str | None) -> dict[str, int]:
-    """``320x256`` to width and height in pixels.
-
-    Raises:
-        UsageError: it is not written so.
-    """
-    if text is None:
-        return {}
-    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
-    if not match:
-        raise UsageError(f"--size {text!r} is not WIDTHxHEIGHT", hint="for example --size 256x256")
-    return {"width_px": int(match[1]), "height_px": int(match[2])}
-
-
-def read_seeds(text: str, number: int | None) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """``7``, ``0..3`` (both ends count) or ``random``, and how many from there; with what to say of it.
-
-    Raises:
-        UsageError: it is none of these, or too many.
-    """
-    match = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", text)
-    if text != "random" and not match:
-        raise UsageError(f"--seed {text!r} is no seed", hint="a number, A..B, or random")
-    if match and match[2]:
-        if number is not None:
-            raise UsageError("--seed A..B and --count both say how many", hint="leave one out")
-        first, last = int(match[1]), int(match[2])
-    else:
-        first = int(match[1]) if match else random.randrange(2**31)
-        last = first + (1 if number is None else number) - 1
-    if not 0 < last - first + 1 <= MOST_VIDEOS or last > GREATEST_SEED:
-        raise UsageError(f"seeds {first} to {last} are not 1 to {MOST_VIDEOS} seeds below 2^32")
-    return tuple(range(first, last + 1)), () if match else (f"the seed drawn is {first}",)
-
-
-def output_stem(uses: Sequence[Use], base: BaseLocation) -> str:
+def output_stem(uses: Sequence[WeightedAdapter], base: BaseLocation) -> str:
     """``corgi-v1_skate-v2``, or the base's name where no adapter takes part; cut to what a file system takes."""
     named = "_".join(f"{use.adapter.name}-v{use.adapter.version}" for use in uses)
     plain = re.sub(r"[^a-z0-9]+", "-", (base.card.name or base.folder.name).lower()).strip("-")
@@ -353,7 +316,7 @@ def _named_format(output: str | None, otherwise: Format) -> Format | None:
     return None if output is not None and names_a_file(output) else otherwise
 
 
-def _resolved_notes(uses: Sequence[Use]) -> tuple[str, ...]:
+def _resolved_notes(uses: Sequence[WeightedAdapter]) -> tuple[str, ...]:
     """What a reference stands for, where it does not say so itself."""
     return tuple(
         f"{use.asked} -> {use.label}" for use in uses if f":v{use.adapter.version}" not in use.asked
@@ -361,15 +324,15 @@ def _resolved_notes(uses: Sequence[Use]) -> tuple[str, ...]:
 
 
 def prompt_fitness(
-    base: BaseLocation, uses: Sequence[Use], recipe: GenerateRecipe, device: str
+    base: BaseLocation, uses: Sequence[WeightedAdapter], recipe: GenerateRecipe, device: str
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against making a video; what adapters stand for in the prompt they were taught."""
-    from dreamvideo_cli.runs.timings import expect_seconds, work_of
+    from dreamvideo_cli.runs.timings import count_work, expect_seconds
     from engine.bases.checks.fitness import Request, check_fitness
 
     taught = sorted((use.phrase for use in uses if use.phrase), key=len, reverse=True)
     plain = (
         re.sub("|".join(map(re.escape, taught)), " ", recipe.prompt) if taught else recipe.prompt
     )
-    expected_s = expect_seconds("generate", base.fingerprint, device, work_of(recipe))
+    expected_s = expect_seconds("generate", base.fingerprint, device, count_work(recipe))
     return check_fitness(base, Request(plain, "prompt", device=device, expected_s=expected_s))

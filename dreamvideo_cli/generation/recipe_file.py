@@ -15,7 +15,7 @@ from dreamvideo_cli.settings.places import placeless
 from dreamvideo_cli.terminal.text import one_printable_line
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.references import Use
+    from dreamvideo_cli.generation.references import WeightedAdapter
     from engine.bases import BaseLocation
     from engine.media.output.formats import Format
     from engine.recipe import GenerateRecipe
@@ -92,7 +92,7 @@ def read_recipe(path: Path) -> VideoRecipe:
     from engine.media.output.comments import read_comment
 
     comment = read_comment(path)
-    schema = schema_of(comment)
+    schema = read_schema(comment)
     if comment is None or schema is None:
         raise InputError(
             f"{path} carries no recipe",
@@ -105,7 +105,7 @@ def read_recipe(path: Path) -> VideoRecipe:
     return parse_recipe(comment, schema, path)
 
 
-def schema_of(comment: str | None) -> str | None:
+def read_schema(comment: str | None) -> str | None:
     """What a comment says it is, where it is a document of ours."""
     try:
         schema = msgspec.json.decode(comment or "", type=_Named).schema
@@ -143,14 +143,14 @@ def parse_recipe(comment: str, schema: str, path: Path) -> VideoRecipe:
     return msgspec.structs.replace(recipe, generate={**recipe.generate, **clean})
 
 
-def generate_of(recipe: VideoRecipe) -> GenerateRecipe:
+def read_generate(recipe: VideoRecipe) -> GenerateRecipe:
     """The settings of a recipe that was read."""
     from engine.recipe import GenerateRecipe
 
     return msgspec.convert(recipe.generate, GenerateRecipe)
 
 
-def format_of(path: Path) -> Format:
+def guess_format(path: Path) -> Format:
     """The format of a video by its name, or by its sidecar's; a folder is one of png frames."""
     named: dict[str, Format] = {".gif": "gif", ".webp": "webp", ".png": "png"}
     if path.suffix.lower() == SIDECAR_SUFFIX:
@@ -167,7 +167,7 @@ def may_carry_recipe(path: Path) -> bool:
     if path.suffix.lower() not in VIDEO_SUFFIXES and not path.is_dir():
         return False
     try:
-        return schema_of(read_comment(path)) is not None
+        return read_schema(read_comment(path)) is not None
     except EngineError:
         return False
 
@@ -206,7 +206,7 @@ def find_grid(path: Path) -> GridRecipe | None:
     from engine.media.output.comments import read_comment
 
     comment = read_comment(path)
-    if comment is None or schema_of(comment) != GRID_SCHEMA:
+    if comment is None or read_schema(comment) != GRID_SCHEMA:
         return None
     try:
         return msgspec.json.decode(comment, type=GridRecipe)
@@ -221,7 +221,7 @@ RECIPE_SCHEMA = "dv.recipe/1"
 
 
 def recipe_document(
-    base: BaseLocation, uses: Sequence[Use], recipe: GenerateRecipe, scale: int = 1
+    base: BaseLocation, uses: Sequence[WeightedAdapter], recipe: GenerateRecipe, scale: int = 1
 ) -> dict[str, Any]:
     """What decides the file's pixels, and nothing else: no time, no place on this machine."""
     import msgspec
@@ -241,7 +241,7 @@ def base_document(base: BaseLocation) -> dict[str, str]:
     return {"id": placeless(base.id), "fingerprint": base.fingerprint}
 
 
-def adapter_use(use: Use) -> dict[str, Any]:
+def adapter_use(use: WeightedAdapter) -> dict[str, Any]:
     """An adapter in a recipe; ``phrase`` is what stands for it in the prompt."""
     return {
         "kind": use.adapter.kind,
@@ -260,6 +260,6 @@ def versions() -> dict[str, str]:
     return {"dv": __version__, "torch": version("torch"), "diffusers": version("diffusers")}
 
 
-def canonical(document: dict[str, Any]) -> str:
+def canonical_json(document: dict[str, Any]) -> str:
     """JSON in the one spelling that equal documents share."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

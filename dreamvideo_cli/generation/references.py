@@ -27,7 +27,7 @@ UNNAMED = "file"  # an adapter's file that says no name
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class WeightedAdapter:
     """An adapter that takes part: pinned, its file's bytes checked.
 
     Attributes:
@@ -54,7 +54,7 @@ class Use:
         return (record.token if self.adapter.kind == "subject" else record.caption) or ""
 
 
-class Shelf:
+class AdapterResolver:
     """What was found in a registry so far: each file is hashed once, however many videos it takes part in."""
 
     def __init__(self, store: Registry) -> None:
@@ -127,18 +127,20 @@ def _unfinished(store: Registry, kind: Kind, name: str) -> str | None:
     return f"learning it was stopped: dv runs resume {runs[-1].id}" if state == "stopped" else None
 
 
-def find_uses(shelf: Shelf, kind: Kind, texts: Sequence[str]) -> tuple[Use, ...]:
+def resolve_adapters(
+    resolver: AdapterResolver, kind: Kind, texts: Sequence[str]
+) -> tuple[WeightedAdapter, ...]:
     """Pin each reference; a file of an adapter does as well.
 
     Raises:
         UsageError: a weight that is no number in range.
-        UsageError, RegistryError: see `Shelf.find`.
+        UsageError, RegistryError: see `AdapterResolver.find`.
     """
     uses = []
     for text in texts:
         ref, weight = split_weight(text)
-        adapter, file = shelf.find(kind, ref)
-        uses.append(Use(ref, adapter, weight, file))
+        adapter, file = resolver.find(kind, ref)
+        uses.append(WeightedAdapter(ref, adapter, weight, file))
     return tuple(uses)
 
 
@@ -196,7 +198,7 @@ def split_weight(text: str) -> tuple[str, float]:
     return ref, weight
 
 
-def refuse_clashing_words(uses: Sequence[Use]) -> None:
+def refuse_clashing_words(uses: Sequence[WeightedAdapter]) -> None:
     """Two subjects with one learned word would both answer to it.
 
     Raises:
@@ -205,8 +207,8 @@ def refuse_clashing_words(uses: Sequence[Use]) -> None:
     """
     from engine.errors import IncompatibleError
 
-    by_ref: dict[object, Use] = {}
-    by_token: dict[str, Use] = {}
+    by_ref: dict[object, WeightedAdapter] = {}
+    by_token: dict[str, WeightedAdapter] = {}
     for use in uses:
         if by_ref.setdefault(use.adapter.ref, use) is not use:
             raise UsageError(
@@ -223,7 +225,7 @@ def refuse_clashing_words(uses: Sequence[Use]) -> None:
             )
 
 
-def find_base(uses: Sequence[Use], options: SamplingOptions) -> BaseLocation:
+def find_base(uses: Sequence[WeightedAdapter], options: SamplingOptions) -> BaseLocation:
     """The base the adapters were learned on; without adapters the one asked for, or the default.
 
     Raises:
@@ -235,14 +237,14 @@ def find_base(uses: Sequence[Use], options: SamplingOptions) -> BaseLocation:
     first = uses[0]
     for use in uses[1:]:
         if use.adapter.record.base_fingerprint != first.adapter.record.base_fingerprint:
-            raise _other_base(first, use.label, *_base_of(use))
+            raise _other_base(first, use.label, *_named_base(use))
     location = _locate_for(first, options)
     if location.fingerprint != first.adapter.record.base_fingerprint:
         raise _other_base(first, "the base here", location.id, location.fingerprint)
     return location
 
 
-def _base_of(use: Use) -> tuple[str, str]:
+def _named_base(use: WeightedAdapter) -> tuple[str, str]:
     return use.adapter.record.base_id, use.adapter.record.base_fingerprint
 
 
@@ -255,7 +257,7 @@ def locate_base(options: SamplingOptions, name: str) -> BaseLocation:
     return locate(options.base or name, options.image_tower, options.motion_module)
 
 
-def _locate_for(use: Use, options: SamplingOptions) -> BaseLocation:
+def _locate_for(use: WeightedAdapter, options: SamplingOptions) -> BaseLocation:
     """The base of an adapter, at its own place or where the caller says it is."""
     from engine.errors import BaseNotFoundError, IncompatibleError
 
@@ -270,10 +272,10 @@ def _locate_for(use: Use, options: SamplingOptions) -> BaseLocation:
         raise BaseNotFoundError(error.message, hint=hint) from error
 
 
-def _other_base(first: Use, what: str, base_id: str, fingerprint: str) -> Exception:
+def _other_base(first: WeightedAdapter, what: str, base_id: str, fingerprint: str) -> Exception:
     from engine.errors import IncompatibleError
 
-    own_id, own_fingerprint = _base_of(first)
+    own_id, own_fingerprint = _named_base(first)
     return IncompatibleError(
         f"{first.label} was learned on {own_id} ({own_fingerprint[:12]}), "
         f"and {what} is {'of ' if ':v' in what else ''}{base_id} ({fingerprint[:12]})",
@@ -286,7 +288,9 @@ WORD = re.compile(r"\w+(?:[.-]\w+)*")
 MOST_WORDS = 100  # a prompt is a sentence; a pasted book is not looked up word by word
 
 
-def find_mentions(store: Registry, prompt: str, uses: Sequence[Use]) -> list[tuple[Kind, str]]:
+def find_unused_adapters(
+    store: Registry, prompt: str, uses: Sequence[WeightedAdapter]
+) -> list[tuple[Kind, str]]:
     """Kind and name of each adapter that a whole word of the prompt names, but for words that stand for a use."""
     taken = {use.adapter.name for use in uses}
     words = dict.fromkeys(match.group().lower() for match in WORD.finditer(prompt))
@@ -298,11 +302,11 @@ def find_mentions(store: Registry, prompt: str, uses: Sequence[Use]) -> list[tup
     ]
 
 
-def mention_note(mentions: Sequence[tuple[Kind, str]], arguments: Sequence[str]) -> str:
+def unused_note(unused: Sequence[tuple[Kind, str]], arguments: Sequence[str]) -> str:
     """One line: who is there, and the command line ``arguments`` with them."""
-    who = " and ".join(f"the {kind} {name}" for kind, name in mentions)
-    verb, them = ("is", "it") if len(mentions) == 1 else ("are", "them")
-    flags = [part for kind, name in mentions for part in (f"--{kind}", name)]
+    who = " and ".join(f"the {kind} {name}" for kind, name in unused)
+    verb, them = ("is", "it") if len(unused) == 1 else ("are", "them")
+    flags = [part for kind, name in unused for part in (f"--{kind}", name)]
     # Behind `--` nothing is a flag any more.
     at = arguments.index("--") if "--" in arguments else len(arguments)
     line = shlex.join(["dv", *arguments[:at], *flags, *arguments[at:]])

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_of
-from dreamvideo_cli.generation.recipe_file import canonical, recipe_document
-from dreamvideo_cli.runs.timings import Task, Timing, remember, work_of
+from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_path
+from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
+from dreamvideo_cli.runs.timings import Task, Timing, count_work, remember
 from engine.bases.checks.weights import count_numbers, loaded_files
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.plan import Takes, VideoPlan
+    from dreamvideo_cli.generation.plan import SamplingPlan, VideoPlan
     from engine.generate import LoadedBase
     from engine.progress import Progress
     from engine.recipe import GenerateRecipe
@@ -38,7 +38,7 @@ class Video:
     frames: Any
 
 
-class Maker:
+class Sampler:
     """Makes one plan after another; bases stay loaded as long as memory allows, the one used last in any case."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Maker:
 
     def sample(
         self,
-        takes: Takes,
+        sampling: SamplingPlan,
         numbers: Sequence[int],
         finish: Callable[[int, GenerateRecipe, Any], Made],
     ) -> Generator[Made, None, None]:
@@ -86,55 +86,55 @@ class Maker:
         from engine.adapters.uses import AdapterUse, load_adapters
         from engine.errors import MemoryExhaustedError
 
-        uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in takes.uses]
-        photo = takes.look.open()
-        loaded = self._load(takes)
-        with loaded.equipped(load_adapters(uses, takes.base), photo) as generator:
+        uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in sampling.uses]
+        photo = sampling.look.open()
+        loaded = self._load(sampling)
+        with loaded.equipped(load_adapters(uses, sampling.base), photo) as generator:
             for number in numbers:
-                recipe, started = takes.recipes[number], time.monotonic()
+                recipe, started = sampling.recipes[number], time.monotonic()
                 try:
                     frames = generator.sample(recipe)
                 except MemoryExhaustedError:
                     if not self._drop_others():
                         raise
                     frames = generator.sample(recipe)
-                _remember("generate", loaded, work_of(recipe), started)
+                _remember("generate", loaded, count_work(recipe), started)
                 yield finish(number, generator.settled(recipe), frames)
 
-    def _load(self, takes: Takes) -> LoadedBase:
+    def _load(self, sampling: SamplingPlan) -> LoadedBase:
         """The base that these takes want, loaded unless it is there already."""
-        precision = takes.recipes[0].precision
-        wanted = (str(takes.base.folder), takes.base.fingerprint, takes.device, precision)
+        precision = sampling.recipes[0].precision
+        wanted = (str(sampling.base.folder), sampling.base.fingerprint, sampling.device, precision)
         loaded = self._loaded.pop(wanted, None)
         if loaded is None:
-            self._make_room(takes)
-            self._announce(f"loading {takes.base.id} …")
-            loaded = self._open(takes)
+            self._make_room(sampling)
+            self._announce(f"loading {sampling.base.id} …")
+            loaded = self._open(sampling)
         self._loaded[wanted] = loaded
         return loaded
 
-    def _open(self, takes: Takes) -> LoadedBase:
+    def _open(self, sampling: SamplingPlan) -> LoadedBase:
         started = time.monotonic()
         from engine.generate import LoadedBase
 
         loaded = LoadedBase(
-            takes.base,
-            precision=takes.recipes[0].precision,
-            device=takes.device,
+            sampling.base,
+            precision=sampling.recipes[0].precision,
+            device=sampling.device,
             rank=self._rank,
             progress=self._progress,
         )
         _remember("load", loaded, 1.0, started)
         return loaded
 
-    def _make_room(self, takes: Takes) -> None:
+    def _make_room(self, sampling: SamplingPlan) -> None:
         """Let those go that were used longest ago, until another base and what it computes fit beside the rest."""
         if not self._loaded:
             return
         from engine.device import free_bytes, resolve_device
 
-        device = resolve_device(takes.device, rank=self._rank)
-        needed = ROOM * weights_bytes(takes, str(device))
+        device = resolve_device(sampling.device, rank=self._rank)
+        needed = ROOM * weights_bytes(sampling, str(device))
         while self._loaded and (
             len(self._loaded) >= MOST_LOADED or (free_bytes(device) or 0) < needed
         ):
@@ -154,19 +154,19 @@ def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
     Raises:
         EngineError: see `engine.generate` and `engine.media.output.write`.
     """
-    return Maker(progress).make(plan)
+    return Sampler(progress).make(plan)
 
 
 def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:
     """Write one video, and its recipe beside it where that is asked for."""
     document = recipe_document(plan.base, plan.uses, recipe, plan.scale)
-    path = _write_frames(plan, number, recipe, frames, canonical(document))
+    path = _write_frames(plan, number, recipe, frames, canonical_json(document))
     if plan.sidecar:
         from engine.media.output.comments import write_sidecar
 
         text = json.dumps(document, indent=2, ensure_ascii=False)
         overwrite = plan.overwrite and not plan.outputs.automatic
-        write_sidecar(sidecar_of(path), text, overwrite=overwrite)
+        write_sidecar(sidecar_path(path), text, overwrite=overwrite)
     return path
 
 
@@ -226,11 +226,11 @@ def _remember(task: Task, loaded: LoadedBase, work: float, started: float) -> No
 BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
-def weights_bytes(takes: Takes, device: str) -> int:
+def weights_bytes(sampling: SamplingPlan, device: str) -> int:
     """What base and adapters take of a device's memory, in the precision that will be used."""
-    precision = takes.recipes[0].precision
+    precision = sampling.recipes[0].precision
     if precision == "auto":
         precision = "bf16" if device.startswith("cuda") else "fp32"
-    numbers = sum(count_numbers(path) for path in loaded_files(takes.base))
-    numbers += sum(use.adapter.record.params for use in takes.uses if use.weight)
+    numbers = sum(count_numbers(path) for path in loaded_files(sampling.base))
+    numbers += sum(use.adapter.record.params for use in sampling.uses if use.weight)
     return numbers * BYTES_OF[precision]

@@ -14,17 +14,17 @@ from dreamvideo_cli.generation.recipe_file import (
     AdapterNote,
     BaseNote,
     VideoRecipe,
-    format_of,
+    guess_format,
     read_recipe,
     versions,
 )
 from dreamvideo_cli.generation.references import (
-    Shelf,
-    Use,
+    AdapterResolver,
+    WeightedAdapter,
     find_base,
-    find_uses,
     locate_base,
     refuse_clashing_words,
+    resolve_adapters,
 )
 from dreamvideo_cli.settings.places import default_base
 from dreamvideo_cli.terminal.text import one_printable_line
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 BASE_NAME = re.compile(r"mini(@\d{1,6})?|\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
 
 
-def start_again(shelf: Shelf, options: VideoOptions) -> Start:
+def start_from_recipe(resolver: AdapterResolver, options: VideoOptions) -> Start:
     """From the recipe of the video that `--again` names; flags override it.
 
     Raises:
@@ -49,7 +49,7 @@ def start_again(shelf: Shelf, options: VideoOptions) -> Start:
     """
     path = Path(options.again or "").expanduser().absolute()
     recipe = read_recipe(path)
-    uses, notes = _uses_again(shelf, recipe, options)
+    uses, notes = _uses_again(resolver, recipe, options)
     refuse_clashing_words(uses)
     base = _base_again(recipe, uses, options)
     prompt = _prompt_again(recipe, uses, options)
@@ -60,34 +60,36 @@ def start_again(shelf: Shelf, options: VideoOptions) -> Start:
         base=base,
         values=recipe.generate,
         seed=recipe.generate.get("seed", 0),
-        format=format_of(path),
+        format=guess_format(path),
         scale=recipe.scale,
         notes=(*notes, *_version_notes(recipe)),
     )
 
 
 def _uses_again(
-    shelf: Shelf, recipe: VideoRecipe, options: VideoOptions
-) -> tuple[tuple[Use, ...], list[str]]:
+    resolver: AdapterResolver, recipe: VideoRecipe, options: VideoOptions
+) -> tuple[tuple[WeightedAdapter, ...], list[str]]:
     """The recipe's adapters, or those that flags put in the place of all of their kind."""
-    uses: list[Use] = []
+    uses: list[WeightedAdapter] = []
     notes: list[str] = []
     given: tuple[tuple[Kind, list[str] | None], ...]
     given = (("subject", options.subject), ("motion", options.motion))
     for kind, texts in given:
         if texts is not None:
-            uses += find_uses(shelf, kind, texts)
+            uses += resolve_adapters(resolver, kind, texts)
             continue
         for note in recipe.adapters:
             if note.kind == kind:
-                adapter = _find_again(shelf, note)
+                adapter = _find_again(resolver, note)
                 found = f"{adapter.name}:v{adapter.version}"
                 notes += [f"{note.label} is called {found} here"] if found != note.label else []
-                uses.append(Use(note.ref, adapter, note.weight, shelf.weights(adapter)[1]))
+                uses.append(
+                    WeightedAdapter(note.ref, adapter, note.weight, resolver.weights(adapter)[1])
+                )
     return tuple(uses), notes
 
 
-def _find_again(shelf: Shelf, note: AdapterNote) -> Adapter:
+def _find_again(resolver: AdapterResolver, note: AdapterNote) -> Adapter:
     """The adapter of that digest, under whatever name it has here.
 
     Raises:
@@ -97,9 +99,9 @@ def _find_again(shelf: Shelf, note: AdapterNote) -> Adapter:
     from registry.errors import IntegrityError, NotFoundError
 
     try:
-        return shelf.store.resolve(note.ref, kind=note.kind)
+        return resolver.store.resolve(note.ref, kind=note.kind)
     except (NotFoundError, IntegrityError) as error:
-        rows = shelf.store.list(note.kind, all_versions=True).rows
+        rows = resolver.store.list(note.kind, all_versions=True).rows
         same = next((row for row in rows if row.digest == note.digest), None)
         if same is not None:
             return same
@@ -110,7 +112,9 @@ def _find_again(shelf: Shelf, note: AdapterNote) -> Adapter:
         raise type(error)(message, hint=hint, code=error.code) from error
 
 
-def _base_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOptions) -> BaseLocation:
+def _base_again(
+    recipe: VideoRecipe, uses: Sequence[WeightedAdapter], options: VideoOptions
+) -> BaseLocation:
     """The base of the adapters; without any, the one of the recipe's fingerprint or the one asked for."""
     from engine.errors import IncompatibleError
 
@@ -153,13 +157,15 @@ def _bare_base_again(note: BaseNote, options: VideoOptions) -> BaseLocation:
     raise IncompatibleError(f"{wanted}, and here is {here}", hint=hint, code="base.mismatch")
 
 
-def _prompt_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOptions) -> Prompt:
+def _prompt_again(
+    recipe: VideoRecipe, uses: Sequence[WeightedAdapter], options: VideoOptions
+) -> Prompt:
     """The prompt as it was sent; other adapters speak in the place of those they stand in for."""
     if options.prompt is not None:
         typed = one_printable_line(options.prompt)
         if not typed:
             raise UsageError("the prompt is empty", hint="leave it out to keep the video's own")
-        return compose_prompt(typed, words_of(uses))
+        return compose_prompt(typed, prompt_words(uses))
     sent: str = recipe.generate["prompt"]
     if options.subject is None and options.motion is None:
         return Prompt(sent)
@@ -168,7 +174,7 @@ def _prompt_again(recipe: VideoRecipe, uses: Sequence[Use], options: VideoOption
         present = [use.phrase for use in uses if use.adapter.kind == kind]
         for old, new in zip(former, present, strict=False):
             sent = sent.replace(old, new) if old else sent
-    return compose_prompt(sent, words_of(uses))
+    return compose_prompt(sent, prompt_words(uses))
 
 
 def _version_notes(recipe: VideoRecipe) -> list[str]:
@@ -200,7 +206,7 @@ class Start:
 
     typed: str
     prompt: Prompt
-    uses: tuple[Use, ...]
+    uses: tuple[WeightedAdapter, ...]
     base: BaseLocation
     values: Mapping[str, Any]
     seed: int = 0
@@ -209,7 +215,7 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
+def start_from_prompt(resolver: AdapterResolver, options: VideoOptions) -> Start:
     """From a prompt, and the base's card.
 
     Raises:
@@ -221,16 +227,16 @@ def start_afresh(shelf: Shelf, options: VideoOptions) -> Start:
             "the prompt is empty", hint='say what is to be seen: dv gen "a fox zigzag"'
         )
     uses = (
-        *find_uses(shelf, "subject", options.subject or []),
-        *find_uses(shelf, "motion", options.motion or []),
+        *resolve_adapters(resolver, "subject", options.subject or []),
+        *resolve_adapters(resolver, "motion", options.motion or []),
     )
     refuse_clashing_words(uses)
     base = find_base(uses, options)
-    prompt = compose_prompt(typed, words_of(uses))
+    prompt = compose_prompt(typed, prompt_words(uses))
     return Start(typed, prompt, uses, base, base.card.generate_defaults)
 
 
-def words_of(uses: Sequence[Use]) -> list[Word]:
+def prompt_words(uses: Sequence[WeightedAdapter]) -> list[Word]:
     """What each adapter's name stands for in a prompt."""
     return [
         Word(use.adapter.name, use.phrase, is_subject=use.adapter.kind == "subject") for use in uses

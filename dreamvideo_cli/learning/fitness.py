@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def judge_plan(
     warnings = plan_fitness(plan, expected_s)
     refuse_costly(warnings, anyway=anyway)
     for line in warning_line(warnings):
-        say(shell, line)
+        info(shell, line)
     return warnings
 
 

@@ -139,8 +139,8 @@ def preview_recipe(plan: LearnPlan) -> GenerateRecipe:
 
 def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
     """Bytes that a run may take on the disk at most; one that is scored keeps twice as many states."""
-    share = SPACE_SHARE + (SPACE_SHARE_OF_SCORED if is_scored else 0.0)
-    return SPACE_BYTES + int(base.size_bytes * share)
+    rank = SPACE_SHARE + (SPACE_SHARE_OF_SCORED if is_scored else 0.0)
+    return SPACE_BYTES + int(base.size_bytes * rank)
 
 
 def memory_needed(plan: LearnPlan) -> int | None:

@@ -10,7 +10,7 @@ from dreamvideo_cli.learning.plan import LearnPlan
 from dreamvideo_cli.runs.events import Step, read_history, state_files
 from dreamvideo_cli.runs.scores import finite_values
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.terminal.output import info
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
@@ -114,7 +114,7 @@ def publish(shell: Shell, store: Registry, run: Run, plan: LearnPlan, learned: L
     if learned.probe is not None:
         change = learned.probe(store.file(adapter, "weights"))
         if change < LEAST_CHANGE:
-            say(
+            info(
                 shell,
                 f"warning: {adapter.name}:v{adapter.version} changes the base's prediction by "
                 f"{change:.1e} of it, next to nothing: more --steps, or a higher --lr",

@@ -8,7 +8,7 @@ from dreamvideo_cli.learning.options import ScoreOptions
 from dreamvideo_cli.runs.events import read_history
 from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import say
+from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.text import time_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def choose_scorers(
             find_tower(name)
         except ScorerMissingError as error:
             missing = error
-            say(shell, f"no scores by {name}: {error.message}")
+            info(shell, f"no scores by {name}: {error.message}")
         else:
             found.append(name)
     if not found and (kind == "subject" or not has_open_cv()):
@@ -75,23 +75,23 @@ def open_scoring(plan: LearnPlan, progress: Progress) -> Scoring | None:
     return Scoring(judge, plan.score_every, settings.patience)
 
 
-def say_best(shell: Shell, run: Run, *, patience: int | None) -> None:
+def report_best(shell: Shell, run: Run, *, patience: int | None) -> None:
     """Which step scored best, what the scores took, and how to publish another step than was."""
     scores = read_history(run).scores
     best = find_best(run.facts.kind, scores)
     for line in list_doubts(scores.values()):
-        say(shell, f"warning: {line}")
+        info(shell, f"warning: {line}")
     if best is None:
         if scores:
-            say(shell, "no step is the best by these scores")
+            info(shell, "no step is the best by these scores")
         return
     took = time_text(sum(score.seconds for score in scores.values()))
     told = f"by {best.metric} ({best.value:.3f}) of {len(scores)} scores, which took {took}"
     last = max(scores)
     if patience is not None:
-        say(shell, f"published step {best.step}, the best {told}; the last was {last}")
+        info(shell, f"published step {best.step}, the best {told}; the last was {last}")
     elif best.step == last:
-        say(shell, f"the last step is the best {told}")
+        info(shell, f"the last step is the best {told}")
     else:
         line = f"dv runs promote {run.id} --step {best.step} --tag best"
-        say(shell, f"step {best.step} is the best {told}; to publish it too: {line}")
+        info(shell, f"step {best.step} is the best {told}; to publish it too: {line}")

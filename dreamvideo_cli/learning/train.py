@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli.learning.plan import LearnPlan, preview_recipe
 from dreamvideo_cli.learning.publish import find_published, publish
 from dreamvideo_cli.learning.resume import begin_or_resume, claim_run
-from dreamvideo_cli.learning.scoring import open_scoring, say_best
+from dreamvideo_cli.learning.scoring import open_scoring, report_best
 from dreamvideo_cli.runs.events import Save, read_history
 from dreamvideo_cli.runs.recorder import machine_facts, record
 from dreamvideo_cli.runs.timings import Timing, remember
 from dreamvideo_cli.settings.places import cache_folder
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import say
-from dreamvideo_cli.terminal.processes import read_share, shell_of_rank
+from dreamvideo_cli.terminal.output import info
+from dreamvideo_cli.terminal.processes import quiet_other_ranks, read_rank
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import Stopped, catching, unwind
 
@@ -82,8 +82,8 @@ def train(
     from engine.learn import learn
     from engine.methods.protocol import Inputs
 
-    shell = shell_of_rank(shell)
-    say(shell, f"loading {plan.base.id} …")
+    shell = quiet_other_ranks(shell)
+    info(shell, f"loading {plan.base.id} …")
     with (
         show_progress(shell) as progress,
         _attempt(shell, store, plan, options, progress) as attempt,
@@ -105,7 +105,7 @@ def train(
         adapter = find_published(store, run) or publish(shell, store, run, plan, learned)
     _finish(run, adapter)
     _remember_timings(run, plan, learned.device)
-    say_best(shell, run, patience=plan.settings.patience)
+    report_best(shell, run, patience=plan.settings.patience)
     return adapter
 
 
@@ -116,14 +116,14 @@ def _attempt(
     from engine.training.saver import StopRequest
 
     stop = StopRequest(options.deadline)
-    if read_share().rank:
+    if read_rank().index:
         return _helping(plan, stop, progress)
     run = (
         claim_run(options.run)
         if options.run
         else begin_or_resume(store, plan, fresh=options.fresh, leaves_others=options.leaves_others)
     )
-    say(shell, continuing(run) if run.has_saves() else f"run {run.id}")
+    info(shell, continuing_line(run) if run.has_saves() else f"run {run.id}")
     return _recorded(shell, run, plan, stop, progress)
 
 
@@ -165,7 +165,7 @@ def _recorded(
         raise
     except BaseException as error:
         if hint := _leave(run, log, "failed" if _is_final(error) else "stopped", str(error)):
-            say(shell, hint)
+            info(shell, hint)
         raise
 
 
@@ -218,7 +218,7 @@ def _finish(run: Run, adapter: Adapter) -> None:
     _report(run)
 
 
-def continuing(run: Run) -> str:
+def continuing_line(run: Run) -> str:
     """From where a run goes on, in a line."""
     history = read_history(run)
     save = history.last(Save)
@@ -227,7 +227,7 @@ def continuing(run: Run) -> str:
     return f"continuing {run.id} at step {step} of {total}: {stage}"
 
 
-def way_on(run: Run) -> str:
+def resume_line(run: Run) -> str:
     """The line that goes on with a stopped run."""
     return f"to go on: dv runs resume {run.id}"
 
@@ -242,7 +242,7 @@ def _leave(run: Run, log: EventLog, state: State, text: str) -> str | None:
         remove_run(run)
         return None
     _report(run)
-    return way_on(run) if state == "stopped" else None
+    return resume_line(run) if state == "stopped" else None
 
 
 def _is_final(error: BaseException) -> bool:

@@ -50,8 +50,8 @@ class Frame:
 
     def place(self, point: Point) -> Point:
         """Where a point lies, held within the frame."""
-        across = _share(point[0], self.x) * (self.right - LEFT)
-        up = min(max(_share(point[1], self.y), 0.0), 1.0) * (self.bottom - TOP)
+        across = _rank(point[0], self.x) * (self.right - LEFT)
+        up = min(max(_rank(point[1], self.y), 0.0), 1.0) * (self.bottom - TOP)
         return LEFT + across, self.bottom - up
 
 
@@ -192,7 +192,7 @@ def _mark(frame: Frame, step: int) -> str:
     return f'<path class="skipped" d="M{x:.1f} {TOP}V{frame.bottom}">{title}</path>'
 
 
-def _share(value: float, bounds: tuple[float, float]) -> float:
+def _rank(value: float, bounds: tuple[float, float]) -> float:
     span = bounds[1] - bounds[0]
     return (value - bounds[0]) / span if span > 0 else 0.5
 

@@ -270,7 +270,7 @@ def read_history(run: Run) -> RunHistory:
     return RunHistory(run.events())
 
 
-def fields_of(event: Event) -> dict[str, Any]:
+def event_fields(event: Event) -> dict[str, Any]:
     """The values of an event by name, without its time; what it leaves open is not there."""
     found: dict[str, Any] = msgspec.to_builtins(event)
     return {

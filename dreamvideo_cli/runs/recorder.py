@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli import __version__
-from dreamvideo_cli.terminal.processes import read_share
+from dreamvideo_cli.terminal.processes import read_rank
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import EventLog
@@ -77,7 +77,7 @@ def machine_facts(device: str) -> dict[str, str]:
 
     from engine.device import maker_name, resolve_device
 
-    found = resolve_device(device, rank=read_share().local_rank)
+    found = resolve_device(device, rank=read_rank().local_index)
     name = maker_name(found)
     return {
         "device": str(found),

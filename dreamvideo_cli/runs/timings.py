@@ -91,7 +91,7 @@ def expect_seconds(task: Task, base: str, device: str, work: float) -> float | N
     return work * median(each.seconds / each.work for each in alike[-NEWEST:])
 
 
-def work_of(recipe: GenerateRecipe) -> float:
+def count_work(recipe: GenerateRecipe) -> float:
     """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
     halves = 1 if recipe.guidance == 1.0 else 2
     pixels = recipe.frames * recipe.height_px * recipe.width_px

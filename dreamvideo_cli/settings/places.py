@@ -41,7 +41,7 @@ def locate_whole(
     return location
 
 
-def anywhere(name: str) -> str:
+def absolute_name(name: str) -> str:
     """A name as it is, a path made absolute."""
     from engine.bases.catalog import is_path
     from engine.bases.motion_module import change_names

@@ -18,7 +18,7 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UnfitError, UsageError
 from dreamvideo_cli.settings.lookup import wants_traceback
 from dreamvideo_cli.settings.places import state_folder
-from dreamvideo_cli.terminal.output import tell, tell_json, wipe_echo
+from dreamvideo_cli.terminal.output import wipe_echo, write_stderr, write_stderr_json
 from dreamvideo_cli.terminal.signals import Stopped
 from dreamvideo_cli.terminal.text import one_line
 
@@ -98,24 +98,26 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, Stopped):
         wipe_echo()
     if as_json:
-        tell_json(error_document(failure))
+        write_stderr_json(error_document(failure))
     else:
-        tell(f"error: {failure.message}")
+        write_stderr(f"error: {failure.message}")
         if failure.hint:
-            tell(f"hint: {failure.hint}")
+            write_stderr(f"hint: {failure.hint}")
     return failure.exit_code
 
 
-def tell_part(error: BaseException, *, key: str, called: str, value: object, as_json: bool) -> None:
+def report_part(
+    error: BaseException, *, key: str, called: str, value: object, as_json: bool
+) -> None:
     """A failure of one of many on one line of stderr; of which one, JSON tells by ``key`` and words as ``called``."""
     failure = describe(error)
     if as_json:
         document = error_document(failure)
         told = {"schema": document["schema"], key: value, **document}
-        tell_json(told)
+        write_stderr_json(told)
     else:
         hint = f" ({failure.hint})" if failure.hint else ""
-        tell(f"error: {called} {value}: {failure.message}{hint}")
+        write_stderr(f"error: {called} {value}: {failure.message}{hint}")
 
 
 def error_document(failure: Failure) -> dict[str, Any]:

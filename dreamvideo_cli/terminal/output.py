@@ -53,9 +53,9 @@ def json_line(document: Any, stream: TextIO) -> str:
     return line
 
 
-def tell_json(document: Any) -> None:
+def write_stderr_json(document: Any) -> None:
     """A document on one line of stderr."""
-    tell(json_line(document, sys.stderr))
+    write_stderr(json_line(document, sys.stderr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +94,19 @@ def _with_short_digests(line: str) -> str:
     return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}\b", r"\1", line)
 
 
-def say(shell: Shell, text: str) -> None:
+def info(shell: Shell, text: str) -> None:
     """One line for a person, on stderr."""
     if not shell.quiet:
-        tell(text)
+        write_stderr(text)
 
 
-def say_more(shell: Shell, text: str) -> None:
+def detail(shell: Shell, text: str) -> None:
     """One line for a person who asked for more."""
     if shell.verbose:
-        say(shell, text)
+        info(shell, text)
 
 
-def tell(text: str) -> None:
+def write_stderr(text: str) -> None:
     """One line on stderr, even where only errors are wanted; a stderr that is closed changes no result."""
     try:
         sys.stderr.write(f"{_painted(one_line(text))}\n")

@@ -1,4 +1,4 @@
-"""One process's share of a batch, where `accelerate launch` or torchrun starts several of the same command."""
+"""This process among several, where `accelerate launch` or torchrun starts the same command more than once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Every ``of``-th piece of the work, beginning with the ``rank``-th; ``local_rank`` chooses the device."""
+class Rank:
+    """This process among those of a launcher.
 
-    rank: int = 0
-    of: int = 1
-    local_rank: int = 0
+    Attributes:
+        index: from 0; the first process speaks for all.
+        world_size: how many processes there are.
+        local_index: among those on this machine; it chooses the device.
+    """
 
-    def has(self, number: int) -> bool:
-        """Whether the piece of this number, counted from 0, is this process's."""
-        return number % self.of == self.rank
+    index: int = 0
+    world_size: int = 1
+    local_index: int = 0
+
+    def owns(self, number: int) -> bool:
+        """Whether the piece of work of this number, counted from 0, is this process's."""
+        return number % self.world_size == self.index
 
 
-def read_share(environment: Mapping[str, str] | None = None) -> Share:
-    """What the launcher says of this process; all of the work where there is no launcher.
+def read_rank(environment: Mapping[str, str] | None = None) -> Rank:
+    """What the launcher says of this process; without a launcher it is the only one.
 
     Raises:
         UsageError: what it says makes no sense.
@@ -35,17 +41,17 @@ def read_share(environment: Mapping[str, str] | None = None) -> Share:
     given = os.environ if environment is None else environment
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if "RANK" not in given or "WORLD_SIZE" not in given:
-        return Share()
+        return Rank()
     texts = [given.get(name, "0") for name in names]
     told = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
     if not all(text.isascii() and text.isdigit() for text in texts):
         raise UsageError(f"the launcher's variables make no sense: {told}")
-    rank, of, local_rank = map(int, texts)
-    if not rank < of:
+    index, world_size, local_index = map(int, texts)
+    if not index < world_size:
         raise UsageError(f"the launcher's variables make no sense: {told}")
-    return Share(rank, of, local_rank)
+    return Rank(index, world_size, local_index)
 
 
-def shell_of_rank(shell: Shell) -> Shell:
+def quiet_other_ranks(shell: Shell) -> Shell:
     """The shell itself in the first of several processes, which speaks for all; a silent one in the others."""
-    return replace(shell, quiet=True, progress="none") if read_share().rank else shell
+    return replace(shell, quiet=True, progress="none") if read_rank().index else shell

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.settings.lookup import wants_traceback
-from dreamvideo_cli.terminal.output import tell, tell_json
+from dreamvideo_cli.terminal.output import write_stderr, write_stderr_json
 from dreamvideo_cli.terminal.streams import drop_stderr
 from dreamvideo_cli.terminal.text import one_line, time_text
 
@@ -33,7 +33,7 @@ def show_progress(shell: Shell) -> Iterator[Progress]:
     def listen(event: Event) -> None:
         try:
             if mode == "json":
-                tell_json(event_document(event))
+                write_stderr_json(event_document(event))
             else:
                 _show(event, stages, quiet=shell.quiet)
         except BrokenPipeError:
@@ -114,7 +114,7 @@ class Stages:
 
     def write(self, line: str) -> None:
         """Write a line for a person."""
-        tell(line)
+        write_stderr(line)
 
     def leave(self) -> None:
         """Let go of the terminal."""

@@ -111,7 +111,7 @@ def _cut(cell: str, width: int) -> str:
     return cell if len(cell) <= width else f"{cell[: width - 1]}…"
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def field_lines(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Name and value, values below each other and wrapped; a name without a value is left out."""
     from textwrap import wrap
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.settings.places import placeless
 from dreamvideo_cli.terminal.output import View
-from dreamvideo_cli.terminal.text import count_text, facts, size_text, table, time_text
+from dreamvideo_cli.terminal.text import count_text, field_lines, size_text, table, time_text
 
 if TYPE_CHECKING:
     from registry import Adapter, Draft, Kind, Manifest
@@ -57,14 +57,14 @@ def card_view(
         "versions": list(versions),
         "preview": preview,
     }
-    return View(document, facts([first, numbers, *rest, ("preview", preview or "")]))
+    return View(document, field_lines([first, numbers, *rest, ("preview", preview or "")]))
 
 
 def contents_view(found: Sequence[Packed | Loose]) -> View:
     """Adapters in a file."""
     lines: list[str] = []
     for k, each in enumerate(found):
-        lines += [*([""] if k else []), *facts(_draft_fields(each))]
+        lines += [*([""] if k else []), *field_lines(_draft_fields(each))]
     return View([_draft_document(each) for each in found], lines)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.terminal.output import View
-from dreamvideo_cli.terminal.text import facts, size_text, table, time_text
+from dreamvideo_cli.terminal.text import field_lines, size_text, table, time_text
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -39,7 +39,7 @@ def base_view(location: BaseLocation, name: str) -> View:
         ("revision", document["revision"]),
         ("fingerprint", document["fingerprint"]),
     ]
-    return View(document, facts(fields))
+    return View(document, field_lines(fields))
 
 
 def release_view(name: str) -> View:
@@ -54,7 +54,7 @@ def release_view(name: str) -> View:
         *_needs_fields(document["needs"]),
         ("opened", "" if document["opened"] else "no: no family of this release opens it yet"),
     ]
-    return View(document, facts(fields))
+    return View(document, field_lines(fields))
 
 
 def release_document(name: str) -> dict[str, Any]:

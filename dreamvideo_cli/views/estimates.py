@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli.generation.sampler import weights_bytes
 from dreamvideo_cli.learning.plan import preview_recipe
-from dreamvideo_cli.runs.timings import Task, expect_seconds, likely_device, work_of
+from dreamvideo_cli.runs.timings import Task, count_work, expect_seconds, likely_device
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.plan import Takes
+    from dreamvideo_cli.generation.plan import SamplingPlan
     from dreamvideo_cli.learning.plan import LearnPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Estimate:
     """What is to be expected.
 
     Attributes:
@@ -31,33 +31,33 @@ class Forecast:
     seconds: float | None
 
 
-def foresee(takes: Sequence[Takes]) -> Forecast:
+def estimate_videos(sampling: Sequence[SamplingPlan]) -> Estimate:
     """What making all of these one after the other will take, where memory holds every base that they want."""
-    first = takes[0]
+    first = sampling[0]
     device = likely_device(first.device, first.base.fingerprint)
     seconds = 0.0
     loaded: set[str] = set()
-    for each in takes:
+    for each in sampling:
         base = each.base.fingerprint
-        parts = [_seconds("generate", each, work_of(recipe)) for recipe in each.recipes]
+        parts = [_seconds("generate", each, count_work(recipe)) for recipe in each.recipes]
         if base not in loaded:
             parts.append(_seconds("load", each, 1.0))
         seconds += sum(parts)
         loaded.add(base)
-    return Forecast(
+    return Estimate(
         device=device,
-        weights_bytes=max(weights_bytes(each, device) for each in takes),
+        weights_bytes=max(weights_bytes(each, device) for each in sampling),
         seconds=None if math.isnan(seconds) else seconds,
     )
 
 
-def _seconds(task: Task, takes: Takes, work: float) -> float:
+def _seconds(task: Task, sampling: SamplingPlan, work: float) -> float:
     """Not a number where it is not known."""
-    found = expect_seconds(task, takes.base.fingerprint, takes.device, work)
+    found = expect_seconds(task, sampling.base.fingerprint, sampling.device, work)
     return math.nan if found is None else found
 
 
-def expect_learning(plan: LearnPlan) -> float | None:
+def estimate_learning(plan: LearnPlan) -> float | None:
     """Seconds that a plan will take, its videos on the way included; None where its like was never learned here."""
     base = plan.base.fingerprint
     parts = [
@@ -66,7 +66,7 @@ def expect_learning(plan: LearnPlan) -> float | None:
         if steps
     ]
     if videos := _count_videos(plan):
-        work = videos * work_of(preview_recipe(plan))
+        work = videos * count_work(preview_recipe(plan))
         parts.append(expect_seconds("generate", base, plan.settings.device, work))
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.terminal.text import facts, table
+from dreamvideo_cli.terminal.text import field_lines, table
 
 if TYPE_CHECKING:
     from engine.errors import InputError
@@ -56,7 +56,7 @@ def _photo_lines(document: dict[str, Any]) -> list[str]:
     ]
     said += [f"cannot be used: {item['reason']}" for item in document["left_out"]]
     count = f"{len(photos)} {'photo' if len(photos) == 1 else 'photos'}"
-    head = facts(
+    head = field_lines(
         [
             ("what", f"{count}, learned at {width}×{height} by {document['base']}"),
             ("sheet", document["sheet"] or ""),
@@ -100,7 +100,7 @@ def _clip_lines(document: dict[str, Any]) -> list[str]:
     times = [f"{time_s:.3f}" for time_s in taken["times_s"]] if taken else []
     rate = f"{document['fps']:.4g} fps{' on average, variable' * document['variable_rate']}"
     width, height = document["learned_px"]
-    return facts(
+    return field_lines(
         [
             ("what", f"a clip, learned at {width}×{height} by {document['base']}"),
             ("size", "×".join(str(side) for side in document["size_px"])),

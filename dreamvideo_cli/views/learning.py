@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dreamvideo_cli.learning.plan import LearnPlan, memory_needed, space_needed
-from dreamvideo_cli.learning.train import OutOfTimeError, way_on
+from dreamvideo_cli.learning.train import OutOfTimeError, resume_line
 from dreamvideo_cli.runs.timings import likely_device
 from dreamvideo_cli.terminal.options import Kind, Shell
-from dreamvideo_cli.terminal.output import View, say, show
-from dreamvideo_cli.terminal.text import facts, size_text, time_text
+from dreamvideo_cli.terminal.output import View, info, show
+from dreamvideo_cli.terminal.text import field_lines, size_text, time_text
 from dreamvideo_cli.terminal.warnings import warning_documents
 from dreamvideo_cli.views.adapters import adapter_document, pairs_text
 from dreamvideo_cli.views.runs import run_document
@@ -37,7 +37,7 @@ def stopping_in_time(shell: Shell) -> Iterator[None]:
     try:
         yield
     except OutOfTimeError as late:
-        say(shell, way_on(late.run))
+        info(shell, resume_line(late.run))
         show(shell, View(run_document(late.run), [late.run.id]))
         raise typer.Exit(STOPPED_IN_TIME) from None
 
@@ -108,7 +108,7 @@ def learn_plan_view(
         "warnings": warning_documents(warnings),
         "registry": str(store.layout.root),
     }
-    return View(document, facts(_fields(document)))
+    return View(document, field_lines(_fields(document)))
 
 
 def _image_tower(plan: LearnPlan) -> str | None:

@@ -11,13 +11,13 @@ from dreamvideo_cli.runs.events import (
     Save,
     StageHistory,
     Step,
-    fields_of,
+    event_fields,
     read_history,
     state_files,
 )
 from dreamvideo_cli.runs.scores import find_best
 from dreamvideo_cli.terminal.output import View
-from dreamvideo_cli.terminal.text import facts, table, time_text
+from dreamvideo_cli.terminal.text import field_lines, table, time_text
 from dreamvideo_cli.views.adapters import pairs_text
 from dreamvideo_cli.views.scores import score_documents, score_lines
 
@@ -63,12 +63,12 @@ def run_document(run: Run) -> dict[str, Any]:
         "created": run.facts.created,
         "stages": [_stage_document(stage) for stage in history.stages if stage.last or stage.done],
         "seconds": round(sum(step.seconds for step in history.of(Step)), 3),
-        "saved": saved and fields_of(saved),
+        "saved": saved and event_fields(saved),
         "rungs": history.memory_fallbacks,
         "states": list(states),
         "scores": score_documents(history.scores, states),
         "best": best and asdict(best),
-        "ended": None if state == "running" or ended is None else fields_of(ended),
+        "ended": None if state == "running" or ended is None else event_fields(ended),
         "registry": run.facts.settings["registry"],
         "command": run.facts.command,
         "folder": str(run.folder),
@@ -102,7 +102,7 @@ def _run_lines(run: Run, document: dict[str, Any]) -> list[str]:
     """A run for people."""
     ended = document["ended"] or {}
     stages = [(stage["stage"], _stage_text(stage)) for stage in document["stages"]]
-    lines = facts(
+    lines = field_lines(
         [
             ("run", document["id"]),
             ("learns", f"{document['kind']} {document['name']}"),

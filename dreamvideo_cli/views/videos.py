@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dreamvideo_cli.generation.grid import GridPlan
-from dreamvideo_cli.generation.outputs import sidecar_of
-from dreamvideo_cli.generation.recipe_file import GridRecipe, VideoRecipe, format_of, generate_of
+from dreamvideo_cli.generation.outputs import sidecar_path
+from dreamvideo_cli.generation.recipe_file import (
+    GridRecipe,
+    VideoRecipe,
+    guess_format,
+    read_generate,
+)
 from dreamvideo_cli.terminal.output import View
-from dreamvideo_cli.terminal.text import facts, one_printable_line, size_text, table, time_text
+from dreamvideo_cli.terminal.text import (
+    field_lines,
+    one_printable_line,
+    size_text,
+    table,
+    time_text,
+)
 from dreamvideo_cli.terminal.warnings import warning_documents
-from dreamvideo_cli.views.estimates import foresee
+from dreamvideo_cli.views.estimates import estimate_videos
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.plan import Takes, VideoPlan
-    from dreamvideo_cli.generation.references import Use
-    from dreamvideo_cli.views.estimates import Forecast
+    from dreamvideo_cli.generation.plan import SamplingPlan, VideoPlan
+    from dreamvideo_cli.generation.references import WeightedAdapter
+    from dreamvideo_cli.views.estimates import Estimate
     from engine.recipe import GenerateRecipe
 
 
@@ -33,7 +44,7 @@ def video_view(
         **_places(plan, path),
         "seed": recipe.seed,
         "format": plan.outputs.format,
-        **_takes_document(plan),
+        **_sampling_document(plan),
         "frames": recipe.frames,
         "fps": recipe.fps,
         "width_px": recipe.width_px,
@@ -43,23 +54,23 @@ def video_view(
     return View(document, [str(path)])
 
 
-def plan_view(plan: VideoPlan, forecast: Forecast) -> View:
+def plan_view(plan: VideoPlan, estimate: Estimate) -> View:
     """What `gen` would make."""
     outputs = [
         ("output", f"{path}  seed {each.seed}")
         for path, each in zip(plan.outputs.paths, plan.recipes, strict=True)
     ]
-    fields = [*_takes_fields(plan), *_settings_fields(plan), *_forecast_fields(forecast)]
-    return View(_plan_document(plan, forecast), facts([*fields, *_few(outputs)]))
+    fields = [*_sampling_fields(plan), *_settings_fields(plan), *_estimate_fields(estimate)]
+    return View(_plan_document(plan, estimate), field_lines([*fields, *_few(outputs)]))
 
 
-def jobs_view(jobs: Sequence[tuple[str | int, VideoPlan, Forecast]], total: Forecast) -> View:
+def jobs_view(jobs: Sequence[tuple[str | int, VideoPlan, Estimate]], total: Estimate) -> View:
     """What all lines of `--jobs` would make: id, plan and forecast of each."""
     document = {
         "schema": "dv.plan/1",
         "command": "gen",
         "jobs": [{"id": job, **_plan_document(plan, each)} for job, plan, each in jobs],
-        **_forecast_document(jobs[0][1].device, total),
+        **_estimate_document(jobs[0][1].device, total),
     }
     rows = [
         (str(job), str(recipe.seed), path.name, plan.prompt.sent)
@@ -67,7 +78,7 @@ def jobs_view(jobs: Sequence[tuple[str | int, VideoPlan, Forecast]], total: Fore
         for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True)
     ]
     head = ("JOB", "SEED", "OUTPUT", "PROMPT")
-    return View(document, [*facts(_forecast_fields(total)), "", *table(head, rows)])
+    return View(document, [*field_lines(_estimate_fields(total)), "", *table(head, rows)])
 
 
 def grid_view(plan: GridPlan) -> View:
@@ -78,31 +89,31 @@ def grid_view(plan: GridPlan) -> View:
 
 def grid_plan_view(plan: GridPlan) -> View:
     """What `grid` would make."""
-    takes = [column.takes for column in plan.columns]
-    forecast = foresee(takes)
-    generate = _settings_document(takes[0])
+    sampling = [column.sampling for column in plan.columns]
+    estimate = estimate_videos(sampling)
+    generate = _settings_document(sampling[0])
     document = {
         **_grid_document(plan),
         "schema": "dv.plan/1",
         "command": "grid",
         "generate": {name: value for name, value in generate.items() if name != "prompt"},
-        **_forecast_document(takes[0].device, forecast),
+        **_estimate_document(sampling[0].device, estimate),
     }
     fields = [
-        *(("column", f"{column.name}: {column.takes.prompt.sent}") for column in plan.columns),
+        *(("column", f"{column.name}: {column.sampling.prompt.sent}") for column in plan.columns),
         ("seeds", " ".join(str(seed) for seed in plan.seeds)),
-        ("base", takes[0].base.id),
-        *_settings_fields(takes[0]),
-        *_forecast_fields(forecast),
+        ("base", sampling[0].base.id),
+        *_settings_fields(sampling[0]),
+        *_estimate_fields(estimate),
         ("video", str(plan.video) if plan.video else ""),
         ("picture", str(plan.sheet)),
     ]
-    return View(document, facts(fields))
+    return View(document, field_lines(fields))
 
 
 def recipe_view(path: Path, recipe: VideoRecipe) -> View:
     """The recipe that a video carries."""
-    generate = generate_of(recipe)
+    generate = read_generate(recipe)
     adapters = [(each.kind, f"{each.ref}  weight {each.weight:g}") for each in recipe.adapters]
     threads = "1 thread" if generate.threads == 1 else f"{generate.threads} threads"
     fields = [
@@ -114,7 +125,7 @@ def recipe_view(path: Path, recipe: VideoRecipe) -> View:
         ("precision", f"{generate.precision}, {threads}"),
         ("made by", ", ".join(f"{name} {number}" for name, number in recipe.versions.items())),
     ]
-    return View(_carried_document("video", path, recipe), facts(fields))
+    return View(_carried_document("video", path, recipe), field_lines(fields))
 
 
 def grid_recipe_view(path: Path, recipe: GridRecipe) -> View:
@@ -129,10 +140,10 @@ def grid_recipe_view(path: Path, recipe: GridRecipe) -> View:
         ("seeds", " ".join(str(seed) for seed in recipe.seeds)),
         ("base", f"{recipe.base.id}  {recipe.base.fingerprint[:12]}"),
     ]
-    return View(_carried_document("grid", path, recipe), facts(fields))
+    return View(_carried_document("grid", path, recipe), field_lines(fields))
 
 
-def _plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
+def _plan_document(plan: VideoPlan, estimate: Estimate) -> dict[str, Any]:
     """A plan as JSON tells of it."""
     pairs = zip(plan.outputs.paths, plan.recipes, strict=True)
     return {
@@ -140,59 +151,59 @@ def _plan_document(plan: VideoPlan, forecast: Forecast) -> dict[str, Any]:
         "command": "gen",
         "format": plan.outputs.format,
         "scale": plan.scale,
-        **_takes_document(plan),
+        **_sampling_document(plan),
         "generate": _settings_document(plan),
         "videos": [{**_places(plan, path), "seed": recipe.seed} for path, recipe in pairs],
-        **_forecast_document(plan.device, forecast),
+        **_estimate_document(plan.device, estimate),
     }
 
 
 def _places(plan: VideoPlan, path: Path) -> dict[str, str]:
     """Where a video lies, and its recipe where that was asked for."""
-    beside = {"sidecar": str(sidecar_of(path))} if plan.sidecar else {}
+    beside = {"sidecar": str(sidecar_path(path))} if plan.sidecar else {}
     return {"path": str(path), **beside}
 
 
-def _takes_document(takes: Takes) -> dict[str, Any]:
+def _sampling_document(sampling: SamplingPlan) -> dict[str, Any]:
     """What a video and a plan of it have in common."""
     return {
-        "prompt": takes.typed,
-        "prompt_sent": takes.prompt.sent,
-        "subjects": [_use_document(use) for use in takes.uses if use.adapter.kind == "subject"],
-        "motions": [_use_document(use) for use in takes.uses if use.adapter.kind == "motion"],
-        "base": {"id": takes.base.id, "fingerprint": takes.base.fingerprint},
-        "warnings": warning_documents(takes.warnings),
+        "prompt": sampling.typed,
+        "prompt_sent": sampling.prompt.sent,
+        "subjects": [_use_document(use) for use in sampling.uses if use.adapter.kind == "subject"],
+        "motions": [_use_document(use) for use in sampling.uses if use.adapter.kind == "motion"],
+        "base": {"id": sampling.base.id, "fingerprint": sampling.base.fingerprint},
+        "warnings": warning_documents(sampling.warnings),
     }
 
 
-def _settings_document(takes: Takes) -> dict[str, Any]:
+def _settings_document(sampling: SamplingPlan) -> dict[str, Any]:
     """The recipe that all of the videos share."""
-    generate: dict[str, Any] = msgspec.to_builtins(takes.recipes[0])
+    generate: dict[str, Any] = msgspec.to_builtins(sampling.recipes[0])
     return {name: value for name, value in generate.items() if name != "seed"}
 
 
-def _forecast_document(device: str, forecast: Forecast) -> dict[str, Any]:
+def _estimate_document(device: str, estimate: Estimate) -> dict[str, Any]:
     """What the work will take; ``expected_seconds`` is null where nothing like it was done here before."""
     return {
         "device": device,
-        "device_expected": forecast.device,
-        "weights_bytes": forecast.weights_bytes,
-        "expected_seconds": forecast.seconds and round(forecast.seconds, 1),
+        "device_expected": estimate.device,
+        "weights_bytes": estimate.weights_bytes,
+        "expected_seconds": estimate.seconds and round(estimate.seconds, 1),
     }
 
 
-def _takes_fields(takes: Takes) -> list[tuple[str, str]]:
+def _sampling_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
     """Who takes part, for people."""
     adapters = [
         (use.adapter.kind, f"{use.label}  weight {use.weight:g}  {use.phrase}")
-        for use in takes.uses
+        for use in sampling.uses
     ]
-    return [*adapters, ("base", takes.base.id), ("prompt", takes.prompt.sent)]
+    return [*adapters, ("base", sampling.base.id), ("prompt", sampling.prompt.sent)]
 
 
-def _settings_fields(takes: Takes) -> list[tuple[str, str]]:
+def _settings_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
     """The recipe that all of the videos share, for people."""
-    return _recipe_fields(takes.recipes[0], takes.scale)
+    return _recipe_fields(sampling.recipes[0], sampling.scale)
 
 
 def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, str]]:
@@ -227,19 +238,19 @@ def _look_text(recipe: GenerateRecipe) -> str:
     return ", ".join(part for part in (whose, strength) if part)
 
 
-def _forecast_fields(forecast: Forecast) -> list[tuple[str, str]]:
+def _estimate_fields(estimate: Estimate) -> list[tuple[str, str]]:
     """What the work will take, for people."""
     wait = "not known: this base has made nothing here yet"
-    if forecast.seconds is not None:
-        wait = f"about {time_text(forecast.seconds)}, going by earlier videos"
+    if estimate.seconds is not None:
+        wait = f"about {time_text(estimate.seconds)}, going by earlier videos"
     return [
-        ("device", forecast.device),
-        ("memory", f"{size_text(forecast.weights_bytes)} for the weights; frames come on top"),
+        ("device", estimate.device),
+        ("memory", f"{size_text(estimate.weights_bytes)} for the weights; frames come on top"),
         ("time", wait),
     ]
 
 
-def _use_document(use: Use) -> dict[str, Any]:
+def _use_document(use: WeightedAdapter) -> dict[str, Any]:
     return {"ref": str(use.adapter), "weight": use.weight, "phrase": use.phrase}
 
 
@@ -266,7 +277,7 @@ def _grid_document(plan: GridPlan) -> dict[str, Any]:
         "sheet": str(plan.sheet),
         "format": plan.format,
         "columns": [
-            {"label": column.name, **_takes_document(column.takes)} for column in plan.columns
+            {"label": column.name, **_sampling_document(column.sampling)} for column in plan.columns
         ],
         "seeds": list(plan.seeds),
     }
@@ -278,6 +289,6 @@ def _carried_document(what: str, path: Path, recipe: VideoRecipe | GridRecipe) -
         "schema": "dv.inspect/1",
         "what": what,
         "path": str(path),
-        "format": format_of(path),
+        "format": guess_format(path),
         "recipe": _printable(msgspec.to_builtins(recipe)),
     }

@@ -30,7 +30,7 @@ def names(put: Put) -> None:
 
 def offered(*words: str) -> list[str]:
     *before, text = words
-    return [each.value for each in complete(before, text).offers]
+    return [each.value for each in complete(before, text).candidates]
 
 
 def in_bash(line: str) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.plan import read_seeds, read_size
+from dreamvideo_cli.generation.options import read_seeds, read_size
 from dreamvideo_cli.generation.references import split_weight
 from engine.errors import DivergedError
 from tests.cli.conftest import Dv, Put

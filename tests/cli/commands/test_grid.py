@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamvideo_cli.generation.grid_cells import Cell, Cells
+from dreamvideo_cli.generation.grid_cells import Cell, GridCache
 from dreamvideo_cli.generation.options import VideoOptions
-from dreamvideo_cli.generation.plan import plan_takes
-from dreamvideo_cli.generation.references import Shelf
+from dreamvideo_cli.generation.plan import plan_sampling
+from dreamvideo_cli.generation.references import AdapterResolver
 from engine.media.output.comments import read_comment
 from engine.recipe import GenerateRecipe
 from registry import open_registry
@@ -145,45 +145,45 @@ def cell(put: Put, home: Path, base: Path):
     """A cell of `corgi`, its takes, and where cells are kept."""
     put("corgi")
     options = VideoOptions("a corgi", subject=["corgi"], seed="0..1")
-    takes = plan_takes(Shelf(open_registry(home / "registry")), options)
+    sampling = plan_sampling(AdapterResolver(open_registry(home / "registry")), options)
     frames = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
-    return Cell(takes.recipes[0], frames), takes, Cells(home / "cells")
+    return Cell(sampling.recipes[0], frames), sampling, GridCache(home / "cells")
 
 
 def test_a_cell_is_found_by_what_decides_its_pixels_alone(cell) -> None:
-    kept, takes, store = cell
-    assert store.read(takes, 0) is None
-    assert store.keep(takes, 0, kept)
-    found = store.read(takes, 0)
+    kept, sampling, store = cell
+    assert store.read(sampling, 0) is None
+    assert store.keep(sampling, 0, kept)
+    found = store.read(sampling, 0)
     assert found.recipe == kept.recipe
     assert np.array_equal(found.frames, kept.frames)
-    assert store.read(takes, 1) is None
+    assert store.read(sampling, 1) is None
     lighter = dataclasses.replace(
-        takes, uses=tuple(dataclasses.replace(use, weight=0.5) for use in takes.uses)
+        sampling, uses=tuple(dataclasses.replace(use, weight=0.5) for use in sampling.uses)
     )
     assert store.read(lighter, 0) is None
-    assert store.read(dataclasses.replace(takes, device="cuda"), 0) is None
+    assert store.read(dataclasses.replace(sampling, device="cuda"), 0) is None
 
 
 def test_a_damaged_cell_is_made_again(cell, home: Path) -> None:
-    kept, takes, store = cell
-    store.keep(takes, 0, kept)
+    kept, sampling, store = cell
+    store.keep(sampling, 0, kept)
     (path,) = (home / "cells").iterdir()
     path.write_bytes(path.read_bytes()[:-40])
-    assert store.read(takes, 0) is None
+    assert store.read(sampling, 0) is None
     assert not path.exists()
 
 
 def test_a_disk_that_takes_no_cell_stops_no_grid(cell, home: Path) -> None:
-    kept, takes, store = cell
+    kept, sampling, store = cell
     (home / "cells").write_text("a file where the folder would be")
-    assert not store.keep(takes, 0, kept)
+    assert not store.keep(sampling, 0, kept)
 
 
 def test_cells_that_nobody_came_back_for_go(cell, home: Path) -> None:
-    kept, takes, store = cell
+    kept, sampling, store = cell
     for number in (0, 1):
-        store.keep(takes, number, kept)
+        store.keep(sampling, number, kept)
     old, _ = sorted((home / "cells").iterdir())
     os.utime(old, (0, 0))
     store.prune()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dreamvideo_cli.generation.recipe_file import read_recipe, schema_of
+from dreamvideo_cli.generation.recipe_file import read_recipe, read_schema
 from engine.bases import locate_base
 from engine.errors import EngineError
 from engine.media.output.comments import MAX_READ_BYTES
@@ -295,5 +295,5 @@ def test_no_document_passes_as_a_recipe_or_as_a_bug(carry: Carry, key: str, valu
 
 @given(st.text())
 def test_any_comment_can_be_asked_what_it_is(text: str) -> None:
-    schema = schema_of(text)
+    schema = read_schema(text)
     assert schema is None or schema.startswith("dv.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamvideo_cli.generation.appearance import read_look
+from dreamvideo_cli.generation.appearance import read_appearance
 from engine.media.output.comments import read_comment
 from tests.cli.conftest import Dv, Learned, Put
 
@@ -28,15 +28,15 @@ def dry(dv: Dv, put: Put):
 
 def test_a_number_is_a_strength_and_a_path_is_a_photo(photo: Path) -> None:
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()
-    assert read_look("0.5").strength == 0.5
-    alone, both = read_look("look.png"), read_look("./look.png=2")
+    assert read_appearance("0.5").strength == 0.5
+    alone, both = read_appearance("look.png"), read_appearance("./look.png=2")
     assert (alone.strength, alone.photo, alone.digest) == (None, Path.cwd() / "look.png", digest)
     assert (both.strength, both.digest) == (2.0, digest)
 
 
 def test_a_photo_may_have_a_name_that_looks_like_a_strength(photo: Path) -> None:
     named = photo.rename("look=2.png")
-    assert read_look(str(named)).photo == named.absolute()
+    assert read_appearance(str(named)).photo == named.absolute()
 
 
 def test_the_recipe_holds_the_photos_digest_and_no_path(dry, photo: Path) -> None:
@@ -90,7 +90,7 @@ def test_jobs_take_a_look_as_the_flag_does(dv: Dv, put: Put, photo: Path) -> Non
     Path("jobs").write_text("\n".join(lines))
     jobs = dv("gen", "--jobs", "jobs", "-n", "--json").document["jobs"]
     assert jobs[0]["generate"]["appearance"] == 0.5
-    assert jobs[1]["generate"]["appearance_photo"] == read_look("look.png").digest
+    assert jobs[1]["generate"]["appearance_photo"] == read_appearance("look.png").digest
 
 
 def test_a_photo_changes_the_video_and_again_wants_it_by_its_bytes(
@@ -106,7 +106,7 @@ def test_a_photo_changes_the_video_and_again_wants_it_by_its_bytes(
     assert str(photo) not in str(read_comment(Path("look.gif")))
     lost = gen("--again", "look.gif", "-n")
     assert (lost.code, lost.error["code"]) == (3, "input.not_found")
-    assert str(read_look(str(photo)).digest) in lost.error["message"]
+    assert str(read_appearance(str(photo)).digest) in lost.error["message"]
     moved = photo.rename("moved.png")
     assert gen("--again", "look.gif", "--appearance", moved, "-o", "again.gif").code == 0
     assert Path("again.gif").read_bytes() == Path("look.gif").read_bytes()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.job_lines import Job, read_job, read_lines
-from dreamvideo_cli.terminal.processes import Share, read_share
+from dreamvideo_cli.terminal.processes import Rank, read_rank
 from tests.cli.conftest import Dv, Learned, Put
 from tests.cli.test_main import start
 from tests.tiny import build_unet3d
@@ -58,7 +58,7 @@ def test_results_come_in_order_with_their_ids(gen) -> None:
         "",
         {"prompt": "a dog", "base": "BASE"},
     )
-    jobs.write_text(jobs.read_text().replace("BASE", str(_base_of(gen))))
+    jobs.write_text(jobs.read_text().replace("BASE", str(_named_base(gen))))
     result = gen("--jobs", jobs, "--json")
     assert result.code == 0, result.err
     videos = objects(result.out)
@@ -68,7 +68,7 @@ def test_results_come_in_order_with_their_ids(gen) -> None:
     assert all(Path(video["path"]).exists() for video in videos)
 
 
-def _base_of(gen) -> str:
+def _named_base(gen) -> str:
     plan = gen("a corgi", "--subject", "corgi", "-n", "--json").document
     return str(plan["base"]["id"])
 
@@ -264,11 +264,11 @@ def test_stdin_is_not_shared(gen, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_launcher_everything_is_ours() -> None:
-    assert read_share({}) == Share()
-    assert read_share({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Share(3, 4, 1)
+    assert read_rank({}) == Rank()
+    assert read_rank({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Rank(3, 4, 1)
     for odd in ("-1", "4", "x", "²"):
         with pytest.raises(UsageError):
-            read_share({"RANK": odd, "WORLD_SIZE": "4"})
+            read_rank({"RANK": odd, "WORLD_SIZE": "4"})
 
 
 # What `jq -c '{id:.n,prompt:.p,subject:"corgi:latest",motion:"skate",seed:.n}'` does.
@@ -286,7 +286,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("place", ["generation.jobs.read_job", "generation.sampler.Maker.make"])
+@pytest.mark.parametrize("place", ["generation.jobs.read_job", "generation.sampler.Sampler.make"])
 def test_a_signal_that_is_turned_into_an_error_is_not_passed_over(
     gen, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamvideo_cli.generation.references import mention_note
+from dreamvideo_cli.generation.references import unused_note
 from tests.cli.conftest import Dv, Put
 
 
@@ -65,5 +65,5 @@ def test_quiet_says_nothing(gen) -> None:
 
 
 def test_flags_stand_before_what_ends_the_flags() -> None:
-    note = mention_note([("subject", "corgi")], ["gen", "--", "-a corgi"])
+    note = unused_note([("subject", "corgi")], ["gen", "--", "-a corgi"])
     assert note.endswith("dv gen --subject corgi -- '-a corgi'")

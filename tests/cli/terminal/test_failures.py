@@ -191,7 +191,7 @@ def test_a_file_that_is_no_adapters_is_said_so(dv: Dv) -> None:
 
 def test_every_path_that_is_not_there_comes_with_what_would_do(dv: Dv) -> None:
     lines = ["import x.dva", "inspect x", "eval x.mp4", "gen --again x.mp4", "gen --jobs x",
-             "gen a --subject ./x.dva", "motion learn x --name a", "subject show a"]  # fmt: skip
+             "gen a --subject ./x.dva", "motion learn x --name abc", "subject show a"]  # fmt: skip
     results = [dv(*line.split(), "--json") for line in lines]
     assert [result.code for result in results] == [3] * len(lines)
     assert all(result.error["hint"] for result in results)

@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, say_more, show
-from dreamvideo_cli.terminal.text import count_text, facts, one_line, size_text, table, time_text
+from dreamvideo_cli.terminal.output import View, detail, show
+from dreamvideo_cli.terminal.text import (
+    count_text,
+    field_lines,
+    one_line,
+    size_text,
+    table,
+    time_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +53,15 @@ def test_a_table_is_aligned_and_never_cut() -> None:
 
 
 def test_facts_are_wrapped_below_their_name() -> None:
-    lines = facts([("name", "word " * 30), ("none", "")])
+    lines = field_lines([("name", "word " * 30), ("none", "")])
     assert len(lines) == 2
     assert all(len(line) <= 80 for line in lines)
     assert lines[1].startswith("      word")
 
 
 def test_more_is_said_only_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    say_more(Shell(), "more")
-    say_more(Shell(verbose=True), "much more")
+    detail(Shell(), "more")
+    detail(Shell(verbose=True), "much more")
     assert capsys.readouterr().err == "much more\n"
 
 
