@@ -19,6 +19,7 @@ from dreamvideo_cli.learning.options import (
     motion_settings,
     read_deadline,
     subject_settings,
+    usual_clip,
 )
 from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings, check_space
 from dreamvideo_cli.learning.publish import find_equal
@@ -123,8 +124,8 @@ def learn_motion(
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
     base = _locate(options)
-    own = taken.recipe_values(name, base.card)
-    recipe = motion_settings(base.card.motion, options, own, len(clips))
+    own, usual = taken.recipe_values(), usual_clip(name, base.card)
+    recipe = motion_settings(base.card.motion, options, own, len(clips), usual)
     if recipe.appearance_guidance:
         require_image_tower(base, otherwise="; or learn without: --no-appearance")
     check_frames(base, recipe.frames)
@@ -133,12 +134,12 @@ def learn_motion(
     inputs = read_inputs(sources, recipe, options.device)
     if taken.fps is None:
         refuse_photos(inputs.clips)
-    if taken.caption is None:
+    if recipe.caption == usual["caption"] and taken.caption is None:
         info(shell, f'no --caption: taking "{recipe.caption}"')
     for note in inputs.notes:
         info(shell, note)
     if inputs.left_out:
-        recipe = motion_settings(base.card.motion, options, own, len(inputs.clips))
+        recipe = motion_settings(base.card.motion, options, own, len(inputs.clips), usual)
     settings = _settings(shell, options, scores, sources=sources, kind="motion", base=base)
     plan = LearnPlan("motion", name, base, recipe, inputs, settings)
     warnings = _begin(shell, store, plan, options)
@@ -168,7 +169,7 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
 
     store = open_registry(shell.registry)
     check_device(options.device)
-    require_device(options.device, options.precision)
+    require_device(options.device, options.precision or "auto")
     if options.track is not None:
         require_tracker(options.track)
     _refuse_bytes([str(store.layout.root)])
