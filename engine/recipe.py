@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -227,8 +227,6 @@ SEVERAL_QUALITY: Mapping[str, Mapping[str, Any]] = {
 SEVERAL_CLIPS: Mapping[str, Any] = {"image_drop": 0.0, "appearance_uncond": 0.0}
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
-KINDS |= {"array": "a list", "object": "an object"}
-WANTED = re.compile(r"Expected `([\w |]+)`(?: (?:(of length) )?(>=|<=|>|<) ([\d.]+))?")
 BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
 
 R = TypeVar("R", SubjectRecipe, MotionRecipe, WordRecipe, LoraRecipe, GenerateRecipe)
@@ -347,28 +345,14 @@ def _teach(
         return RecipeError(
             reason.replace("Object missing required field", "the recipe lacks").replace("`", "")
         )
-    return RecipeError(
-        f"{name} is {values[name]!r}, not {what_is_wanted(reason, recipe_type, name)}"
-    )
+    return RecipeError(f"{name} is {values[name]!r}, not {_wanted(reason, recipe_type, name)}")
 
 
-def what_is_wanted(reason: str, record: type, name: str) -> str:
-    """``a number of at most 240`` from msgspec's ``Expected `float` <= 240.0`` about a field of ``record``."""
-    match = WANTED.match(reason)
-    if not match:
-        choices = _choices(get_type_hints(record)[name])
+def _wanted(reason: str, recipe_type: type, name: str) -> str:
+    """``a number of at most 240`` from msgspec's ``Expected `float` <= 240.0``."""
+    match = re.match(r"Expected `(\w+)(?: \| null)?`(?: (>=|<=|>|<) ([\d.]+))?", reason)
+    if not match or match[1] not in KINDS:
+        choices = get_args(get_type_hints(recipe_type)[name])
         return f"one of {', '.join(map(str, choices))}" if choices else "what it can be"
-    kind = " or ".join(KINDS[each] for each in match[1].split(" | ") if each in KINDS)
-    if not match[3]:
-        return kind
-    bound = f"{float(match[4]):g}"
-    if match[2]:
-        bound += " character" if bound == "1" else " characters"
-    return f"{kind} {BOUNDS[match[3]]} {bound}"
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    """What a field may be that is one of several words, or nothing."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    return tuple(choice for part in get_args(hint) for choice in _choices(part))
+    kind = KINDS[match[1]]
+    return f"{kind} {BOUNDS[match[2]]} {float(match[3]):g}" if match[2] else kind

@@ -97,6 +97,7 @@ SCHEMAS: Mapping[str, str] = {
     "dv.run/1": "a run: runs list, runs show, learn and resume at exit 75",
     "dv.runs_removed/1": "what went: runs rm",
     "dv.base_info/1": "a base: base list, base show",
+    "dv.pull/1": "what was fetched: base pull",
     "dv.registry/1": "what is in the registry: registry info",
     "dv.verified/1": "what was looked at and what is damaged: registry verify",
     "dv.diagnosis/1": "what is odd: registry doctor",

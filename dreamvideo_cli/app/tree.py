@@ -103,6 +103,10 @@ BASE: Mapping[str, Leaf] = {
         "commands.base:show_base",
         "Show a base, by default the one that is used: its licence, what it needs, where it lies.",
     ),
+    "pull": Leaf(
+        "commands.base:pull_base",
+        "Fetch a base with its image tower: only the files that are read, resumed where it stopped.",
+    ),
     "use": Leaf("commands.base:use_base", "Make a base the default of learn and gen."),
 }
 REGISTRY: Mapping[str, Leaf] = {

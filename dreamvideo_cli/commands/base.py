@@ -1,22 +1,39 @@
 """`dv base`: which bases there are, where they lie, and which one is taken by default."""
 
-from typing import Annotated, Any
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.files import config_file
-from dreamvideo_cli.settings.places import absolute_name, default_base, locate_whole
+from dreamvideo_cli.settings.places import (
+    absolute_name,
+    default_base,
+    fingerprint_memo,
+    locate_whole,
+)
 from dreamvideo_cli.terminal.options import MotionModule, Shell
 from dreamvideo_cli.terminal.output import View, info, show
+from dreamvideo_cli.terminal.progress import show_progress
+from dreamvideo_cli.terminal.text import size_text
 from dreamvideo_cli.views.bases import (
     base_document,
     base_view,
     bases_view,
     failed_document,
+    pull_lines,
+    pulled_view,
     release_document,
     release_view,
 )
 from engine.bases.motion_module import join_names
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from engine.bases.pull.fetch import Parcel
 
 BaseName = Annotated[str, typer.Argument(metavar="BASE", help="A path, a known name or a hub id.")]
 
@@ -74,6 +91,92 @@ def _find(name: str) -> dict[str, Any]:
         if name in RELEASES and not _is_begun(name):
             return release_document(name)
         return failed_document(name, error.message, error.hint)
+
+
+def pull_base(
+    shell: Shell,
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A known name or a hub id.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Copy from a folder: a base, or one with its repositories.",
+        ),
+    ] = None,
+) -> None:
+    """Fetch a base with its image tower: only the files that are read, resumed where it stopped.
+
+    HF_ENDPOINT names a mirror of the hub, HF_HOME another disk.
+
+    Example: dv base pull modelscope
+    """
+    from engine.bases.pull.fetch import fetch, known_release, plan_pull
+    from engine.bases.pull.local import copy, plan_copy
+
+    hub_id, release = known_release(base)
+    if (found := _find_whole(base)) is not None and found.image_tower is not None:
+        info(shell, f"{base} is here already, in {found.folder}")
+        show(shell, pulled_view(base, []))
+        return
+    if source is None:
+        parcels = plan_pull(hub_id, release)
+        _agree(shell, base, parcels, yes=yes)
+        with show_progress(shell) as progress:
+            fetch(parcels, progress, fingerprint_memo())
+    else:
+        copies, missing = plan_copy(source.expanduser(), hub_id, release)
+        parcels = [each.parcel for each in copies]
+        _agree(shell, base, parcels, yes=yes)
+        with show_progress(shell) as progress:
+            copy(copies, progress)
+        for each in missing:
+            info(shell, f"warning: {source} does not hold {each}; dv base pull {base} fetches it")
+    show(shell, pulled_view(base, parcels))
+
+
+def _agree(shell: Shell, base: str, parcels: Sequence["Parcel"], *, yes: bool) -> None:
+    """Tell what will be fetched, under which licence and for what, and ask once.
+
+    Raises:
+        UsageError: nobody can be asked.
+        typer.Abort: the answer is no.
+    """
+    from engine.bases.pull.fetch import missing_bytes, require_room
+
+    require_room(parcels)
+    for line in pull_lines(base, parcels):
+        info(shell, line)
+    if yes:
+        return
+    size = size_text(missing_bytes(parcels))
+    if shell.no_input or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would fetch {size}", hint="-y fetches without asking", code="usage.consent"
+        )
+    typer.confirm(f"fetch {size}?", default=True, abort=True, err=True)
+
+
+def _find_whole(base: str) -> "BaseLocation | None":
+    """The base where all of it is here, else None.
+
+    Raises:
+        BaseInvalidError: it is no base at all, whatever is fetched.
+    """
+    from engine.bases.hub_cache import find_snapshot
+    from engine.bases.pull.fetch import check_pulled, known_release
+    from engine.errors import BaseInvalidError, BaseNotFoundError
+
+    if base == "mini":
+        return locate_whole(base)
+    check_pulled(base)
+    if find_snapshot(known_release(base)[0]) is None:
+        return None
+    try:
+        return locate_whole(base)
+    except (BaseNotFoundError, BaseInvalidError):
+        return None
 
 
 def use_base(

@@ -15,7 +15,6 @@ from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.adapters import adapters_view, contents_view, label
 from engine.drafts import drafted
-from engine.media.files import refuse_address
 
 if TYPE_CHECKING:
     from registry import Adapter, Registry
@@ -97,7 +96,6 @@ def import_adapters(
     """
     if source == "-" and sys.stdin.isatty():
         raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
-    refuse_address(source)
     stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
     imported = open_registry(shell.registry).import_file(
         stream, tool=TOOL, name=name, most_bytes=read_bytes(max_size)

@@ -191,7 +191,6 @@ def _inspect_photos(
         InputError: after the result is printed, if there are such photos.
     """
     from engine.errors import InputError
-    from engine.media.clips.frame_folders import describe_frames
     from engine.media.files import printable, shown
 
     size = base.card.video.height_px, base.card.video.width_px
@@ -210,8 +209,6 @@ def _inspect_photos(
         "sheet": _draw(learning, base, verdict, photos=found),
     }
     show(shell, View(document, [*_photo_lines(document), "", *verdict]))
-    if learning.take_as == "auto" and (numbered := describe_frames(place)):
-        info(shell, f"{numbered}; to see them so: dv inspect --as clip {shlex.quote(shown(place))}")
     if found.skipped:
         raise InputError(
             f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"

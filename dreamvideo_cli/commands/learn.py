@@ -19,7 +19,6 @@ from dreamvideo_cli.learning.options import (
     motion_settings,
     read_deadline,
     subject_settings,
-    usual_clip,
 )
 from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings, check_space
 from dreamvideo_cli.learning.publish import find_equal
@@ -124,8 +123,8 @@ def learn_motion(
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
     base = _locate(options)
-    own, usual = taken.recipe_values(), usual_clip(name, base.card)
-    recipe = motion_settings(base.card.motion, options, own, len(clips), usual)
+    own = taken.recipe_values(name, base.card)
+    recipe = motion_settings(base.card.motion, options, own, len(clips))
     if recipe.appearance_guidance:
         require_image_tower(base, otherwise="; or learn without: --no-appearance")
     check_frames(base, recipe.frames)
@@ -134,12 +133,12 @@ def learn_motion(
     inputs = read_inputs(sources, recipe, options.device)
     if taken.fps is None:
         refuse_photos(inputs.clips)
-    if recipe.caption == usual["caption"] and taken.caption is None:
+    if taken.caption is None:
         info(shell, f'no --caption: taking "{recipe.caption}"')
     for note in inputs.notes:
         info(shell, note)
     if inputs.left_out:
-        recipe = motion_settings(base.card.motion, options, own, len(inputs.clips), usual)
+        recipe = motion_settings(base.card.motion, options, own, len(inputs.clips))
     settings = _settings(shell, options, scores, sources=sources, kind="motion", base=base)
     plan = LearnPlan("motion", name, base, recipe, inputs, settings)
     warnings = _begin(shell, store, plan, options)
@@ -169,7 +168,7 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
 
     store = open_registry(shell.registry)
     check_device(options.device)
-    require_device(options.device, options.precision or "auto")
+    require_device(options.device, options.precision)
     if options.track is not None:
         require_tracker(options.track)
     _refuse_bytes([str(store.layout.root)])

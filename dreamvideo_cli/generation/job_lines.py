@@ -153,10 +153,8 @@ def _field_name(written: str) -> str:
 
 
 def _reason(told: str, fields: dict[str, Any]) -> str:
-    """Msgspec's ``Expected `int`, got `str` - at `$.steps``` as the field, its value and what it must be."""
-    from engine.recipe import what_is_wanted
-
+    """Msgspec's ``Expected `int`, got `str` - at `$.steps``` with the field and its value."""
     reason, _, where = told.partition(" - at `$.")
     name = where.rstrip("`").partition("[")[0]
     value = json.dumps(fields.get(name), ensure_ascii=False)[:80]
-    return f"{name} is {value}, not {what_is_wanted(reason, Job, name)}"
+    return f"{name} is {value}: {reason[0].lower()}{reason[1:].replace('`', '')}"

@@ -88,7 +88,6 @@ def _missing_note(word: Word, prompt: str) -> str:
         return f"the prompt does not say {written}: put {word.phrase} in front"
     if len(_with_caption(prompt, word.phrase).split()) < len(f"{prompt} {word.phrase}".split()):
         return f"the prompt ends as the caption of {word.name} begins: completed to {word.phrase!r}"
-    said = set(prompt.lower().split()) - EVERYDAY
-    shared = [each for each in word.phrase.split() if each.lower() in said]
+    shared = [each for each in word.phrase.split() if each.lower() in prompt.lower().split()]
     twice = f"; {shared[0]!r} is said twice now: write {word.name} in its place" if shared else ""
     return f"the prompt does not say {word.name}: added {word.phrase!r}{twice}"

@@ -103,10 +103,7 @@ class AdapterResolver:
             self._whole.add(base.fingerprint)
 
     def _open(self, kind: Kind, path: str) -> tuple[Adapter, Path]:
-        from engine.media.files import refuse_address
-
         if (kind, path) not in self._opened:
-            refuse_address(path)
             place = _open_file(Path(path), kind)
             adapter = place.list(kind).rows[0]
             self._opened[kind, path] = adapter, place.files(adapter)["weights"]

@@ -156,7 +156,6 @@ def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) 
                 start_s=recipe.start_s,
                 end_s=recipe.end_s,
             )
-            _refuse_same_clip(clip, clips)
         except InputError as error:
             if not skip_bad or (not clips and path == paths[-1]):
                 raise
@@ -169,23 +168,6 @@ def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) 
         ]
         clips.append(clip)
     return Inputs(clips=tuple(clips), left_out=tuple(left_out), notes=tuple(notes))
-
-
-def _refuse_same_clip(clip: Clip, earlier: Sequence[Clip]) -> None:
-    """Refuse what would count twice.
-
-    Raises:
-        InputError: a clip before it has the same content.
-    """
-    from engine.errors import InputError
-    from engine.media.files import shown
-
-    for other in earlier:
-        if clip.digest == other.digest:
-            raise InputError(
-                f"{shown(clip.path)} is the same clip as {shown(other.path)}",
-                hint="leave one of them out: it would count twice",
-            )
 
 
 def refuse_photos(clips: Sequence[Clip]) -> None:

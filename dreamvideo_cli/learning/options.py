@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)
-# Flags that are not called as the setting of the recipe that they give.
-OTHER_FLAGS = {"class_word": "--class", "start_s": "--start", "end_s": "--end"}
-OTHER_FLAGS |= {"appearance_guidance": "--no-appearance"}
+FLAGS = ("steps", "lr", "batch", "seed", "precision")  # that are settings of a recipe too
 _running = partial(typer.Option, rich_help_panel=RUNNING)
 _machine = partial(typer.Option, rich_help_panel=MACHINE)
 
@@ -67,9 +65,7 @@ class LearnOptions:
     ] = None
     lr: Annotated[float | None, _training(metavar="F", help="Learning rate of the adapter.")] = None
     batch: Annotated[int | None, _training(metavar="N", help="Samples an update.")] = None
-    seed: Annotated[
-        int | None, _training(metavar="N", help="Key of every random number; by default 0.")
-    ] = None
+    seed: Annotated[int, _training(metavar="N", help="Key of every random number.")] = 0
     setting: Annotated[
         list[str] | None,
         _training(
@@ -100,9 +96,7 @@ class LearnOptions:
         str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
     ] = None
     motion_module: MotionModule = None
-    precision: Annotated[
-        Precision | None, _machine(help="Numbers to compute with; by default auto.")
-    ] = None
+    precision: Annotated[Precision, _machine(help="Numbers to compute with.")] = "auto"
     device: Annotated[
         str,
         _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
@@ -121,7 +115,7 @@ def subject_settings(
     from engine.recipe import subject_recipe
 
     given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
-    values = _with_set(given, options)
+    values = _with_set(given, options, class_word=class_word)
     planned = subject_recipe(options.quality, card, values)
     if not planned.class_word.strip():
         raise UsageError("the class word is empty", hint="say what it is: --class cat")
@@ -135,13 +129,9 @@ def subject_settings(
 
 
 def motion_settings(
-    card: dict[str, dict[str, Any]],
-    options: LearnOptions,
-    own: dict[str, Any],
-    clips: int,
-    usual: dict[str, Any] | None = None,
+    card: dict[str, dict[str, Any]], options: LearnOptions, own: dict[str, Any], clips: int
 ) -> MotionRecipe:
-    """The recipe of a motion; ``own`` is what its flags give, ``usual`` what holds where they are left open.
+    """The recipe of a motion.
 
     Raises:
         UsageError, RecipeError: naming the setting.
@@ -149,7 +139,7 @@ def motion_settings(
     from engine.recipe import motion_recipe
 
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
-    values = {**(usual or {}), **_with_set(given, options)}
+    values = _with_set(given, options)
     recipe = motion_recipe(options.quality, card, values, clips=clips)
     if not recipe.caption.strip():
         hint = 'say what moves how: --caption "moving in a zigzag"'
@@ -161,14 +151,19 @@ def _common_settings(options: LearnOptions) -> dict[str, Any]:
     return {"batch": options.batch, "seed": options.seed, "precision": options.precision}
 
 
-def _with_set(given: dict[str, Any], options: LearnOptions) -> dict[str, Any]:
+def _with_set(
+    given: dict[str, Any], options: LearnOptions, *, class_word: str | None = None
+) -> dict[str, Any]:
     """What flags give, without what they leave open, and what `--set` adds.
 
     Raises:
         UsageError: it is not KEY=VALUE, or a flag or another `--set` says the same setting.
     """
     values = {name: value for name, value in given.items() if value is not None}
-    said = {name: OTHER_FLAGS.get(name, f"--{name}") for name in values}
+    defaults = {field.name: field.default for field in fields(LearnOptions)}
+    said = {name: f"--{name}" for name in FLAGS if getattr(options, name) != defaults[name]}
+    if class_word is not None:
+        said["class_word"] = "--class"
     for text in options.setting or []:
         key, equals, written = text.partition("=")
         if not equals or not key:
@@ -266,16 +261,16 @@ class ClipOptions:
         typer.Option(metavar="TEXT", help='What moves how, such as "moving in a zigzag".'),
     ] = None
     actor: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="TEXT",
             help='Who moves in the clip, and where, such as "a man on a street": what words say of'
             " the look, the motion need not hold.",
         ),
-    ] = None
+    ] = ""
     start: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
-    ] = None
+        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
+    ] = 0.0
     end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
     frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
     fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
@@ -287,25 +282,20 @@ class ClipOptions:
         ),
     ] = False
 
-    def recipe_values(self) -> dict[str, Any]:
-        """Settings of the recipe; None is left open."""
+    def recipe_values(self, name: str, card: BaseCard) -> dict[str, Any]:
+        """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says.
+
+        A base may learn from shorter clips than it makes: then the card's qualities name frames of their own.
+        """
+        own = {key for layer in card.motion.values() for key in layer}
+        frames = None if "frames" in own else card.video.frames
+        fps = None if "fps" in own else card.video.fps
         return {
             "actor": self.actor,
-            "caption": self.caption,
+            "caption": re.sub(r"[._-]", " ", name) if self.caption is None else self.caption,
             "start_s": self.start,
             "end_s": self.end,
-            "frames": self.frames,
-            "fps": self.fps,
-            "appearance_guidance": False if self.no_appearance else None,
+            "frames": frames if self.frames is None else self.frames,
+            "fps": fps if self.fps is None else self.fps,
+            **({"appearance_guidance": False} if self.no_appearance else {}),
         }
-
-
-def usual_clip(name: str, card: BaseCard) -> dict[str, Any]:
-    """What holds where `ClipOptions` are left open: the caption as ``name`` says, frames as the base's card.
-
-    A base may learn from shorter clips than it makes: then the card's qualities name frames of their own.
-    """
-    own = {key for layer in card.motion.values() for key in layer}
-    made = {"frames": card.video.frames, "fps": card.video.fps}
-    usual = {key: value for key, value in made.items() if key not in own}
-    return {"caption": re.sub(r"[._-]", " ", name), **usual}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreamvideo_cli.errors import ExistsError, ShellError, UsageError
+from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings
 from dreamvideo_cli.settings.places import locate_whole, runs_folder
 from dreamvideo_cli.terminal.text import one_line
@@ -131,25 +131,12 @@ def read_settings(run: Run) -> LearnSettings:
 
 
 def _differing(run: Run, plan: LearnPlan) -> ExistsError:
-    go_on = f"; dv runs resume {run.id} goes on with what it had" if _can_go_on(run) else ""
     return ExistsError(
         f"{plan.name} has the unfinished run {run.id}, and now differs from it: "
         + "; ".join(differences(run, plan)),
-        hint=f"learn with --fresh begins anew{go_on}",
+        hint=f"learn with --fresh begins anew; dv runs resume {run.id} goes on with what it had",
         code="run.differs",
     )
-
-
-def _can_go_on(run: Run) -> bool:
-    """Whether what the run learns from still is as it was."""
-    from engine.errors import EngineError
-    from registry import RegistryError
-
-    try:
-        read_plan(run)
-    except (ShellError, EngineError, RegistryError):
-        return False
-    return True
 
 
 def _begin(store: Registry, plan: LearnPlan, key: str) -> Run:

@@ -32,7 +32,7 @@ def print_lines(lines: Iterable[str]) -> None:
         BrokenPipeError: nobody takes them.
     """
     for line in lines:
-        sys.stdout.write(f"{_fitting(line, sys.stdout)}\n")
+        sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
@@ -109,21 +109,10 @@ def detail(shell: Shell, text: str) -> None:
 def write_stderr(text: str) -> None:
     """One line on stderr, even where only errors are wanted; a stderr that is closed changes no result."""
     try:
-        sys.stderr.write(f"{_painted(_fitting(one_line(text), sys.stderr))}\n")
+        sys.stderr.write(f"{_painted(one_line(text))}\n")
         sys.stderr.flush()
     except OSError:
         drop_stderr()
-
-
-def _fitting(line: str, stream: TextIO) -> str:
-    """A warning between words in lines that fit the terminal; whole in a pipe, as are commands to copy anywhere."""
-    if not line.startswith("warning: ") or not stream.isatty():
-        return line
-    from shutil import get_terminal_size
-    from textwrap import fill
-
-    width = get_terminal_size().columns
-    return fill(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def wipe_echo() -> None:

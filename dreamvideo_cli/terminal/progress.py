@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.settings.lookup import wants_traceback
 from dreamvideo_cli.terminal.output import write_stderr, write_stderr_json
 from dreamvideo_cli.terminal.streams import drop_stderr
-from dreamvideo_cli.terminal.text import LINE_CHARS, one_line, time_text
+from dreamvideo_cli.terminal.text import one_line, time_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,7 +95,7 @@ def _show(event: Event, stages: Stages, *, quiet: bool) -> None:
         case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not quiet:
             stages.write(text)
         case Scored() if stages.shows_scores and not quiet:
-            stages.write_scores(event)
+            stages.write(_score_text(event))
 
 
 class Stages:
@@ -115,10 +115,6 @@ class Stages:
     def write(self, line: str) -> None:
         """Write a line for a person."""
         write_stderr(line)
-
-    def write_scores(self, event: Scored) -> None:
-        """Write what a score came to."""
-        self.write(_score_text(event))
 
     def leave(self) -> None:
         """Let go of the terminal."""
@@ -193,10 +189,6 @@ class Bars(Lines):
         """Write a line above the bar."""
         self._console.print(one_line(line), markup=False, soft_wrap=True)
 
-    def write_scores(self, event: Scored) -> None:
-        """Write scores as a row of a table: as many as stand in a row of 80 columns."""
-        self.write(_score_row(event))
-
     def leave(self) -> None:
         """Let go of the terminal; the bar's line stays as it is."""
         if self._bars:
@@ -250,19 +242,6 @@ def _score_text(event: Scored) -> str:
     whose = f"step {event.step}" if event.step else "the base alone"
     values = ", ".join(f"{metric} {value:.3f}" for metric, value in event.values.items())
     return f"{whose}: {values} (scored in {event.seconds:.1f} s)"
-
-
-def _score_row(event: Scored) -> str:
-    """``step   40  image 0.812  text 0.291  2.1 s``; what does not fit is left to ``dv runs show``."""
-    cells = [f"step {event.step:>4}" if event.step else "base     "]
-    cost = time_text(event.seconds)
-    for metric, value in event.values.items():
-        cell = f"{metric} {value:.3f}"
-        if len("  ".join([*cells, cell, "…", cost])) > LINE_CHARS:
-            cells.append("…")
-            break
-        cells.append(cell)
-    return "  ".join([*cells, cost])
 
 
 def _rate_text(steps: int, seconds: float) -> str:

@@ -12,6 +12,7 @@ from dreamvideo_cli.terminal.text import field_lines, size_text, table, time_tex
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.bases.names.releases import Release
+    from engine.bases.pull.fetch import Parcel
 
 
 def bases_view(documents: Sequence[dict[str, Any]]) -> View:
@@ -79,6 +80,29 @@ def release_document(name: str) -> dict[str, Any]:
         "needs": needs_document(release),
         "hint": f"dv base pull {name}" if is_opened(release.denoiser) else None,
     }
+
+
+def pull_lines(name: str, parcels: Sequence[Parcel]) -> list[str]:
+    """Licence, size and needs of what is going to be fetched, for people."""
+    from engine.bases.names.releases import RELEASES
+
+    told = [
+        f"{each.hub_id}: {size_text(each.size_bytes)} in {len(each.files)} files, licence {each.licence}"
+        for each in parcels
+    ]
+    if name in RELEASES:
+        fields = _needs_fields(needs_document(RELEASES[name]))
+        told += [f"{label}: {text}" for label, text in fields]
+    return told
+
+
+def pulled_view(name: str, parcels: Sequence[Parcel]) -> View:
+    """What was fetched: the name under which the base is used from now on."""
+    fetched = [
+        {"hub_id": each.hub_id, "size_bytes": each.size_bytes, "folder": str(each.folder)}
+        for each in parcels
+    ]
+    return View({"schema": "dv.pull/1", "name": name, "fetched": fetched}, [name])
 
 
 def needs_document(release: Release | None) -> dict[str, Any] | None:

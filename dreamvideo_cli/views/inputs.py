@@ -99,13 +99,12 @@ def _clip_lines(document: dict[str, Any]) -> list[str]:
     taken, refused = document["taken"], document["refused"]
     times = [f"{time_s:.3f}" for time_s in taken["times_s"]] if taken else []
     rate = f"{document['fps']:.4g} fps{' on average, variable' * document['variable_rate']}"
-    total = "1 frame" if document["frames"] == 1 else f"{document['frames']} frames"
     width, height = document["learned_px"]
     return field_lines(
         [
             ("what", f"a clip, learned at {width}×{height} by {document['base']}"),
             ("size", "×".join(str(side) for side in document["size_px"])),
-            ("rate", f"{rate}, {total}, {document['seconds']:.3f} s"),
+            ("rate", f"{rate}, {document['frames']} frames, {document['seconds']:.3f} s"),
             ("taken", f"{taken['frames']} frames at {taken['fps']:g} fps" if taken else "nothing"),
             ("times", " ".join(times)),
             *(("note", note) for note in document["notes"]),

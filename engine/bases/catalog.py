@@ -219,8 +219,7 @@ def _find_model(name: str, what: str) -> Path:
     folder = Path(name).expanduser().resolve()
     if not (folder / "config.json").is_file():
         what_is_there = "that is a single file" if folder.is_file() else "no config.json there"
-        flag = f"--{what.replace(' ', '-')}"
-        hint = f"{flag} takes a folder as save_pretrained writes it: config.json and .safetensors"
+        hint = "a folder as save_pretrained writes it: config.json and .safetensors"
         raise BaseNotFoundError(f"{what} {name}: {what_is_there}", hint=hint)
     return folder
 

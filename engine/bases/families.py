@@ -283,6 +283,9 @@ def find_family(folder: Path, motion_module: Path | None = None) -> Family:
             f"{folder} holds a {index.get('_class_name', 'pipeline')}, which takes no motion module",
             hint="--motion-module goes with an image model, such as Stable Diffusion 1.5",
         )
+    # A pipeline that needs more than a prompt may have a denoiser of the same class.
+    if find_kind(str(index.get("_class_name", ""))) is not None:
+        raise explain_index(folder, index)
     for denoiser, family in FAMILIES.items():
         if denoiser in (index.get(family.part) or []):
             _check_scheduler(folder, family)

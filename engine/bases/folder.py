@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +75,27 @@ def fingerprint(
         index_settings: keys of ``model_index.json`` whose values change results; those it lacks do not count.
         memo: file that remembers hashes by path, size and time, or None.
     """
-    remembered = _read_memo(memo)
     total = hashlib.sha256()
-    for name, path in list_files(folder, parts):
-        status = path.stat()
-        key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
-        digest = remembered.get(key) or _hash_file(path)
-        remembered[key] = digest
-        total.update(f"{name}\0{digest}\n".encode())
+    listed = list(list_files(folder, parts))
+    hashes = hash_files([path for _, path in listed], memo)
+    for name, path in listed:
+        total.update(f"{name}\0{hashes[path]}\n".encode())
     index = read_json(folder / INDEX) if index_settings else {}
     for name in sorted(set(index_settings) & index.keys()):
         total.update(f"{INDEX}#{name}\0{json.dumps(index[name], sort_keys=True)}\n".encode())
-    _write_memo(memo, remembered)
     return total.hexdigest()
+
+
+def hash_files(paths: Iterable[Path], memo: Path | None) -> dict[Path, str]:
+    """SHA-256 of each file, as 64 hex digits; ``memo`` remembers them by path, size and time."""
+    remembered = _read_memo(memo)
+    hashes = {}
+    for path in paths:
+        status = path.stat()
+        key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
+        hashes[path] = remembered[key] = remembered.get(key) or _hash_file(path)
+    _write_memo(memo, remembered)
+    return hashes
 
 
 def _hash_file(path: Path) -> str:

@@ -9,7 +9,6 @@ import re
 import shlex
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from engine.errors import InputError, InputNotFoundError
 from engine.media.signatures import UNREAD_SUFFIXES, is_picture_file
@@ -26,7 +25,6 @@ MOST_HINTS = 3
 MOST_NAMES = 10_000  # of a folder, to find one like a name that is not there
 
 
-CURL_READS = frozenset({"http:", "https:", "ftp:"})
 ADDRESS = re.compile(r"(?:^|/)((?:https?|ftp|s3|gs|hf|file|data):)/*(.*)", re.IGNORECASE)
 
 
@@ -137,7 +135,7 @@ def require_path(path: Path) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        refuse_address(path)
+        _refuse_address(path)
         dangling = " (a link to nothing)" if path.is_symlink() else ""
         raise InputNotFoundError(
             f"{shown(path)} is not there{dangling}", hint=_nearest_to(path)
@@ -147,7 +145,7 @@ def require_path(path: Path) -> None:
         raise InputError(f"{shown(path)} cannot be read: {reason}") from error
 
 
-def refuse_address(path: Path | str) -> None:
+def _refuse_address(path: Path) -> None:
     """Say that files are read, and no addresses.
 
     Raises:
@@ -156,15 +154,12 @@ def refuse_address(path: Path | str) -> None:
     found = ADDRESS.search(str(path))
     if found is None:
         return
-    scheme, rest = found[1].lower(), found[2]
-    if scheme == "file:":
-        local = unquote(f"/{rest}")
-        address, hint = f"file://{printable(local)}", f"write it as a path: {shlex.quote(local)}"
-    else:
-        address = printable(f"{scheme}{rest}" if scheme == "data:" else f"{scheme}//{rest}")
-        with_curl = f": curl -LO {shlex.quote(address)}" if scheme in CURL_READS else ""
-        hint = f"download it first{with_curl}"
-    raise InputNotFoundError(f"{address} is an address, and only files are read", hint=hint)
+    scheme, rest = found.groups()
+    address = printable(f"{scheme}//{rest}")
+    raise InputNotFoundError(
+        f"{address} is an address; photos and clips are read from files",
+        hint=f"download it first: curl -LO {shlex.quote(address)}",
+    )
 
 
 def _nearest_to(path: Path) -> str:

@@ -151,8 +151,7 @@ def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
     if standard.looks:
         value, ceiling = subject_score(frames, standard.looks), score_among(standard.looks)
         not_found = "the subject is in no frame" if value == 0 else None
-        doubt = not_found or _doubt_above(value, ceiling)
-        scores.append(Score(SUBJECT_SCORE, CUT, value, ceiling=ceiling, doubt=doubt))
+        scores.append(Score(SUBJECT_SCORE, CUT, value, ceiling=ceiling, doubt=not_found))
     elif any(_judges_drawings(seen) for seen in standard.seen):
         not_found = "no photo shows a subject before a plain background"
     scores = [
@@ -229,16 +228,11 @@ def _score_seen(frames: Pixels, seen: Seen) -> list[Score]:
     if image and seen.photos is not None:
         ceiling = cosine_among(seen.photos)
         value = mean_cosine(features, seen.photos)
-        doubt = _doubt_above(value, ceiling)
+        doubt = "it is above its ceiling" if ceiling is not None and value > ceiling else None
         scores.append(Score(image, by, value, ceiling=ceiling, doubt=doubt))
     if consistency and len(frames) > 1:
         scores.append(Score(consistency, by, neighbour_cosine(features), ceiling=1.0))
     return scores
-
-
-def _doubt_above(value: float, ceiling: float | None) -> str | None:
-    """Nothing is liker the photos than they are one another: what scores so is not what the scorer knows."""
-    return "it is above its ceiling" if ceiling is not None and value > ceiling else None
 
 
 def _copies_among(photos: Sequence[Pixels]) -> float | None:

@@ -52,6 +52,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "inspect": ("taken.dva", "nosuch.dva", 3),
     "base list": ("", "--nonsense", 2),
     "base show": ("BASE", "./nosuch", 7),
+    "base pull": ("mini", "nosuch", 7),
     "base use": ("BASE", "./nosuch", 7),
     "runs list": ("", "--nonsense", 2),
     "runs show": ("RUN", "nosuch", 3),

@@ -1,8 +1,7 @@
 """Every console block of the README does what it shows.
 
 A block begins with three backticks and `console`; lines that begin with `$ ` are run, the others are what they
-print: they are for the reader and not compared. `<!-- not run -->` on the line before a block leaves it out. A block
-that begins with three backticks and `sh` is a program for the shell, which the slow test runs.
+print: they are for the reader and not compared. `<!-- not run -->` on the line before a block leaves it out.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,15 +25,6 @@ SAMPLES = REPOSITORY / "dreamvideo_cli" / "samples"
 README = REPOSITORY / "README.md"
 SHELL = re.compile(r"[|&;<>$`*?~]")
 BLOCK = re.compile(r"(<!-- not run -->\s*)?```console\n(.*?)```", re.DOTALL)
-
-PROGRAM = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-# The base that learns at once has no scorer of its own.
-SHELL_DV = f"""dv() {{
-    case " $* " in *" --score "*) set -- "$@" --scorer mini ;; esac
-    "{sys.executable}" -m dreamvideo_cli "$@"
-}}
-set -e
-"""
 
 
 def blocks() -> list[str]:
@@ -110,20 +99,3 @@ def test_the_blocks_run_one_after_the_other(
         code = exit_code(line)
         out, err = capfd.readouterr()
         assert code == 0, f"{line}\n{out}\n{err}"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="a shell")
-def test_the_programs_for_the_shell_run(
-    reader: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """With what the first block leaves: a subject, a motion and a video of both."""
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    assert [exit_code(line) for line in commands(blocks()[0])] == [0, 0, 0]
-    programs = PROGRAM.findall(README.read_text("utf-8"))
-    assert len(programs) >= 3
-    for program in programs:
-        ran = subprocess.run(["sh", "-c", SHELL_DV + program], check=False)
-        out, err = capfd.readouterr()
-        assert ran.returncode == 0, f"{program}\n{out}\n{err}"
-    assert len((reader / "out.ndjson").read_text().splitlines()) == 3

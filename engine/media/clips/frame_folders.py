@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MOST_NAMED = 3
-LEAST_NUMBERED = 8  # as many pictures as a clip has frames; few subjects have so many photos
 
 
 def scan_folder(path: Path, window: Window, fps: float) -> Scan:
@@ -104,16 +103,6 @@ def _name_notes(pictures: Sequence[Path]) -> list[str]:
 
 def _count(count: int, what: str) -> str:
     return f"1 {what} is" if count == 1 else f"{count} {what}s are"
-
-
-def describe_frames(folder: Path) -> str | None:
-    """What to say of a folder taken for photos whose pictures are numbered as a clip's frames are; else None."""
-    pictures = list_pictures(folder)
-    numbers = {tuple(re.findall(r"\d+", path.stem)[-1:]) for path in pictures}
-    if len(numbers - {()}) < LEAST_NUMBERED or () in numbers:
-        return None
-    found = [note.removeprefix("warning: ") for note in _name_notes(pictures)]
-    return "; ".join(["the pictures are numbered as frames of a clip are", *found])
 
 
 def find_gaps(stems: Sequence[str]) -> list[str]:

@@ -11,7 +11,6 @@ from engine.media.clips.scan import MAX_MEGAPIXELS, TIME_SLACK_S
 from engine.media.clips.showinfo import ShowInfo
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
 from engine.media.files import is_text, shown
-from engine.media.signatures import is_picture_file
 
 # A line takes some 50 bytes: a day at 30 frames a second.
 MOST_LISTED_BYTES = 150_000_000
@@ -128,10 +127,9 @@ def _unopenable(path: Path, output: Output) -> InputError:
             hint=again,
         )
     if "Format not on whitelist" in output.log:
-        what = "a picture" if is_picture_file(path) else "a playlist or another list of files"
         return InputError(
-            f"{shown(path)} is {what}, not a video that holds its own frames",
-            hint="use mp4, mov, webm or mkv, an animated gif or webp, or a folder of frames",
+            f"{shown(path)} is a picture or a playlist, not a video that holds its own frames",
+            hint="use mp4, mov, webm or mkv, or a folder of frames",
         )
     why = output.errors[0] if output.errors else "no reason given"
     return InputError(f"{shown(path)} is no video that can be opened: {why}", hint=again)

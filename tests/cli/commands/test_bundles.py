@@ -41,23 +41,6 @@ def test_an_export_prints_its_path_and_overwrites_nothing(dv: Dv, bundle: Path) 
     assert sorted(path.name for path in Path().iterdir()) == ["corgi.dva", "new.dva"]
 
 
-def test_a_bundle_is_not_written_under_the_name_of_bare_weights(dv: Dv, put: Put) -> None:
-    put("corgi", data=safetensors(facts_of()))
-    refused = dv("subject", "export", "corgi", "-o", "x.safetensors", "--json")
-    assert (refused.code, refused.error["hint"][:8]) == (2, "-o x.dva")
-    assert not Path("x.safetensors").exists()
-
-
-def test_an_address_is_no_bundle(dv: Dv, put: Put) -> None:
-    put("corgi")
-    for line in (("import",), ("gen", "a dog", "-n", "--subject")):
-        refused = dv(*line, "https://example.org/corgi.dva", "--json")
-        assert (refused.code, refused.error["hint"]) == (
-            3,
-            "download it first: curl -LO https://example.org/corgi.dva",
-        )
-
-
 def test_one_bundle_takes_a_subject_and_a_motion(dv: Dv, put: Put, home: Path) -> None:
     put("corgi", data=safetensors(facts_of()))
     put("skate", "motion", data=safetensors(facts_of("motion")))

@@ -79,23 +79,9 @@ def test_a_folder_of_pictures_is_photos_or_by_request_a_clip(dv: Dv, tmp_path: P
         frame = np.zeros((40, 40, 3), np.uint8)
         frame[10:20, 3 * k : 3 * k + 10] = 255
         Image.fromarray(frame).save(tmp_path / f"{k}.png")
-    as_photos = dv("inspect", tmp_path, "--base", base)
-    assert as_photos.out.startswith("what  8 photos")
-    assert f"numbered as frames of a clip are; to see them so: dv inspect --as clip {tmp_path}" in (
-        as_photos.err
-    )
+    assert dv("inspect", tmp_path, "--base", base, "--json").document["what"] == "photos"
     as_clip = dv("inspect", tmp_path, "--base", base, "--as", "clip", "--json").document
     assert (as_clip["what"], as_clip["taken"]["frames"]) == ("clip", 8)
-
-
-def test_numbered_pictures_taken_for_photos_tell_doubles_and_gaps(
-    dv: Dv, tmp_path: Path, base: Path
-):
-    for name in [*(f"{k:03}.png" for k in range(10) if k != 4), "001.jpg"]:
-        Image.effect_noise((48, 40), 50 + len(list(tmp_path.iterdir()))).save(tmp_path / name)
-    told = dv("inspect", tmp_path, "--base", base).err
-    assert "1 frame is there twice, as 001.jpg and 001.png" in told
-    assert "numbers are missing after 003" in told
 
 
 def test_the_sheet_is_written_once(dv: Dv, photos: Path, base: Path):

@@ -123,23 +123,6 @@ def test_a_manifest_says_what_was_left_out(
     assert "left out" in dv("subject", "show", "corgi").out
 
 
-def test_a_draft_says_that_it_is_the_latest_now(dv: Dv, learned: Learned, photos: Path) -> None:
-    line = ("subject", "learn", photos, "--name", "corgi", "--class", "dog", "--quality", "draft")
-    small = ("--base", learned.base, "--steps", 2, "--batch", 1)
-    told = [dv(*line, *small, "--seed", seed).err for seed in (0, 1)]
-    note = "hint: this draft is corgi:latest now; corgi:v1 is the one before it"
-    assert [note in each for each in told] == [False, True]
-
-
-def test_a_clip_given_twice_is_refused(dv: Dv, base: Path, clip: Path, home: Path) -> None:
-    copy = home / "copy.mp4"
-    copy.write_bytes(clip.read_bytes())
-    line = ("motion", "learn", clip, copy, "--name", "skate", "--base", base)
-    refused = dv(*line, "-n", "--json")
-    assert (refused.code, refused.error["message"]) == (10, f"{copy} is the same clip as {clip}")
-    assert len(plan(dv, *line, "--skip-bad")["inputs"]) == 1
-
-
 def test_bad_clips_stop_it_unless_they_may_be_left_out(
     dv: Dv, base: Path, clip: Path, home: Path
 ) -> None:
@@ -261,28 +244,6 @@ def test_any_field_of_a_recipe_can_be_set() -> None:
     assert (recipe.text_drop, recipe.checkpointing, recipe.caption) == (0.25, False, "1 ball")
     with pytest.raises(RecipeError):
         motion_settings({}, LearnOptions(setting=["text_drop=often"]), {}, 1)
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        ("subject", "--seed=4", "seed=3", "--seed both say seed"),
-        ("subject", "--seed=0", "seed=3", "--seed both say seed"),
-        ("subject", "--precision=auto", "precision=fp32", "--precision both say precision"),
-        ("subject", "--class=cat", "class_word=dog", "--class both say class_word"),
-        ("motion", "--caption=rising", "caption=falling", "--caption both say caption"),
-        ("motion", "--start=0", "start_s=1", "--start both say start_s"),
-    ],
-)
-def test_a_setting_is_said_once_be_it_as_by_default(
-    dv: Dv, base: Path, photos: Path, clip: Path, case: tuple[str, str, str, str]
-) -> None:
-    kind, flag, setting, told = case
-    source = photos if kind == "subject" else clip
-    line = (kind, "learn", source, "--name", "corgi", "--base", base, flag, "--set", setting)
-    refused = dv(*line, "-n", "--json")
-    assert refused.code == 2
-    assert refused.error["message"] == f"--set {setting} and {told}"
 
 
 def test_learning_prints_one_pinned_reference(learned: Learned, dv: Dv) -> None:

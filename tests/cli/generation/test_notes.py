@@ -28,12 +28,6 @@ def test_a_caption_and_the_prompt_say_a_word_once(typed: str, sent: str, note: s
     assert (note in prompt.notes[0]) if note else prompt.notes == ()
 
 
-def test_a_word_of_every_sentence_may_stand_twice() -> None:
-    zigzag = Word("zigzag", "moving in a zigzag", is_subject=False)
-    prompt = compose_prompt("a cat running", [zigzag])
-    assert prompt.notes == ("the prompt does not say zigzag: added 'moving in a zigzag'",)
-
-
 def test_a_name_that_every_sentence_has_stands_by_its_token_alone() -> None:
     word = Word("a", "<a>", is_subject=True)
     assert compose_prompt("a <a> in a park", [word]).sent == "a <a> in a park"

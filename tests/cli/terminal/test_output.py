@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamvideo_cli.terminal.options import Shell
-from dreamvideo_cli.terminal.output import View, detail, show, write_stderr
+from dreamvideo_cli.terminal.output import View, detail, show
 from dreamvideo_cli.terminal.text import (
     count_text,
     field_lines,
@@ -63,20 +63,6 @@ def test_more_is_said_only_where_it_is_asked_for(capsys: pytest.CaptureFixture[s
     detail(Shell(), "more")
     detail(Shell(verbose=True), "much more")
     assert capsys.readouterr().err == "much more\n"
-
-
-def test_a_warning_is_wrapped_on_a_terminal_alone(capsys, monkeypatch) -> None:
-    text, command = "warning: " + "word " * 30 + "end", "hint: " + "dv gen " * 20
-    write_stderr(text)
-    assert capsys.readouterr().err == f"{text}\n"
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("NO_COLOR", "1")
-    write_stderr(text)
-    lines = capsys.readouterr().err.splitlines()
-    assert (" ".join(lines), max(map(len, lines)) <= 60) == (text, True)
-    write_stderr(command)
-    assert capsys.readouterr().err == f"{command}\n"
 
 
 @pytest.mark.parametrize("case", [(True, False, 12), (True, True, 64), (False, False, 64)])

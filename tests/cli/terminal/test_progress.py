@@ -99,27 +99,12 @@ def test_what_auto_means_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_score_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], form) -> None:
     events = [Scored("look", 40, {"image": 0.8125}, 2.125), Scored("look", 0, {"text": 0.25}, 1.0)]
     lines = told(capsys, events, progress=form)
-    if form == "bar":
-        assert lines == ["step   40  image 0.812  2.1 s", "base       text 0.250  1.0 s"]
-        return
     if form == "json":
         assert json.loads(lines[0])["values"] == {"image": 0.8125}
         assert json.loads(lines[0])["event"] == "scored"
     else:
         assert lines[0] == "step 40: image 0.812 (scored in 2.1 s)"
         assert lines[1].startswith("the base alone: text 0.250")
-
-
-def test_scores_on_a_terminal_are_a_row_that_fits_it(capsys: pytest.CaptureFixture[str]) -> None:
-    values = dict.fromkeys(("text", "image", "consistency", "subject", "photo copy risk"), 0.5)
-    more = {f"{name} by another tower": 0.5 for name in values}
-    events = [Scored("look", 40, values, 7.5), Scored("look", 1200, values | more, 750.0)]
-    whole, cut = told(capsys, events, progress="bar")
-    assert whole == (
-        "step   40  text 0.500  image 0.500  consistency 0.500  subject 0.500  …  7.5 s"
-    )
-    assert cut.endswith("…  12:30 min")
-    assert max(map(len, (whole, cut))) <= 80
 
 
 def test_what_a_terminal_writes_at_ctrl_c_still_fits_behind_a_bar(

@@ -142,6 +142,11 @@ FOLDERS: dict[str, tuple[dict[str, object], str, str]] = {
     "hunyuan": ({INDEX: {"_class_name": "HunyuanVideoPipeline"}}, "is HunyuanVideo", LIST),
     "cog": ({INDEX: {"_class_name": "CogVideoXPipeline"}}, "is CogVideoX", LIST),
     "i2v": ({INDEX: {"_class_name": "WanImageToVideoPipeline"}}, "an image-to-video model", LIST),
+    "i2v-of-a-known-class": (
+        {INDEX: {"_class_name": "SomeImageToVideoPipeline", "unet": ["x", "UNet3DConditionModel"]}},
+        "an image-to-video model",
+        LIST,
+    ),
     "vace": ({INDEX: {"_class_name": "WanVACEPipeline"}}, "is VACE", LIST),
     "new": ({INDEX: {"_class_name": "NewPipeline"}}, "a NewPipeline that no family", "UNet3D"),
 }

@@ -195,7 +195,7 @@ def test_files_that_are_no_videos_say_what_they_are(tmp_path: Path, content: byt
 
 def test_a_still_picture_is_no_clip(tmp_path: Path):
     Image.fromarray(draw_picture()).save(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="is a picture, not a video"):
+    with pytest.raises(InputError, match="a picture or a playlist"):
         read_clip(tmp_path / "a.jpg", frames=4, fps=8)
 
 

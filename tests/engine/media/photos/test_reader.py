@@ -246,25 +246,6 @@ def test_an_address_is_named_as_one(spelled: str):
         gather_photos([Path(spelled)])
 
 
-@pytest.mark.parametrize(
-    ("spelled", "address", "hint"),
-    [
-        ("https://x.org/a.jpg", "https://x.org/a.jpg", "curl -LO https://x.org/a.jpg"),
-        ("file:///tmp/my%20a.jpg", "file:///tmp/my a.jpg", "write it as a path: '/tmp/my a.jpg'"),
-        ("s3://shop/a.jpg", "s3://shop/a.jpg", "download it first"),
-        ("data:image/png;base64,AA", "data:image/png;base64,AA", "download it first"),
-    ],
-)
-def test_an_address_is_told_as_it_is_written_with_what_would_do(
-    spelled: str, address: str, hint: str
-):
-    with pytest.raises(InputNotFoundError) as error:
-        gather_photos([Path(spelled)])
-    assert error.value.message == f"{address} is an address, and only files are read"
-    assert error.value.hint is not None
-    assert error.value.hint.endswith(hint)
-
-
 def test_a_path_through_a_file_says_that_it_is_one(tmp_path: Path):
     save(tmp_path / "a.png")
     with pytest.raises(InputNotFoundError, match=r"b\.png is not there") as error:
