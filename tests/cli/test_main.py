@@ -73,6 +73,20 @@ def test_what_needs_no_tensors_imports_none(home: Path, put: Put, line: str) -> 
     assert err.endswith("heavy=[] code=0"), err
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["subject learn {photos} --name a1 -n", "motion learn {clip} --name a1 -n", "inspect {photos}"],
+)
+def test_a_plan_of_learning_on_mini_looks_at_pixels_and_loads_no_tensors(
+    home: Path, photos: Path, clip: Path, line: str
+) -> None:
+    words = [word.format(photos=photos, clip=clip) for word in line.split()]
+    base = [] if words[0] == "inspect" else ["--base", "mini"]
+    _, err = start(*words, *base, script=ENDS_WITH_MODULES).communicate()
+    assert err.endswith("code=0"), err
+    assert not [name for name in HEAVY[:4] if f"'{name}'" in err.rsplit("heavy=", 1)[1]], err
+
+
 def test_the_version_is_told_without_typer() -> None:
     script = ENDS_WITH_MODULES.replace(repr(HEAVY), repr(("typer", "registry", "engine")))
     out, err = start("--version", script=script).communicate()
