@@ -259,6 +259,7 @@ def locate_base(options: SamplingOptions, name: str) -> BaseLocation:
 
 def _locate_for(use: WeightedAdapter, options: SamplingOptions) -> BaseLocation:
     """The base of an adapter, at its own place or where the caller says it is."""
+    from engine.bases.catalog import is_path
     from engine.errors import BaseNotFoundError, IncompatibleError
 
     base_id = use.adapter.record.base_id
@@ -268,8 +269,10 @@ def _locate_for(use: WeightedAdapter, options: SamplingOptions) -> BaseLocation:
         if options.base is None and base_id.startswith("mini@"):
             message = f"{use.label} was learned on {base_id}: {error.message}"
             raise IncompatibleError(message, hint=error.hint, code="base.mismatch") from error
-        hint = error.hint or f"{use.label} needs it; --base DIR says where it lies now"
-        raise BaseNotFoundError(error.message, hint=hint) from error
+        if options.base is None and is_path(base_id):
+            hint = f"{use.label} needs it; --base DIR says where it lies now"
+            raise BaseNotFoundError(error.message, hint=hint) from error
+        raise
 
 
 def _other_base(first: WeightedAdapter, what: str, base_id: str, fingerprint: str) -> Exception:

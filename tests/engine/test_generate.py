@@ -297,8 +297,9 @@ def test_a_subject_is_not_taken_for_a_motion(world: World) -> None:
         pass
 
 
-def test_two_subjects_with_one_word_are_refused(world: World) -> None:
-    uses = [AdapterUse(world.subject, "subject")] * 2
+def test_two_subjects_with_one_word_are_refused(world: World, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(world.subject, tmp_path / "copy.safetensors"))
+    uses = [AdapterUse(world.subject, "subject"), AdapterUse(copy, "subject")]
     with (
         pytest.raises(IncompatibleError, match="share the word <corgi>"),
         open_generator(world.location, uses),

@@ -116,7 +116,7 @@ def test_the_same_base_at_another_place_fits(dv: Dv, put: Put, base: Path, home:
     base.rename(moved)
     lost = dv("gen", "a corgi", "--subject", "corgi", "-n")
     assert lost.code == 7
-    assert "--base" in lost.err
+    assert "--base DIR says where it lies now" in lost.err
     assert dv("gen", "a corgi", "--subject", "corgi", "--base", moved, "-n").code == 0
 
 
