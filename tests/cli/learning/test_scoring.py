@@ -163,7 +163,7 @@ def test_a_motion_is_scored_by_tracking_alone_where_no_tower_is(
 
 
 def test_a_plan_says_who_scores_and_how_often(learn: Learn, base: Path) -> None:
-    found = learn("--scorer", "mini", "--set", "adapter_steps=800", "-n", "--json", base=base)
+    found = learn("--scorer", "mini", "--steps", 1000, "-n", "--json", base=base)
     assert (found.document["scored_by"], found.document["score_every"]) == (["mini"], 80)
     assert learn("-n", "--json", base=base).document["scored_by"] is None
 
