@@ -291,6 +291,8 @@ def test_a_signal_that_is_turned_into_an_error_is_not_passed_over(
     gen, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     calls = []
+    # A test run in the background of a script starts with SIGINT ignored, and dv leaves what is ignored so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def convert(*_: object) -> None:
         calls.append(1)
@@ -301,7 +303,10 @@ def test_a_signal_that_is_turned_into_an_error_is_not_passed_over(
 
     jobs = write({**BOTH, "id": "a"}, {**BOTH, "id": "b"})
     monkeypatch.setattr(f"dreamvideo_cli.{place}", convert)
-    result = gen("--jobs", jobs, "--keep-going", "--json")
+    try:
+        result = gen("--jobs", jobs, "--keep-going", "--json")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (result.code, len(calls)) == (130, 1)
 
 
