@@ -35,15 +35,21 @@ CONFIGS = {
 }
 
 
+def write_configs(folder: Path, *, mid_block: bool = False) -> tuple[Path, Path]:
+    """Folders of the configs of an image model and a motion module without weights; returns both."""
+    module = {**MOTION, "use_motion_mid_block": mid_block}
+    for name, config in {**CONFIGS, "module/config.json": module}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config), "utf-8")
+    return folder / "image", folder / "module"
+
+
 def open_hollow(*, mid_block: bool) -> Base:
     """The base on the meta device in fp32."""
     import torch
 
-    module = {**MOTION, "use_motion_mid_block": mid_block}
     with tempfile.TemporaryDirectory() as folder:
-        for name, config in {**CONFIGS, "module/config.json": module}.items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(config), "utf-8")
-        location = locate_base(f"{folder}/image", motion_module=f"{folder}/module")
+        image, module = write_configs(Path(folder), mid_block=mid_block)
+        location = locate_base(str(image), motion_module=str(module))
         return open_base(location, device=torch.device("meta"), dtype=torch.float32)

@@ -39,7 +39,7 @@ class Found:
     """What a run has measured: rows, costly kernels in milliseconds, and what failed or was left out."""
 
     rows: list[Row] = field(default_factory=list)
-    kernels: list[tuple[str, float]] = field(default_factory=list)
+    kernels: list[tuple[str, str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -106,7 +106,7 @@ def _measure(
 
 
 def _plan(
-    stage: Stage, options: argparse.Namespace, kernels: list[tuple[str, float]]
+    stage: Stage, options: argparse.Namespace, kernels: list[tuple[str, str, float]]
 ) -> Iterator[tuple[str, float, Callable[[], Row | None]]]:
     """What is measured of a base, how long that may take, and the act; what changes the base comes last."""
     steps = options.steps
@@ -162,8 +162,10 @@ def _table(document: dict[str, Any], rows: list[Row]) -> str:
         *(f"- {note}" for note in document["notes"]),
     ]
     if document["kernels"]:
-        lines += ["", "| kernel | ms |", "|---|---|"]
-        lines += [f"| `{name[:90]}` | {ms:.2f} |" for name, ms in document["kernels"]]
+        lines += ["", "| base | kernel of a motion's step | ms |", "|---|---|---|"]
+        lines += [
+            f"| {base} | `{name[:90]}` | {ms:.2f} |" for base, name, ms in document["kernels"]
+        ]
     return "\n".join(lines) + "\n"
 
 

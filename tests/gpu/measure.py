@@ -19,7 +19,7 @@ from engine.diffusion.samplers import draw_start
 from engine.generate import Generator
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.progress import StageAdvanced, ignore
-from engine.recipe import GenerateRecipe
+from engine.recipe import GenerateRecipe, motion_recipe, subject_recipe
 from engine.training.encode import EncodedClip, EncodedPhotos
 from engine.training.fallback import recompute_blocks
 from engine.training.fit import FitPlan, fit, open_accelerator
@@ -75,7 +75,9 @@ def measure_learning(
     if compiled:
         for block in stage.base.blocks().values():
             block.compile()
-    bank = fresh_bank(stage.base.sites(role), 0.5, _condition_width(stage, role), seed=0)
+    bank = fresh_bank(
+        stage.base.sites(role), _width_ratio(stage, role), _condition_width(stage, role), seed=0
+    )
     bank.to(stage.device)
     with bank.attached(stage.base.denoiser):
         with peak_of(stage.device) as peak:
@@ -142,12 +144,14 @@ def measure_video(stage: Stage, *, steps: int) -> Row:
     )
 
 
-def costly_kernels(stage: Stage, role: Role, *, count: int = 10) -> list[tuple[str, float]]:
-    """Name and milliseconds of the kernels that one step of learning spends most on."""
+def costly_kernels(stage: Stage, role: Role, *, count: int = 10) -> list[tuple[str, str, float]]:
+    """Base, name and milliseconds of the kernels that one step of learning spends most on."""
     from torch.profiler import ProfilerActivity, profile
 
     on_gpu = stage.device.type == "cuda"
-    bank = fresh_bank(stage.base.sites(role), 0.5, _condition_width(stage, role), seed=0)
+    bank = fresh_bank(
+        stage.base.sites(role), _width_ratio(stage, role), _condition_width(stage, role), seed=0
+    )
     bank.to(stage.device)
     activities = [ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]
     with bank.attached(stage.base.denoiser):
@@ -158,7 +162,7 @@ def costly_kernels(stage: Stage, role: Role, *, count: int = 10) -> list[tuple[s
             _wait(stage.device)
     spent = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     ranked = sorted(found.key_averages(), key=lambda event: -getattr(event, spent))
-    return [(event.key, getattr(event, spent) / 1000) for event in ranked[:count]]
+    return [(stage.scene.name, event.key, getattr(event, spent) / 1000) for event in ranked[:count]]
 
 
 @contextmanager
@@ -299,6 +303,14 @@ def _condition_width(stage: Stage, role: Role) -> int | None:
     return stage.image_width if role == "motion" else None
 
 
+def _width_ratio(stage: Stage, role: Role) -> float:
+    """As the base's card has it."""
+    card = stage.location.card
+    if role == "identity":
+        return subject_recipe("standard", card.subject, {}).width_ratio
+    return motion_recipe("standard", card.motion, {}).width_ratio
+
+
 def _frames(stage: Stage, role: Role) -> int:
     return 1 if role == "identity" else stage.scene.frames
 
@@ -308,7 +320,12 @@ def _estimate(stage: Stage, role: Role, *, checkpointing: bool) -> float:
     scene = stage.scene
     sizes = Sizes(BATCH[role], _frames(stage, role), scene.height_px, scene.width_px)
     need = estimate_base(
-        stage.hollow, role, sizes, image_width=stage.image_width, checkpointing=checkpointing
+        stage.hollow,
+        role,
+        sizes,
+        image_width=stage.image_width,
+        checkpointing=checkpointing,
+        width_ratio=_width_ratio(stage, role),
     )
     kept: Any = stage.base.__dict__["_vae"]
     return (need.total + sum(p.numel() * p.element_size() for p in kept.parameters())) / GIB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.bases import BaseLocation, locate_base, open_base
+from engine.bases.folder import read_json
 from engine.bases.protocol import Base, Text
-from tests import modelscope
+from tests import animatediff_full_size, modelscope, wan_full_size
+from tests.animatediff import build_image_model, build_motion_module
+from tests.tiny import build_unet3d
+from tests.tiny_wan import build_wan
 
 META = torch.device("meta")
 
@@ -23,7 +27,7 @@ class Scene:
 
     Attributes:
         name: for the table.
-        write: writes the base's folder, configs alone where it is of full size, and returns it.
+        locate: writes the base's folder, configs alone where it is of full size, and locates it.
         frames: of a clip.
         height_px: of photos and clips.
         width_px: of photos and clips.
@@ -33,7 +37,7 @@ class Scene:
     """
 
     name: str
-    write: Callable[[Path], Path]
+    locate: Callable[[Path], BaseLocation]
     frames: int
     height_px: int
     width_px: int
@@ -76,12 +80,12 @@ class Stage:
 def set_up(scene: Scene, folder: Path, device: torch.device) -> Stage:
     """Write the scene's folder and fill its base with random weights, bf16 on a GPU."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    location = locate_base(str(scene.write(folder / scene.name)))
+    location = scene.locate(folder / scene.name)
     hollow = open_base(location, device=META, dtype=dtype)
     base: Any = open_base(location, device=META, dtype=dtype)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        base.denoiser = _fill(base.denoiser, device, dtype)
+        _fill(base.denoiser, device, dtype)
         base.device = device
         with torch.device(device):
             base.__dict__["_vae"] = _freeze(scene.vae(base))
@@ -92,15 +96,20 @@ def set_up(scene: Scene, folder: Path, device: torch.device) -> Stage:
     return Stage(scene, location, base, hollow, text, device)
 
 
-def _fill(hollow: Any, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The same network with the random weights of its class; what its class keeps in fp32 stays so."""
+def _fill(hollow: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Give a network on the meta device the random weights of its class; what that keeps in fp32 stays so.
+
+    Its modules stay what they are, with what a base has changed of them.
+    """
     whole = tuple(getattr(hollow, "_keep_in_fp32_modules", None) or ())
     with torch.device(device):
         model: nn.Module = type(hollow).from_config(hollow.config)
     for name, parameter in model.named_parameters():
         if not any(part in name.split(".") for part in whole):
             parameter.data = parameter.data.to(dtype)
-    return _freeze(model)
+    full = dict(_freeze(model).named_modules())
+    for name, module in hollow.named_modules():
+        module._parameters, module._buffers = full[name]._parameters, full[name]._buffers
 
 
 def _freeze(model: nn.Module) -> nn.Module:
@@ -110,8 +119,6 @@ def _freeze(model: nn.Module) -> nn.Module:
 def _image_vae(base: Any) -> nn.Module:
     """Stable Diffusion's autoencoder, as deep as the base's folder says."""
     from diffusers import AutoencoderKL
-
-    from engine.bases.folder import read_json
 
     config = read_json(base.location.folder / "vae" / "config.json")
     widths = config["block_out_channels"]
@@ -125,46 +132,109 @@ def _image_vae(base: Any) -> nn.Module:
     )
 
 
+def _video_vae(base: Any) -> nn.Module:
+    from diffusers import AutoencoderKLWan
+
+    vae: nn.Module = AutoencoderKLWan.from_config(
+        read_json(base.location.folder / "vae" / "config.json")
+    )
+    return vae
+
+
 def _modelscope_pipeline(base: Any, scheduler: Any) -> Any:
     from diffusers import TextToVideoSDPipeline
 
-    return TextToVideoSDPipeline(
-        vae=base.__dict__["_vae"],
-        text_encoder=None,
-        tokenizer=None,
-        unet=base.denoiser,
-        scheduler=scheduler,
-    )
+    parts = {"vae": base.__dict__["_vae"], "unet": base.denoiser, "scheduler": scheduler}
+    return TextToVideoSDPipeline(text_encoder=None, tokenizer=None, **parts)
 
 
-def _write_tiny(folder: Path) -> Path:
-    """The tests' own base; imported here, since it needs pytest."""
-    from tests.tiny import build_unet3d
+def _animatediff_pipeline(base: Any, scheduler: Any) -> Any:
+    from diffusers import AnimateDiffPipeline
 
-    return build_unet3d(folder)
+    parts = {"vae": base.__dict__["_vae"], "unet": base.denoiser, "scheduler": scheduler}
+    return AnimateDiffPipeline(text_encoder=None, tokenizer=None, motion_adapter=None, **parts)
 
 
-FULL = (
-    Scene(
-        name="modelscope",
-        write=modelscope.write_configs,
-        frames=16,
-        height_px=256,
-        width_px=256,
-        vae=_image_vae,
-        pipeline=_modelscope_pipeline,
-        guidance=9.0,
-    ),
+def _wan_pipeline(base: Any, scheduler: Any) -> Any:
+    from diffusers import WanPipeline
+
+    parts = {"vae": base.__dict__["_vae"], "transformer": base.denoiser, "scheduler": scheduler}
+    return WanPipeline(text_encoder=None, tokenizer=None, **parts)
+
+
+def _locate_modelscope(folder: Path) -> BaseLocation:
+    return locate_base(str(modelscope.write_configs(folder)))
+
+
+def _locate_animatediff(folder: Path) -> BaseLocation:
+    image, module = animatediff_full_size.write_configs(folder)
+    return locate_base(str(image), motion_module=str(module))
+
+
+def _locate_wan(folder: Path) -> BaseLocation:
+    return locate_base(str(wan_full_size.write_configs(folder, "1.3B")))
+
+
+def _locate_tiny_modelscope(folder: Path) -> BaseLocation:
+    return locate_base(str(build_unet3d(folder)))
+
+
+def _locate_tiny_animatediff(folder: Path) -> BaseLocation:
+    image = build_image_model(folder / "image")
+    return locate_base(str(image), motion_module=str(build_motion_module(folder / "module")))
+
+
+def _locate_tiny_wan(folder: Path) -> BaseLocation:
+    return locate_base(str(build_wan(folder)))
+
+
+MODELSCOPE = Scene(
+    name="ModelScope 16×256×256",
+    locate=_locate_modelscope,
+    frames=16,
+    height_px=256,
+    width_px=256,
+    vae=_image_vae,
+    pipeline=_modelscope_pipeline,
+    guidance=9.0,
 )
+ANIMATEDIFF = Scene(
+    name="AnimateDiff 16×512×512",
+    locate=_locate_animatediff,
+    frames=16,
+    height_px=512,
+    width_px=512,
+    vae=_image_vae,
+    pipeline=_animatediff_pipeline,
+    guidance=7.5,
+)
+WAN = Scene(
+    name="Wan 1.3B 33×832×480",
+    locate=_locate_wan,
+    frames=33,
+    height_px=480,
+    width_px=832,
+    vae=_video_vae,
+    pipeline=_wan_pipeline,
+    guidance=5.0,
+)
+FULL = (MODELSCOPE, WAN, ANIMATEDIFF)
 TINY = (
-    Scene(
-        name="tiny-unet3d",
-        write=_write_tiny,
+    replace(
+        MODELSCOPE,
+        name="tiny ModelScope",
+        locate=_locate_tiny_modelscope,
         frames=4,
         height_px=32,
         width_px=64,
-        vae=_image_vae,
-        pipeline=_modelscope_pipeline,
-        guidance=9.0,
+    ),
+    replace(WAN, name="tiny Wan", locate=_locate_tiny_wan, frames=5, height_px=32, width_px=48),
+    replace(
+        ANIMATEDIFF,
+        name="tiny AnimateDiff",
+        locate=_locate_tiny_animatediff,
+        frames=4,
+        height_px=24,
+        width_px=40,
     ),
 )
