@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from engine.device import maker_name
+from engine.device import maker_name, resolve_device
 from tests.gpu.measure import Row, costly_kernels, measure_learning, measure_video
 from tests.gpu.scenes import FULL, TINY, Scene, Stage, set_up
 
@@ -73,6 +73,7 @@ def _write(found: Found, options: argparse.Namespace) -> None:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu.full_size", description=__doc__)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--half", action="store_true", help="bf16 on a CPU too")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, to try every line")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two files")
     parser.add_argument("--seconds", type=float, default=240.0, help="begin no row after that")
@@ -81,12 +82,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _dtype(options: argparse.Namespace) -> torch.dtype:
+    return torch.bfloat16 if options.half or options.device != "cpu" else torch.float32
+
+
 def _measure(
     found: Found, scene: Scene, folder: Path, options: argparse.Namespace, deadline: float
 ) -> Iterator[None]:
     """Add what is found of one base, row by row."""
     try:
-        stage = set_up(scene, folder, torch.device(options.device))
+        stage = set_up(scene, folder, resolve_device(options.device), _dtype(options))
     except Exception as error:  # noqa: BLE001  (what the other bases measure is not lost)
         found.notes.append(f"failed {scene.name}: {error}")
         return
@@ -134,7 +139,7 @@ def _fresh(stage: Stage) -> Callable[[], Stage]:
     def make() -> Stage:
         stage.base.denoiser.to("meta")
         with tempfile.TemporaryDirectory() as folder:
-            return set_up(stage.scene, Path(folder), stage.device)
+            return set_up(stage.scene, Path(folder), stage.device, stage.base.dtype)
 
     return make
 

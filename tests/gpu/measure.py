@@ -114,7 +114,7 @@ def measure_video(stage: Stage, *, steps: int) -> Row:
         location=stage.location,
         base=stage.base,
         device=stage.device,
-        precision="bf16" if stage.device.type == "cuda" else "fp32",
+        precision="bf16" if stage.base.dtype == torch.bfloat16 else "fp32",
         deltas=(),
         appearance=None,
         photo=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,9 +78,8 @@ class Stage:
         return torch.randn(batch, *shape, device=self.device)
 
 
-def set_up(scene: Scene, folder: Path, device: torch.device) -> Stage:
-    """Write the scene's folder and fill its base with random weights, bf16 on a GPU."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+def set_up(scene: Scene, folder: Path, device: torch.device, dtype: torch.dtype) -> Stage:
+    """Write the scene's folder and fill its base with random weights."""
     location = scene.locate(folder / scene.name)
     hollow = open_base(location, device=META, dtype=dtype)
     base: Any = open_base(location, device=META, dtype=dtype)
@@ -104,9 +104,10 @@ def _fill(hollow: Any, device: torch.device, dtype: torch.dtype) -> None:
     whole = tuple(getattr(hollow, "_keep_in_fp32_modules", None) or ())
     with torch.device(device):
         model: nn.Module = type(hollow).from_config(hollow.config)
-    for name, parameter in model.named_parameters():
-        if not any(part in name.split(".") for part in whole):
-            parameter.data = parameter.data.to(dtype)
+    # Parameters and the buffers that files hold, as loading casts them.
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.is_floating_point() and not any(part in name.split(".") for part in whole):
+            tensor.data = tensor.data.to(dtype)
     full = dict(_freeze(model).named_modules())
     for name, module in hollow.named_modules():
         module._parameters, module._buffers = full[name]._parameters, full[name]._buffers
@@ -144,14 +145,18 @@ def _video_vae(base: Any) -> nn.Module:
 def _modelscope_pipeline(base: Any, scheduler: Any) -> Any:
     from diffusers import TextToVideoSDPipeline
 
-    parts = {"vae": base.__dict__["_vae"], "unet": base.denoiser, "scheduler": scheduler}
+    # It decodes in the precision of its latents.
+    vae = copy.deepcopy(base.__dict__["_vae"]).to(base.dtype)
+    parts = {"vae": vae, "unet": base.denoiser, "scheduler": scheduler}
     return TextToVideoSDPipeline(text_encoder=None, tokenizer=None, **parts)
 
 
 def _animatediff_pipeline(base: Any, scheduler: Any) -> Any:
     from diffusers import AnimateDiffPipeline
 
-    parts = {"vae": base.__dict__["_vae"], "unet": base.denoiser, "scheduler": scheduler}
+    # It decodes in the precision of its latents.
+    vae = copy.deepcopy(base.__dict__["_vae"]).to(base.dtype)
+    parts = {"vae": vae, "unet": base.denoiser, "scheduler": scheduler}
     return AnimateDiffPipeline(text_encoder=None, tokenizer=None, motion_adapter=None, **parts)
 
 

@@ -28,8 +28,8 @@ def run(out: Path, *more: str) -> tuple[int, dict]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_row_is_measured_over_its_network(tmp_path: Path) -> None:
-    code, document = run(tmp_path)
+def test_every_row_is_measured_over_its_network_in_half_precision(tmp_path: Path) -> None:
+    code, document = run(tmp_path, "--half")
     assert (code, document["notes"]) == (0, [])
     assert {(row["scene"], row["what"]) for row in document["rows"]} == {
         (scene.name, what) for scene in TINY for what in ROWS
