@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dreamvideo_cli import __version__
+from dreamvideo_cli.settings.network import stay_offline
 from dreamvideo_cli.terminal.signals import STOPPING, Stopped, stopped, unwinding
 from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams, write_any_text
 
@@ -20,7 +21,6 @@ ANSWERED = {"--version", "-V", "--install-completion", "--show-completion"}
 # Read by the libraries when they are imported, so they must stand before any command runs.
 LIBRARY_SETTINGS = {
     "OMP_WAIT_POLICY": "passive",
-    "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complete(arguments)
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    stay_offline()
     with unwinding():
         try:
             is_answered = arguments and arguments[0] in ANSWERED

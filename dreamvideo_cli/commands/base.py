@@ -9,6 +9,7 @@ import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.files import config_file
+from dreamvideo_cli.settings.network import go_online
 from dreamvideo_cli.settings.places import (
     absolute_name,
     default_base,
@@ -112,6 +113,7 @@ def pull_base(
 
     Example: dv base pull modelscope
     """
+    go_online()
     from engine.bases.pull.fetch import fetch, known_release, plan_pull
     from engine.bases.pull.local import copy, plan_copy
 

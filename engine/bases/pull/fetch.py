@@ -299,7 +299,11 @@ def _hub_errors(hub_id: str) -> Iterator[None]:
     Raises:
         BaseNotFoundError, OutputError: as `fetch` says.
     """
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     try:
         yield
@@ -309,6 +313,9 @@ def _hub_errors(hub_id: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         message = f"the hub has no repository {hub_id}, or it is private"
         raise BaseNotFoundError(message, hint="dv base list shows the known bases") from error
+    except OfflineModeIsEnabled as error:
+        message = f"{hub_id} is not fetched: HF_HUB_OFFLINE is set"
+        raise BaseNotFoundError(message, hint="HF_HUB_OFFLINE=0, or --from DIR") from error
     except _unreachable() as error:
         reason = str(error).strip().splitlines()[0]
         message = f"{hub_id} could not be fetched: {reason}"

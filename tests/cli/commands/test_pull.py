@@ -119,7 +119,8 @@ def test_a_download_that_is_killed_is_named_and_goes_on(
     write_large(mirror.folders[HUB_ID] / LARGE)
     mirror.cut_after = CHUNK_BYTES + 1_000_000
     env = {**os.environ, "HF_ENDPOINT": mirror.address, "HF_HUB_CACHE": str(tmp_path / "hub")}
-    env["HF_HUB_OFFLINE"] = "0"
+    for name in ("HF_HUB_OFFLINE", "_DV_HF_HUB_OFFLINE"):
+        env.pop(name, None)  # as a shell has it: the command goes online by itself
     line = [sys.executable, "-m", "dreamvideo_cli", "base", "pull", "modelscope", "-y"]
     root = Path(__file__).parents[3]
     process = subprocess.Popen(line, env=env | {"PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL)
@@ -141,6 +142,16 @@ def test_a_download_that_is_killed_is_named_and_goes_on(
     assert asked[LARGE] == begun > 0
     assert not part.exists()
     assert dv("base", "show", "modelscope").code == 0
+
+
+def test_a_caller_who_wants_to_stay_offline_does(home: Path) -> None:
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    env.pop("_DV_HF_HUB_OFFLINE", None)
+    line = [sys.executable, "-m", "dreamvideo_cli", "base", "pull", "modelscope", "-y"]
+    told = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 7
+    assert "is not fetched: HF_HUB_OFFLINE is set" in told.stderr
+    assert "hint: HF_HUB_OFFLINE=0, or --from DIR" in told.stderr
 
 
 def test_a_file_that_changed_between_is_fetched_whole(dv: Dv, mirror: Mirror) -> None:
