@@ -18,10 +18,10 @@ DENOISERS = {
 WIDE_CODEC = {"z_dim": 48, "scale_factor_spatial": 16, "scale_factor_temporal": 4}
 
 
-def write_configs(folder: Path, name: str) -> Path:
-    """A folder of a published base's configs without weights; returns ``folder``."""
+def denoiser_config(name: str) -> dict[str, Any]:
+    """The config of a published denoiser; both of two experts have it."""
     heads, hidden, layers, channels = DENOISERS[name]
-    denoiser = {
+    return {
         "num_attention_heads": heads,
         "attention_head_dim": 128,
         "ffn_dim": hidden,
@@ -32,6 +32,11 @@ def write_configs(folder: Path, name: str) -> Path:
         "freq_dim": 256,
         "patch_size": [1, 2, 2],
     }
+
+
+def write_configs(folder: Path, name: str) -> Path:
+    """A folder of a published base's configs without weights; returns ``folder``."""
+    denoiser = denoiser_config(name)
     part = ["diffusers", "WanTransformer3DModel"]
     index: dict[str, Any] = {"_class_name": "WanPipeline", "transformer": part}
     parts = ["transformer"]

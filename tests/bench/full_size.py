@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.modelscope import UNET
+from tests.wan_full_size import denoiser_config
 
 Pass = Callable[[nn.Module, int, int, int], Any]
 META: Mapping[str, Any] = {"device": "meta", "dtype": torch.bfloat16}
@@ -60,12 +61,6 @@ def _wan(scale: int) -> Pass:
     return run
 
 
-def _wan_config(heads: int, hidden: int, layers: int, channels: int = 16) -> dict[str, Any]:
-    common = {"attention_head_dim": 128, "text_dim": 4096, "freq_dim": 256}
-    sizes = {"num_attention_heads": heads, "ffn_dim": hidden, "num_layers": layers}
-    return {**common, **sizes, "in_channels": channels, "out_channels": channels}
-
-
 ANIMATEDIFF = {
     "sample_size": 64,
     "cross_attention_dim": 768,
@@ -76,14 +71,14 @@ ANIMATEDIFF = {
     "motion_max_seq_length": 32,
     "motion_num_attention_heads": 8,
 }
-WAN_14B = Denoiser("WanTransformer3DModel", _wan_config(40, 13824, 40), _wan(8))
+WAN_14B = Denoiser("WanTransformer3DModel", denoiser_config("14B"), _wan(8))
 DENOISERS: Mapping[str, Denoiser] = {
     "modelscope": Denoiser("UNet3DConditionModel", UNET, _unet(1024)),
     "zeroscope": Denoiser("UNet3DConditionModel", UNET, _unet(1024)),
     "animatediff": Denoiser("UNetMotionModel", ANIMATEDIFF, _unet(768)),
-    "wan2.1-1.3b": Denoiser("WanTransformer3DModel", _wan_config(12, 8960, 30), _wan(8)),
+    "wan2.1-1.3b": Denoiser("WanTransformer3DModel", denoiser_config("1.3B"), _wan(8)),
     "wan2.1-14b": WAN_14B,
-    "wan2.2-5b": Denoiser("WanTransformer3DModel", _wan_config(24, 14336, 30, 48), _wan(16)),
+    "wan2.2-5b": Denoiser("WanTransformer3DModel", denoiser_config("5B"), _wan(16)),
     "wan2.2-a14b": WAN_14B,
 }
 

@@ -345,7 +345,6 @@ def _clock(act: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _wait(device: torch.device) -> Tensor | None:
+def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return None
