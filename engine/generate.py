@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 
 import msgspec
@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.adapters.bank import Bank, Condition
+from engine.adapters.bank import Bank
+from engine.adapters.composition import Composition
 from engine.adapters.delta import Delta, build_bank, build_delta
 from engine.adapters.file import Adapter
 from engine.adapters.uses import AdapterUse, common_look, load_adapters
 from engine.bases import BaseLocation, open_base, require_image_tower
 from engine.bases.checks.limits import check_video
 from engine.bases.pixels import to_pixels, to_unit
-from engine.bases.protocol import Base, LearnedWord, Text
+from engine.bases.protocol import Base, Text
 from engine.device import (
     DTYPES,
     explain_memory,
@@ -43,7 +44,11 @@ MOST_KEPT_BANKS = 12
 
 
 class Generator:
-    """A base with adapters attached, kept loaded for any number of videos."""
+    """A base with adapters attached, kept loaded for any number of videos.
+
+    Attributes:
+        composition: the adapters.
+    """
 
     def __init__(
         self,
@@ -52,17 +57,14 @@ class Generator:
         base: Base,
         device: torch.device,
         precision: Precision,
-        deltas: Sequence[Delta],
-        appearance: Tensor | None,
+        composition: Composition,
         photo: str | None,
         progress: Progress,
     ) -> None:
         """Use `open_generator`."""
         self._location = location
         self._base, self._device, self._precision = base, device, precision
-        self._deltas, self._progress = tuple(deltas), progress
-        self._banks = [delta.bank for delta in deltas if delta.bank is not None]
-        self._appearance, self._photo = appearance, photo
+        self.composition, self._photo, self._progress = composition, photo, progress
 
     @torch.no_grad()
     def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
@@ -103,7 +105,7 @@ class Generator:
         shape = self._base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
         noise = draw_start(shape, recipe.seed).to(self._device)
         text = self._encode_prompts(recipe)
-        self._set_appearance(recipe)
+        self._set_look(recipe)
         started = time.monotonic()
         self._progress(StageStarted("generate", recipe.steps))
         denoise = self._denoise_halves if sliced else self._base.denoise
@@ -133,7 +135,7 @@ class Generator:
 
     def _denoise_halves(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """`Base.denoise` of one sample after the other, each with its own part of every condition."""
-        banks = self._banks
+        banks = self.composition.banks
         whole = [bank.condition for bank in banks]
         parts = []
         for k in range(len(latents)):
@@ -147,57 +149,22 @@ class Generator:
 
     def _watch(self, steps: Iterator[Tensor], recipe: GenerateRecipe) -> Iterator[Tensor]:
         """Tell of every step, and set what the next one is made with before it is asked for."""
-        self._set_weights(recipe, 0)
+        self.composition.set_step(recipe, 0)
         for number, latents in enumerate(steps, 1):
             self._progress(StageAdvanced("generate", number, recipe.steps))
-            self._set_weights(recipe, number)
+            self.composition.set_step(recipe, number)
             yield latents
-
-    def _set_weights(self, recipe: GenerateRecipe, step: int) -> None:
-        """Let the adapters act in this step whose turn it is; one kind without the other always acts."""
-        acts = {
-            "subject": step >= recipe.identity_from * recipe.steps,
-            "motion": step < recipe.motion_until * recipe.steps,
-        }
-        kinds = {delta.kind for delta in self._deltas if delta.weight != 0.0}
-        for delta in self._deltas:
-            delta.act(is_on=not acts.keys() <= kinds or acts.get(delta.kind, True))
 
     def _encode_prompts(self, recipe: GenerateRecipe) -> Text:
         """The prompts of both halves of guidance, the unconditional one first."""
         prompts = [recipe.negative, recipe.prompt][-count_halves(self._guidance(recipe)) :]
-        words: dict[str, LearnedWord] = {}
-        for delta in self._deltas:
-            if delta.token and delta.weight == 0.0:
-                prompts = [prompt.replace(delta.token, delta.phrase) for prompt in prompts]
-            words |= delta.words(self._base)
-        return self._base.encode_text(prompts, words)
+        plain = [self.composition.plain(prompt) for prompt in prompts]
+        return self._base.encode_text(plain, self.composition.words(self._base))
 
-    def _set_appearance(self, recipe: GenerateRecipe) -> None:
-        """Give every motion the appearance vector, with the strengths of both halves of guidance."""
-        for delta in self._deltas:
-            if delta.bank is None or delta.condition_width is None:
-                continue
-            halves = self._strengths(recipe, delta)[-count_halves(self._guidance(recipe)) :]
-            weight = next(delta.bank.parameters())
-            strength = torch.tensor(halves, device=weight.device, dtype=weight.dtype)
-            nothing = torch.zeros(delta.condition_width)
-            look = nothing if self._appearance is None else self._appearance
-            delta.bank.condition = Condition(look.to(strength).expand(len(halves), -1), strength)
-
-    def _strengths(self, recipe: GenerateRecipe, delta: Delta) -> tuple[float, float]:
-        """Unconditional and conditional: what the motion was learned for, as the caller changes it.
-
-        Without a subject zeros stand for its look, as they did for a dropped image in learning; a motion that was
-        learned without drops has never seen them, and gets none.
-        """
-        if self._appearance is None and not delta.reads_nothing:
-            return 0.0, 0.0
-        uncond, cond = recipe.appearance_uncond, recipe.appearance_cond
-        return (
-            recipe.appearance * (delta.strengths[0] if uncond is None else uncond),
-            recipe.appearance * (delta.strengths[1] if cond is None else cond),
-        )
+    def _set_look(self, recipe: GenerateRecipe) -> None:
+        """Give every motion the look in each half of guidance."""
+        halves = range(2)[-count_halves(self._guidance(recipe)) :]
+        self.composition.set_look(recipe, halves)
 
 
 class LoadedBase:
@@ -250,17 +217,13 @@ class LoadedBase:
         """
         deltas = self._build(adapters)
         look = common_look(deltas, self.device) if photo is None else self._see(photo, adapters)
-        with ExitStack() as stack:
-            for delta in deltas:
-                if delta.weight != 0.0:
-                    stack.enter_context(delta.attached(self._base))
+        with Composition(tuple(deltas), look).attached(self._base) as composition:
             yield Generator(
                 location=self.location,
                 base=self._base,
                 device=self.device,
                 precision=self.precision,
-                deltas=deltas,
-                appearance=look,
+                composition=composition,
                 photo=photo.digest if photo else None,
                 progress=self._progress,
             )

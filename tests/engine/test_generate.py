@@ -230,7 +230,7 @@ def test_a_loaded_base_keeps_banks_and_lets_the_oldest_go(
     banks = []
     for use in (subject, subject, motion, subject):
         with loaded.equipped(load_adapters([use], world.location)) as generator:
-            banks.append(generator._banks[0])
+            banks.append(generator.composition.banks[0])
     assert banks[0] is banks[1]
     assert banks[3] is not banks[0]
 
@@ -360,7 +360,7 @@ def test_two_files_of_one_motion_act_at_both_weights(world: World, tmp_path: Pat
     copy = shutil.copy(world.motion, tmp_path / "copy.safetensors")
     uses = [AdapterUse(world.motion, "motion", 0.25), AdapterUse(Path(copy), "motion", 0.75)]
     with open_generator(world.location, uses) as generator:
-        assert [bank.weight for bank in generator._banks] == [0.25, 0.75]
+        assert [bank.weight for bank in generator.composition.banks] == [0.25, 0.75]
         both = generator.sample(RECIPE)
     assert np.abs(both.astype(int) - video(world, motion=1).astype(int)).max() <= 1
 

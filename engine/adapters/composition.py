@@ -1,0 +1,96 @@
+"""Adapters as they act together: which of them in which step, at what weight, and what look the motions are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.adapters.bank import Bank, Condition
+from engine.adapters.delta import Delta
+from engine.bases.protocol import Base, LearnedWord
+from engine.recipe import GenerateRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Subjects and motions on one base.
+
+    Attributes:
+        deltas: what each of them adds.
+        look: the appearance vector (d,) that motions are told, or None.
+    """
+
+    deltas: tuple[Delta, ...]
+    look: Tensor | None
+
+    @property
+    def banks(self) -> list[Bank]:
+        """The layers of all that have some."""
+        return [delta.bank for delta in self.deltas if delta.bank is not None]
+
+    @contextmanager
+    def attached(self, base: Base) -> Iterator[Composition]:
+        """Let those that have a weight act in the base's denoiser until the block ends."""
+        with ExitStack() as stack:
+            for delta in self.deltas:
+                if delta.weight != 0.0:
+                    stack.enter_context(delta.attached(base))
+            yield self
+
+    def set_step(self, recipe: GenerateRecipe, step: int) -> None:
+        """Let the adapters act in this step whose turn it is; one kind without the other always acts."""
+        acts = {
+            "subject": step >= recipe.identity_from * recipe.steps,
+            "motion": step < recipe.motion_until * recipe.steps,
+        }
+        kinds = {delta.kind for delta in self.deltas if delta.weight != 0.0}
+        for delta in self.deltas:
+            delta.act(is_on=not acts.keys() <= kinds or acts.get(delta.kind, True))
+
+    def set_look(self, recipe: GenerateRecipe, halves: Sequence[int]) -> None:
+        """Tell every motion the look before a forward pass.
+
+        Args:
+            recipe: multiplies the strengths that each motion was learned for, or replaces them.
+            halves: of guidance, one a sample of the batch: 0 is the unconditional one, 1 the conditional one.
+        """
+        for delta in self.deltas:
+            if delta.bank is None or delta.condition_width is None:
+                continue
+            both = self._strengths(recipe, delta)
+            weight = next(delta.bank.parameters())
+            strength = torch.tensor([both[half] for half in halves]).to(weight)
+            look = torch.zeros(delta.condition_width) if self.look is None else self.look
+            delta.bank.condition = Condition(look.to(strength).expand(len(halves), -1), strength)
+
+    def words(self, base: Base) -> Mapping[str, LearnedWord]:
+        """The learned words of all that have a weight, as `Base.encode_text` takes them."""
+        words: dict[str, LearnedWord] = {}
+        for delta in self.deltas:
+            words |= delta.words(base)
+        return words
+
+    def plain(self, prompt: str) -> str:
+        """The prompt with the class word in place of every word that has no weight."""
+        for delta in self.deltas:
+            if delta.token and delta.weight == 0.0:
+                prompt = prompt.replace(delta.token, delta.phrase)
+        return prompt
+
+    def _strengths(self, recipe: GenerateRecipe, delta: Delta) -> tuple[float, float]:
+        """Unconditional and conditional: what the motion was learned for, as the caller changes it.
+
+        Without a subject zeros stand for its look, as they did for a dropped image in learning; a motion that was
+        learned without drops has never seen them, and gets none.
+        """
+        if self.look is None and not delta.reads_nothing:
+            return 0.0, 0.0
+        uncond, cond = recipe.appearance_uncond, recipe.appearance_cond
+        return (
+            recipe.appearance * (delta.strengths[0] if uncond is None else uncond),
+            recipe.appearance * (delta.strengths[1] if cond is None else cond),
+        )
