@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.recipe.steps import Step
 from engine.mini.world.render import place
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ EDGE_WEIGHT = 0.5
 NOISED_SHARE, NOISE = 0.5, 0.1
 """How many codes are noised, and by how much of their deviation: the decoder must forgive the denoiser."""
 CLUTTER_SHARE = 0.5
-KEEP_WEIGHT = 0.5
+KEEP_WEIGHT, NEAR_WEIGHT = 0.5, 0.1
+"""How much latents that another autoencoder's denoiser reads as they are, and that it goes on with, may not change."""
 
 
 def build_autoencoder(preset: Preset) -> AutoencoderKL:
@@ -100,15 +102,16 @@ def train_autoencoder(
         network: an autoencoder of this preset.
         stage: for its seconds and rate.
         half: compute in bfloat16.
-        kept: an autoencoder of smaller pictures whose scaled latents the new ones shall be, so that a denoiser
-            of them can go on; None is free of any.
+        kept: an autoencoder whose scaled latents the new ones shall be near to, so that a denoiser of them can
+            go on; None is free of any.
     """
 
-    def loss_at(_: float, __: int) -> Tensor:
+    def loss() -> Tensor:
         x = draw_pictures(batches, preset.autoencoder.batch)
         return reconstruction_loss(network, x, kept)
 
-    train_stage(stage, network.train().requires_grad_(True), loss_at, folder, half=half)
+    step = Step("pictures", loss)
+    train_stage(stage, network.train().requires_grad_(True), lambda _, __: step, folder, half=half)
     network.eval().requires_grad_(False)
     if kept is not None:
         network.register_to_config(scaling_factor=1.0)
@@ -122,7 +125,8 @@ def reconstruction_loss(
 ) -> Tensor:
     """Error of the picture (n, 3, s, s) and of its edges, a light KL, and what `kept` asks of the latents.
 
-    Where there is a `kept`, every other picture is decoded from its latents instead of the network's own.
+    Where `kept` takes smaller pictures, the latents are to be the same, and every other picture is decoded from its
+    instead of the network's own.
     """
     code = network.encode(x).latent_dist
     drawn = code.sample().float()
@@ -130,9 +134,11 @@ def reconstruction_loss(
     loss = KL_WEIGHT * divergence
     if kept is not None:
         target = encode_small(kept, x)
-        loss = loss + KEEP_WEIGHT * (code.mean.float() - target).square().mean()
+        is_alike = int(kept.config.sample_size) == x.shape[-1]
+        weight = NEAR_WEIGHT if is_alike else KEEP_WEIGHT
+        loss = loss + weight * (code.mean.float() - target).square().mean()
         is_other = torch.arange(len(x), device=x.device)[:, None, None, None] % 2 == 0
-        drawn = torch.where(is_other, target, drawn)
+        drawn = drawn if is_alike else torch.where(is_other, target, drawn)
     noised = (torch.rand(len(x), 1, 1, 1, device=x.device) < NOISED_SHARE) * NOISE
     drawn = drawn + noised * drawn.detach().std() * torch.randn_like(drawn)
     error = network.decode(drawn).sample.float() - x
@@ -147,6 +153,17 @@ def encode_small(kept: AutoencoderKL, x: Tensor) -> Tensor:
     small = functional.avg_pool2d(x, x.shape[-1] // int(kept.config.sample_size))
     mean = kept.encode(small.contiguous(memory_format=torch.channels_last)).latent_dist.mean
     return cast("Tensor", mean.float() * kept.config.scaling_factor)
+
+
+@torch.no_grad()
+def scale_latents(network: AutoencoderKL) -> None:
+    """Move the `scaling_factor` into the 1×1 convolutions: it is 1, and latents and pictures are as before."""
+    scale = float(network.config.scaling_factor)
+    means = int(network.config.latent_channels)
+    network.quant_conv.weight[:means] *= scale
+    network.quant_conv.bias[:means] *= scale
+    network.post_quant_conv.weight /= scale
+    network.register_to_config(scaling_factor=1.0)
 
 
 @torch.no_grad()

@@ -6,21 +6,27 @@ stage that was stopped goes on from its last checkpoint with the seconds it had 
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from engine.drafts import drafted
+from engine.errors import InputError
 from engine.mini.recipe.muon import Muon
+from engine.mini.recipe.steps import Step, Stepper
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engine.mini.recipe.presets import Preset
+
+STAGES = ("autoencoder", "towers", "stills", "clips", "distil")
 WARM_UP, DECAY = 0.03, 0.35
 """Shares of a stage in which the rate rises, and falls."""
 HALF_LIFE = 0.03
@@ -28,6 +34,58 @@ HALF_LIFE = 0.03
 FIRST_LOG_SECONDS, LOG_SECONDS, SAVE_SECONDS = 10.0, 30.0, 120.0
 SYNCHRONISE_EVERY = 16
 """Steps between two waits for the device, so that the clock is right and no step waits."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run was told to make; a run that goes on must be told the same."""
+
+    preset: str
+    minutes: float
+    seed: int
+    ancestor: str
+    sprites: str
+    stages: list[str]
+
+
+def divide(preset: Preset, seconds: float, stages: Sequence[str]) -> dict[str, float]:
+    """Seconds of each of the stages that the preset has a share for.
+
+    Raises:
+        InputError: none are left.
+    """
+    if seconds <= 0:
+        raise InputError(
+            "no time is left to train", hint=f"give {preset.reserve_s / 60 + 2:.0f} minutes or more"
+        )
+    shares = {name: getattr(preset, name).share for name in stages}
+    shares = {name: share for name, share in shares.items() if share}
+    whole = sum(shares.values())
+    return {name: round(seconds * share / whole, 1) for name, share in shares.items()}
+
+
+def read_plan(folder: Path, told: Order) -> dict[str, float] | None:
+    """Seconds of each stage of the run that `folder` holds; None where it holds none.
+
+    Raises:
+        InputError: that run was told something else.
+    """
+    path = folder / "plan.json"
+    if not path.is_file():
+        return None
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    if plan["told"] != asdict(told):
+        raise InputError(
+            f"{folder} holds a run that was told {plan['told']}, not {asdict(told)}",
+            hint="name another --out, or delete the folder",
+        )
+    return dict(plan["seconds"])
+
+
+def write_plan(folder: Path, told: Order, seconds: dict[str, float]) -> None:
+    """Keep what a run was told, and the seconds of its stages."""
+    with drafted(folder / "plan.json") as draft:
+        draft.write_text(json.dumps({"told": asdict(told), "seconds": seconds}), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -47,7 +105,7 @@ def rate_at(share: float, peak: float) -> float:
 def train_stage(
     stage: Stage,
     network: nn.Module,
-    loss_at: Callable[[float, int], Tensor],
+    step_at: Callable[[float, int], Step],
     folder: Path,
     *,
     half: bool,
@@ -57,20 +115,18 @@ def train_stage(
     Args:
         stage: its name names the checkpoint `folder`/NAME.pt.
         network: its trainable parameters are trained.
-        loss_at: gives the loss of a new batch at the elapsed share of the stage and the number of the step.
+        step_at: gives the step for the elapsed share of the stage and the step's number.
         folder: for checkpoints and `log.csv`.
         half: compute in bfloat16 where autocast does.
     """
     run = _Run(stage, network, folder)
+    stepper = Stepper(run.wanted, half=half)
     first = run.steps
     torch.manual_seed(first)
     begun = time.monotonic() - run.seconds
     while run.seconds < stage.seconds:
         share = run.seconds / stage.seconds
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
-            loss = loss_at(share, run.steps)
-        loss.backward()
-        run.update(loss.detach().float(), share)
+        run.update(stepper.take(step_at(share, run.steps)), share)
         if run.device.type == "cuda" and run.steps % SYNCHRONISE_EVERY == 0:
             torch.cuda.synchronize(run.device)
         run.fold_in(time.monotonic() - begun)

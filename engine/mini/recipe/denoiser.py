@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.recipe.steps import Step
 from engine.mini.recipe.towers import encode_text
 from engine.mini.world.captions import tokenize
 
@@ -137,23 +138,22 @@ def optional_time(
 
 
 class Objective:
-    """The loss of the denoiser on the world's batches."""
+    """The loss of the denoiser on the world's batches.
+
+    Two numbers change during a stage, and are tensors so that a recorded step reads them: `short`, the share of
+    shortened captions, and `lean`, how far timesteps lean to little noise; 0 is all alike.
+    """
 
     def __init__(self, network: UNet3DConditionModel, parts: Parts, batches: Batches) -> None:
         self.network, self.parts, self.batches = network, parts, batches
         kept = parts.scheduler.alphas_cumprod.to(batches.device)
         self.signal, self.noise = kept.sqrt(), (1 - kept).sqrt()
+        self.short, self.lean = torch.zeros(2, device=batches.device).unbind()
 
-    def loss(self, batch: Batch, *, short: float, lean: float) -> Tensor:
-        """Squared error of the predicted velocity.
-
-        Args:
-            batch: pictures (n, f, 3, s, s) with what is true of them.
-            short: share of shortened captions.
-            lean: how far timesteps lean to little noise; 0 is all alike.
-        """
-        latents, text = self.encode(batch, short)
-        time = self.batches.rand(len(latents)) ** (1 + lean)
+    def loss(self, batch: Batch) -> Tensor:
+        """Squared error of the predicted velocity of pictures (n, f, 3, s, s)."""
+        latents, text = self.encode(batch)
+        time = self.batches.rand(len(latents)) ** (1 + self.lean)
         steps = (time * len(self.signal)).long()
         signal, noise = self.levels(steps)
         drawn = torch.randn_like(latents)
@@ -172,13 +172,13 @@ class Objective:
         return signal * latents + noise * drawn
 
     @torch.no_grad()
-    def encode(self, batch: Batch, short: float) -> tuple[Tensor, Tensor]:
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Latents (n, c, f, h, w) and text features (n, l, d) of a batch."""
         pictures = batch.pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         autoencoder = self.parts.autoencoder
         mean = autoencoder.encode(pictures).latent_dist.mean * autoencoder.config.scaling_factor
         latents = mean.float().unflatten(0, batch.pictures.shape[:2]).transpose(1, 2)
-        ids = self.batches.captions(batch, short=short, drop=TEXT_DROP)
+        ids = self.batches.captions(batch, short=self.short, drop=TEXT_DROP)
         return latents, encode_text(self.parts.text, ids).float()
 
 
@@ -189,12 +189,16 @@ def train_on_stills(
     network, batches = objective.network.requires_grad_(True), objective.batches
     with optional_time(network) as without_time:
 
-        def loss_at(share: float, _: int) -> Tensor:
+        def loss() -> Tensor:
             with without_time():
-                batch = batches.stills(preset.stills.batch)
-                return objective.loss(batch, short=SHORT_FIRST, lean=lean_at(share))
+                return objective.loss(batches.stills(preset.stills.batch))
 
-        return train_stage(stage, network, loss_at, folder, half=half)
+        def step_at(share: float, _: int) -> Step:
+            objective.short.fill_(SHORT_FIRST)
+            objective.lean.fill_(lean_at(share))
+            return Step("stills", loss)
+
+        return train_stage(stage, network, step_at, folder, half=half)
 
 
 def train_on_clips(
@@ -204,18 +208,24 @@ def train_on_clips(
     network, batches = objective.network.requires_grad_(True), objective.batches
     with optional_time(network) as without_time:
 
-        def loss_at(share: float, step: int) -> Tensor:
-            short, lean = SHORT_LAST if share > LAST else SHORT_FIRST, lean_at(share)
-            if step % CLIPS_EVERY == 0:
-                return objective.loss(batches.clips(preset.clips.batch), short=short, lean=lean)
-            if step % STILLS_IN_TIME_EVERY == 1:
-                batch = batches.stills(3 * preset.clips.batch)
-                return objective.loss(batch, short=short, lean=lean)
+        def of_stills() -> Tensor:
             with without_time():
-                batch = batches.stills(preset.stills.batch)
-                return objective.loss(batch, short=short, lean=lean)
+                return objective.loss(batches.stills(preset.stills.batch))
 
-        return train_stage(stage, network, loss_at, folder, half=half)
+        clips = Step("clips", lambda: objective.loss(batches.clips(preset.clips.batch)))
+        in_time = Step(
+            "stills in time", lambda: objective.loss(batches.stills(3 * preset.clips.batch))
+        )
+        stills = Step("stills", of_stills)
+
+        def step_at(share: float, step: int) -> Step:
+            objective.short.fill_(SHORT_LAST if share > LAST else SHORT_FIRST)
+            objective.lean.fill_(lean_at(share))
+            if step % CLIPS_EVERY == 0:
+                return clips
+            return in_time if step % STILLS_IN_TIME_EVERY == 1 else stills
+
+        return train_stage(stage, network, step_at, folder, half=half)
 
 
 def lean_at(share: float) -> float:

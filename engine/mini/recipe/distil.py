@@ -17,6 +17,8 @@ import torch
 from torch.nn import functional
 
 from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.recipe.denoiser import SHORT_LAST
+from engine.mini.recipe.steps import Step
 from engine.mini.recipe.towers import encode_text
 from engine.mini.world.captions import tokenize
 
@@ -43,8 +45,10 @@ def distil(
     student = copy.deepcopy(objective.network).requires_grad_(True)
     batches, teacher = objective.batches, Teacher(objective)
 
-    def loss_at(_: float, __: int) -> Tensor:
-        latents, text = objective.encode(batches.clips(preset.distil.batch), 0.5)
+    objective.short.fill_(SHORT_LAST)
+
+    def loss() -> Tensor:
+        latents, text = objective.encode(batches.clips(preset.distil.batch))
         call = (batches.rand(len(latents)) * CALLS).long()
         noised = objective.add_noise(
             latents, torch.randn_like(latents), teacher.times[call * SUBSTEPS]
@@ -53,7 +57,8 @@ def distil(
         made = student(noised, teacher.times[call * SUBSTEPS], text).sample
         return functional.mse_loss(made.float(), target)
 
-    train_stage(stage, student, loss_at, folder, half=half)
+    step = Step("clips", loss)
+    train_stage(stage, student, lambda _, __: step, folder, half=half)
     return student.eval().requires_grad_(False)
 
 

@@ -63,12 +63,12 @@ _GPU = Preset(
     every=1,
     reserve_s=95.0,
     checked=48,
-    autoencoder=Effort(0.22, 256, 5e-3),
-    towers=Effort(0.06, 1_024, 3e-3),
-    stills=Effort(0.27, 1_024, 4e-3),
-    clips=Effort(0.45, 128, 3e-3),
-    # A share above 0 adds a student of four calls; not paid for so far.
-    distil=Effort(0.0, 128, 1e-3),
+    autoencoder=Effort(0.16, 256, 5e-3),
+    towers=Effort(0.05, 1_024, 3e-3),
+    stills=Effort(0.15, 1_024, 4e-3),
+    clips=Effort(0.53, 128, 3e-3),
+    # A share above 0 adds a student of four calls.
+    distil=Effort(0.11, 64, 1e-3),
 )
 
 PRESETS = {

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.recipe.steps import Step
 from engine.mini.world.batches import MOTION_NAMES
 from engine.mini.world.captions import MAX_TOKENS
 from engine.mini.world.figures import COLOURS, MARKS
@@ -92,7 +93,7 @@ def train_towers(
     """Contrast pictures with captions, in place; half of the pictures are frames of clips."""
     n = preset.towers.batch // 2
 
-    def loss_at(_: float, __: int) -> Tensor:
+    def loss() -> Tensor:
         stills, clips = batches.stills(n), batches.clips(n)
         frame = (batches.rand(n) * preset.frames).long()
         shown = clips.pictures[torch.arange(n, device=batches.device), frame]
@@ -101,7 +102,8 @@ def train_towers(
         facts = zip(*(batches.list_facts(batch) for batch in (stills, clips)), strict=True)
         return agreement_loss(towers, pictures, torch.cat(ids), [torch.cat(pair) for pair in facts])
 
-    train_stage(stage, towers.train().requires_grad_(True), loss_at, folder, half=half)
+    step = Step("pairs", loss)
+    train_stage(stage, towers.train().requires_grad_(True), lambda _, __: step, folder, half=half)
     towers.eval().requires_grad_(False)
 
 

@@ -13,13 +13,12 @@ a denoiser that makes a video in four calls.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import time
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,8 @@ from diffusers import AutoencoderKL
 
 from engine.drafts import discard_drafts, drafted
 from engine.errors import EngineError, InputError
-from engine.mini.recipe.autoencoder import build_autoencoder, train_autoencoder
-from engine.mini.recipe.budget import Stage
+from engine.mini.recipe.autoencoder import build_autoencoder, scale_latents, train_autoencoder
+from engine.mini.recipe.budget import STAGES, Order, Stage, divide, read_plan, write_plan
 from engine.mini.recipe.denoiser import (
     Objective,
     Parts,
@@ -55,20 +54,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import CLIPTokenizer
 
-STAGES = ("autoencoder", "towers", "stills", "clips", "distil")
+RELEASE_SECONDS = 10.0
+"""Left at the end of a run without a check."""
 INHERITED_RATE = 0.3
 """Towers that go on learn so much slower: the denoiser reads them."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a run was told to make; a run that goes on must be told the same."""
-
-    preset: str
-    minutes: float
-    seed: int
-    ancestor: str
-    sprites: str
 
 
 @dataclass(frozen=True)
@@ -115,6 +104,19 @@ def _time_product(x: Tensor) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run."""
     begun = time.monotonic()
+    options = read_options(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        run = prepare(options, torch.device(options.device), begun)
+        train(run, version=options.version)
+        if options.check:
+            sys.stdout.write(check(run, options.sprites))
+    except EngineError as error:
+        raise SystemExit(f"error: {error.line}") from error
+
+
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, refused where it asks for what cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m engine.mini.recipe.train", description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument(
@@ -129,23 +131,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="of a CPU; more must wait for each other"
     )
+    parser.add_argument(
+        "--stages",
+        nargs="+",
+        choices=STAGES,
+        help="train these; the parts of other stages are taken from the base of --from",
+    )
+    parser.add_argument(
+        "--check",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score the released base in the last minutes",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--version", type=int, default=5, help="version of the released base")
     options = parser.parse_args(arguments)
     for folder in (options.ancestor, options.sprites):
         if folder and not folder.is_dir():
             parser.error(f"{folder} is not a folder")
+    if options.stages and not options.ancestor:
+        parser.error("--stages leaves parts untrained without --from, which gives them")
     if options.minutes <= 0:
         parser.error(f"--minutes must be more than 0, not {options.minutes:g}")
-    torch.set_num_threads(options.threads)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error(f"--device {device}: no such device is here; leave it out, or give cpu")
-    try:
-        run = prepare(options, torch.device(device), begun)
-        train(run, version=options.version, sprites=options.sprites)
-    except EngineError as error:
-        raise SystemExit(f"error: {error.line}") from error
+    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(
+            f"--device {options.device}: no such device is here; leave it out, or give cpu"
+        )
+    return options
 
 
 def prepare(options: argparse.Namespace, device: torch.device, begun: float) -> Run:
@@ -158,9 +171,14 @@ def prepare(options: argparse.Namespace, device: torch.device, begun: float) -> 
     folder.mkdir(parents=True, exist_ok=True)
     discard_drafts(folder)
     told = Order(
-        options.preset, options.minutes, options.seed, str(options.ancestor), str(options.sprites)
+        options.preset,
+        options.minutes,
+        options.seed,
+        str(options.ancestor),
+        str(options.sprites),
+        options.stages or list(STAGES),
     )
-    planned = _read_plan(folder, told)
+    planned = read_plan(folder, told)
     # Before the device is touched, for processes are forked.
     population = gather_population(
         side=preset.side_px,
@@ -172,10 +190,9 @@ def prepare(options: argparse.Namespace, device: torch.device, begun: float) -> 
     )
     run = _prepare_device(options, preset, population, device)
     spent = time.monotonic() - begun
-    seconds = planned or divide(
-        preset, options.minutes * 60 - spent - preset.reserve_s, is_same_size=run.is_same_size
-    )
-    _write_plan(folder, told, seconds)
+    left = options.minutes * 60 - spent - (preset.reserve_s if options.check else RELEASE_SECONDS)
+    seconds = planned or divide(preset, left, told.stages)
+    write_plan(folder, told, seconds)
     _say(
         f"{len(population.members)} figures drawn in {spent:.0f} s; seconds of each stage: {seconds}"
     )
@@ -192,6 +209,12 @@ def _prepare_device(
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
     ancestor = open_ancestor(options.ancestor, device) if options.ancestor else None
+    if ancestor and ancestor.side_px > preset.side_px:
+        raise InputError(
+            f"{options.ancestor} makes pictures of {ancestor.side_px} px, the preset {options.preset}"
+            f" makes them of {preset.side_px}",
+            hint="give a preset of that size or more",
+        )
     if ancestor:
         channels = int(ancestor.autoencoder.config.latent_channels)
         preset = replace(preset, latent_channels=channels)
@@ -209,43 +232,8 @@ def _prepare_device(
     return Run(preset, options.out, device, tokenizer, batches, ancestor, {}, half)
 
 
-def divide(preset: Preset, seconds: float, *, is_same_size: bool) -> dict[str, float]:
-    """Seconds of each stage; where latents and words are inherited, the denoiser gets all.
-
-    Raises:
-        InputError: none are left.
-    """
-    if seconds <= 0:
-        raise InputError(
-            "no time is left to train", hint=f"give {preset.reserve_s / 60 + 2:.0f} minutes or more"
-        )
-    stages = STAGES[2:] if is_same_size else STAGES
-    shares = {name: getattr(preset, name).share for name in stages}
-    shares = {name: share for name, share in shares.items() if share}
-    whole = sum(shares.values())
-    return {name: round(seconds * share / whole, 1) for name, share in shares.items()}
-
-
-def _read_plan(folder: Path, told: Order) -> dict[str, float] | None:
-    path = folder / "plan.json"
-    if not path.is_file():
-        return None
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    if plan["told"] != asdict(told):
-        raise InputError(
-            f"{folder} holds a run that was told {plan['told']}, not {asdict(told)}",
-            hint="name another --out, or delete the folder",
-        )
-    return dict(plan["seconds"])
-
-
-def _write_plan(folder: Path, told: Order, seconds: dict[str, float]) -> None:
-    with drafted(folder / "plan.json") as draft:
-        draft.write_text(json.dumps({"told": asdict(told), "seconds": seconds}), encoding="utf-8")
-
-
-def train(run: Run, *, version: int, sprites: Path | None) -> None:
-    """Run the stages in order, release the base, and check it."""
+def train(run: Run, *, version: int) -> None:
+    """Run the stages in order and release the base."""
     autoencoder = obtain_autoencoder(run)
     towers = obtain_towers(run)
     parts = Parts(autoencoder, towers.text, run.tokenizer, build_scheduler())
@@ -256,7 +244,6 @@ def train(run: Run, *, version: int, sprites: Path | None) -> None:
     )
     if student is not None:
         student.half().save_pretrained(run.folder / "student")
-    sys.stdout.write(check(run, sprites))
 
 
 def check(run: Run, sprites: Path | None) -> str:
@@ -281,13 +268,17 @@ def check(run: Run, sprites: Path | None) -> str:
 
 def obtain_autoencoder(run: Run) -> AutoencoderKL:
     """The finished autoencoder, inherited or trained first if it is not there."""
-    if run.is_same_size and run.ancestor:
-        return run.ancestor.autoencoder
+    kept = run.ancestor.autoencoder if run.ancestor else None
+    if "autoencoder" not in run.seconds and kept:
+        return kept
     path = run.folder / "vae"
     if not path.is_dir():
         torch.manual_seed(0)
         network = build_autoencoder(run.preset).to(run.device)
-        kept = run.ancestor.autoencoder if run.ancestor else None
+        if kept and run.is_same_size:
+            take_weights(network, kept)
+            network.register_to_config(scaling_factor=kept.config.scaling_factor)
+            scale_latents(network)
         train_autoencoder(
             run.preset,
             run.batches,
@@ -327,6 +318,8 @@ def train_denoiser(run: Run, parts: Parts) -> UNet3DConditionModel:
         _say(f"the denoiser goes on; of its weights start anew: {left or 'none'}")
     objective = Objective(network, parts, run.batches)
     for name, teach in (("stills", train_on_stills), ("clips", train_on_clips)):
+        if name not in run.seconds:
+            continue
         has_learned = teach(run.preset, objective, run.folder, stage=run.stage(name), half=run.half)
         network.eval().requires_grad_(False)
         sheet = run.folder / f"{name}.png"

@@ -139,7 +139,8 @@ class Batches:
         n, count = len(member), len(self._colours)
         fits = self._fits[member]
         first = pick(fits)
-        others = fits * (1 - functional.one_hot(first, count)) + 1e-6
+        is_first = torch.arange(count, device=self.device) == first[:, None]
+        others = fits.where(~is_first, 0.0) + 1e-6
         second, kind = pick(others), pick(self._kinds.expand(n, -1))
         jitter = (self.rand(2, n, 1) - 0.5) * 0.066 + (self.rand(2, n, 3) - 0.5) * 0.024
         colours = (self._colours[torch.stack([first, second])] + jitter).clamp(0, 1)
@@ -173,7 +174,7 @@ class Batches:
         pictures = place(self.textures[member], self._paths[row], painted)
         return Batch(pictures * 2 - 1, member, self._path_motions[row], background)
 
-    def captions(self, batch: Batch, *, short: float, drop: float = 0.0) -> Tensor:
+    def captions(self, batch: Batch, *, short: float | Tensor, drop: float = 0.0) -> Tensor:
         """Token ids (n, 24) of captions in varied wording and order.
 
         Args:

@@ -12,6 +12,7 @@ from torch import nn
 from engine.mini.recipe import budget
 from engine.mini.recipe.budget import Stage, rate_at, train_stage
 from engine.mini.recipe.muon import orthogonalise
+from engine.mini.recipe.steps import Step
 
 STAGE = Stage("stage", 900.0, 0.05)
 
@@ -29,14 +30,17 @@ def make_network():
     return nn.Linear(4, 4)
 
 
-def make_loss(network, stop_at=None):
-    def loss_at(share, step):
+def make_step(network, stop_at=None):
+    def step_at(share, step):
         if step == stop_at:
             raise KeyboardInterrupt
+        return Step("only", loss)
+
+    def loss():
         x = torch.randn(8, 4)
         return (network(x) - x.flip(1)).square().mean()
 
-    return loss_at
+    return step_at
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing():
@@ -48,7 +52,7 @@ def test_the_rate_rises_stays_and_falls_to_nothing():
 
 def test_a_stage_learns_and_ends_with_its_seconds(clock, tmp_path):
     network = make_network()
-    assert train_stage(STAGE, network, make_loss(network), tmp_path, half=False)
+    assert train_stage(STAGE, network, make_step(network), tmp_path, half=False)
     kept = torch.load(tmp_path / "stage.pt", weights_only=True)
     assert kept["steps"] == pytest.approx(STAGE.seconds / clock, abs=1)
     assert torch.equal(network.weight, kept["average"][0])
@@ -60,26 +64,26 @@ def test_a_stage_learns_and_ends_with_its_seconds(clock, tmp_path):
 def test_a_stopped_stage_goes_on_with_what_it_had_spent(clock, tmp_path):
     network = make_network()
     with pytest.raises(KeyboardInterrupt):
-        train_stage(STAGE, network, make_loss(network, stop_at=200), tmp_path, half=False)
+        train_stage(STAGE, network, make_step(network, stop_at=200), tmp_path, half=False)
     kept = torch.load(tmp_path / "stage.pt", weights_only=True)
     assert 0 < kept["seconds"] < STAGE.seconds
     again = make_network()
     steps = []
 
-    def loss_at(share, step):
+    def step_at(share, step):
         steps.append(step)
-        return make_loss(again)(share, step)
+        return make_step(again)(share, step)
 
-    assert train_stage(STAGE, again, loss_at, tmp_path, half=False)
+    assert train_stage(STAGE, again, step_at, tmp_path, half=False)
     assert steps[0] == kept["steps"]
     assert len(steps) == pytest.approx((STAGE.seconds - kept["seconds"]) / clock, abs=1)
 
 
 def test_a_finished_stage_trains_nothing_and_gives_its_average(clock, tmp_path):
     network = make_network()
-    train_stage(STAGE, network, make_loss(network), tmp_path, half=False)
+    train_stage(STAGE, network, make_step(network), tmp_path, half=False)
     again = make_network()
-    assert not train_stage(STAGE, again, make_loss(again, stop_at=0), tmp_path, half=False)
+    assert not train_stage(STAGE, again, make_step(again, stop_at=0), tmp_path, half=False)
     assert torch.equal(again.weight, network.weight)
 
 

@@ -13,7 +13,12 @@ from transformers import CLIPVisionModelWithProjection
 
 from engine.mini import WEIGHTS
 from engine.mini.recipe import sheets, train
-from engine.mini.recipe.autoencoder import build_autoencoder, centre_latents, rebuild
+from engine.mini.recipe.autoencoder import (
+    build_autoencoder,
+    centre_latents,
+    rebuild,
+    scale_latents,
+)
 from engine.mini.recipe.denoiser import (
     Objective,
     Parts,
@@ -82,6 +87,7 @@ def test_a_run_that_was_told_something_else_is_refused(trained):
         (["--minutes", "0"], "more than 0, not 0"),
         (["--minutes", "0.001"], "no time is left to train"),
         (["--from", "gone"], "gone is not a folder"),
+        (["--stages", "clips"], "without --from"),
         pytest.param(
             ["--device", "cuda"],
             "--device cuda: no such device is here",
@@ -96,12 +102,26 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys, words, said):
     assert said in f"{ended.value} {capsys.readouterr().err}"
 
 
-def test_a_base_of_the_same_size_goes_on_from_its_denoiser(trained, tmp_path):
-    run(tmp_path / "on", "--from", str(trained / "weights"))
-    assert read_stages(tmp_path / "on") == STAGES[2:]
+def test_parts_of_stages_left_out_are_taken_as_they_are(trained, tmp_path):
+    words = ["--from", str(trained / "weights"), "--stages", "stills", "clips"]
+    run(tmp_path / "on", *words)
+    assert read_stages(tmp_path / "on") == ["stills", "clips"]
     name = "vae/diffusion_pytorch_model.safetensors"
     old, new = (folder / "weights" / name for folder in (trained, tmp_path / "on"))
     assert old.read_bytes() == new.read_bytes()
+
+
+def test_a_scale_moves_into_the_weights():
+    torch.manual_seed(0)
+    network = build_autoencoder(PRESETS["tiny"]).eval()
+    network.register_to_config(scaling_factor=0.4)
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        latents, picture = network.encode(x).latent_dist.mean * 0.4, rebuild(network, x)
+        scale_latents(network)
+        assert torch.allclose(network.encode(x).latent_dist.mean, latents, atol=1e-5)
+    assert network.config.scaling_factor == 1.0
+    assert torch.allclose(rebuild(network, x), picture, atol=1e-5)
 
 
 def test_all_weights_of_a_like_network_are_taken():
