@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu, linear, pad
 
 
 class Bottleneck(nn.Module):
@@ -92,6 +92,22 @@ class LowRank(nn.Module):
     def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:  # noqa: ARG002
         """What is added to the layer's output, (…, out_width), for its input (…, width); no condition is read."""
         return _cast(self.up, _cast(self.down, x))
+
+
+class ReferenceRank(LowRank):
+    """Low-rank layers that meet the tokens of one reference alone; see `engine.adapters.reference`.
+
+    Attributes:
+        span: the first of these tokens and the one behind the last, or None where there are none.
+    """
+
+    span: tuple[int, int] | None = None
+
+    def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:
+        """As of `LowRank`, zero outside of ``span``."""
+        first, end = self.span or (0, 0)
+        part = super().delta(x[:, first:end], c, strength)
+        return pad(part, (0, 0, first, x.shape[1] - end))
 
 
 def _cast(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from engine.diffusion.samplers import MakeScheduler
 Role = Literal["identity", "motion"]
 # Beside the parts of each transformer block, or beside whole blocks.
 Placement = Literal["parts", "blocks"]
+# Which self-attentions read a reference: those behind the down blocks, or all.
+ReferenceBlocks = Literal["midup", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,12 @@ class Base(Protocol):
 
     def blocks(self) -> Mapping[str, nn.Module]:
         """The denoiser's large parts by path: what is recomputed for gradients, compiled, or counted as one."""
+
+    def self_attentions(self, blocks: ReferenceBlocks = "full") -> tuple[str, ...]:
+        """Paths of the self-attentions that look over a picture, in the order of the forward pass.
+
+        ``midup`` leaves out the first three eighths of them, in which a UNet goes down.
+        """
 
     def encode_video(self, video: Tensor) -> Tensor:
         """(b, 3, f, h, w) in [-1, 1] to scaled latents (b, c, f, h, w); deterministic."""

@@ -15,7 +15,15 @@ from engine.bases.folder import read_json
 from engine.bases.models.image_tower import MODEL as IMAGE_TOWER
 from engine.bases.models.image_tower import ImageTower
 from engine.bases.models.parts import load_part, projection_width
-from engine.bases.protocol import Geometry, LearnedWord, Placement, Role, Site, Text
+from engine.bases.protocol import (
+    Geometry,
+    LearnedWord,
+    Placement,
+    ReferenceBlocks,
+    Role,
+    Site,
+    Text,
+)
 from engine.diffusion.path import DiffusionPath
 from engine.diffusion.samplers import diffusion_samplers
 from engine.errors import RecipeError
@@ -86,6 +94,15 @@ class StableDiffusionBase:
             Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", width)
             for path, width in blocks
             for read, write in SITES[role]
+        )
+
+    def self_attentions(self, blocks: ReferenceBlocks = "full") -> tuple[str, ...]:
+        """See `Base.self_attentions`: those of the spatial transformers; ``midup`` without the down blocks."""
+        return tuple(
+            f"{path}.attn1"
+            for path, _ in self._transformer_blocks()
+            if not self._is_temporal(path)
+            and not (blocks == "midup" and path.startswith("down_blocks."))
         )
 
     def blocks(self) -> Mapping[str, nn.Module]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -19,7 +20,15 @@ from engine.bases.folder import read_json
 from engine.bases.models.image_tower import ImageTower
 from engine.bases.models.parts import load_part, projection_width
 from engine.bases.models.umt5 import LENGTH, PromptReader
-from engine.bases.protocol import Geometry, LearnedWord, Placement, Role, Site, Text
+from engine.bases.protocol import (
+    Geometry,
+    LearnedWord,
+    Placement,
+    ReferenceBlocks,
+    Role,
+    Site,
+    Text,
+)
 from engine.diffusion.path import FlowPath
 from engine.diffusion.samplers import flow_samplers
 from engine.errors import RecipeError
@@ -84,6 +93,15 @@ class WanBase:
             Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", width, "hidden")
             for path, width in blocks
             for read, write in SITES[role]
+        )
+
+    def self_attentions(self, blocks: ReferenceBlocks = "full") -> tuple[str, ...]:
+        """See `Base.self_attentions`: of every block, which look over all frames at once."""
+        experts = [list(each) for _, each in groupby(self._transformer_blocks(), _expert_of)]
+        return tuple(
+            f"{path}.attn1"
+            for each in experts
+            for path, _ in each[3 * len(each) // 8 if blocks == "midup" else 0 :]
         )
 
     def blocks(self) -> Mapping[str, nn.Module]:
@@ -216,6 +234,11 @@ SITES: Mapping[Role, tuple[tuple[str, str], ...]] = {
     "identity": (("norm2", "attn2"),),
     "motion": (("norm1", "attn1"), ("norm3", "ffn")),
 }
+
+
+def _expert_of(item: tuple[str, Any]) -> str:
+    """Which of two experts a block is of."""
+    return item[0].partition(".")[0]
 
 
 class Experts(nn.Module):
