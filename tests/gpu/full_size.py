@@ -75,6 +75,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--half", action="store_true", help="bf16 on a CPU too")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, to try every line")
+    parser.add_argument(
+        "--compiled",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="rows of compiled steps",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the two files")
     parser.add_argument("--seconds", type=float, default=240.0, help="begin no row after that")
     parser.add_argument("--steps", type=int, default=5, help="steps of learning a row")
@@ -124,7 +130,7 @@ def _plan(
         ROW_SECONDS,
         lambda: measure_learning(stage, "motion", steps=steps, checkpointing=True),
     )
-    if stage.device.type == "cuda":
+    if stage.device.type == "cuda" and options.compiled:
         fresh = _fresh(stage)
         yield (
             "compiled",

@@ -120,13 +120,13 @@ def train_stage(
         half: compute in bfloat16 where autocast does.
     """
     run = _Run(stage, network, folder)
-    stepper = Stepper(run.wanted, half=half)
+    stepper = Stepper(run.wanted, run.optimiser, half=half)
     first = run.steps
     torch.manual_seed(first)
     begun = time.monotonic() - run.seconds
     while run.seconds < stage.seconds:
         share = run.seconds / stage.seconds
-        run.update(stepper.take(step_at(share, run.steps)), share)
+        run.count(stepper.take(step_at(share, run.steps), rate_at(share, stage.lr)))
         if run.device.type == "cuda" and run.steps % SYNCHRONISE_EVERY == 0:
             torch.cuda.synchronize(run.device)
         run.fold_in(time.monotonic() - begun)
@@ -151,10 +151,8 @@ class _Run:
         self._log_at = self.seconds + FIRST_LOG_SECONDS
         self._save_at = self.seconds + SAVE_SECONDS
 
-    def update(self, loss: Tensor, share: float) -> None:
-        """One step of the optimiser with the gradients that are there."""
-        torch.nn.utils.clip_grad_norm_(self.wanted, 1.0)
-        self.optimiser.step(rate_at(share, self.stage.lr))
+    def count(self, loss: Tensor) -> None:
+        """One step more, with its loss."""
         self.loss.lerp_(loss, 0.03 if self.steps > self._first else 1.0)
         self.steps += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional
 from engine.mini.recipe.budget import Stage, train_stage
 from engine.mini.recipe.steps import Step
 from engine.mini.recipe.towers import encode_text
+from engine.mini.world.batches import Coded
 from engine.mini.world.captions import tokenize
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ so few words must be one clear thing.
 """
 LITTLE_NOISE = 0.5
 """How far timesteps lean to little noise at a stage's end, where outlines are made."""
+USES = 4
+"""How often a coded picture is learned from before it is replaced."""
 CLIPS_EVERY, STILLS_IN_TIME_EVERY = 3, 9
 """Of nine batches of the last stage three are clips, one is stills that pass the layers of time."""
 
@@ -137,6 +141,33 @@ def optional_time(
             del layer.forward
 
 
+class Pool:
+    """Many coded pictures, of which each use replaces some by new ones: the longest here go first.
+
+    To draw and encode a picture costs more than to learn from it once.
+    """
+
+    def __init__(self, draw: Callable[[int], Coded], batch: int, batches: int) -> None:
+        self._draw, self._size = draw, batch * batches
+        drawn = zip(*(_fields(draw(batch)) for _ in range(batches)), strict=True)
+        self._kept = Coded(*map(torch.cat, drawn))
+        self._next = torch.zeros((), dtype=torch.long, device=self._kept.member.device)
+
+    def take(self, n: int) -> Coded:
+        """Any `n` of them, after `n` / `USES` were replaced."""
+        device, fresh = self._next.device, -(-n // USES)
+        places = (self._next + torch.arange(fresh, device=device)) % self._size
+        self._next += fresh
+        for kept, new in zip(_fields(self._kept), _fields(self._draw(fresh)), strict=True):
+            kept[places] = new
+        chosen = torch.randint(self._size, (n,), device=device)
+        return Coded(*(kept[chosen] for kept in _fields(self._kept)))
+
+
+def _fields(coded: Coded) -> tuple[Tensor, ...]:
+    return coded.latents, coded.member, coded.motion, coded.background
+
+
 class Objective:
     """The loss of the denoiser on the world's batches.
 
@@ -144,15 +175,29 @@ class Objective:
     shortened captions, and `lean`, how far timesteps lean to little noise; 0 is all alike.
     """
 
-    def __init__(self, network: UNet3DConditionModel, parts: Parts, batches: Batches) -> None:
-        self.network, self.parts, self.batches = network, parts, batches
+    def __init__(
+        self, network: UNet3DConditionModel, parts: Parts, batches: Batches, preset: Preset
+    ) -> None:
+        self.network, self.parts, self.batches, self.preset = network, parts, batches, preset
         kept = parts.scheduler.alphas_cumprod.to(batches.device)
         self.signal, self.noise = kept.sqrt(), (1 - kept).sqrt()
         self.short, self.lean = torch.zeros(2, device=batches.device).unbind()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Squared error of the predicted velocity of pictures (n, f, 3, s, s)."""
-        latents, text = self.encode(batch)
+    @cached_property
+    def stills(self) -> Pool:
+        """Coded stills."""
+        draw = self.batches.stills
+        return Pool(lambda n: self.encode(draw(n)), self.preset.stills.batch, self.preset.pooled)
+
+    @cached_property
+    def clips(self) -> Pool:
+        """Coded clips."""
+        draw = self.batches.clips
+        return Pool(lambda n: self.encode(draw(n)), self.preset.clips.batch, self.preset.pooled)
+
+    def loss(self, coded: Coded) -> Tensor:
+        """Squared error of the predicted velocity."""
+        latents, text = coded.latents, self.describe(coded)
         time = self.batches.rand(len(latents)) ** (1 + self.lean)
         steps = (time * len(self.signal)).long()
         signal, noise = self.levels(steps)
@@ -172,26 +217,31 @@ class Objective:
         return signal * latents + noise * drawn
 
     @torch.no_grad()
-    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Latents (n, c, f, h, w) and text features (n, l, d) of a batch."""
+    def encode(self, batch: Batch) -> Coded:
+        """The latents of a batch."""
         pictures = batch.pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         autoencoder = self.parts.autoencoder
         mean = autoencoder.encode(pictures).latent_dist.mean * autoencoder.config.scaling_factor
         latents = mean.float().unflatten(0, batch.pictures.shape[:2]).transpose(1, 2)
-        ids = self.batches.captions(batch, short=self.short, drop=TEXT_DROP)
-        return latents, encode_text(self.parts.text, ids).float()
+        return Coded(latents, batch.member, batch.motion, batch.background)
+
+    @torch.no_grad()
+    def describe(self, coded: Coded) -> Tensor:
+        """Features (n, l, d) of new captions."""
+        ids = self.batches.captions(coded, short=self.short, drop=TEXT_DROP)
+        return encode_text(self.parts.text, ids).float()
 
 
 def train_on_stills(
     preset: Preset, objective: Objective, folder: Path, *, stage: Stage, half: bool
 ) -> bool:
     """Teach the denoiser what things look like and where backgrounds go; false where it was done before."""
-    network, batches = objective.network.requires_grad_(True), objective.batches
+    network = objective.network.requires_grad_(True)
     with optional_time(network) as without_time:
 
         def loss() -> Tensor:
             with without_time():
-                return objective.loss(batches.stills(preset.stills.batch))
+                return objective.loss(objective.stills.take(preset.stills.batch))
 
         def step_at(share: float, _: int) -> Step:
             objective.short.fill_(SHORT_FIRST)
@@ -205,17 +255,15 @@ def train_on_clips(
     preset: Preset, objective: Objective, folder: Path, *, stage: Stage, half: bool
 ) -> bool:
     """Teach the denoiser motion, and how things look in two batches of three; false where it was done before."""
-    network, batches = objective.network.requires_grad_(True), objective.batches
+    network, few = objective.network.requires_grad_(True), 3 * preset.clips.batch
     with optional_time(network) as without_time:
 
         def of_stills() -> Tensor:
             with without_time():
-                return objective.loss(batches.stills(preset.stills.batch))
+                return objective.loss(objective.stills.take(preset.stills.batch))
 
-        clips = Step("clips", lambda: objective.loss(batches.clips(preset.clips.batch)))
-        in_time = Step(
-            "stills in time", lambda: objective.loss(batches.stills(3 * preset.clips.batch))
-        )
+        clips = Step("clips", lambda: objective.loss(objective.clips.take(preset.clips.batch)))
+        in_time = Step("stills in time", lambda: objective.loss(objective.stills.take(few)))
         stills = Step("stills", of_stills)
 
         def step_at(share: float, step: int) -> Step:

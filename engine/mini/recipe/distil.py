@@ -48,7 +48,8 @@ def distil(
     objective.short.fill_(SHORT_LAST)
 
     def loss() -> Tensor:
-        latents, text = objective.encode(batches.clips(preset.distil.batch))
+        coded = objective.clips.take(preset.distil.batch)
+        latents, text = coded.latents, objective.describe(coded)
         call = (batches.rand(len(latents)) * CALLS).long()
         noised = objective.add_noise(
             latents, torch.randn_like(latents), teacher.times[call * SUBSTEPS]

@@ -24,7 +24,12 @@ class Muon:
         self.matrices = [p for p in wanted if p.ndim >= 2 and id(p) not in embeddings]
         self.momenta = [torch.zeros_like(p) for p in self.matrices]
         others = [p for p in wanted if p.ndim < 2 or id(p) in embeddings]
-        self.adam = torch.optim.Adam(others, betas=(0.9, 0.95), foreach=True)
+        # A recorded step reads its rate and the numbers of its steps on the GPU.
+        on_gpu = wanted[0].device.type == "cuda"
+        rate = torch.zeros((), device=wanted[0].device) if on_gpu else 0.0
+        self.adam = torch.optim.Adam(
+            others, rate, betas=(0.9, 0.95), foreach=True, capturable=on_gpu
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed stage needs."""
@@ -37,8 +42,11 @@ class Muon:
         self.adam.load_state_dict(kept["adam"])
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """One update of every parameter that has a gradient, and the gradients are gone; vectors move by lr / 3."""
+    def step(self, lr: Tensor) -> None:
+        """One update of every parameter that has a gradient, and the gradients are gone; vectors move by lr / 3.
+
+        `lr` is a single number on the parameters' device.
+        """
         groups: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
         for p, momentum in zip(self.matrices, self.momenta, strict=True):
             if p.grad is not None:
@@ -46,13 +54,16 @@ class Muon:
         for alike in groups.values():
             _step_alike(alike, lr)
         for group in self.adam.param_groups:
-            group["lr"] = lr / 3
+            if isinstance(group["lr"], Tensor):
+                group["lr"].copy_(lr / 3)
+            else:
+                group["lr"] = float(lr) / 3
         self.adam.step()
         for p in (*self.matrices, *self.adam.param_groups[0]["params"]):
             p.grad = None
 
 
-def _step_alike(alike: list[tuple[nn.Parameter, Tensor]], lr: float) -> None:
+def _step_alike(alike: list[tuple[nn.Parameter, Tensor]], lr: Tensor) -> None:
     """Update matrices of one shape together: many small products cost more than one large one."""
     directions = []
     for p, momentum in alike:
@@ -62,7 +73,7 @@ def _step_alike(alike: list[tuple[nn.Parameter, Tensor]], lr: float) -> None:
     updates = orthogonalise(torch.stack(directions))
     size = 0.2 * max(updates.shape[1:]) ** 0.5
     for (p, _), update in zip(alike, updates.unbind(), strict=True):
-        p.mul_(1 - 0.02 * lr).add_(update.reshape(p.shape), alpha=-lr * size)
+        p.mul_(1 - 0.02 * lr).sub_(update.reshape(p.shape) * (lr * size))
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Steps of a training: loss and gradients of a new batch, on a GPU recorded once and replayed.
+"""Steps of a training: from a new batch to changed weights, on a GPU recorded once and replayed.
 
 So small a network is bound by the launching of its kernels, a few thousand a step. A recording launches them at
 once. It takes that nothing a step does depends on a value on the host: shapes are fixed, and what changes during a
@@ -19,6 +19,9 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from engine.mini.recipe.muon import Muon
+
+LARGEST_GRADIENT = 1.0
 WARM_UPS = 3
 """Steps before the recording, in which libraries choose their kernels and claim their memory."""
 
@@ -37,42 +40,38 @@ class _Recording:
 
     graph: torch.cuda.CUDAGraph
     loss: Tensor
-    gradients: list[Tensor | None]
 
 
 class Stepper:
-    """Gives the loss of a step and leaves its gradients on the parameters."""
+    """Takes steps that change `wanted`."""
 
-    def __init__(self, wanted: list[Tensor], *, half: bool) -> None:
-        self._wanted, self._half = wanted, half
+    def __init__(self, wanted: list[Tensor], optimiser: Muon, *, half: bool) -> None:
+        self._wanted, self._optimiser, self._half = wanted, optimiser, half
         self._device = wanted[0].device
+        self._rate = torch.zeros((), device=self._device)
         self._recordings: dict[str, _Recording | None] = {}
 
-    def take(self, step: Step) -> Tensor:
-        """The loss, detached; it holds until the next step."""
+    def take(self, step: Step, rate: float) -> Tensor:
+        """Change the weights by a step of that rate; gives its loss, detached, which holds until the next step."""
+        self._rate.fill_(rate)
         if self._device.type == "cuda" and step.kind not in self._recordings:
             self._recordings[step.kind] = self._try_to_record(step)
         recording = self._recordings.get(step.kind)
         if recording is None:
             return self._compute(step)
         recording.graph.replay()
-        for p, gradient in zip(self._wanted, recording.gradients, strict=True):
-            p.grad = gradient
         return recording.loss
 
     def _compute(self, step: Step) -> Tensor:
-        self._forget()
         # Each weight is cast once a step: a cache of the casts would only outlive the recording.
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._half, cache_enabled=False
         ):
             loss = step.loss()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._wanted, LARGEST_GRADIENT)
+        self._optimiser.step(self._rate)
         return loss.detach().float()
-
-    def _forget(self) -> None:
-        for p in self._wanted:
-            p.grad = None
 
     def _try_to_record(self, step: Step) -> _Recording | None:
         try:
@@ -88,8 +87,7 @@ class Stepper:
             for _ in range(WARM_UPS):
                 self._compute(step)
         torch.cuda.current_stream(self._device).wait_stream(aside)
-        self._forget()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             loss = self._compute(step)
-        return _Recording(graph, loss, [p.grad for p in self._wanted])
+        return _Recording(graph, loss)

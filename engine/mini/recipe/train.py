@@ -237,10 +237,10 @@ def train(run: Run, *, version: int) -> None:
     autoencoder = obtain_autoencoder(run)
     towers = obtain_towers(run)
     parts = Parts(autoencoder, towers.text, run.tokenizer, build_scheduler())
-    denoiser = train_denoiser(run, parts)
-    student = train_student(run, Objective(denoiser, parts, run.batches))
+    objective = train_denoiser(run, parts)
+    student = train_student(run, objective)
     write_release(
-        run.preset, parts, denoiser, towers.image, run.folder / "weights", version=version
+        run.preset, parts, objective.network, towers.image, run.folder / "weights", version=version
     )
     if student is not None:
         student.half().save_pretrained(run.folder / "student")
@@ -309,14 +309,14 @@ def obtain_towers(run: Run) -> Towers:
     return towers.eval().requires_grad_(False)
 
 
-def train_denoiser(run: Run, parts: Parts) -> UNet3DConditionModel:
-    """The denoiser after stills and clips, with a sheet of samples of each."""
+def train_denoiser(run: Run, parts: Parts) -> Objective:
+    """The objective of the denoiser after stills and clips, with a sheet of samples of each."""
     torch.manual_seed(2)
     network = build_denoiser(run.preset).to(run.device)
     if run.ancestor:
         left = take_weights(network, run.ancestor.denoiser)
         _say(f"the denoiser goes on; of its weights start anew: {left or 'none'}")
-    objective = Objective(network, parts, run.batches)
+    objective = Objective(network, parts, run.batches, run.preset)
     for name, teach in (("stills", train_on_stills), ("clips", train_on_clips)):
         if name not in run.seconds:
             continue
@@ -326,7 +326,7 @@ def train_denoiser(run: Run, parts: Parts) -> UNet3DConditionModel:
         if has_learned or not sheet.is_file():
             frames = 1 if name == "stills" else run.preset.frames
             write_sheet(network, parts, sheet, frames=frames)
-    return network
+    return objective
 
 
 def train_student(run: Run, objective: Objective) -> UNet3DConditionModel | None:

@@ -55,6 +55,16 @@ class Batch:
     background: Tensor
 
 
+@dataclass(frozen=True)
+class Coded:
+    """Latents (n, c, f, h, w) and what is true of their pictures, as indices (n,)."""
+
+    latents: Tensor
+    member: Tensor
+    motion: Tensor
+    background: Tensor
+
+
 def pick(weights: Tensor) -> Tensor:
     """One index for each row of weights (n, k), as often as its weight says; no wait for the device."""
     return (weights / torch.empty_like(weights).exponential_()).argmax(-1)
@@ -174,7 +184,7 @@ class Batches:
         pictures = place(self.textures[member], self._paths[row], painted)
         return Batch(pictures * 2 - 1, member, self._path_motions[row], background)
 
-    def captions(self, batch: Batch, *, short: float | Tensor, drop: float = 0.0) -> Tensor:
+    def captions(self, batch: Batch | Coded, *, short: float | Tensor, drop: float = 0.0) -> Tensor:
         """Token ids (n, 24) of captions in varied wording and order.
 
         Args:

@@ -22,6 +22,7 @@ from engine.mini.recipe.autoencoder import (
 from engine.mini.recipe.denoiser import (
     Objective,
     Parts,
+    Pool,
     build_denoiser,
     build_scheduler,
     optional_time,
@@ -31,6 +32,7 @@ from engine.mini.recipe.inherit import open_ancestor, take_weights, take_words
 from engine.mini.recipe.presets import PRESETS
 from engine.mini.recipe.release import LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
 from engine.mini.recipe.towers import Towers, encode_text, normalise
+from engine.mini.world.batches import Coded
 from engine.mini.world.captions import build_tokenizer, tokenize
 
 STAGES = ["autoencoder", "towers", "stills", "clips", "distil"]
@@ -192,6 +194,24 @@ def test_the_released_image_tower_answers_in_the_texts_width(trained):
     assert vector.shape == (1, PRESETS["tiny"].text_width)
 
 
+def test_a_pool_replaces_what_it_has_had_longest_and_keeps_pictures_with_their_facts():
+    drawn = torch.arange(1_000).split([8] * 4 + [2] * 484)
+    numbers = iter(drawn)
+
+    def draw(n):
+        these = next(numbers)
+        assert len(these) == n
+        return Coded(these[:, None].float(), these, these + 1, these + 2)
+
+    pool = Pool(draw, batch=8, batches=4)
+    for taken in range(1, 40):
+        coded = pool.take(8)
+        assert torch.equal(coded.latents[:, 0].long(), coded.member)
+        assert torch.equal(coded.motion + 1, coded.background)
+        newest = 32 + 2 * taken
+        assert bool((coded.member < newest).all() & (coded.member >= newest - 32).all())
+
+
 def test_layers_of_time_start_as_identities():
     network = build_denoiser(PRESETS["tiny"])
     x, text = torch.randn(1, 4, 3, 8, 8), torch.randn(1, 5, 32)
@@ -236,7 +256,7 @@ def test_a_students_aim_is_where_the_guided_sampler_lands(trained):
     base = open_ancestor(trained / "weights", CPU)
     parts = Parts(base.autoencoder, base.text, base.tokenizer, build_scheduler())
     world = SimpleNamespace(device=CPU)
-    teacher = Teacher(Objective(base.denoiser, parts, world))
+    teacher = Teacher(Objective(base.denoiser, parts, world, PRESETS["tiny"]))
     scheduler = build_scheduler()
     scheduler.set_timesteps(CALLS * SUBSTEPS)
     assert scheduler.timesteps.tolist() == teacher.times.tolist()
