@@ -36,13 +36,17 @@ TRAINED_WITH: Mapping[str, Any] = {
 
 
 def open_base(
-    location: BaseLocation, *, device: torch.device, dtype: torch.dtype
+    location: BaseLocation,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    parts: Mapping[str, Any],
 ) -> AnimateDiffBase:
     """Open an image model with a motion module, or a saved pipeline; see `engine.bases.open_base`."""
     scheduler = read_scheduler(location.folder)
     if location.motion_module is not None:
         scheduler |= TRAINED_WITH
-    return AnimateDiffBase(location, scheduler, device=device, dtype=dtype)
+    return AnimateDiffBase(location, scheduler, device=device, dtype=dtype, parts=parts)
 
 
 class AnimateDiffBase(StableDiffusionBase):
@@ -63,6 +67,9 @@ class AnimateDiffBase(StableDiffusionBase):
         return prediction
 
     def _load_denoiser(self) -> nn.Module:
+        if "unet" in self._parts:
+            given: nn.Module = self._parts["unet"]
+            return given
         unet = self._load_unet()
         for module in _motion_modules(unet):
             module.forward = partial(_move, module.forward)

@@ -62,8 +62,9 @@ class StableDiffusionBase:
         *,
         device: torch.device,
         dtype: torch.dtype,
+        parts: Mapping[str, Any] = {},
     ) -> None:
-        """Load the denoiser; ``scheduler`` is the config that is obeyed.
+        """Load the denoiser; ``scheduler`` is the config that is obeyed, ``parts`` are loaded already.
 
         Raises:
             BaseInvalidError: a part is missing or cannot be loaded.
@@ -71,6 +72,7 @@ class StableDiffusionBase:
         self.location = location
         self.device = device
         self.dtype = dtype
+        self._parts = parts
         self.fingerprint = location.fingerprint
         self.path = DiffusionPath(scheduler)
         self.samplers = diffusion_samplers(scheduler)
@@ -264,7 +266,9 @@ class StableDiffusionBase:
         return sorted(found, key=lambda item: order.index(item[0].split(".")[0]))
 
     def _load(self, part: str, dtype: torch.dtype | None = None) -> Any:
-        """One part of the base's own folder, in its dtype unless told."""
+        """One part of the base's own folder, in its dtype unless told, or the one that was given."""
+        if part in self._parts:
+            return self._parts[part]
         folder = self.location.folder / part
         return load_part(MODELS[part], folder, device=self.device, dtype=dtype or self.dtype)
 

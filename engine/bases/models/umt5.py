@@ -38,12 +38,20 @@ class PromptReader:
     class word's tokens, rms being their root mean square. δ = 0 reads like the class word, bit for bit.
     """
 
-    def __init__(self, location: BaseLocation, device: torch.device, dtype: torch.dtype) -> None:
-        """Load nothing yet. In fp16 the tower would overflow, so it computes in bf16 there."""
+    def __init__(
+        self, location: BaseLocation, device: torch.device, dtype: torch.dtype, given: Any = None
+    ) -> None:
+        """Load nothing yet; a tower that is ``given`` is used as it is and never given back.
+
+        In fp16 the tower would overflow, so it computes in bf16 there.
+        """
         self._location, self._device = location, device
         self._dtype = torch.bfloat16 if dtype == torch.float16 else dtype
         self._known: dict[str, Tensor] = {}
+        self._given = given
         self._tower: Any = None
+        if given is not None:
+            self._dtype = given.dtype
 
     def encode(self, prompts: Sequence[str], words: Mapping[str, LearnedWord]) -> Tensor:
         """Features (b, 512, d), zeros beyond each prompt's tokens; gradients flow into the words.
@@ -101,14 +109,15 @@ class PromptReader:
     @torch.no_grad()
     def _read(self, ids: Sequence[int], where: torch.device) -> Tensor:
         """Without padding: the same features at a fraction of the work."""
-        if self._tower is None:
+        if self._given is None and self._tower is None:
             self._tower = self._load(where)
-        features: Tensor = self._tower(torch.tensor([ids], device=where)).last_hidden_state[0]
+        tower = self._tower if self._given is None else self._given
+        features: Tensor = tower(torch.tensor([ids], device=where)).last_hidden_state[0]
         return features
 
     def _find_device(self) -> torch.device:
         """The base's device, or the CPU where a GPU has no room for the tower."""
-        if self._device.type != "cuda":
+        if self._device.type != "cuda" or self._given is not None:
             return self._device
         numbers = sum(map(count_numbers, weight_files(self._location.folder / "text_encoder")))
         free, _ = torch.cuda.mem_get_info(self._device)

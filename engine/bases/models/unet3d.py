@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,9 +18,16 @@ from engine.bases.protocol import Text
 DENOISER = "diffusers.UNet3DConditionModel"
 
 
-def open_base(location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> UNet3DBase:
+def open_base(
+    location: BaseLocation,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    parts: Mapping[str, Any],
+) -> UNet3DBase:
     """Open a folder laid out like ModelScopeT2V's; see `engine.bases.open_base`."""
-    return UNet3DBase(location, read_scheduler(location.folder), device=device, dtype=dtype)
+    scheduler = read_scheduler(location.folder)
+    return UNet3DBase(location, scheduler, device=device, dtype=dtype, parts=parts)
 
 
 class UNet3DBase(StableDiffusionBase):
@@ -44,7 +52,8 @@ class UNet3DBase(StableDiffusionBase):
 
     def _load_denoiser(self) -> nn.Module:
         folder = self.location.folder / "unet"
-        unet: nn.Module = load_part(DENOISER, folder, device=self.device, dtype=self.dtype)
+        load = partial(load_part, DENOISER, folder, device=self.device, dtype=self.dtype)
+        unet: nn.Module = self._parts.get("unet") or load()
         return unet
 
     def _is_temporal(self, path: str) -> bool:

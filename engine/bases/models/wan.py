@@ -38,9 +38,15 @@ VIDEO_SHIFT, PHOTO_SHIFT = 5.0, 3.0
 TRANSFORMER = "diffusers.WanTransformer3DModel"
 
 
-def open_base(location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> WanBase:
+def open_base(
+    location: BaseLocation,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    parts: Mapping[str, Any],
+) -> WanBase:
     """Open a folder laid out like Wan's; see `engine.bases.open_base`."""
-    return WanBase(location, device=device, dtype=dtype)
+    return WanBase(location, device=device, dtype=dtype, parts=parts)
 
 
 class WanBase:
@@ -52,8 +58,15 @@ class WanBase:
 
     family = "wan"
 
-    def __init__(self, location: BaseLocation, *, device: torch.device, dtype: torch.dtype) -> None:
-        """Read the configs and load the denoiser.
+    def __init__(
+        self,
+        location: BaseLocation,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        parts: Mapping[str, Any] = {},
+    ) -> None:
+        """Read the configs and load the denoiser; ``parts`` are loaded already.
 
         Raises:
             BaseInvalidError: a part is missing or cannot be loaded.
@@ -61,6 +74,7 @@ class WanBase:
         self.location = location
         self.device = device
         self.dtype = dtype
+        self._parts = parts
         self.fingerprint = location.fingerprint
         scheduler = read_scheduler(location.folder)
         self._limits = location.limits
@@ -68,7 +82,7 @@ class WanBase:
         self.samplers = flow_samplers(scheduler)
         self.denoiser: nn.Module = self._load_denoiser()
         self.geometry = self._measure()
-        self._prompts = PromptReader(location, device, dtype)
+        self._prompts = PromptReader(location, device, dtype, parts.get("text_encoder"))
 
     def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
         """See `Base.latent_shape`: one latent frame for the first, then one for every four."""
@@ -166,12 +180,10 @@ class WanBase:
             torch.cuda.empty_cache()
 
     def _load_denoiser(self) -> nn.Module:
-        folder = self.location.folder
         if self._limits.boundary is None:
             return self._load(TRANSFORMER, "transformer", self.dtype)  # type: ignore[no-any-return]
         high, low = (
-            load_part(TRANSFORMER, folder / part, device=self.device, dtype=self.dtype)
-            for part in ("transformer", "transformer_2")
+            self._load(TRANSFORMER, part, self.dtype) for part in ("transformer", "transformer_2")
         )
         return Experts(high, low, self._limits.boundary * self._limits.timesteps)
 
@@ -225,7 +237,9 @@ class WanBase:
         return ImageTower(self.location, self.device)
 
     def _load(self, model: str, part: str, dtype: torch.dtype) -> Any:
-        """One part of the base's own folder."""
+        """One part of the base's own folder, or the one that was given."""
+        if part in self._parts:
+            return self._parts[part]
         return load_part(model, self.location.folder / part, device=self.device, dtype=dtype)
 
 

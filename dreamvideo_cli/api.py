@@ -1,0 +1,160 @@
+"""`dv` in Python: three functions.
+
+>>> from diffusers import WanPipeline  # doctest: +SKIP
+>>> from dreamvideo_cli.api import attach  # doctest: +SKIP
+>>> pipe = WanPipeline.from_pretrained("Wan-AI/Wan2.1-T2V-1.3B-Diffusers")  # doctest: +SKIP
+>>> with attach(pipe, subject="corgi:best", motion="skate=0.8"):  # doctest: +SKIP
+...     video = pipe("a <corgi> skating").frames[0]
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.appearance import read_appearance, settle_appearance
+from dreamvideo_cli.generation.options import SamplingOptions
+from dreamvideo_cli.generation.prompt import compose_prompt
+from dreamvideo_cli.generation.references import (
+    AdapterResolver,
+    WeightedAdapter,
+    find_base,
+    refuse_clashing_words,
+    resolve_adapters,
+)
+from dreamvideo_cli.generation.start import prompt_words
+from dreamvideo_cli.settings import places
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from registry import Adapter, Registry
+
+References = str | Sequence[str]
+
+
+def open_registry(folder: str | Path | None = None) -> Registry:
+    """The registry in ``folder``, by default the one that `dv` uses here.
+
+    It has `list`, `resolve`, `tag`, `export` and all else that `dv` does with adapters; see the package `registry`.
+    """
+    return places.open_registry(None if folder is None else Path(folder))
+
+
+@contextmanager
+def attach(
+    pipeline: Any,
+    *,
+    subject: References = (),
+    motion: References = (),
+    registry: Registry | str | Path | None = None,
+    base: str | Path | None = None,
+    appearance: float | str | Path | None = None,
+    identity_from: float | None = None,
+    motion_until: float | None = None,
+) -> Iterator[tuple[Adapter, ...]]:
+    """Let learned subjects and motions act in a pipeline of diffusers until the block ends.
+
+    Prompts are read as `dv gen` reads them: the name of a subject stands for its learned word, that of a motion for its
+    caption, and what a prompt leaves out is added, with a `UserWarning`. All else is the pipeline's own: scheduler,
+    steps, guidance, callbacks. On leaving, by an exception too, it is as it was before.
+
+    Args:
+        pipeline: `TextToVideoSDPipeline`, `AnimateDiffPipeline`, `WanPipeline`, or another with their denoisers.
+        subject: one or several references as `dv gen --subject` takes them, such as ``corgi:best=0.8`` or
+            ``./fox.dva``.
+        motion: likewise, as `dv gen --motion` takes them. Weight 1 is what was learned, 0 changes no bit of the base.
+        registry: where they are looked up, or its folder; by default the one that `dv` uses here.
+        base: path, name or hub id of the pipeline's base, where it is not where the adapters say.
+        appearance: as `dv gen --appearance` takes it: a strength from 0 to 10, or a photo whose look motions are told.
+        identity_from: with a motion, the fraction of the steps after which subjects act; None: as the base's card says.
+        motion_until: with a subject, the fraction after which motions no longer act; None: as the base's card says.
+
+    Yields:
+        The adapters that take part, pinned: subjects first, then motions.
+
+    Raises:
+        UsageError: there is no reference, or one or a value cannot be read.
+        registry.RegistryError: an adapter is not there, or damaged.
+        engine.errors.IncompatibleError: an adapter does not fit the pipeline or another adapter.
+        engine.errors.EngineError: the base is not on this machine, or the device is too small.
+    """
+    from engine.adapters.uses import AdapterUse
+    from engine.pipelines import equip_pipeline
+    from engine.recipe import GenerateRecipe, build_recipe
+
+    uses = _resolve(registry, subject, motion)
+    location = _find_base(pipeline, uses, base)
+    look = read_appearance(None if appearance is None else str(appearance))
+    card = location.card.generate_defaults
+    told, _ = settle_appearance(look, uses, location, card)
+    windows = {"identity_from": identity_from, "motion_until": motion_until}
+    given = {name: value for name, value in windows.items() if value is not None}
+    recipe = build_recipe(GenerateRecipe, {**card, **told, **given, "prompt": ""})
+    with equip_pipeline(
+        pipeline,
+        location,
+        [AdapterUse(use.file, use.adapter.kind, use.weight) for use in uses],
+        recipe,
+        photo=look.open(),
+        read=lambda prompt: _read_prompt(prompt, uses),
+    ):
+        yield tuple(use.adapter for use in uses)
+
+
+def _resolve(
+    registry: Registry | str | Path | None, subject: References, motion: References
+) -> tuple[WeightedAdapter, ...]:
+    """The adapters of all references, pinned.
+
+    Raises:
+        UsageError: there are none.
+    """
+    is_place = registry is None or isinstance(registry, str | Path)
+    resolver = AdapterResolver(open_registry(registry) if is_place else registry)  # type: ignore[arg-type]
+    uses = (
+        *resolve_adapters(resolver, "subject", _listed(subject)),
+        *resolve_adapters(resolver, "motion", _listed(motion)),
+    )
+    if not uses:
+        raise UsageError("nothing is attached", hint='subject="corgi", motion="skate=0.8", or both')
+    refuse_clashing_words(uses)
+    return uses
+
+
+def _listed(references: References) -> Sequence[str]:
+    return [references] if isinstance(references, str) else references
+
+
+def _find_base(
+    pipeline: Any, uses: Sequence[WeightedAdapter], base: str | Path | None
+) -> BaseLocation:
+    """The base that is named, else the one that the adapters say, else where the pipeline was opened from."""
+    from engine.errors import BaseNotFoundError
+
+    options = SamplingOptions(base=_as_name(base))
+    try:
+        return find_base(uses, options)
+    except BaseNotFoundError:
+        own = getattr(pipeline, "name_or_path", None)
+        if base is not None or not own:
+            raise
+        return find_base(uses, replace(options, base=_as_name(own)))
+
+
+def _as_name(base: str | Path | None) -> str | None:
+    """A folder as its absolute path, for a name is no path; anything else as it is."""
+    is_folder = isinstance(base, Path) or (base is not None and Path(base).expanduser().is_dir())
+    return str(Path(base).expanduser().absolute()) if is_folder and base else base  # type: ignore[return-value]
+
+
+def _read_prompt(prompt: str, uses: Sequence[WeightedAdapter]) -> str:
+    """As `dv gen` would send it; what is added is said."""
+    composed = compose_prompt(prompt, prompt_words(uses))
+    for note in composed.notes:
+        warnings.warn(note, stacklevel=2)
+    return composed.sent
