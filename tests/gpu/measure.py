@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition, fresh_bank
+from engine.adapters.composition import Composition
 from engine.bases.protocol import Role
 from engine.diffusion.samplers import draw_start
 from engine.generate import Generator
@@ -115,8 +116,7 @@ def measure_video(stage: Stage, *, steps: int) -> Row:
         base=stage.base,
         device=stage.device,
         precision="bf16" if stage.base.dtype == torch.bfloat16 else "fp32",
-        deltas=(),
-        appearance=None,
+        composition=Composition((), None),
         photo=None,
         progress=ignore,
     )
