@@ -9,7 +9,6 @@ Differs: every attention layer of the role, since the paper does not say which.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -79,10 +78,11 @@ class Lora:
         sites = [site for role in self.roles for site in linear_sites(base, role, LAYERS)]
         bank = low_rank_bank(base, sites, recipe.rank, seed=recipe.seed).to(session.device)
         draws = recipe.photo_draws + recipe.clip_draws
+        ((stage, steps),) = recipe.stages.items()
         plan = plan_stage(
             recipe,
-            "learn by LoRA",
-            steps=math.ceil(draws / recipe.batch),
+            stage,
+            steps=steps,
             items=draws,
             lr=recipe.lr,
             lanes=recipe.lanes,

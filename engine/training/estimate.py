@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from engine.bases import BaseLocation
 from engine.bases.folder import weight_files
 from engine.hardware import has_gpu
-from engine.recipe import LearnRecipe, MotionRecipe, Precision
+from engine.recipe import LearnRecipe, Precision
 from engine.training.footprint import (
     NARROW,
     SHIPPED,
@@ -40,7 +40,7 @@ def estimate_recipe(
         memo: file that remembers what was measured, or None.
     """
     video = location.card.video
-    has_clips = isinstance(recipe, MotionRecipe) or getattr(recipe, "clip_draws", 0) > 0
+    has_clips = recipe.has_clips
     role: Role = "motion" if has_clips else "identity"
     sizes = Sizes(
         batch=recipe.batch // recipe.accumulate,

@@ -1,0 +1,284 @@
+"""The recipes, each field with its range, and how one is built of plain values."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine.errors import RecipeError
+
+Quality = Literal["draft", "standard", "max"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Sampler = Literal["ddim", "dpm++", "unipc", "euler"]
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Strength = Annotated[float, Meta(ge=0.0, le=10.0)]
+SEEDS = 2**32
+Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
+# On the CPU an update's samples are shared among so many threads of one core each; see `engine.training.gradients`.
+Lanes = Annotated[int, Meta(ge=1, le=64)]
+Views = Annotated[int, Meta(ge=1, le=64)]
+WidthRatio = Annotated[float, Meta(gt=0.0, le=4.0)]
+Rank = Annotated[int, Meta(ge=1, le=1024)]
+
+
+class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every way of learning is told.
+
+    Rates are AdamW's; ``batch`` counts the samples of an update and ``accumulate`` the parts it is computed in.
+    """
+
+    batch: PositiveInt = 4
+    accumulate: PositiveInt = 1
+    clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
+    checkpointing: bool = True
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """The updates of each stage, in their order."""
+        raise NotImplementedError
+
+    @property
+    def has_clips(self) -> bool:
+        """Whether clips are learned from."""
+        return False
+
+
+class ClipRecipe(LearnRecipe, frozen=True, kw_only=True):
+    """What every way of learning a motion is told.
+
+    ``actor`` says in the base's words who moves, and where: "a man on a street". It is said before ``caption`` while
+    learning and never when a video is made, so that the base draws what it has words for and the adapter need not.
+    ``noise_bias`` below 1 learns more at timesteps of much noise, where a motion is decided; see
+    `engine.diffusion.path.NoisePath.draw_time`. ``start_s`` and ``end_s`` say which part of each clip is taken.
+    """
+
+    actor: str = ""
+    caption: str = ""
+    noise_bias: Rate = 1.0
+    frames: PositiveInt = 16
+    fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
+    start_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    end_s: Annotated[float, Meta(gt=0.0)] | None = None
+    lanes: Lanes = 1
+
+    @property
+    def told(self) -> str:
+        """What the base is told while learning: who moves, and how."""
+        return f"{self.actor} {self.caption}".strip()
+
+    @property
+    def has_clips(self) -> bool:
+        """See `LearnRecipe.has_clips`."""
+        return True
+
+
+class WordRecipe(LearnRecipe, frozen=True, kw_only=True):
+    """How a word alone is learned; fields as in `SubjectRecipe`."""
+
+    class_word: str = "object"
+    word_steps: Count = 3000
+    word_lr: Rate = 1e-4
+    views: Views = 1
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """See `LearnRecipe.stages`."""
+        return {"learn the word": self.word_steps}
+
+
+class SubjectRecipe(WordRecipe, frozen=True, kw_only=True):
+    """How a subject is learned: first the word, then the identity adapter with the word frozen.
+
+    ``width_ratio`` is the bottleneck's hidden width over the stream's. ``views`` counts how often each photo is seen:
+    once as it is, otherwise smaller and elsewhere in the frame; see `engine.media.photos.views`.
+
+    Paper: arXiv 2312.04433, section 3.1 and its implementation details.
+    Differs: adapter steps stand in the middle of the paper's 500 to 1000; ``views`` other than 1 are not the paper's.
+    """
+
+    adapter_steps: Count = 800
+    adapter_lr: Rate = 1e-5
+    width_ratio: WidthRatio = 0.5
+    lanes: Lanes = 1
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """See `LearnRecipe.stages`."""
+        return {"learn the word": self.word_steps, "learn the look": self.adapter_steps}
+
+
+class MotionRecipe(ClipRecipe, frozen=True, kw_only=True):
+    """How a motion is learned: the motion adapter, with appearance guidance.
+
+    ``text_drop`` and ``image_drop`` are the probabilities with which a sample's caption becomes the empty prompt and
+    its appearance vector zeros. ``appearance_cond`` and ``appearance_uncond`` are the strengths that `generate` uses
+    by default in the two halves of guidance. Without ``appearance_guidance`` the adapter is told no look, and the base
+    needs no image tower. ``placement`` says where the bottlenecks sit; see `engine.bases.protocol.Base.sites`.
+
+    Paper: arXiv 2312.04433, section 3.2 and its implementation details, the column for one clip.
+    Differs: neither an ``actor`` nor a ``noise_bias`` other than 1 is the paper's.
+    """
+
+    appearance_guidance: bool = True
+    steps: PositiveInt = 1500
+    lr: Rate = 1e-5
+    batch: PositiveInt = 1
+    text_drop: Probability = 0.5
+    image_drop: Probability = 0.5
+    appearance_cond: Strength = 1.0
+    appearance_uncond: Strength = 1.0
+    placement: Literal["parts", "blocks"] = "parts"
+    width_ratio: WidthRatio = 0.5
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """See `LearnRecipe.stages`."""
+        return {"learn the motion": self.steps}
+
+
+class LoraRecipe(ClipRecipe, frozen=True, kw_only=True):
+    """How low-rank layers are learned, of photos, clips or both.
+
+    ``photo_draws`` and ``clip_draws`` count how often a photo and a clip is drawn over the whole run; updates take
+    ``batch`` draws each. Photos are told as "a {``class_word``}", clips by ``actor`` and ``caption``; the rest is as in
+    `SubjectRecipe` and `MotionRecipe`.
+    """
+
+    class_word: str = "object"
+    photo_draws: Count = 0
+    clip_draws: Count = 0
+    rank: Rank = 16
+    lr: Rate = 1e-4
+    views: Views = 1
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """See `LearnRecipe.stages`."""
+        return {"learn by lora": math.ceil((self.photo_draws + self.clip_draws) / self.batch)}
+
+    @property
+    def has_clips(self) -> bool:
+        """See `LearnRecipe.has_clips`."""
+        return self.clip_draws > 0
+
+
+class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a video is made.
+
+    ``prompt`` is the final one, in which a learned word stands as its token (``<corgi>``). ``guidance_low`` is the
+    guidance of a base's expert for little noise, where it has one; None: the same. ``shift`` moves the steps of flow
+    matching towards much noise; None: as the base's scheduler says. ``appearance`` multiplies the strengths that each
+    motion was learned for; 0 leaves the look out. ``appearance_cond`` and ``appearance_uncond``, where they are not
+    None, stand in place of the learned ones. ``appearance_photo`` is the SHA-256 of a photo whose look the motions
+    are told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the
+    identity adapters act, and ``motion_until`` the one after which the motion adapters no longer do: the first steps
+    lay out the motion, the last ones the look. Both hold where subjects and motions are composed; one kind alone acts
+    all the time.
+
+    Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
+    Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
+    and ``motion_until`` other than 1 are not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239.
+    """
+
+    prompt: str
+    negative: str = ""
+    frames: Annotated[int, Meta(ge=1, le=4096)] = 16
+    fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
+    height_px: Annotated[int, Meta(ge=8, le=4096)] = 256
+    width_px: Annotated[int, Meta(ge=8, le=4096)] = 256
+    steps: PositiveInt = 25
+    guidance: Annotated[float, Meta(ge=0.0, le=100.0)] = 9.0
+    guidance_low: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
+    sampler: Sampler = "dpm++"
+    shift: Annotated[float, Meta(gt=0.0, le=100.0)] | None = None
+    appearance: Strength = 1.0
+    appearance_cond: Strength | None = None
+    appearance_uncond: Strength | None = None
+    appearance_photo: Digest | None = None
+    identity_from: Probability = 0.0
+    motion_until: Probability = 1.0
+    precision: Precision = "auto"
+    seed: Seed = 0
+    threads: Threads = 0
+
+
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
+
+R = TypeVar("R", bound=Struct)
+
+
+def build_recipe(recipe_type: type[R], values: Mapping[str, Any]) -> R:
+    """A validated recipe of ``values``.
+
+    Raises:
+        RecipeError: naming the setting, the value, and the nearest known name or the range.
+    """
+    known = recipe_type.__struct_fields__
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+            raise RecipeError(f"unknown setting {name!r}", hint=hint)
+    try:
+        recipe = msgspec.convert(dict(values), recipe_type)
+    except msgspec.ValidationError as error:
+        raise _teach(error, values, recipe_type) from error
+    for name, value in values.items():
+        if isinstance(value, str):
+            check_text(value, name)
+    batch, accumulate = (getattr(recipe, name, 1) for name in ("batch", "accumulate"))
+    if batch % accumulate:
+        raise RecipeError(f"accumulate is {accumulate}; it must divide batch, which is {batch}")
+    return recipe
+
+
+def check_text(text: str, name: str) -> str:
+    """``text``, refused where it holds bytes that are not UTF-8 (lone halves of surrogate pairs) or NUL.
+
+    Raises:
+        RecipeError: naming the setting.
+    """
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise RecipeError(f"{name} is not UTF-8 text: {shown!r}")
+    return text
+
+
+def _teach(
+    error: msgspec.ValidationError, values: Mapping[str, Any], recipe_type: type
+) -> RecipeError:
+    """One line with the setting, its value and what it must be."""
+    reason, _, where = str(error).partition(" - at `$.")
+    name = where.rstrip("`")
+    if name not in values:
+        return RecipeError(
+            reason.replace("Object missing required field", "the recipe lacks").replace("`", "")
+        )
+    return RecipeError(f"{name} is {values[name]!r}, not {_wanted(reason, recipe_type, name)}")
+
+
+def _wanted(reason: str, recipe_type: type, name: str) -> str:
+    """``a number of at most 240`` from msgspec's ``Expected `float` <= 240.0``."""
+    match = re.match(r"Expected `(\w+)(?: \| null)?`(?: (>=|<=|>|<) ([\d.]+))?", reason)
+    if not match or match[1] not in KINDS:
+        choices = get_args(get_type_hints(recipe_type)[name])
+        return f"one of {', '.join(map(str, choices))}" if choices else "what it can be"
+    kind = KINDS[match[1]]
+    return f"{kind} {BOUNDS[match[2]]} {float(match[3]):g}" if match[2] else kind
