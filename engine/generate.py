@@ -6,7 +6,7 @@ Paper: arXiv 2312.04433, sections 3.3 and 4.1.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +35,9 @@ from engine.device import (
 )
 from engine.diffusion.samplers import Guidance, count_halves, draw_start, sample
 from engine.errors import DivergedError, IncompatibleError, RecipeError
+from engine.guides.follow import follow
+from engine.guides.inputs import Guides
+from engine.guides.start import begin, mix_inverted, refine_noise
 from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 from engine.recipe import GenerateRecipe, Precision
@@ -59,12 +62,14 @@ class Generator:
         precision: Precision,
         composition: Composition,
         photo: str | None,
+        guides: Guides,
         progress: Progress,
     ) -> None:
         """Use `open_generator`."""
         self._location = location
         self._base, self._device, self._precision = base, device, precision
         self.composition, self._photo, self._progress = composition, photo, progress
+        self._guides = guides
 
     @torch.no_grad()
     def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
@@ -76,13 +81,14 @@ class Generator:
                 time, and numbers that may differ in their last bits.
 
         Raises:
-            RecipeError: a size or number of steps that the base cannot make, a prompt too long, or the look of
-                another photo than the one that was given.
+            RecipeError: a size or number of steps that the base cannot make, a prompt too long, or another photo or
+                clip than the one that was given.
             MemoryExhaustedError: the device is too small.
             DivergedError: the latents are not finite.
         """
         check_video(self._location, recipe)
         self._check_photo(recipe)
+        self._guides.check(recipe)
         use_threads(recipe.threads)
         with explain_memory("generating"):
             return self._sample(recipe, sliced=sliced)
@@ -102,20 +108,9 @@ class Generator:
             raise RecipeError(f"appearance_photo is {wanted}, and {given} was given")
 
     def _sample(self, recipe: GenerateRecipe, *, sliced: bool) -> NDArray[np.uint8]:
-        shape = self._base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
-        noise = draw_start(shape, recipe.seed).to(self._device)
-        text = self._encode_prompts(recipe)
-        self._set_look(recipe)
         started = time.monotonic()
-        self._progress(StageStarted("generate", recipe.steps))
-        denoise = self._denoise_halves if sliced else self._base.denoise
-        steps = sample(
-            lambda latents, times: denoise(latents, times, text),
-            self._base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift),
-            noise,
-            guidance=self._guidance(recipe),
-        )
-        latents = deque(self._watch(steps, recipe), maxlen=1).pop()
+        self._progress(StageStarted("generate", recipe.count_steps()))
+        latents = self._sample_rounds(recipe, sliced=sliced)
         if not latents.isfinite().all():
             raise DivergedError(
                 f"the video of seed {recipe.seed} is not finite",
@@ -124,6 +119,41 @@ class Generator:
         pixels = to_pixels(self._base.decode_video(latents, sliced=sliced)[0])
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
+
+    def _sample_rounds(self, recipe: GenerateRecipe, *, sliced: bool) -> Tensor:
+        """The clean latents (1, c, f, h, w) of a video, after every round."""
+        shape = self._base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
+        drawn = draw_start(shape, recipe.seed).to(self._device)
+        self.composition.set_motions_alone()
+        noise = mix_inverted(self._base, self._guides.inversion, recipe, drawn)
+        text = self._encode_prompts(recipe)
+        self._set_look(recipe)
+        call = self._denoise_halves if sliced else self._base.denoise
+        guidance = self._guidance(recipe)
+        halves = count_halves(guidance)
+        scheduler = self._base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
+        latents, first = begin(self._base, self._guides.source, recipe, noise, scheduler)
+        with follow(self._base, self._guides, recipe, self.composition, halves) as self._followed:
+            for again in range(recipe.refine + 1):
+                if again:
+                    scheduler = self._base.samplers[recipe.sampler](
+                        recipe.steps, shift=recipe.shift
+                    )
+                    latents = refine_noise(self._base.path, latents, noise, recipe.seed, again)
+                steps = sample(
+                    lambda x, times: call(x, times, text),
+                    scheduler,
+                    latents,
+                    guidance=guidance,
+                    first=first,
+                )
+                for after in self._watch(steps, recipe, first, again):
+                    latents = after
+        return latents
+
+    def _set_step(self, recipe: GenerateRecipe, step: int) -> None:
+        self.composition.set_step(recipe, step)
+        self._followed.set_step(step)
 
     def _guidance(self, recipe: GenerateRecipe) -> Guidance:
         """The scale of guidance, which differs between the experts of a base that has two."""
@@ -141,18 +171,22 @@ class Generator:
         for k in range(len(latents)):
             for bank, condition in zip(banks, whole, strict=True):
                 bank.condition = condition and condition.part(k)
+            self._followed.set_halves([k])
             one = slice(k, k + 1)
             parts.append(self._base.denoise(latents[one], times[one], text.rows([k])))
         for bank, condition in zip(banks, whole, strict=True):
             bank.condition = condition
         return torch.cat(parts)
 
-    def _watch(self, steps: Iterator[Tensor], recipe: GenerateRecipe) -> Iterator[Tensor]:
-        """Tell of every step, and set what the next one is made with before it is asked for."""
-        self.composition.set_step(recipe, 0)
-        for number, latents in enumerate(steps, 1):
-            self._progress(StageAdvanced("generate", number, recipe.steps))
-            self.composition.set_step(recipe, number)
+    def _watch(
+        self, steps: Iterator[Tensor], recipe: GenerateRecipe, first: int, again: int
+    ) -> Iterator[Tensor]:
+        """Tell of every step from the ``first``, and set what the next one is made with before it is asked for."""
+        self._set_step(recipe, first)
+        for number, latents in enumerate(steps, first + 1):
+            done = again * recipe.steps + number - first
+            self._progress(StageAdvanced("generate", done, recipe.count_steps()))
+            self._set_step(recipe, number)
             yield latents
 
     def _encode_prompts(self, recipe: GenerateRecipe) -> Text:
@@ -202,13 +236,17 @@ class LoadedBase:
 
     @contextmanager
     def equipped(
-        self, adapters: Sequence[tuple[AdapterUse, Adapter]], photo: Photo | None = None
+        self,
+        adapters: Sequence[tuple[AdapterUse, Adapter]],
+        photo: Photo | None = None,
+        guides: Guides = Guides(),  # noqa: B008  (frozen)
     ) -> Iterator[Generator]:
         """Attach checked adapters; on leaving they are taken off again.
 
         Args:
             adapters: from `load_adapters`.
             photo: its look is told to the motions in place of the subjects' own.
+            guides: photos and clips that its recipes name.
 
         Raises:
             IncompatibleError: an adapter's sites are not this base's, or its image tower is not what sees the photo.
@@ -225,6 +263,7 @@ class LoadedBase:
                 precision=self.precision,
                 composition=composition,
                 photo=photo.digest if photo else None,
+                guides=guides,
                 progress=self._progress,
             )
 
@@ -278,6 +317,7 @@ def open_generator(
     uses: Sequence[AdapterUse],
     *,
     photo: Photo | None = None,
+    guides: Guides = Guides(),  # noqa: B008  (frozen)
     precision: Precision = "auto",
     device: str = "auto",
     progress: Progress = ignore,
@@ -291,5 +331,5 @@ def open_generator(
     """
     adapters = load_adapters(uses, location)
     loaded = LoadedBase(location, precision=precision, device=device, progress=progress)
-    with loaded.equipped(adapters, photo) as generator:
+    with loaded.equipped(adapters, photo, guides) as generator:
         yield generator

@@ -51,6 +51,13 @@ class Composition:
         for delta in self.deltas:
             delta.act(is_on=not acts.keys() <= kinds or acts.get(delta.kind, True))
 
+    def set_motions_alone(self) -> None:
+        """Let only motions act, and tell them no look."""
+        for delta in self.deltas:
+            delta.act(is_on=delta.kind == "motion")
+            if delta.bank is not None:
+                delta.bank.condition = None
+
     def set_look(self, recipe: GenerateRecipe, halves: Sequence[int]) -> None:
         """Tell every motion the look before a forward pass.
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from engine.diffusion.path import NoisePath
 from engine.diffusion.samplers import MakeScheduler
-from engine.transfer import upload
 
 Role = Literal["identity", "motion"]
 # Beside the parts of each transformer block, or beside whole blocks.
@@ -104,7 +103,7 @@ class Text:
 
     def rows(self, numbers: Sequence[int]) -> Text:
         """The prompts of these numbers, in this order; a number may come again."""
-        index = upload(torch.tensor(numbers), self.features.device)
+        index = torch.tensor(numbers, device=self.features.device)
         return Text(self.features[index], None if self.mask is None else self.mask[index])
 
     def expand(self, count: int) -> Text:
@@ -133,6 +132,7 @@ class Base(Protocol):
         denoiser: the network; on the meta device it has no weights.
         path: from data to noise, and what the denoiser predicts.
         samplers: by the names that `GenerateRecipe.sampler` has, each making a scheduler for so many steps.
+        inverter: makes a scheduler for so many steps from data to noise.
     """
 
     family: str
@@ -141,6 +141,7 @@ class Base(Protocol):
     denoiser: nn.Module
     path: NoisePath
     samplers: Mapping[str, MakeScheduler]
+    inverter: MakeScheduler
 
     def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
         """(1, c, f, h, w) of the latents of a video."""

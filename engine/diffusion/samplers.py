@@ -32,21 +32,24 @@ def draw_start(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def sample(
-    denoise: Denoise, scheduler: Any, noise: Tensor, *, guidance: Guidance
+    denoise: Denoise, scheduler: Any, noise: Tensor, *, guidance: Guidance, first: int = 0
 ) -> Iterator[Tensor]:
     """Yield the latents after every step, the last ones being the result.
 
     Args:
         denoise: the network; with guidance it gets the unconditional half first, (2b, c, f, h, w), else (b, …).
         scheduler: from `Base.samplers`; its timesteps are the network calls.
-        noise: standard normal, (b, c, f, h, w), fp32.
+        noise: standard normal, (b, c, f, h, w), fp32; or, from a later step on, what `noise_to` gives for it.
         guidance: scale, or the scale at each timestep; the number 1 calls the network with one half only.
+        first: the step to begin with.
     """
     # Schedulers of flow matching have neither: they start from plain noise and give the network plain latents.
-    latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+    latents = noise * getattr(scheduler, "init_noise_sigma", 1.0) if first == 0 else noise
+    if first and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(first)
     scale_input = getattr(scheduler, "scale_model_input", lambda latents, _: latents)
     halves = count_halves(guidance)
-    for timestep in scheduler.timesteps:
+    for timestep in scheduler.timesteps[first:]:
         both = scale_input(torch.cat([latents] * halves), timestep)
         prediction = denoise(both, timestep.expand(both.shape[0])).float()
         if halves == 2:
@@ -55,6 +58,17 @@ def sample(
             prediction = apply_cfg(uncond, cond, scale)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         yield latents
+
+
+def noise_to(scheduler: Any, latents: Tensor, noise: Tensor, step: int) -> Tensor:
+    """Clean latents (b, c, f, h, w) with as much noise as a sampler takes away from step ``step`` on."""
+    if step and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(step)
+    mix = getattr(scheduler, "add_noise", None)
+    times = scheduler.timesteps[step : step + 1].expand(len(latents))
+    if mix is None:
+        return scheduler.scale_noise(latents, times, noise)  # type: ignore[no-any-return]
+    return mix(latents, noise, times)  # type: ignore[no-any-return]
 
 
 def apply_cfg(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
@@ -79,6 +93,19 @@ def diffusion_samplers(config: Mapping[str, Any]) -> dict[str, MakeScheduler]:
     Paper: arXiv 2010.02502 (DDIM), arXiv 2211.01095 (DPM-Solver++).
     """
     return {"ddim": partial(_make_ddim, config), "dpm++": partial(_make_dpm_solver, config)}
+
+
+def diffusion_inverter(config: Mapping[str, Any]) -> MakeScheduler:
+    """DDIM run backwards, from data to noise.
+
+    Paper: arXiv 2010.02502 (DDIM), section 4.3.
+    """
+    return partial(_make_ddim_inverse, config)
+
+
+def flow_inverter(config: Mapping[str, Any]) -> MakeScheduler:
+    """Euler's steps run backwards, from data to noise."""
+    return partial(_make_flow_inverse, config)
 
 
 def flow_samplers(config: Mapping[str, Any]) -> dict[str, MakeScheduler]:
@@ -125,6 +152,19 @@ def _make_flow_euler(config: Mapping[str, Any], steps: int, *, shift: float | No
     return _begin(scheduler, steps)
 
 
+def _make_flow_inverse(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    forth = _make_flow_euler(config, steps, shift=shift)
+    back = FlowMatchEulerDiscreteScheduler(
+        num_train_timesteps=_count_timesteps(config), invert_sigmas=True
+    )
+    # The scheduler takes 1 - σ, and adds σ = 1 at the end.
+    back.set_timesteps(sigmas=(1 - forth.sigmas.flip(0)[:-1]).tolist())
+    back.set_begin_index(0)
+    return back
+
+
 def _count_timesteps(config: Mapping[str, Any]) -> int:
     return int(config.get("num_train_timesteps", 1000))
 
@@ -144,6 +184,41 @@ def _make_ddim(config: Mapping[str, Any], steps: int, *, shift: float | None = N
 
     # Where a config is silent diffusers would clip latents as if they were pixels.
     return _set_steps(DDIMScheduler.from_config({"clip_sample": False, **config}), steps)
+
+
+class _InverseDDIM:
+    """DDIM from data to noise: every step of its sampler undone, the last one first.
+
+    Differs: diffusers' own knows no evenly spaced times from the first to the last, which AnimateDiff has.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler, self.timesteps = sampler, sampler.timesteps.flip(0)
+        self._is_velocity = sampler.config.prediction_type == "v_prediction"
+
+    def step(
+        self, prediction: Tensor, timestep: Tensor, latents: Tensor, *, return_dict: bool
+    ) -> tuple[Tensor]:
+        """The latents at ``timestep``, as schedulers of diffusers give them without ``return_dict``."""
+        assert not return_dict
+        sampler = self._sampler
+        before = timestep - sampler.config.num_train_timesteps // sampler.num_inference_steps
+        alphas = sampler.alphas_cumprod
+        here = alphas[before] if before >= 0 else sampler.final_alpha_cumprod
+        there = alphas[timestep]
+        signal, spread = here**0.5, (1 - here) ** 0.5
+        if self._is_velocity:
+            clean, noise = (
+                signal * latents - spread * prediction,
+                (signal * prediction + spread * latents),
+            )
+        else:
+            clean, noise = (latents - spread * prediction) / signal, prediction
+        return (there**0.5 * clean + (1 - there) ** 0.5 * noise,)
+
+
+def _make_ddim_inverse(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:  # noqa: ARG001
+    return _InverseDDIM(_make_ddim(config, steps))
 
 
 def _make_dpm_solver(config: Mapping[str, Any], steps: int, *, shift: float | None = None) -> Any:  # noqa: ARG001

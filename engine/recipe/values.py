@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from engine import sources
 from engine.errors import RecipeError
+from engine.sources import Digest, Probability, Strength
 
 Quality = Literal["draft", "standard", "max"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -20,11 +22,8 @@ Sampler = Literal["ddim", "dpm++", "unipc", "euler"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
-Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
-Strength = Annotated[float, Meta(ge=0.0, le=10.0)]
 SEEDS = 2**32
 Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
 # On the CPU an update's samples are shared among so many threads of one core each; see `engine.training.gradients`.
 Lanes = Annotated[int, Meta(ge=1, le=64)]
@@ -189,7 +188,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     are told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the
     identity adapters act, and ``motion_until`` the one after which the motion adapters no longer do: the first steps
     lay out the motion, the last ones the look. Both hold where subjects and motions are composed; one kind alone acts
-    all the time.
+    all the time. ``source``, ``inversion``, ``structure`` and ``reference`` are told of in `engine.sources`;
+    ``refine`` counts rounds of FreeInit, each of which samples anew from what the last one gave.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
@@ -213,9 +213,24 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     appearance_photo: Digest | None = None
     identity_from: Probability = 0.0
     motion_until: Probability = 1.0
+    source: sources.Source | None = None
+    inversion: sources.Inversion | None = None
+    refine: Annotated[int, Meta(ge=0, le=10)] = 0
+    structure: sources.Structure | None = None
+    reference: sources.Reference | None = None
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot both hold."""
+        if self.source is not None and self.refine:
+            raise ValueError("refine samples from noise alone, and a source gives more than that")
+
+    def count_steps(self) -> int:
+        """How many sampling steps are run in all rounds; those of an inversion are not among them."""
+        first = self.steps if self.source is None else self.source.count_steps(self.steps)
+        return first + self.refine * self.steps
 
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}

@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from engine.bases.pixels import to_unit
+from engine.bases.pixels import masks_at, to_unit
 from engine.bases.protocol import Base
 from engine.cache import Cache
 from engine.errors import InputError
@@ -159,21 +157,3 @@ def _whole_steps(
         name = printable(clip.path.name)
         progress(Note(f"{name}: the base takes {step}·k + 1 frames: {fits} of {count} are used"))
     return pixels[:fits]
-
-
-def masks_at(
-    size: Sequence[int], masks: Sequence[NDArray[Any] | None], device: torch.device
-) -> Tensor | None:
-    """Masks by area at ``size``, (n, 1, 1, h, w) in [0, 1], or None where no photo has one.
-
-    A photo without a mask beside photos with one counts whole.
-    """
-    if all(mask is None for mask in masks):
-        return None
-    shrunk = [
-        torch.ones(1, 1, *size)
-        if mask is None
-        else interpolate(torch.from_numpy(mask)[None, None] / 255, size=tuple(size), mode="area")
-        for mask in masks
-    ]
-    return torch.stack(shrunk).to(device)

@@ -47,13 +47,10 @@ class Workers:
         torch.distributed.all_reduce(said)
         return bool(said > 0)
 
-    def reduce(self, losses: Tensor, weights: Iterable[nn.Parameter]) -> Tensor:
-        """Sum the losses (n,) to (1,), and all gradients in place; a process without draws adds zeros.
-
-        One process alone gives the losses back as they are.
-        """
+    def reduce(self, loss: float, weights: Iterable[nn.Parameter]) -> float:
+        """Sum the losses, and all gradients in place; a process without draws adds zeros."""
         if not self.many:
-            return losses
+            return loss
         learned = self._reached(weights)
         for weight in learned:
             if weight.grad is None:
@@ -63,9 +60,9 @@ class Workers:
         torch.distributed.all_reduce(whole)
         for grad, part in zip(grads, whole.split([g.numel() for g in grads]), strict=True):
             grad.copy_(part.view_as(grad))
-        total = losses.to(torch.float64).sum(dim=0, keepdim=True)
+        total = torch.tensor(loss, device=self._device, dtype=torch.float64)
         torch.distributed.all_reduce(total)
-        return total
+        return float(total)
 
     def _reached(self, weights: Iterable[nn.Parameter]) -> list[nn.Parameter]:
         """The weights that some process has a gradient of; zeros for the others would let an idle expert decay."""

@@ -30,7 +30,7 @@ from engine.bases.protocol import (
     Text,
 )
 from engine.diffusion.path import FlowPath
-from engine.diffusion.samplers import flow_samplers
+from engine.diffusion.samplers import flow_inverter, flow_samplers
 from engine.errors import RecipeError
 
 # Learning draws more times of much noise of a video than of a photo, which holds less that noise must cover.
@@ -80,6 +80,7 @@ class WanBase:
         self._limits = location.limits
         self.path = FlowPath(VIDEO_SHIFT, self._limits.timesteps, PHOTO_SHIFT)
         self.samplers = flow_samplers(scheduler)
+        self.inverter = flow_inverter(scheduler)
         self.denoiser: nn.Module = self._load_denoiser()
         self.geometry = self._measure()
         self._prompts = PromptReader(location, device, dtype, parts.get("text_encoder"))

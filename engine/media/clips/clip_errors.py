@@ -161,6 +161,44 @@ def choose_or_refuse(
     raise _too_slow(path, scan, times, frames=frames, fps=fps, end_s=end_s)
 
 
+def refuse_fewer(
+    path: Path,
+    scan: Scan,
+    times: Sequence[float],
+    chosen: int | None,
+    *,
+    frames: int,
+    fps: float,
+    frame_step: int,
+) -> None:
+    """Refuse a clip that cannot give every frame of a video; no frame is invented.
+
+    Args:
+        path: of the clip.
+        scan: of it.
+        times: when each of its usable frames is shown.
+        chosen: how many different frames it gives at this rate; None: one would be taken twice.
+        frames: how many the video has.
+        fps: its rate.
+        frame_step: a video has 1 + k·frame_step frames.
+
+    Raises:
+        InputError: it gives fewer than ``frames``.
+    """
+    if chosen is not None and chosen >= frames:
+        return
+    end_s = scan.end_s if scan.damage is None else scan.damage[0]
+    found = fastest_fps(times, below=min(MAX_FPS, scan.fps + 0.01), least=frames, end_s=end_s)
+    ways = [f"--fps {found[0]:g}"] if found else []
+    ways += [f"--frames {1 + (chosen - 1) // frame_step * frame_step}"] if chosen else []
+    damaged = "" if scan.damage is None else f", damaged from {seconds(scan.damage[0])} s on,"
+    gives = f"gives {chosen or 'too few'} different frames at {fps:g} fps"
+    raise InputError(
+        f"{shown(path)}{damaged} {gives}, and the video has {frames}",
+        hint=" or ".join([*ways, "a longer clip"]) + " would do",
+    )
+
+
 def _too_short(
     path: Path, scan: Scan, times: Sequence[float], count: int, *, fps: float, end_s: float
 ) -> InputError:

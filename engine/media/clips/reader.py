@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from engine.errors import RecipeError
+from engine.errors import InputError, RecipeError
 from engine.media.clips.animations import scan_animation, take_animation
 from engine.media.clips.clip_errors import (
     MAX_FPS,
@@ -20,6 +20,7 @@ from engine.media.clips.clip_errors import (
     refuse_blend,
     refuse_cut,
     refuse_damage,
+    refuse_fewer,
     refuse_outside,
     refuse_short,
     refuse_small,
@@ -27,10 +28,11 @@ from engine.media.clips.clip_errors import (
     seconds,
 )
 from engine.media.clips.frame_folders import scan_folder, take_folder
+from engine.media.clips.frame_times import choose_frames
 from engine.media.clips.scan import Scan, Window, thumbnail
 from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bars, find_flat
 from engine.media.clips.video import scan_video, take_video
-from engine.media.files import digest_file, list_pictures, require_file, require_path
+from engine.media.files import digest_file, list_pictures, require_file, require_path, shown
 from engine.media.pictures import count_frames, open_picture
 from engine.media.signatures import is_picture_file
 
@@ -152,6 +154,34 @@ def read_clip(
     notes += _content_notes(scan, chosen, share)
     taken = _taken(scan, len(chosen), fps, times[0], is_folder=path.is_dir())
     return Clip(path, pixels, times, fps, _digest(path), taken, tuple(notes))
+
+
+def take_clip(path: Path, *, frames: int, fps: float, frame_step: int = 1) -> Clip:
+    """The first ``frames`` frames of a clip at ``fps``, chosen as `read_clip` does, whatever they show.
+
+    A folder's pictures are taken one by one. ``frame_step`` is the base's, for what is advised.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: a photo, unreadable, small, or with fewer different frames.
+    """
+    if not path.is_dir() and not is_clip(path):
+        raise InputError(f"{shown(path)} is a photo, and a clip is wanted")
+    source = SOURCES[kind_of(path)]
+    scan = source.scan(path, Window(0.0, math.inf, frames / fps), fps)
+    refuse_small(path, scan)
+    end_s = scan.end_s if scan.damage is None else scan.damage[0]
+    inside = [k for k, time_s in enumerate(scan.times_s) if scan.window.holds(time_s)]
+    times = [scan.times_s[k] for k in inside if scan.times_s[k] < end_s]
+    chosen = choose_frames(times, frames=frames, fps=fps, end_s=end_s)
+    listed = [time_s for time_s in scan.listed_s if time_s < end_s]
+    count = None if chosen is None else len(chosen)
+    refuse_fewer(path, scan, listed, count, frames=frames, fps=fps, frame_step=frame_step)
+    picked = [inside[k] for k in chosen or ()]
+    pixels, bars = _without_bars(source.take(path, scan, picked))
+    shown_s = tuple(scan.times_s[index] for index in picked)
+    taken = _taken(scan, frames, fps, shown_s[0], is_folder=path.is_dir())
+    return Clip(path, pixels, shown_s, fps, _digest(path), taken, (*scan.notes, *bars))
 
 
 def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:

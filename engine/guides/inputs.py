@@ -1,0 +1,67 @@
+"""The photos and clips themselves, beside the recipe that names them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from engine.errors import RecipeError
+from engine.media.clips.reader import Clip
+from engine.media.photos import Photo
+from engine.recipe import GenerateRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Guides:
+    """What the digests of a recipe stand for; the attributes have the names of its settings.
+
+    Attributes:
+        source: the clip or the photo that a video is made of.
+        inversion: the clip that is inverted.
+        reference: the photos that are read.
+    """
+
+    source: Clip | Photo | None = None
+    inversion: Clip | None = None
+    reference: tuple[Photo, ...] = ()
+
+    def check(self, recipe: GenerateRecipe) -> None:
+        """Whether these are what the recipe names, no more and no less.
+
+        Raises:
+            RecipeError: naming what differs.
+        """
+        asked, given = _asked(recipe), self._given()
+        for name in asked:
+            if asked[name] != given[name]:
+                wanted, found = (_listed(each[name]) for each in (asked, given))
+                raise RecipeError(f"{name} is {wanted}, and {found} was given")
+
+    def _given(self) -> dict[str, tuple[str, ...]]:
+        photos = self.reference
+        masks = tuple(map(mask_digest, photos))
+        return {
+            "source": (self.source.digest,) if self.source else (),
+            "inversion": (self.inversion.digest,) if self.inversion else (),
+            "reference": tuple(photo.digest for photo in photos),
+            "reference mask": masks if any(masks) else (),
+        }
+
+
+def mask_digest(photo: Photo) -> str:
+    """SHA-256 of the pixels of a photo's mask, "" where it has none."""
+    return "" if photo.mask is None else hashlib.sha256(photo.mask.tobytes()).hexdigest()
+
+
+def _asked(recipe: GenerateRecipe) -> dict[str, tuple[str, ...]]:
+    source, inversion, reference = recipe.source, recipe.inversion, recipe.reference
+    return {
+        "source": (source.clip or source.photo or "",) if source else (),
+        "inversion": (inversion.clip,) if inversion else (),
+        "reference": reference.photos if reference else (),
+        "reference mask": reference.masks if reference else (),
+    }
+
+
+def _listed(digests: tuple[str, ...]) -> str:
+    return ", ".join(f"sha256:{digest[:12]}" for digest in digests) or "nothing"
