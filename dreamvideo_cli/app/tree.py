@@ -76,7 +76,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     ),
     "export": (
         "commands.bundles:export_adapters",
-        "Write versions of a KIND into one bundle, for another registry.",
+        "Write versions of a KIND into one bundle, for another registry, or one of them for another tool.",
     ),
     "path": ("commands.adapters:print_path", "Print where a KIND's file lies, its bytes checked."),
 }
@@ -197,7 +197,7 @@ ROOT = Branch(
         ),
         "import": Leaf(
             "commands.bundles:import_adapters",
-            "Take adapters from a file or a pipe into the registry.",
+            "Take adapters from a file or a pipe into the registry; words and LoRA of other tools too.",
             section=KEEP,
         ),
         "inspect": Leaf(

@@ -4,12 +4,14 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.exchange.exports import export_foreign
+from dreamvideo_cli.exchange.imports import ForeignOptions, foreign_explained, import_foreign
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import View, info, show
@@ -34,8 +36,16 @@ def export_adapters(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file that -o names.")
     ] = False,
+    tool: Annotated[
+        Literal["diffusers", "kohya", "peft", "a1111", "comfy"] | None,
+        typer.Option("--format", help="Write what another tool reads, in place of a bundle."),
+    ] = None,
+    expert: Annotated[
+        Literal["high", "low"] | None,
+        typer.Option("--expert", help="With --format: the layers of one of two experts."),
+    ] = None,
 ) -> None:
-    """Write versions of a KIND into one bundle, for another registry.
+    """Write versions of a KIND into one bundle, for another registry, or one of them for another tool.
 
     subject/NAME and motion/NAME go into the same bundle, whichever command writes it.
 
@@ -43,6 +53,17 @@ def export_adapters(
     """
     store = open_registry(shell.registry)
     adapters = [_resolve_either(store, ref, kind) for ref in refs]
+    if tool is not None:
+        place = _refuse_many(adapters, output, tool)
+        show(
+            shell,
+            export_foreign(
+                store, adapters[0], tool, place, shell, expert=expert, overwrite=overwrite
+            ),
+        )
+        return
+    if expert is not None:
+        raise UsageError("--expert goes with --format", hint="a bundle holds all of an adapter")
     if output == "-":
         _export_to_stdout(store, adapters, shell)
         return
@@ -55,6 +76,20 @@ def export_adapters(
         "refs": [str(each) for each in adapters],
     }
     show(shell, View(document, [str(path)]))
+
+
+def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:
+    """Where the one adapter goes that a file of another tool can hold.
+
+    Raises:
+        UsageError: there are several, or they go into a pipe.
+    """
+    if len(adapters) > 1:
+        named = ", ".join(label(each) for each in adapters)
+        raise UsageError(f"a file of {tool} holds one adapter, not {named}", hint="export each")
+    if output == "-":
+        raise UsageError(f"--format {tool} writes no pipe", hint="-o FILE")
+    return Path(output).expanduser().absolute()
 
 
 def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
@@ -72,15 +107,19 @@ def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
     if path.suffix == ".safetensors":
         raise UsageError(
             f"-o {output}: a bundle is no .safetensors, it holds the manifest too",
-            hint=f"-o {path.with_suffix('.dva').name}; dv subject path NAME shows the weights alone",
+            hint=f"-o {path.with_suffix('.dva').name}; --format diffusers and others write weights alone",
         )
     refuse_existing(path, overwrite=overwrite)
 
 
 def import_adapters(
     source: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="A bundle (.dva) or an adapter's file.")
+        str,
+        typer.Argument(
+            metavar="FILE|-", help="A bundle (.dva), an adapter's file, or another tool's."
+        ),
     ],
+    foreign: ForeignOptions,
     shell: Shell,
     *,
     name: Annotated[
@@ -90,16 +129,23 @@ def import_adapters(
         str, typer.Option("--max-size", metavar="SIZE", help="Refuse more than this, such as 500M.")
     ] = "4G",
 ) -> None:
-    """Take adapters from a file or a pipe into the registry.
+    """Take adapters from a file or a pipe into the registry; words and LoRA of other tools too.
+
+    Of another tool's file --kind and --base say what it is taken for.
 
     Example: dv import fox.dva
     """
     if source == "-" and sys.stdin.isatty():
         raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
-    stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
-    imported = open_registry(shell.registry).import_file(
-        stream, tool=TOOL, name=name, most_bytes=read_bytes(max_size)
-    )
+    most_bytes = read_bytes(max_size)
+    store = open_registry(shell.registry)
+    if foreign.given:
+        path = _refuse_longer(source, most_bytes, foreign)
+        imported = import_foreign(store, path, foreign, shell, name=name, tool=TOOL)
+    else:
+        stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
+        with foreign_explained(stream):
+            imported = store.import_file(stream, tool=TOOL, name=name, most_bytes=most_bytes)
     for each in imported:
         if not each.is_new:
             info(shell, f"{label(each.adapter)} is there already")
@@ -113,6 +159,25 @@ def import_adapters(
     show(shell, adapters_view(each.adapter for each in imported))
 
 
+def _refuse_longer(source: str, most_bytes: int, foreign: ForeignOptions) -> Path:
+    """The path of another tool's file that is not too long to read.
+
+    Raises:
+        UsageError: it is too long, or comes from a pipe.
+    """
+    if source == "-":
+        raise UsageError(
+            f"{foreign.given[0]} is for a file of another tool, which a pipe cannot bring",
+            hint="write it to a file first",
+        )
+    path = Path(source).expanduser().absolute()
+    if path.is_file() and path.stat().st_size > most_bytes:
+        raise UsageError(
+            f"{path} has more than {most_bytes} bytes", hint="--max-size raises the limit"
+        )
+    return path
+
+
 def show_adapters_in(place: Path, shell: Shell) -> None:
     """Tell what a bundle or an adapter's file holds, without importing it.
 
@@ -121,7 +186,8 @@ def show_adapters_in(place: Path, shell: Shell) -> None:
     """
     from registry.strangers.importing import look_into
 
-    looked = look_into(place, tool=TOOL)
+    with foreign_explained(place):
+        looked = look_into(place, tool=TOOL)
     show(shell, contents_view(looked if isinstance(looked, tuple) else [looked]))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.exchange.imports import foreign_explained
 from dreamvideo_cli.settings.places import default_base, locate
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class WeightedAdapter:
 
     @property
     def phrase(self) -> str:
-        """The token of a subject, the caption of a motion."""
+        """The token of a subject, or what it is a kind of where it has no word; the caption of a motion."""
         record = self.adapter.record
-        return (record.token if self.adapter.kind == "subject" else record.caption) or ""
+        if self.adapter.kind == "motion":
+            return record.caption or ""
+        return record.token or record.class_word or ""
 
 
 class AdapterResolver:
@@ -159,7 +162,8 @@ def _open_file(path: Path, kind: Kind) -> Registry:
     from registry.strangers.importing import look_into
 
     place = path.expanduser().absolute()
-    found = look_into(place, tool=TOOL)
+    with foreign_explained(place):
+        found = look_into(place, tool=TOOL)
     kinds = [each.kind for each in (found if isinstance(found, tuple) else [found])]
     if kinds.count(kind) != 1:
         message = f"{path} holds {kinds.count(kind)} {kind}s, and one is wanted"
@@ -214,9 +218,10 @@ def refuse_clashing_words(uses: Sequence[WeightedAdapter]) -> None:
             raise UsageError(
                 f"{use.label} is named twice", hint=f"--{use.adapter.kind} {use.label}=WEIGHT"
             )
-        if use.adapter.kind == "motion":
+        token = use.adapter.record.token
+        if use.adapter.kind == "motion" or not token:
             continue
-        other = by_token.setdefault(use.phrase, use)
+        other = by_token.setdefault(token, use)
         if other is not use:
             raise IncompatibleError(
                 f"{other.label} and {use.label} both answer to {use.phrase}",

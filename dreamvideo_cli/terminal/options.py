@@ -15,7 +15,8 @@ OPTIONS, EVERYWHERE = "Options", "With every command"
 TRAINING, RUNNING = "Training", "Stopping and going on"
 SAMPLING = "Sampling, by default as the base's card says"
 OUTPUT, MACHINE = "Output", "Memory and device"
-SECTIONS = ("Arguments", OPTIONS, SAMPLING, TRAINING, RUNNING, OUTPUT, MACHINE, EVERYWHERE)
+FOREIGN = "Files of other tools"
+SECTIONS = ("Arguments", OPTIONS, FOREIGN, SAMPLING, TRAINING, RUNNING, OUTPUT, MACHINE, EVERYWHERE)
 
 
 Kind = Literal["subject", "motion"]

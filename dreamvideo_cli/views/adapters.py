@@ -147,6 +147,7 @@ def _card_fields(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
         ("created", f"{record.created} by {manifest.tool}"),
         ("note", record.note or ""),
         ("word", f"{record.token}, a {record.class_word}" if record.token else ""),
+        ("class", "" if record.token else record.class_word or ""),
         ("caption", record.caption or ""),
         ("base", f"{record.base_id}  {record.base_fingerprint[:12]}"),
         ("licence", manifest.base.licence or ""),

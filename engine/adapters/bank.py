@@ -126,18 +126,37 @@ def fresh_bank(
         return bottleneck_bank(sites, width_ratio, condition_width)
 
 
-def low_rank_bank(base: Base, sites: Sequence[Site], rank: int, *, seed: int = 0) -> Bank:
-    """Fresh low-rank layers beside linear layers of the denoiser, from `linear_sites`, drawn from ``seed`` alone."""
-    linears: list[Any] = [base.denoiser.get_submodule(site.write) for site in sites]
+def low_rank_bank(
+    base: Base, sites: Sequence[Site], rank: int | Sequence[int], *, seed: int = 0
+) -> Bank:
+    """Fresh low-rank layers beside layers of the denoiser, from `linear_sites`, drawn from ``seed`` alone.
+
+    Args:
+        base: whose denoiser it is.
+        sites: each a linear layer or a convolution of single pixels.
+        rank: of all, or of each.
+        seed: of the weights.
+    """
+    ranks = [rank] * len(sites) if isinstance(rank, int) else rank
+    widths = [layer_widths(base.denoiser.get_submodule(site.write)) for site in sites]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Bank(
             sites,
             (
-                LowRank(site.width, layer.out_features, rank)
-                for site, layer in zip(sites, linears, strict=True)
+                LowRank(each[0], each[1], own, axis=each[2])
+                for each, own in zip(filter(None, widths), ranks, strict=True)
             ),
         )
+
+
+def layer_widths(layer: nn.Module | None) -> tuple[int, int, int] | None:
+    """Widths of what a layer reads and gives, and the axis along which both lie; None where it takes no low rank."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features, -1
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1:
+        return layer.in_channels, layer.out_channels, 1
+    return None
 
 
 def linear_sites(base: Base, role: Role, names: Sequence[str]) -> tuple[Site, ...]:

@@ -75,23 +75,26 @@ class Bottleneck(nn.Module):
 
 
 class LowRank(nn.Module):
-    """``Δ = W_up·W_down·x`` beside a linear layer, nothing when fresh.
+    """``Δ = W_up·W_down·x`` beside a linear layer or a convolution of single pixels, nothing when fresh.
 
     ``W_down`` starts as a linear layer of torch does and ``W_up`` at zero. The scale α/r is part of ``W_up``.
 
     Paper: arXiv 2106.09685 (LoRA), section 4.1.
     """
 
-    def __init__(self, width: int, out_width: int, rank: int) -> None:
-        """Build ``rank`` dimensions beside a layer from ``width`` to ``out_width``."""
+    def __init__(self, width: int, out_width: int, rank: int, *, axis: int = -1) -> None:
+        """Build ``rank`` dimensions beside a layer from ``width`` to ``out_width``, which lie along ``axis``."""
         super().__init__()
+        self.axis = axis
         self.down = nn.Linear(width, rank, bias=False)
         self.up = nn.Linear(rank, out_width, bias=False)
         nn.init.zeros_(self.up.weight)
 
     def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:  # noqa: ARG002
         """What is added to the layer's output, (…, out_width), for its input (…, width); no condition is read."""
-        return _cast(self.up, _cast(self.down, x))
+        if self.axis == -1:
+            return _cast(self.up, _cast(self.down, x))
+        return _cast(self.up, _cast(self.down, x.movedim(self.axis, -1))).movedim(-1, self.axis)
 
 
 class ReferenceRank(LowRank):

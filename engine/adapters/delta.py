@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.adapters.bank import Bank, bottleneck_bank, low_rank_bank
+from engine.adapters.bank import Bank, bottleneck_bank, layer_widths, low_rank_bank
 from engine.adapters.file import APPEARANCE, WORD, Adapter, AdapterFacts, Kind, Storage
 from engine.bases.protocol import Base, LearnedWord, Role, Site
 from engine.errors import IncompatibleError
@@ -140,17 +139,16 @@ def _fit_low_rank(adapter: Adapter, base: Base) -> Bank:
     facts = adapter.facts
     layers = dict(base.denoiser.named_modules())
     for site in facts.sites:
-        layer: Any = layers.get(site.name)
-        if getattr(layer, "in_features", None) != site.width:
+        widths = layer_widths(layers.get(site.name))
+        if widths is None or widths[0] != site.width:
             raise IncompatibleError(
                 f"the {facts.kind} changes {site.name}, {site.width} wide, which this base does not have",
                 hint=f"it was learned on {facts.base.id}",
             )
     sites = [Site(site.name, site.name, site.name, site.width) for site in facts.sites]
-    ranks = {
-        t.shape[0] for name, t in adapter.bank_tensors.items() if name.endswith(".down.weight")
-    }
-    return low_rank_bank(base, sites, min(ranks, default=1))
+    downs = [adapter.tensors.get(f"{site.name}.down.weight") for site in sites]
+    ranks = [1 if down is None or down.ndim != 2 else down.shape[0] for down in downs]
+    return low_rank_bank(base, sites, ranks)
 
 
 def _match_tensors(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from engine.adapters.delta import Delta
-from engine.adapters.file import Adapter, Kind, load_adapter
+from engine.adapters.file import Adapter, BaseFact, Kind, load_adapter
 from engine.bases import BaseLocation
+from engine.bases.protocol import Base
 from engine.errors import IncompatibleError
 
 
@@ -22,6 +23,18 @@ class AdapterUse:
     file: Path
     kind: Kind
     weight: float = 1.0
+
+
+def base_fact(location: BaseLocation, base: Base) -> BaseFact:
+    """What a file remembers of the base that its adapter belongs to."""
+    geometry = base.geometry
+    return BaseFact(
+        id=location.id,
+        revision=location.revision,
+        fingerprint=location.fingerprint,
+        licence=location.card.licence,
+        architecture=f"{base.family}/text{geometry.text_width}/image{geometry.image_width or 0}",
+    )
 
 
 def load_adapters(

@@ -17,7 +17,6 @@ from engine.adapters.delta import Delta, build_delta
 from engine.adapters.file import (
     Adapter,
     AdapterFacts,
-    BaseFact,
     InputFact,
     Kind,
     SiteFact,
@@ -25,6 +24,7 @@ from engine.adapters.file import (
     load_adapter,
     save_adapter,
 )
+from engine.adapters.uses import base_fact
 from engine.device import DTYPES
 from engine.diffusion.noise import draw_noise
 from engine.errors import DivergedError, IntegrityError
@@ -96,7 +96,7 @@ class Draft:
             storage=self.storage,
             word_at=session.location.family.word_at,
             kind=delta.kind,
-            base=base_fact(session),
+            base=base_fact(session.location, session.base),
             image_tower=session.location.tower_fingerprint if is_told_looks else "",
             token=delta.token,
             phrase=delta.phrase,
@@ -141,24 +141,12 @@ def write_learned(draft: Draft, *, seconds: float, metrics: Mapping[str, float])
         weights=draft.save(session.folder / WEIGHTS),
         recipe=session.recipe,
         adapter=describe(draft),
-        base=msgspec.to_builtins(base_fact(session)),
+        base=msgspec.to_builtins(base_fact(session.location, session.base)),
         inputs=tuple(msgspec.to_builtins(item) for item in draft.inputs),
         seconds=seconds,
         device=str(session.device),
         metrics=dict(metrics),
         probe=partial(probe, draft) if session.policy else None,
-    )
-
-
-def base_fact(session: Session[Any]) -> BaseFact:
-    """What a file remembers of the base it was learned on."""
-    location, geometry = session.location, session.base.geometry
-    return BaseFact(
-        id=location.id,
-        revision=location.revision,
-        fingerprint=location.fingerprint,
-        licence=location.card.licence,
-        architecture=f"{session.base.family}/text{geometry.text_width}/image{geometry.image_width or 0}",
     )
 
 

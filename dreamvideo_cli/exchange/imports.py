@@ -1,0 +1,254 @@
+"""Files of other tools into the registry: what they do not say is asked for, and what they are is told."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.settings.places import default_base, locate
+from dreamvideo_cli.terminal.options import FOREIGN, Kind, Shell
+from dreamvideo_cli.terminal.output import info
+
+if TYPE_CHECKING:
+    from engine.formats.opening import Opened
+    from engine.formats.readers import Wish
+    from registry import Adapter, Registry, RegistryError
+    from registry.strangers.importing import Imported
+
+CLASS_WORD = "object"
+SEPARATORS = re.compile(r"[._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignOptions:
+    """What a file of another tool does not say of itself."""
+
+    kind: Annotated[
+        Kind | None,
+        typer.Option("--kind", rich_help_panel=FOREIGN, help="What the file is taken for."),
+    ] = None
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="BASE", rich_help_panel=FOREIGN, help="The base that it was made for."
+        ),
+    ] = None
+    motion_module: Annotated[
+        str | None,
+        typer.Option(
+            "--motion-module",
+            metavar="DIR|ID",
+            rich_help_panel=FOREIGN,
+            help="AnimateDiff's motion module, where --base is an image model.",
+        ),
+    ] = None
+    class_word: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="WORD",
+            rich_help_panel=FOREIGN,
+            help="What the subject is a kind of, as prompts say it.",
+        ),
+    ] = None
+    caption: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", rich_help_panel=FOREIGN, help="What prompts say of the motion."
+        ),
+    ] = None
+    word: Annotated[
+        Path | None,
+        typer.Option(
+            "--word",
+            metavar="FILE",
+            rich_help_panel=FOREIGN,
+            help="The word that goes with VGen's subject.",
+        ),
+    ] = None
+    expert: Annotated[
+        Literal["high", "low"] | None,
+        typer.Option(
+            "--expert",
+            rich_help_panel=FOREIGN,
+            help="Of a base of two experts: the one for much noise, or the other.",
+        ),
+    ] = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were used."""
+        flags = {"class_word": "class", "motion_module": "motion-module"}
+        names = self.__dataclass_fields__
+        return [f"--{flags.get(name, name)}" for name in names if getattr(self, name) is not None]
+
+
+def import_foreign(
+    store: Registry,
+    path: Path,
+    options: ForeignOptions,
+    shell: Shell,
+    *,
+    name: str | None,
+    tool: str,
+) -> tuple[Imported, ...]:
+    """Publish what a file of another tool holds.
+
+    Raises:
+        UsageError: it is a file of our own, or no name fits.
+        BaseNotFoundError, BaseInvalidError: the base cannot be used.
+        InputNotFoundError, IntegrityError, IncompatibleError: see `engine.formats.reading.convert`.
+        RegistryError: see `Registry.import_file`.
+    """
+    from engine.formats.opening import open_file
+    from engine.formats.reading import convert, recognise
+
+    _refuse_own(path, options, tool)
+    opened = open_file(path)
+    found = recognise(opened)
+    location = locate(options.base or default_base(), motion_module=options.motion_module)
+    wish = _wish(opened, options, name)
+    with tempfile.TemporaryDirectory(prefix="dv-") as folder:
+        converted = convert(opened, location, wish, Path(folder))
+        imported = [store.import_file(e.file, tool=tool, name=wish.name)[0] for e in converted]
+    for each, made in zip(imported, converted, strict=True):
+        adapter = each.adapter
+        named = f"{adapter.name}:v{adapter.version}"
+        info(shell, f"{named} is the {adapter.kind} in {found.what}, on {location.id}")
+        for note in filter(None, (*_assumed(adapter, options), made.note)):
+            info(shell, note)
+    return tuple(imported)
+
+
+def _refuse_own(path: Path, options: ForeignOptions, tool: str) -> None:
+    """A file of our own says itself what it is.
+
+    Raises:
+        UsageError: it is one.
+    """
+    from registry import RegistryError
+    from registry.strangers.importing import look_into
+
+    if path.is_dir():
+        return
+    try:
+        look_into(path, tool=tool)
+    except RegistryError:
+        return
+    raise UsageError(
+        f"{path} was made by dv and says itself what it is",
+        hint=f"leave {', '.join(options.given)} out",
+    )
+
+
+def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
+    """What is asked for, a name found where none is given.
+
+    Raises:
+        UsageError: no name could be used.
+        InvalidError: the name that is given cannot be.
+    """
+    from engine.formats.readers import Wish
+    from engine.formats.reading import propose_name
+    from registry import InvalidError, check_name
+
+    proposed = propose_name(opened)
+    try:
+        chosen = check_name(name or proposed.lower())
+    except InvalidError as error:
+        if name is not None:
+            raise
+        raise UsageError(
+            f"{opened.path} does not say a name that could be used: {proposed!r}",
+            hint="--name gives it one",
+        ) from error
+    return Wish(
+        name=chosen,
+        kind=options.kind,
+        class_word=(options.class_word or "").strip() or CLASS_WORD,
+        caption=(options.caption or "").strip() or SEPARATORS.sub(" ", chosen),
+        expert=options.expert,
+        word=options.word and options.word.expanduser().absolute(),
+    )
+
+
+def _assumed(adapter: Adapter, options: ForeignOptions) -> Iterator[str]:
+    """What the file did not say and nobody else did."""
+    record = adapter.record
+    if adapter.kind == "subject" and options.class_word is None:
+        yield f"no --class: prompts say {record.class_word!r} of {adapter.name}"
+    if adapter.kind == "motion" and options.caption is None:
+        yield f"no --caption: prompts say {record.caption!r} of {adapter.name}"
+
+
+@contextmanager
+def foreign_explained(source: object) -> Iterator[None]:
+    """Where the registry cannot read a file, say what it is if another tool wrote it.
+
+    Raises:
+        RegistryError, EngineError: see `explain_foreign`.
+    """
+    from registry import RegistryError
+
+    try:
+        yield
+    except RegistryError as error:
+        if not isinstance(source, Path):
+            raise
+        raise explain_foreign(source, error) from error
+
+
+def explain_foreign(path: Path, error: RegistryError) -> Exception:
+    """What a file is that the registry could not read: another tool's, or still unreadable.
+
+    A plain LoRA or word is whole and good; only nobody has said what to take it for.
+    """
+    if not _may_be_foreign(path, error):
+        return error
+    from engine.errors import EngineError, IncompatibleError
+    from engine.formats.opening import open_file
+    from engine.formats.reading import guess_kind, recognise
+
+    try:
+        opened = open_file(path)
+        found = recognise(opened)
+        kind = guess_kind(opened)
+    except EngineError as refused:
+        return refused
+    return IncompatibleError(
+        f"{path} holds {found.what}, not made by dv",
+        hint=f"dv import {quote(str(path))} --kind {kind} --base BASE takes it",
+        code="file.other_tool",
+    )
+
+
+def _may_be_foreign(path: Path, error: RegistryError) -> bool:
+    """Whether bytes look like another tool's, rather than like a file of ours that is broken."""
+    if error.code == "file.other_tool" or path.is_dir():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    if start.startswith(b"PK"):
+        return _is_of_torch(path)
+    return start[8:] != b"{"
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether a zip is one of `torch.save`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
+        return False

@@ -1,0 +1,94 @@
+"""The base that a foreign file is for: its layers and widths, without its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.adapters.bank import layer_widths
+from engine.bases import BaseLocation, open_base
+from engine.bases.folder import read_json
+from engine.bases.protocol import Base
+from engine.errors import IncompatibleError
+from engine.formats.lora import Slot
+from engine.formats.spellings import Layer
+
+
+@dataclass(frozen=True)
+class Target:
+    """A base that a foreign file is for."""
+
+    location: BaseLocation
+
+    @cached_property
+    def base(self) -> Base:
+        """The base's shapes, without weights."""
+        hollow = torch.device("meta")
+        return open_base(self.location, device=hollow, dtype=torch.float32)
+
+    @property
+    def name(self) -> str:
+        """As people know it."""
+        return f"the base {self.location.id}"
+
+    @property
+    def word_width(self) -> int:
+        """Width of the token table.
+
+        Raises:
+            IncompatibleError: the base's words do not stand there.
+        """
+        if self.location.family.word_at != "input":
+            raise IncompatibleError(
+                f"{self.name} has no token table that a learned word could stand in: its words are offsets",
+                hint="learn the subject on it: dv subject learn",
+                code="format.refused",
+            )
+        config = read_json(self.location.folder / "text_encoder" / "config.json")
+        return int(config.get("hidden_size", 512))  # CLIP's own, where a config is silent
+
+    @property
+    def layers(self) -> int:
+        """Residual blocks a level of a UNet."""
+        unet: Any = self.base.denoiser
+        return int(unet.config.layers_per_block)
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """Every layer that low rank can stand beside, in the order of the denoiser's modules."""
+        return tuple(_slots(self.base.denoiser, self.location))
+
+    @cached_property
+    def convolutions(self) -> frozenset[str]:
+        """Paths of the layers that are convolutions of single pixels."""
+        layers = self.base.denoiser.named_modules()
+        return frozenset(path for path, layer in layers if isinstance(layer, nn.Conv2d))
+
+    def is_motion(self, path: str) -> bool | None:
+        """Whether a layer looks along time alone; None where the base has no such layers."""
+        return path.startswith(self._temporal) if self._temporal else None
+
+    @cached_property
+    def _temporal(self) -> tuple[str, ...]:
+        """What paths of layers that look along time begin with."""
+        sites = self.base.sites("motion")
+        starts = {site.write.partition(".transformer_blocks.") for site in sites}
+        return tuple(f"{start}." for start, has_block, _ in starts if has_block)
+
+
+def _slots(denoiser: nn.Module, location: BaseLocation) -> Iterator[Slot]:
+    """The layers of a denoiser, each with the part of the pipeline that it is in."""
+    part, has_experts = location.family.part, location.limits.boundary is not None
+    for path, module in denoiser.named_modules():
+        widths = layer_widths(module)
+        if widths is None:
+            continue
+        component, own = part, path
+        if has_experts:
+            component, _, own = path.partition(".")
+        yield Slot(path, Layer(component, own), widths[:2])
