@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from engine.diffusion.path import NoisePath
 from engine.diffusion.samplers import MakeScheduler
+from engine.transfer import upload
 
 Role = Literal["identity", "motion"]
 # Beside the parts of each transformer block, or beside whole blocks.
@@ -103,7 +104,7 @@ class Text:
 
     def rows(self, numbers: Sequence[int]) -> Text:
         """The prompts of these numbers, in this order; a number may come again."""
-        index = torch.tensor(numbers, device=self.features.device)
+        index = upload(torch.tensor(numbers), self.features.device)
         return Text(self.features[index], None if self.mask is None else self.mask[index])
 
     def expand(self, count: int) -> Text:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.diffusion.noise import draw_noise, keyed_generator
 from engine.diffusion.path import NoisePath
+from engine.transfer import upload
 
 # Noisy latents (b, c, f, h, w) and times (b,) to the prediction (b, c, f, h, w).
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -52,12 +53,13 @@ class DenoisingLoss:
     ) -> Tensor:
         """Losses (b,) of latents (b, c, f, h, w), one draw a sample; masks (b, 1, f, h, w) in [0, 1]."""
         shape = tuple(latents.shape[1:])
-        noise = torch.stack(
-            [draw_noise(shape, self.seed, draw.step, draw.place) for draw in draws]
-        ).to(latents)
+        drawn = torch.stack([draw_noise(shape, self.seed, draw.step, draw.place) for draw in draws])
+        noise = upload(drawn, latents.device).to(latents.dtype)
         is_photo = latents.shape[2] == 1
-        drawn = [self._draw_time(draw, is_photo=is_photo) for draw in draws]
-        times = torch.tensor(drawn, device=latents.device)
+        times = upload(
+            torch.tensor([self._draw_time(draw, is_photo=is_photo) for draw in draws]),
+            latents.device,
+        )
         prediction = denoise(self.path.mix(latents, noise, times), times)
         return masked_mse(prediction, self.path.target(latents, noise, times), masks)
 

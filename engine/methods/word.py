@@ -23,6 +23,7 @@ from engine.training.encode import EncodedPhotos, encode_photos
 from engine.training.fit import plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
+from engine.transfer import upload
 
 STAGE = "learn the word"
 
@@ -127,7 +128,7 @@ def photo_losses(
     base: Base, loss: DenoisingLoss, photos: EncodedPhotos, text: Text, draws: Sequence[Draw]
 ) -> Tensor:
     """Losses (len(draws),) of photos under one prompt, masked where they have masks."""
-    items = torch.tensor([draw.item for draw in draws], device=photos.latents.device)
+    items = upload(torch.tensor([draw.item for draw in draws]), photos.latents.device)
     masks = None if photos.masks is None else photos.masks[items]
     texts = text.expand(len(draws))
     return loss(

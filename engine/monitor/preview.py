@@ -66,7 +66,7 @@ class Previews:
     def look(self, step: int) -> None:
         """Make what is due after ``step`` and is not there yet."""
         recipe = self._policy.preview
-        if recipe is None or not self._is_due(step):
+        if recipe is None or not self.is_due(step):
             return
         self._show(0, 0.0, recipe)
         self._show(step, 1.0, recipe)
@@ -83,7 +83,8 @@ class Previews:
         """See `Scores.is_enough`."""
         return self._scores is not None and self._scores.is_enough(step)
 
-    def _is_due(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
+        """Whether a preview or a score of ``step`` is wanted."""
         every = self._policy.preview_every
         is_shown = every is not None and (step % every == 0 or step == self._steps)
         return is_shown or self.is_scored(step)

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine.device import explain_memory
 from engine.diffusion.losses import Draw
 from engine.diffusion.noise import draw_order
-from engine.errors import (
-    DivergedError,
-    EngineError,
-    MemoryExhaustedError,
-)
+from engine.errors import EngineError, MemoryExhaustedError
 from engine.progress import (
     Progress,
     RungTaken,
-    StageAdvanced,
     StageEnded,
     StageStarted,
-    StepSkipped,
     last_loss,
 )
 from engine.recipe import LearnRecipe
 from engine.training.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
 from engine.training.fallback import MemoryFallback
 from engine.training.gradients import Gradients, Objective
+from engine.training.outcomes import Outcomes, Update
 from engine.training.saver import Saver
 from engine.training.workers import Workers
+from engine.transfer import read_later
 
-# So many updates in a row may be left out because a number is not finite; the next one ends the run.
-SKIPS = 2
 # Of several processes the others wait while the first films, scores, or pauses on a full disk; by themselves they
 # would give up after ten minutes on GPUs.
 LONGEST_PAUSE = timedelta(hours=2)
@@ -145,11 +139,11 @@ def fit(
     loop.restore()
     started = time.monotonic()
     progress(StageStarted(plan.stage, plan.steps, loop.step))
-    with saver.stop.heeded() if saver else nullcontext():
+    with closing(loop), saver.stop.heeded() if saver else nullcontext():
         loop.catch_up()
         while not loop.is_over:
             loop.advance()
-    loop.finish()
+        loop.finish()
     progress(StageEnded(plan.stage, time.monotonic() - started))
     return loop.losses
 
@@ -169,8 +163,17 @@ def draws_of(plan: FitPlan, step: int) -> list[Draw]:
     ]
 
 
+def runs_ahead(device: torch.device) -> bool:
+    """Whether an update is begun before what came of the one before it is read, so that the device never idles."""
+    return device.type == "cuda"
+
+
 class _Loop:
-    """Where a stage stands while it runs."""
+    """Where a stage stands while it runs.
+
+    Attributes:
+        step: updates that were begun; what came of the last one may not have been read yet.
+    """
 
     def __init__(
         self,
@@ -183,7 +186,6 @@ class _Loop:
         fallback: MemoryFallback,
     ) -> None:
         self.step = 0
-        self.losses: list[float] = []
         self._plan, self._accelerator, self._progress = plan, accelerator, progress
         self._saver, self._fallback = saver, fallback
         self._workers = Workers(accelerator)
@@ -196,11 +198,10 @@ class _Loop:
                 self._learned.values(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True
             )
         )
+        self._runs_ahead = runs_ahead(accelerator.device) and accelerator.scaler is None
         self._accumulate = plan.accumulate
-        self._skipped = 0
+        self._outcomes = Outcomes(plan.stage, plan.steps, progress, self._files)
         self._is_enough = False
-        self._saved_step = 0
-        self._first_problem = ""
 
     def restore(self) -> None:
         """Go on from the last save, where there is one.
@@ -212,18 +213,24 @@ class _Loop:
         if snapshot is None:
             return
         facts = snapshot.facts
-        self.step = self._saved_step = facts.step
-        self._skipped, self._accumulate = facts.skipped, facts.accumulate
+        self.step = self._outcomes.saved_step = facts.step
+        self._outcomes.skipped, self._accumulate = facts.skipped, facts.accumulate
         if facts.checkpointing:
             self._fallback.recompute()
         if facts.scaler is not None and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(facts.scaler)
-        self.losses = load_tensors(snapshot.tensors, self._learned, self._optimiser.optimizer)
+        optimiser = self._optimiser.optimizer
+        self._outcomes.losses = load_tensors(snapshot.tensors, self._learned, optimiser)
 
     def catch_up(self) -> None:
         """Look at a step that was saved and, before it could be looked at, stopped."""
         if self._saver is not None and self.step:
             self._look(self._saver)
+
+    @property
+    def losses(self) -> list[float]:
+        """Of every update that was made."""
+        return self._outcomes.losses
 
     @property
     def is_over(self) -> bool:
@@ -237,15 +244,9 @@ class _Loop:
             StoppedError: the caller asked to stop.
         """
         started = time.monotonic()
-        loss, problem = self._attempt()
+        self._outcomes.begin(self._attempt())
         self.step += 1
-        if problem is None:
-            self._skipped = 0
-            self.losses.append(loss)
-        else:
-            self._skip(problem)
-        told = None if problem else loss
-        self._progress(StageAdvanced(self._plan.stage, self.step, self._plan.steps, told))
+        self._outcomes.hear(behind=int(self._runs_ahead))
         if self._saver is not None:
             self._look_after(self._saver, time.monotonic() - started)
 
@@ -255,11 +256,14 @@ class _Loop:
         Raises:
             DivergedError: no update was made, or a weight is not finite.
         """
-        if self._first_problem and not self.losses:
-            raise self._diverged()
+        self._outcomes.finish(self.step)
         self._refuse_broken_weights()
 
-    def _attempt(self) -> tuple[float, str | None]:
+    def close(self) -> None:
+        """Let go of what an update needs."""
+        self._gradients.close()
+
+    def _attempt(self) -> Update:
         """The update, with less and less memory until it succeeds."""
         while True:
             try:
@@ -280,45 +284,38 @@ class _Loop:
 
     def _rescue(self) -> None:
         """Save what is done before the run ends in an error of its own."""
-        if self._saver is not None and self.step > self._saved_step:
+        if self._saver is not None and self.step > self._outcomes.saved_step:
             with suppress(EngineError):
+                self._outcomes.hear()
                 self._saver.save(self._snapshot(), is_last_chance=False)
 
-    def _update(self) -> tuple[float, str | None]:
-        """One optimiser update; the mean loss, and why the update was left out if it was."""
+    def _update(self) -> Update:
+        """Begin one optimiser update, which is left out where a number is not finite."""
         share = self._workers.share(draws_of(self._plan, self.step))
-        own = self._gradients.add(share, self._accumulate)
-        loss = self._workers.reduce(own, self._learned.values())
-        problem = None if math.isfinite(loss) else f"the loss of step {self.step + 1} is {loss}"
-        if problem is None:
-            norm = self._accelerator.clip_grad_norm_(self._learned.values(), self._plan.clip_norm)
-            # In fp16 the scaler meets such gradients by leaving the step out.
-            if self._accelerator.scaler is None and not math.isfinite(float(norm)):
-                problem = f"the gradient of step {self.step + 1} is not finite"
-        if problem is None:
-            self._optimiser.step()
+        losses = self._gradients.add(share, self._accumulate)
+        numbers = losses = self._workers.reduce(losses, self._learned.values())
+        if self._accelerator.scaler is not None:
+            # It meets gradients that are not finite by leaving the step out, and must not see such a loss.
+            if bool(losses.isfinite().all()):
+                self._clip()
+                self._optimiser.step()
+        else:
+            numbers = torch.cat([losses, self._clip()[None].to(losses)])
+            is_fine = numbers.isfinite().all()
+            if self._runs_ahead:
+                self._optimiser.optimizer.found_inf = (~is_fine).float()
+                self._optimiser.step()
+            elif bool(is_fine):
+                self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        return loss, problem
+        return Update(self.step + 1, len(losses), read_later(numbers))
 
-    def _skip(self, problem: str) -> None:
-        """Tell of an update that was left out.
-
-        Raises:
-            DivergedError: it is one too many in a row.
-        """
-        if not self._skipped:
-            self._first_problem = problem
-        self._skipped += 1
-        if self._skipped > SKIPS:
-            raise self._diverged()
-        self._progress(
-            StepSkipped(
-                self._plan.stage,
-                self.step,
-                f"{self._plan.stage}: {problem}; this update is left out",
-                self._files(),
-            )
+    def _clip(self) -> Tensor:
+        """The norm of the whole gradient, which is at most the plan's afterwards."""
+        norm: Tensor = self._accelerator.clip_grad_norm_(
+            self._learned.values(), self._plan.clip_norm
         )
+        return norm
 
     def _look_after(self, saver: Saver, step_seconds: float) -> None:
         """Saves, the caller's wish to stop, previews and scores: in this order, so that a stop is quick.
@@ -329,14 +326,17 @@ class _Loop:
         is_done = self.step == self._plan.steps
         is_to_stop = self._workers.any(saver.is_to_stop(step_seconds)) and not is_done
         if is_to_stop or is_done or saver.is_due(self.step):
+            self._outcomes.hear()
             self._refuse_broken_weights()
             if saver.save(self._snapshot(), is_last_chance=is_to_stop or is_done):
-                self._saved_step = self.step
+                self._outcomes.saved_step = self.step
         if is_to_stop:
             raise saver.stopped(self.step)
         self._look(saver)
 
     def _look(self, saver: Saver) -> None:
+        if saver.callback.is_due(self.step):
+            self._outcomes.hear()
         saver.callback.look(self.step)
         if saver.may_end_early:
             self._is_enough = self._workers.any(saver.callback.is_enough(self.step))
@@ -345,7 +345,7 @@ class _Loop:
         scaler = self._accelerator.scaler
         facts = SnapshotFacts(
             step=self.step,
-            skipped=self._skipped,
+            skipped=self._outcomes.skipped,
             accumulate=self._accumulate,
             checkpointing=self._fallback.checkpointing,
             scaler=None if scaler is None else scaler.state_dict(),
@@ -355,18 +355,10 @@ class _Loop:
 
     def _refuse_broken_weights(self) -> None:
         if not all(bool(weight.isfinite().all()) for weight in self._learned.values()):
-            self._first_problem = f"a weight is not finite after step {self.step}"
-            raise self._diverged()
+            problem = f"a weight is not finite after step {self.step}"
+            raise self._outcomes.diverged(self.step, problem)
 
-    def _diverged(self) -> DivergedError:
-        files = ", ".join(self._files())
-        batch = f"; its batch: {files}" if files else ""
-        saved = f"; step {self._saved_step} is saved" if self._saved_step else ""
-        return DivergedError(
-            f"{self._plan.stage}: {self._first_problem}{batch}{saved}", hint="a lower --lr"
-        )
-
-    def _files(self) -> tuple[str, ...]:
-        """Names of what the last update saw."""
-        items = {draw.item for draw in draws_of(self._plan, self.step - 1)}
+    def _files(self, step: int) -> tuple[str, ...]:
+        """Names of what the update of number ``step`` saw."""
+        items = {draw.item for draw in draws_of(self._plan, step - 1)}
         return tuple(self._plan.names[item] for item in sorted(items)) if self._plan.names else ()

@@ -66,57 +66,70 @@ class Gradients:
         self._learned, self._accelerator, self._batch = tuple(learned), accelerator, batch
         self._lanes = lanes if accelerator.device.type == "cpu" else 1
         self._twins: list[Objective] = []
+        self._threads: ThreadPoolExecutor | None = None
 
     def forget_twins(self) -> None:
         """Make new twins at the next update, because the network's modules have changed."""
         self._twins = []
 
-    def add(self, draws: Sequence[Draw], accumulate: int) -> float:
-        """Add the gradients of ``draws``, computed in so many parts; returns their part of the mean loss.
+    def close(self) -> None:
+        """Let the lanes' threads go."""
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
+
+    def add(self, draws: Sequence[Draw], accumulate: int) -> Tensor:
+        """Add the gradients of ``draws``, computed in so many parts; returns what each adds to the mean loss, (n,).
+
+        Nothing waits for the device.
 
         Raises:
             RuntimeError: torch's, memory's end among them.
         """
         size = max(1, math.ceil(len(draws) / accumulate))
         chunks = [draws[first : first + size] for first in range(0, len(draws), size)]
-        return sum(self._add_shared(chunk) for chunk in chunks)
+        losses = [loss for chunk in chunks for loss in self._add_shared(chunk)]
+        return torch.stack(losses) if losses else torch.zeros(0, device=self._accelerator.device)
 
-    def _add_shared(self, draws: Sequence[Draw]) -> float:
+    def _add_shared(self, draws: Sequence[Draw]) -> list[Tensor]:
         lanes = min(self._lanes, len(draws))
         if lanes < 2:
             return self._add_here(draws)
         if not self._twins:
             self._twins = [self._objective, *(make_twin(self._objective) for _ in range(lanes - 1))]
         shares = [draws[lane::lanes] for lane in range(lanes)]
-        with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = list(pool.map(self._differentiate, self._twins, shares))
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(
+                self._lanes, initializer=torch.set_num_threads, initargs=(1,)
+            )
+        found = list(self._threads.map(self._differentiate, self._twins, shares))
         # One lane after the other: sums of floats depend on their order, and a run must repeat.
         for _, gradients in found:
             for weight, gradient in zip(self._learned, gradients, strict=True):
                 weight.grad = _plus(weight.grad, gradient)
-        return sum(loss for loss, _ in found)
+        return [loss for losses, _ in found for loss in losses]
 
-    def _add_here(self, draws: Sequence[Draw]) -> float:
-        total = 0.0
+    def _add_here(self, draws: Sequence[Draw]) -> list[Tensor]:
+        losses = []
         # Backward at once: what is computed again for it must still meet this part's condition.
         for part in self._objective.parts(draws):
             loss = self._loss(self._objective, part)
             self._accelerator.backward(loss)
-            total += float(loss.detach())
-        return total
+            losses.append(loss.detach())
+        return losses
 
     def _differentiate(
         self, objective: Objective, draws: Sequence[Draw]
-    ) -> tuple[float, list[Tensor | None]]:
-        """The loss and the gradients of one lane's draws, written nowhere that another lane sees."""
-        total = 0.0
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """The losses and the gradients of one lane's draws, written nowhere that another lane sees."""
+        losses = []
         sums: list[Tensor | None] = [None] * len(self._learned)
         for part in objective.parts(draws):
             loss = self._loss(objective, part)
             found = torch.autograd.grad(loss, self._learned, allow_unused=True)
             sums = [_plus(one, other) for one, other in zip(sums, found, strict=True)]
-            total += float(loss.detach())
-        return total, sums
+            losses.append(loss.detach())
+        return losses, sums
 
     def _loss(self, objective: Objective, part: Sequence[Draw]) -> Tensor:
         loss: Tensor = objective(part).sum() / self._batch

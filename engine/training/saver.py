@@ -103,6 +103,9 @@ class SavePolicy:
 class Callback(Protocol):
     """Looks at a stage from outside, and may find that it has seen enough."""
 
+    def is_due(self, step: int) -> bool:
+        """Whether there is anything to look at after ``step``."""
+
     def look(self, step: int) -> None:
         """Look at the adapter as it is after ``step``; nothing that goes wrong may come out of this."""
 
@@ -118,6 +121,10 @@ class Callback(Protocol):
 
 class _NoCallback:
     """Nobody looks."""
+
+    def is_due(self, step: int) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
 
     def look(self, step: int) -> None:
         """Not looked at."""

@@ -47,10 +47,13 @@ class Workers:
         torch.distributed.all_reduce(said)
         return bool(said > 0)
 
-    def reduce(self, loss: float, weights: Iterable[nn.Parameter]) -> float:
-        """Sum the losses, and all gradients in place; a process without draws adds zeros."""
+    def reduce(self, losses: Tensor, weights: Iterable[nn.Parameter]) -> Tensor:
+        """Sum the losses (n,) to (1,), and all gradients in place; a process without draws adds zeros.
+
+        One process alone gives the losses back as they are.
+        """
         if not self.many:
-            return loss
+            return losses
         learned = self._reached(weights)
         for weight in learned:
             if weight.grad is None:
@@ -60,9 +63,9 @@ class Workers:
         torch.distributed.all_reduce(whole)
         for grad, part in zip(grads, whole.split([g.numel() for g in grads]), strict=True):
             grad.copy_(part.view_as(grad))
-        total = torch.tensor(loss, device=self._device, dtype=torch.float64)
+        total = losses.to(torch.float64).sum(dim=0, keepdim=True)
         torch.distributed.all_reduce(total)
-        return float(total)
+        return total
 
     def _reached(self, weights: Iterable[nn.Parameter]) -> list[nn.Parameter]:
         """The weights that some process has a gradient of; zeros for the others would let an idle expert decay."""

@@ -27,6 +27,7 @@ from engine.bases.protocol import (
 from engine.diffusion.path import DiffusionPath
 from engine.diffusion.samplers import diffusion_inverter, diffusion_samplers
 from engine.errors import RecipeError
+from engine.transfer import upload
 
 # Frames that the autoencoder takes at once; more would cost memory and gain nothing.
 SLICE_FRAMES = 4
@@ -151,7 +152,7 @@ class StableDiffusionBase:
         rows = [self._ids(prompt, vectors) for prompt in prompts]
         length = self._prompt_limit
         padded = [row + [self._pad_id] * (length - len(row)) for row, _ in rows]
-        ids = torch.tensor(padded, device=self.device)
+        ids = upload(torch.tensor(padded), self.device)
         places = [
             (sample, place, vector)
             for sample, (_, found) in enumerate(rows)
@@ -229,7 +230,7 @@ class StableDiffusionBase:
         if not getattr(self._text.config, "use_attention_mask", False):
             return None
         places = torch.arange(self._prompt_limit, device=self.device)
-        return (places < torch.tensor(lengths, device=self.device)[:, None]).long()
+        return (places < upload(torch.tensor(lengths), self.device)[:, None]).long()
 
     def _ids(self, prompt: str, words: Mapping[str, Tensor]) -> tuple[list[int], dict[int, Tensor]]:
         """Ids of ``prompt``, and the vector (d,) that stands at each place of a learned word."""
@@ -289,5 +290,5 @@ class _vectors_placed:  # noqa: N801  (reads as a with-statement)
         if not self._places:
             return looked_up
         samples, positions, vectors = zip(*self._places, strict=True)
-        at = (torch.tensor(samples), torch.tensor(positions))
+        at = tuple(upload(torch.tensor(each), looked_up.device) for each in (samples, positions))
         return looked_up.index_put(at, torch.stack(vectors).to(looked_up))

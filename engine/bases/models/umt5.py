@@ -24,6 +24,7 @@ from engine.bases.protocol import LearnedWord
 from engine.cache import Cache
 from engine.errors import BaseInvalidError, RecipeError
 from engine.progress import ignore
+from engine.transfer import upload
 
 LENGTH = 512
 # Beside its weights the tower needs little: prompts are short and are read one at a time.
@@ -81,10 +82,11 @@ class PromptReader:
         read = self._tokenizer(said, return_offsets_mapping=True)
         refuse_longer(prompt, len(read.input_ids) - 1, LENGTH - 1)
         if said not in self._known:
-            self._known[said] = self._read_or_recall(said, read.input_ids)
-        features = self._known[said].to(self._device)
+            self._known[said] = self._read_or_recall(said, read.input_ids).to(self._device)
+        features = self._known[said]
         for token, start, end in spans:
-            places = torch.tensor(_tokens_within(read.offset_mapping, start, end))
+            within = _tokens_within(read.offset_mapping, start, end)
+            places = upload(torch.tensor(within), self._device)
             own = features[places]
             size = own.detach().float().square().mean().sqrt()
             offset = torch.atleast_2d(words[token].vectors).mean(dim=0).to(self._device)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from engine.progress import ignore
+from engine.errors import DivergedError, StoppedError
+from engine.progress import Event, StageAdvanced, StepSkipped, ignore
+from engine.training import fit as fit_module
 from engine.training.fit import FitPlan, fit, open_accelerator
+from engine.training.saver import SavePolicy, Saver
+from tests.engine.test_learning import plan
+from tests.engine.training.test_saver import CPU, Hiccup, Slope, stop_after
 
 START = np.array([0.5, -2.0, 3.0])
 # Of three updates, each of two draws; the second is longer than the largest norm, the others are not.
@@ -60,3 +68,60 @@ def test_updates_are_adamws_with_decay_and_clipping() -> None:
             losses = fit(planes, plan, open_accelerator(torch.device("cpu"), "fp32"), ignore)
             np.testing.assert_allclose(planes.weight.detach().numpy(), by_hand(steps), atol=1e-5)
             np.testing.assert_allclose(losses[0], (SLOPES[0] @ START).mean(), rtol=1e-5)
+
+
+@pytest.fixture(params=[False, True], ids=["waits", "runs-ahead"])
+def is_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """The loop as it is on the CPU, and as it is on CUDA."""
+    monkeypatch.setattr(fit_module, "runs_ahead", lambda _: request.param)
+    return request.param
+
+
+def test_what_comes_of_an_update_is_told_once_and_in_order(is_ahead: bool) -> None:
+    told: list[Event] = []
+    bad = Hiccup({1, 2})
+    losses = fit(bad, plan(steps=6), open_accelerator(CPU, "fp32"), told.append)
+    advanced = [event for event in told if isinstance(event, StageAdvanced)]
+    assert [event.step for event in advanced] == [1, 2, 3, 4, 5, 6]
+    assert [event.loss for event in advanced if event.loss is not None] == losses
+    assert [event.step for event in told if isinstance(event, StepSkipped)] == [2, 3]
+    # The updates that were left out moved nothing: the loss is what it is where only the others were made.
+    assert torch.equal(bad.weight, by_the_usual_loop({1, 2}, 6))
+
+
+def by_the_usual_loop(bad: set[int], steps: int) -> torch.Tensor:
+    """The weight after the steps that are not bad."""
+    slope = Slope(0.0)
+    optimiser = torch.optim.AdamW([slope.weight], lr=plan().lr, weight_decay=plan().weight_decay)
+    for step in range(steps):
+        if step in bad:
+            continue
+        optimiser.zero_grad()
+        draws = fit_module.draws_of(plan(steps=steps), step)
+        slope(draws).mean().backward()
+        torch.nn.utils.clip_grad_norm_([slope.weight], plan().clip_norm)
+        optimiser.step()
+    return slope.weight.detach()
+
+
+def test_the_third_bad_update_in_a_row_ends_the_run_by_its_own_number(is_ahead: bool) -> None:
+    told: list[Event] = []
+    bad = Hiccup({2, 3, 4, 5})
+    with pytest.raises(DivergedError, match="the loss of step 3 is inf"):
+        fit(bad, plan(steps=9), open_accelerator(CPU, "fp32"), told.append)
+    assert [event.step for event in told if isinstance(event, StepSkipped)] == [3, 4]
+    assert torch.equal(bad.weight, by_the_usual_loop(set(), 2))
+
+
+def test_a_save_holds_the_loss_of_every_update_before_it(tmp_path: Path, is_ahead: bool) -> None:
+    whole = Slope(0.0)
+    losses = fit(whole, plan(steps=7), open_accelerator(CPU, "fp32"), ignore)
+    policy = SavePolicy()
+    saver = Saver(policy, tmp_path, "stage", ignore)
+    listen = stop_after(3, policy)
+    with pytest.raises(StoppedError, match=f"saved at step {3 + is_ahead}"):
+        fit(Slope(0.0), plan(steps=7), open_accelerator(CPU, "fp32"), listen, saver=saver)
+    again = Slope(0.0)
+    saver = Saver(SavePolicy(), tmp_path, "stage", ignore)
+    assert fit(again, plan(steps=7), open_accelerator(CPU, "fp32"), ignore, saver=saver) == losses
+    assert torch.equal(again.weight, whole.weight)
