@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import Struct
 
 from dreamvideo_cli.learning.inputs import Inputs, Sources
 from dreamvideo_cli.runs.timings import Task
-from dreamvideo_cli.settings.places import cache_folder
 from dreamvideo_cli.terminal.space import require_free
 
 if TYPE_CHECKING:
@@ -111,8 +111,6 @@ class LearnPlan:
         import hashlib
         import json
 
-        import msgspec
-
         held_out, patience = self.inputs.held_out_digests, self.settings.patience
         decided = {
             "kind": self.kind,
@@ -143,8 +141,11 @@ def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
     return SPACE_BYTES + int(base.size_bytes * rank)
 
 
-def memory_needed(plan: LearnPlan) -> int | None:
-    """Bytes on the device while it is learned; None of a base whose weights are not here."""
+def memory_needed(plan: LearnPlan, *, is_lean: bool = False) -> int | None:
+    """Bytes on the device while it is learned; None of a base whose weights are not here.
+
+    ``is_lean``: with blocks computed again where the recipe leaves that to the device.
+    """
     from engine.bases.checks.weights import count_numbers
     from engine.bases.folder import weight_files
 
@@ -152,8 +153,10 @@ def memory_needed(plan: LearnPlan) -> int | None:
         return None
     from engine.training.estimate import estimate_recipe
 
-    memo = cache_folder() / "footprints.json"
-    return estimate_recipe(plan.base, plan.recipe, plan.settings.device, memo=memo).total
+    recipe = plan.recipe
+    if is_lean and recipe.checkpointing == "auto":
+        recipe = msgspec.structs.replace(recipe, checkpointing=True)
+    return estimate_recipe(plan.base, recipe, plan.settings.device).total
 
 
 def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool = False) -> None:

@@ -86,8 +86,12 @@ def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
     )
 
 
+# What the machine settles, as it stands in a recipe that leaves it open.
+SETTLED = {("precision", "auto"), ("checkpointing", "auto"), ("threads", 0)}
+
+
 def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any]) -> bool:
-    """Equal but for what the machine settles: "auto" precision and 0 threads agree with anything.
+    """Equal but for what the machine settles: "auto" and 0 threads agree with anything.
 
     A manifest leaves out what is None.
     """
@@ -96,9 +100,9 @@ def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any
     wanted = {
         key: value
         for key, value in msgspec.to_builtins(asked).items()
-        if value is not None and (key, value) not in {("precision", "auto"), ("threads", 0)}
+        if value is not None and (key, value) not in SETTLED
     }
-    settled = {"precision", "threads"} - wanted.keys()
+    settled = {name for name, _ in SETTLED} - wanted.keys()
     return wanted == {key: value for key, value in found.items() if key not in settled}
 
 

@@ -101,6 +101,7 @@ def learn_plan_view(
         "device_expected": likely_device(settings.device, plan.base.fingerprint),
         "expected_seconds": None if seconds is None else round(seconds, 1),
         "memory_bytes": memory_needed(plan),
+        "memory_least_bytes": memory_needed(plan, is_lean=True),
         "disk_bytes": space_needed(plan.base, is_scored=plan.is_scored),
         "scored_by": None if settings.scored_by is None else list(settings.scored_by),
         "score_every": plan.score_every if plan.is_scored else None,
@@ -131,7 +132,7 @@ def _fields(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("recipe", pairs_text(document["recipe"])),
         ("device", document["device_expected"]),
         ("time", _time_text(document["expected_seconds"])),
-        ("memory", size_text(memory) if (memory := document["memory_bytes"]) else ""),
+        ("memory", _memory_text(document["memory_bytes"], document["memory_least_bytes"])),
         ("disk", f"at most {size_text(document['disk_bytes'])}"),
         ("scores", _scores_text(document)),
         ("registry", document["registry"]),
@@ -142,6 +143,14 @@ def _time_text(seconds: float | None) -> str:
     if seconds is None:
         return "not known: this base has learned nothing like it here yet"
     return f"about {time_text(seconds)}, going by earlier learning here"
+
+
+def _memory_text(usual: int | None, least: int | None) -> str:
+    if usual is None or least is None:
+        return ""
+    if usual == least:
+        return size_text(usual)
+    return f"{size_text(usual)}, or {size_text(least)} where blocks are computed again"
 
 
 def _scores_text(document: dict[str, Any]) -> str:

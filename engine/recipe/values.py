@@ -27,6 +27,8 @@ Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 3
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
 # On the CPU an update's samples are shared among so many threads of one core each; see `engine.training.gradients`.
 Lanes = Annotated[int, Meta(ge=1, le=64)]
+# "auto" is settled by what the device turns out to have.
+Switch = bool | Literal["auto"]
 Views = Annotated[int, Meta(ge=1, le=64)]
 WidthRatio = Annotated[float, Meta(gt=0.0, le=4.0)]
 Rank = Annotated[int, Meta(ge=1, le=1024)]
@@ -36,13 +38,16 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What every way of learning is told.
 
     Rates are AdamW's; ``batch`` counts the samples of an update and ``accumulate`` the parts it is computed in.
+    ``checkpointing`` computes the denoiser's blocks again in the backward pass instead of keeping what they need: a
+    third of a step longer, and less memory. "auto" begins without and does it once memory runs out, or, where the
+    device is the CPU, from the start if the estimate is more than is free. It changes no number.
     """
 
     batch: PositiveInt = 4
     accumulate: PositiveInt = 1
     clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
-    checkpointing: bool = True
+    checkpointing: Switch = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0
@@ -294,6 +299,8 @@ def _wanted(reason: str, recipe_type: type, name: str) -> str:
     match = re.match(r"Expected `(\w+)(?: \| null)?`(?: (>=|<=|>|<) ([\d.]+))?", reason)
     if not match or match[1] not in KINDS:
         choices = get_args(get_type_hints(recipe_type)[name])
+        if bool in choices:
+            return "auto, true or false"
         return f"one of {', '.join(map(str, choices))}" if choices else "what it can be"
     kind = KINDS[match[1]]
     return f"{kind} {BOUNDS[match[2]]} {float(match[3]):g}" if match[2] else kind

@@ -37,8 +37,12 @@ def estimate_recipe(
         location: of the base.
         recipe: how it is learned.
         device: as asked for; ``auto`` is a GPU where there is one.
-        memo: file that remembers what was measured, or None.
+        memo: file that remembers what was measured; None: the one in the base's cache, if it has one.
+
+    With ``checkpointing`` "auto" what it would take if no block was computed again.
     """
+    if memo is None and location.cache is not None:
+        memo = location.cache / "footprints.json"
     video = location.card.video
     has_clips = recipe.has_clips
     role: Role = "motion" if has_clips else "identity"
@@ -52,7 +56,7 @@ def estimate_recipe(
     need = footprint.need(
         sizes,
         precision=_expect_precision(recipe.precision, device),
-        checkpointing=recipe.checkpointing,
+        checkpointing=recipe.checkpointing is True,
     )
     # A word that is an offset to the tower's features is learned without the tower.
     has_tower = role == "identity" and location.family.word_at == "input"

@@ -25,7 +25,7 @@ class MemoryFallback:
         self,
         base: Base | None = None,
         *,
-        checkpointing: bool = True,
+        checkpointing: bool = False,
         need: Callable[[], str] | None = None,
     ) -> None:
         """Start with nothing done; without a ``base`` only batches can be made smaller.

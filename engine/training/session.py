@@ -14,7 +14,7 @@ import torch
 from engine.bases import BaseLocation, open_base
 from engine.bases.protocol import Base
 from engine.cache import Cache
-from engine.device import DTYPES, resolve_device, resolve_precision, use_threads
+from engine.device import DTYPES, free_bytes, resolve_device, resolve_precision, use_threads
 from engine.drafts import discard_drafts
 from engine.progress import Progress
 from engine.recipe import LearnRecipe
@@ -24,6 +24,8 @@ from engine.training.fit import open_accelerator
 from engine.training.saver import PREVIEWS, STATES, SavePolicy
 
 R = TypeVar("R", bound=LearnRecipe)
+# What a base of this size keeps of a step any machine has.
+SMALL_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Session(Generic[R]):
     Attributes:
         recipe: as it will be used.
         location: where the base lies.
-        base: frozen, its gradients checkpointed where the recipe says so.
+        base: frozen, its gradients checkpointed where the recipe says so, "auto" in it settled.
         device: where everything is computed.
         accelerator: `accelerate.Accelerator`.
         fallback: what is left to do when memory runs out.
@@ -73,24 +75,39 @@ def open_session(
     where = resolve_device(device, rank=int(os.environ.get("LOCAL_RANK", "0")))
     precision = resolve_precision(recipe.precision, where)
     threads = use_threads(recipe.threads)
+    settled = msgspec.structs.replace(recipe, precision=precision, threads=threads)
+    is_lean = plan_checkpointing(location, settled, where)
     base = open_base(location, device=where, dtype=DTYPES[precision])
-    if recipe.checkpointing:
+    if is_lean:
         recompute_blocks(base)
     # A run that goes on may have been killed while it wrote.
     for place in (folder, folder / STATES, folder / PREVIEWS):
         discard_drafts(place)
     return Session(
-        recipe=msgspec.structs.replace(recipe, precision=precision, threads=threads),
+        recipe=msgspec.structs.replace(settled, checkpointing=is_lean),
         location=location,
         base=base,
         device=where,
         accelerator=open_accelerator(where, precision),
-        fallback=MemoryFallback(
-            base, checkpointing=recipe.checkpointing, need=partial(_need, recipe, location)
-        ),
+        fallback=MemoryFallback(base, checkpointing=is_lean, need=partial(_need, recipe, location)),
         folder=folder,
         policy=policy,
     )
+
+
+def plan_checkpointing(location: BaseLocation, recipe: LearnRecipe, device: torch.device) -> bool:
+    """Whether blocks are computed again from the first step on.
+
+    Where the recipe leaves it open: on CUDA not, for running out of memory costs a moment there and is met by doing so
+    from then on; elsewhere, where the whole machine would suffer, if the estimate is more than is free.
+    """
+    if recipe.checkpointing != "auto":
+        return recipe.checkpointing
+    if device.type == "cuda" or location.size_bytes < SMALL_BYTES:
+        return False
+    kept = msgspec.structs.replace(recipe, checkpointing=False)
+    free = free_bytes(device)
+    return free is not None and estimate_recipe(location, kept, device.type).total > free
 
 
 def _need(recipe: LearnRecipe, location: BaseLocation) -> str:
