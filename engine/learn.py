@@ -13,6 +13,7 @@ from typing import Any
 from engine.adapters.delta import build_delta
 from engine.adapters.file import load_adapter
 from engine.bases import BaseLocation
+from engine.blocks import Compiler
 from engine.device import explain_memory
 from engine.methods import find_method
 from engine.methods.protocol import Inputs, Method, Stage
@@ -20,10 +21,13 @@ from engine.monitor.preview import open_saver
 from engine.monitor.scores import ScoreBook
 from engine.progress import Progress, ignore
 from engine.recipe import LearnRecipe
-from engine.training.fit import final_losses, fit
+from engine.training.fit import draws_of, final_losses, fit
 from engine.training.result import Draft, Learned, write_learned
 from engine.training.saver import STATES, SavePolicy, state_name
 from engine.training.session import Session, open_session
+
+# Updates by which it is told whether all are of one shape.
+SEEN_STEPS = 16
 
 
 def learn(
@@ -99,7 +103,21 @@ def _fit_stage(
             progress,
             saver=saver,
             fallback=session.fallback,
+            compiler=Compiler(
+                session.base, wanted=_wants_compiled(stage, session), progress=progress
+            ),
         )
+
+
+def _wants_compiled(stage: Stage, session: Session[Any]) -> bool | None:
+    """As the recipe says; where that is "auto", on CUDA if it pays, of updates that are all of one shape: None."""
+    wanted = session.recipe.compile
+    if wanted != "auto":
+        return bool(wanted)
+    if session.device.type != "cuda":
+        return False
+    parts = [stage.objective.parts(draws_of(stage.plan, step)) for step in range(SEEN_STEPS)]
+    return None if len({tuple(map(len, each)) for each in parts}) == 1 else False
 
 
 def _choose_best(draft: Draft) -> tuple[Draft, dict[str, float]]:

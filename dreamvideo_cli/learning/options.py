@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)
-FLAGS = ("steps", "lr", "batch", "seed", "precision")  # that are settings of a recipe too
+FLAGS = (
+    "steps",
+    "lr",
+    "batch",
+    "seed",
+    "precision",
+    "compile",
+)  # that are settings of a recipe too
 _running = partial(typer.Option, rich_help_panel=RUNNING)
 _machine = partial(typer.Option, rich_help_panel=MACHINE)
 
@@ -97,6 +104,10 @@ class LearnOptions:
     ] = None
     motion_module: MotionModule = None
     precision: Annotated[Precision, _machine(help="Numbers to compute with.")] = "auto"
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        _machine(help="Compile the base while learning; auto does where a long run on CUDA gains."),
+    ] = "auto"
     device: Annotated[
         str,
         _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
@@ -148,7 +159,12 @@ def motion_settings(
 
 
 def _common_settings(options: LearnOptions) -> dict[str, Any]:
-    return {"batch": options.batch, "seed": options.seed, "precision": options.precision}
+    return {
+        "batch": options.batch,
+        "seed": options.seed,
+        "precision": options.precision,
+        "compile": {"auto": None, "on": True, "off": False}[options.compile],
+    }
 
 
 def _with_set(

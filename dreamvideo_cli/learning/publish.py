@@ -87,7 +87,7 @@ def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
 
 
 # What the machine settles, as it stands in a recipe that leaves it open.
-SETTLED = {("precision", "auto"), ("checkpointing", "auto"), ("threads", 0)}
+SETTLED = {("precision", "auto"), ("checkpointing", "auto"), ("compile", "auto"), ("threads", 0)}
 
 
 def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any]) -> bool:

@@ -40,7 +40,9 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Rates are AdamW's; ``batch`` counts the samples of an update and ``accumulate`` the parts it is computed in.
     ``checkpointing`` computes the denoiser's blocks again in the backward pass instead of keeping what they need: a
     third of a step longer, and less memory. "auto" begins without and does it once memory runs out, or, where the
-    device is the CPU, from the start if the estimate is more than is free. It changes no number.
+    device is the CPU, from the start if the estimate is more than is free. It changes no number. ``compile`` compiles
+    those blocks after some steps, which changes numbers in their last bits; "auto" does so on CUDA alone, where the
+    steps that are left should pay for it, and takes it back if they would not.
     """
 
     batch: PositiveInt = 4
@@ -48,6 +50,7 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     clip_norm: Annotated[float, Meta(gt=0.0)] = 1.0
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
     checkpointing: Switch = "auto"
+    compile: Switch = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0

@@ -34,6 +34,7 @@ class SnapshotFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         skipped: how many of the last ones in a row were skipped.
         accumulate: parts in which a batch is computed, as memory has allowed.
         checkpointing: whether blocks are computed again in the backward pass.
+        compiled: whether blocks are compiled.
         scaler: of fp16, else None.
     """
 
@@ -41,6 +42,7 @@ class SnapshotFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     skipped: int
     accumulate: int
     checkpointing: bool
+    compiled: bool = False
     scaler: dict[str, int | float] | None = None
 
 

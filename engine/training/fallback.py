@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from engine.bases.protocol import Base
+from engine.blocks import recompute_blocks
 from engine.errors import MemoryExhaustedError
 
 
@@ -64,28 +62,6 @@ class MemoryFallback:
         if not self.checkpointing and self._base is not None:
             recompute_blocks(self._base)
         self.checkpointing = True
-
-
-def recompute_blocks(base: Base) -> None:
-    """Compute the denoiser's blocks again in the backward pass instead of keeping their activations.
-
-    diffusers' own switch raises for some denoisers. Calling this again changes nothing.
-    """
-    for block in base.blocks().values():
-        if not isinstance(block.forward, _Recomputed):
-            block.forward = _Recomputed(block)
-
-
-class _Recomputed:
-    """A block's forward pass that keeps its inputs alone where gradients are wanted."""
-
-    def __init__(self, block: nn.Module) -> None:
-        self._forward = block.forward
-
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return self._forward(*inputs, **named)
-        return checkpoint(self._forward, *inputs, use_reentrant=False, **named)
 
 
 def collect() -> None:

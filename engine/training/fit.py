@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from engine.blocks import Compiler
 from engine.device import explain_memory
 from engine.diffusion.losses import Draw
 from engine.diffusion.noise import draw_order
@@ -26,7 +26,7 @@ from engine.progress import (
 from engine.recipe import LearnRecipe
 from engine.training.checkpoints import Snapshot, SnapshotFacts, load_tensors, tensors_of
 from engine.training.fallback import MemoryFallback
-from engine.training.gradients import Gradients, Objective
+from engine.training.gradients import Gradients, Objective, step_if_finite
 from engine.training.outcomes import Outcomes, Update
 from engine.training.saver import Saver
 from engine.training.workers import Workers
@@ -121,6 +121,7 @@ def fit(
     *,
     saver: Saver | None = None,
     fallback: MemoryFallback | None = None,
+    compiler: Compiler | None = None,
 ) -> list[float]:
     """Minimise the mean loss of ``objective``; returns the loss of every update that was made.
 
@@ -134,7 +135,13 @@ def fit(
         OutputError: a save cannot be written.
     """
     loop = _Loop(
-        objective, plan, accelerator, progress, saver=saver, fallback=fallback or MemoryFallback()
+        objective,
+        plan,
+        accelerator,
+        progress,
+        saver=saver,
+        fallback=fallback or MemoryFallback(),
+        compiler=compiler or Compiler(),
     )
     loop.restore()
     started = time.monotonic()
@@ -184,10 +191,11 @@ class _Loop:
         *,
         saver: Saver | None,
         fallback: MemoryFallback,
+        compiler: Compiler,
     ) -> None:
         self.step = 0
         self._plan, self._accelerator, self._progress = plan, accelerator, progress
-        self._saver, self._fallback = saver, fallback
+        self._saver, self._fallback, self._compiler = saver, fallback, compiler
         self._workers = Workers(accelerator)
         self._learned = {name: p for name, p in objective.named_parameters() if p.requires_grad}
         self._gradients = Gradients(
@@ -198,7 +206,7 @@ class _Loop:
                 self._learned.values(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True
             )
         )
-        self._runs_ahead = runs_ahead(accelerator.device) and accelerator.scaler is None
+        self._waits = accelerator.scaler is not None or not runs_ahead(accelerator.device)
         self._accumulate = plan.accumulate
         self._outcomes = Outcomes(plan.stage, plan.steps, progress, self._files)
         self._is_enough = False
@@ -217,6 +225,8 @@ class _Loop:
         self._outcomes.skipped, self._accumulate = facts.skipped, facts.accumulate
         if facts.checkpointing:
             self._fallback.recompute()
+        if facts.compiled:
+            self._compiler.start()
         if facts.scaler is not None and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(facts.scaler)
         optimiser = self._optimiser.optimizer
@@ -243,12 +253,16 @@ class _Loop:
         Raises:
             StoppedError: the caller asked to stop.
         """
+        if self._compiler.before_step(self._plan.steps - self.step):
+            self._gradients.forget_twins()
         started = time.monotonic()
         self._outcomes.begin(self._attempt())
         self.step += 1
-        self._outcomes.hear(behind=int(self._runs_ahead))
+        self._outcomes.hear(behind=int(not self._waits))
+        seconds = time.monotonic() - started
+        self._compiler.after_step(seconds)
         if self._saver is not None:
-            self._look_after(self._saver, time.monotonic() - started)
+            self._look_after(self._saver, seconds)
 
     def finish(self) -> None:
         """See that there is something to be had.
@@ -262,6 +276,7 @@ class _Loop:
     def close(self) -> None:
         """Let go of what an update needs."""
         self._gradients.close()
+        self._compiler.close()
 
     def _attempt(self) -> Update:
         """The update, with less and less memory until it succeeds."""
@@ -272,15 +287,25 @@ class _Loop:
             except MemoryExhaustedError as error:
                 failure = error.with_traceback(None)
                 failure.__cause__ = failure.__context__ = None
+            except RuntimeError as error:
+                if not self._compiler.is_to_blame(error):
+                    raise
+                self._compiler.give_up(error)
+                self._start_anew()
+                continue
             # Outside of the handler: within it the failed step's tensors would still be held.
-            self._optimiser.zero_grad(set_to_none=True)
+            self._start_anew()
             rung = self._fallback.next(self._plan.batch, self._accumulate)
             if rung is None or self._workers.many:  # the others wait for this step's gradients
                 self._rescue()
                 raise self._fallback.exhausted(failure)
             text, self._accumulate = rung
-            self._gradients.forget_twins()
             self._progress(RungTaken(self._plan.stage, self.step + 1, text))
+
+    def _start_anew(self) -> None:
+        """Forget what a step that failed has left; the network's modules are about to change."""
+        self._optimiser.zero_grad(set_to_none=True)
+        self._gradients.forget_twins()
 
     def _rescue(self) -> None:
         """Save what is done before the run ends in an error of its own."""
@@ -293,29 +318,12 @@ class _Loop:
         """Begin one optimiser update, which is left out where a number is not finite."""
         share = self._workers.share(draws_of(self._plan, self.step))
         losses = self._gradients.add(share, self._accumulate)
-        numbers = losses = self._workers.reduce(losses, self._learned.values())
-        if self._accelerator.scaler is not None:
-            # It meets gradients that are not finite by leaving the step out, and must not see such a loss.
-            if bool(losses.isfinite().all()):
-                self._clip()
-                self._optimiser.step()
-        else:
-            numbers = torch.cat([losses, self._clip()[None].to(losses)])
-            is_fine = numbers.isfinite().all()
-            if self._runs_ahead:
-                self._optimiser.optimizer.found_inf = (~is_fine).float()
-                self._optimiser.step()
-            elif bool(is_fine):
-                self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
-        return Update(self.step + 1, len(losses), read_later(numbers))
-
-    def _clip(self) -> Tensor:
-        """The norm of the whole gradient, which is at most the plan's afterwards."""
-        norm: Tensor = self._accelerator.clip_grad_norm_(
-            self._learned.values(), self._plan.clip_norm
+        losses = self._workers.reduce(losses, self._learned.values())
+        weights, clip_norm = list(self._learned.values()), self._plan.clip_norm
+        numbers = step_if_finite(
+            losses, weights, self._optimiser, self._accelerator, clip_norm, waits=self._waits
         )
-        return norm
+        return Update(self.step + 1, len(losses), read_later(numbers))
 
     def _look_after(self, saver: Saver, step_seconds: float) -> None:
         """Saves, the caller's wish to stop, previews and scores: in this order, so that a stop is quick.
@@ -348,6 +356,7 @@ class _Loop:
             skipped=self._outcomes.skipped,
             accumulate=self._accumulate,
             checkpointing=self._fallback.checkpointing,
+            compiled=self._compiler.is_on,
             scaler=None if scaler is None else scaler.state_dict(),
         )
         tensors = tensors_of(self._learned, self._optimiser.optimizer, self.losses)

@@ -136,6 +136,39 @@ class Gradients:
         return loss
 
 
+def step_if_finite(
+    losses: Tensor,
+    learned: Sequence[nn.Parameter],
+    optimiser: Any,
+    accelerator: Any,
+    clip_norm: float,
+    *,
+    waits: bool,
+) -> Tensor:
+    """Clip the gradients to a norm, make the optimiser's step, and let the gradients go; (n + 1,) losses and the norm.
+
+    The step is left out where one of these is not finite: the host sees to that where it ``waits`` for the device, else
+    the device. In fp16 the scaler does so for gradients, and (n,) losses are given.
+    """
+    if accelerator.scaler is not None:
+        numbers = losses
+        if bool(
+            losses.isfinite().all()
+        ):  # or the scaler would take the step for one with gradients of its own
+            accelerator.clip_grad_norm_(learned, clip_norm)
+            optimiser.step()
+    else:
+        norm = accelerator.clip_grad_norm_(learned, clip_norm)
+        numbers = torch.cat([losses, norm[None].to(losses)])
+        is_fine = numbers.isfinite().all()
+        if not waits:
+            optimiser.optimizer.found_inf = (~is_fine).float()
+        if not waits or bool(is_fine):
+            optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return numbers
+
+
 def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     if one is None or other is None:
         return other if one is None else one

@@ -13,13 +13,14 @@ import torch
 
 from engine.bases import BaseLocation, open_base
 from engine.bases.protocol import Base
+from engine.blocks import recompute_blocks
 from engine.cache import Cache
 from engine.device import DTYPES, free_bytes, resolve_device, resolve_precision, use_threads
 from engine.drafts import discard_drafts
 from engine.progress import Progress
 from engine.recipe import LearnRecipe
 from engine.training.estimate import estimate_recipe
-from engine.training.fallback import MemoryFallback, recompute_blocks
+from engine.training.fallback import MemoryFallback
 from engine.training.fit import open_accelerator
 from engine.training.saver import PREVIEWS, STATES, SavePolicy
 

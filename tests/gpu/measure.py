@@ -16,13 +16,13 @@ from torch import Tensor
 from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.adapters.composition import Composition
 from engine.bases.protocol import Role
+from engine.blocks import compile_blocks, recompute_blocks
 from engine.diffusion.samplers import draw_start
 from engine.generate import Generator
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.progress import StageAdvanced, ignore
 from engine.recipe import GenerateRecipe, motion_recipe, subject_recipe
 from engine.training.encode import EncodedClip, EncodedPhotos
-from engine.training.fallback import recompute_blocks
 from engine.training.fit import FitPlan, fit, open_accelerator
 from engine.training.gradients import Objective
 from engine.training.memory import Sizes, estimate_base
@@ -74,8 +74,7 @@ def measure_learning(
     if checkpointing:
         recompute_blocks(stage.base)
     if compiled:
-        for block in stage.base.blocks().values():
-            block.compile()
+        compile_blocks(stage.base)
     bank = fresh_bank(
         stage.base.sites(role), _width_ratio(stage, role), _condition_width(stage, role), seed=0
     )

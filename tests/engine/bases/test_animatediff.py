@@ -12,9 +12,9 @@ from engine.bases import locate_base, open_base
 from engine.bases.checks.limits import check_video
 from engine.bases.checks.weights import loaded_files, require_whole
 from engine.bases.known import KNOWN
+from engine.blocks import recompute_blocks
 from engine.errors import BaseInvalidError, BaseNotFoundError, RecipeError
 from engine.recipe import GenerateRecipe, build_recipe
-from engine.training.fallback import recompute_blocks
 from tests.animatediff import (
     HEIGHT_PX,
     MOST_FRAMES,

@@ -7,8 +7,8 @@ import torch
 
 from engine.bases import FAMILIES
 from engine.bases.protocol import LearnedWord, Text
+from engine.blocks import recompute_blocks
 from engine.errors import RecipeError
-from engine.training.fallback import recompute_blocks
 from tests.engine.bases.families import BATCH, BUILDERS, FRAMES, denoise
 from tests.tiny import open_tiny
 

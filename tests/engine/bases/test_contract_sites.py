@@ -10,7 +10,7 @@ from torch import nn
 
 from engine.adapters.bank import Condition, bottleneck_bank
 from engine.adapters.bottleneck import Bottleneck
-from engine.training.fallback import recompute_blocks
+from engine.blocks import recompute_blocks
 from tests.engine.bases.families import BATCH, ROLES, awake_bank, denoise, fresh_bank
 from tests.tiny import open_tiny
 

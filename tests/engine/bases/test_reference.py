@@ -15,7 +15,7 @@ from engine.adapters.bank import Bank
 from engine.adapters.bottleneck import ReferenceRank
 from engine.adapters.reference import Reference, ReferenceSource, shrink_mask
 from engine.bases.protocol import Site, Text
-from engine.training.fallback import recompute_blocks
+from engine.blocks import recompute_blocks
 from tests.engine.bases.families import BATCH, awake_bank
 from tests.tiny import open_tiny, quiet_draws, wake
 

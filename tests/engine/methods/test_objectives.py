@@ -9,13 +9,13 @@ from torch import nn
 
 from engine.adapters.bank import Condition, fresh_bank
 from engine.adapters.word import Word
+from engine.blocks import recompute_blocks
 from engine.diffusion.losses import Draw
 from engine.diffusion.noise import draw_noise, keyed_generator
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.methods.word import WordObjective
 from engine.progress import ignore
 from engine.training.encode import EncodedClip, EncodedPhotos
-from engine.training.fallback import recompute_blocks
 from engine.training.fit import FitPlan, draws_of, fit, open_accelerator
 from tests.tiny import (
     IMAGE_WIDTH,
