@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeGuard
 
@@ -134,6 +134,16 @@ def check_tag(text: str) -> str:
     return text
 
 
+def is_name(text: str) -> bool:
+    """Whether `check_name` passes it."""
+    return _passes(check_name, text)
+
+
+def is_tag(text: str) -> bool:
+    """Whether `check_tag` passes it."""
+    return _passes(check_tag, text)
+
+
 def version_number(selector: str) -> int | None:
     """N where ``selector`` is ``vN``, else None."""
     return int(selector[1:]) if _VERSION.fullmatch(selector) else None
@@ -144,6 +154,14 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
     import difflib  # only a mistake needs it
 
     return next(iter(difflib.get_close_matches(text, list(known), n=1)), None)
+
+
+def _passes(check: Callable[[str], str], text: str) -> bool:
+    try:
+        check(text)
+    except InvalidError:
+        return False
+    return True
 
 
 def _split_kind(text: str) -> tuple[Kind | None, str]:

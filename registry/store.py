@@ -12,12 +12,11 @@ from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError
-from registry.names import items, listing, lookup, publishing, removal, renaming
-from registry.names.items import Item, find_item, was_removed
-from registry.names.listing import Listing, Wanted
+from registry.names import items, lookup, publishing, removal, renaming
+from registry.names.items import find_item
+from registry.names.listing import Listing, Wanted, list_rows
 from registry.names.log import NOWHERE
 from registry.names.moving import make_writable
-from registry.names.publishing import Published
 from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
 from registry.storage.layout import Layout, check_readable
@@ -54,7 +53,8 @@ class TagMove:
 class Registry:
     """A registry's folder. Nothing is cached: each call sees what lies on the disk.
 
-    What few calls need is imported by them: every command of a shell pays for imports.
+    What the disk refuses is a StorageError, of any call. What few calls need is imported by them:
+    every command of a shell pays for imports.
     """
 
     layout: Layout
@@ -68,7 +68,7 @@ class Registry:
             IntegrityError: what it means is damaged, or its tag and digest disagree.
             IncompatibleError: a newer version wrote it.
         """
-        return lookup.find(self.layout, _parsed(ref, kind))
+        return lookup.find(self.layout, _parsed(ref, kind))[1]
 
     def publish(
         self,
@@ -77,20 +77,26 @@ class Registry:
         draft: Draft,
         files: Mapping[str, Path],
         tags: Iterable[str] = (),
-    ) -> Published:
-        """Store files as the next version of a name; see `registry.names.publishing.publish`."""
+    ) -> Adapter:
+        """Store copies of files as the next version of a name; that version.
+
+        Args:
+            kind: subject or motion.
+            name: new or known.
+            draft: the manifest, as far as the caller knows it.
+            files: where each file lies now, by its role (``weights``, ``token``, ``preview``).
+            tags: to set on the version; none of them may be set elsewhere.
+
+        Raises:
+            InvalidError: name, tag, draft or files cannot be used; nothing was published.
+            IncompatibleError: a newer version's registry; nothing was published.
+            ConflictError: a tag is elsewhere, but the version is published. So it may be with other
+                errors; then the message says so.
+        """
         return publishing.publish(self.layout, kind, name, draft, files, tag_names=tags)
 
     def check_publish(self, kind: Kind, name: str, tag_names: Iterable[str] = ()) -> None:
-        """Fail now where publishing would fail after the wait.
-
-        Raises:
-            InvalidError: name or tag cannot be used.
-            ConflictError: a tag is already set.
-            IntegrityError: what a tag or an old name says is damaged.
-            IncompatibleError: a newer version's registry.
-            StorageError: it cannot be written.
-        """
+        """Fail now, with the same errors, where publishing would fail after the wait."""
         check_name(name)
         make_writable(self.layout)
         item = find_item(self.layout, kind, name)
@@ -104,25 +110,8 @@ class Registry:
             self.layout.files.write_and_delete()
 
     def next_version(self, kind: Kind, name: str) -> int:
-        """The number that publishing would take now, or a higher one.
-
-        Raises:
-            IntegrityError: nobody knows which were taken, or none is left.
-            StorageError: something cannot be read.
-        """
+        """The number that publishing would take now."""
         return publishing.next_number(self.layout, kind, check_name(name))
-
-    def find_learned(self, kind: Kind, name: str, learning: str) -> Adapter | None:
-        """The highest live version with equal inputs, settings and base, or None.
-
-        Args:
-            kind: subject or motion.
-            name: known or not.
-            learning: from `registry.manifest.learning_key`.
-        """
-        item = find_item(self.layout, kind, check_name(name))
-        rows = listing.rows_of(item, Wanted(every=True))[0] if item else []
-        return next((row for row in reversed(rows) if row.record.learning == learning), None)
 
     def list(
         self,
@@ -134,12 +123,18 @@ class Registry:
         tag: str | None = None,
         base: str | None = None,
     ) -> Listing:
-        """The highest live version of each name that matches, or all, or the removed ones.
+        """The highest live version of each name, or all, or the removed ones.
 
-        See `registry.names.listing.list_rows`.
+        Args:
+            kind: subject or motion; None for both.
+            pattern: shell pattern over names (``*``, ``?``, ``[…]``); None for all.
+            all_versions: every version of each name.
+            removed: the removed versions instead of the live ones.
+            tag: only versions with this tag.
+            base: only those of the base with this id, or with a fingerprint that begins so.
         """
         wanted = Wanted(all_versions or removed, removed, tag, base)
-        return listing.list_rows(self.layout, kind, pattern, wanted)
+        return list_rows(self.layout, kind, pattern, wanted)
 
     def versions(self, kind: Kind, name: str) -> tuple[int, ...]:
         """The live version numbers of a name, ascending."""
@@ -152,25 +147,16 @@ class Registry:
         return item.state.tags if item else {}
 
     def manifest(self, adapter: Adapter) -> Manifest:
-        """The manifest, its bytes checked against the adapter's digest.
-
-        Raises:
-            IntegrityError: it is missing or damaged.
-            IncompatibleError: it has a newer schema.
-        """
+        """The manifest, its bytes checked: an IntegrityError where they are missing or damaged."""
         return manifest.decode(read_manifest(self.layout, adapter.digest))
 
     def files(self, adapter: Adapter, *, verify: bool = True) -> dict[str, Path]:
-        """Role and path of each file, each hashed again unless ``verify`` is off.
-
-        Raises:
-            IntegrityError: the manifest or a file is missing or damaged.
-        """
+        """Role and path of each file, each hashed again, as `file` does."""
         stored = self.manifest(adapter).files
         return {file.role: find_file(self.layout, file, verify=verify) for file in stored}
 
     def file(self, adapter: Adapter, role: str = "weights", *, verify: bool = True) -> Path:
-        """Path of one file.
+        """Path of one file, hashed again unless ``verify`` is off.
 
         Raises:
             NotFoundError: the adapter has no file of that role.
@@ -205,11 +191,10 @@ class Registry:
             InvalidError: the tag cannot be set by anybody, or ``if_at`` is of another name.
             NotFoundError: a reference means nothing.
             ConflictError: the tag is on another version.
-            StorageError: the disk refuses.
         """
         check_tag(tag)
         make_writable(self.layout)
-        item, adapter = self._locate(_parsed(ref, kind))
+        item, adapter = lookup.find(self.layout, _parsed(ref, kind))
         expect = self._expected(adapter, if_at) if if_at else None if move else NOWHERE
         was = item.state.place(tag)
         if was == adapter.version and expect in {None, NOWHERE, was}:
@@ -225,34 +210,49 @@ class Registry:
             InvalidError: the reference names no tag.
             NotFoundError: the tag is not set.
             ConflictError: somebody moved it in this moment.
-            StorageError: the disk refuses.
         """
         parsed = _parsed(ref, kind)
         if parsed.selector is None or parsed.version or parsed.selector in COMPUTED_TAGS:
             message = f"{parsed} names no tag that could be taken off"
             raise InvalidError(message, hint=f"write {parsed.name}:TAG")
         make_writable(self.layout)
-        item, adapter = self._locate(parsed)
-        items.take_off(item, parsed.selector, adapter)
+        item, adapter = lookup.find(self.layout, parsed)
+        items.take_off(item, parsed.selector, adapter.version)
         return adapter
 
     def plan_removal(
         self, refs: Sequence[Ref | str], *, kind: Kind | None = None, whole: bool = False
     ) -> RemovalPlan:
-        """What `remove` would do; see `registry.names.removal.plan_removal`."""
+        """What `remove` would do: to one version a reference, or with ``whole`` to all of a name."""
         parsed = [_parsed(ref, kind) for ref in refs]
         return removal.plan_removal(self.layout, parsed, whole=whole)
 
     def remove(self, plan: RemovalPlan) -> tuple[Adapter, ...]:
-        """Carry out a plan; the versions removed. See `registry.names.removal.remove`."""
+        """Carry out a plan; the versions that this call removed.
+
+        Raises:
+            ConflictError: a version has a tag that the plan does not show, and nothing was changed;
+                or it got one in this moment, or the name was renamed, and it is not removed.
+        """
         return removal.remove(self.layout, plan)
 
     def restore(self, ref: Ref | str, *, kind: Kind | None = None) -> Restored:
-        """Undo a removal; see `registry.names.removal.restore`."""
+        """Make a removed version live again, with the tags it had where they are still free.
+
+        Raises:
+            NotFoundError: there is no such version, or its bytes were collected.
+            InvalidError: the reference does not say which version.
+        """
         return removal.restore(self.layout, _parsed(ref, kind))
 
     def export(self, adapters: Sequence[Adapter], target: BinaryIO) -> None:
-        """Write adapters as one bundle; see `registry.strangers.bundle.write_bundle`."""
+        """Write adapters, in any order, as one bundle; each byte is hashed on its way.
+
+        Raises:
+            InvalidError: they are too many for one bundle.
+            IntegrityError: something stored is missing or damaged; ``target`` is worth nothing then.
+            OSError: ``target`` cannot be written and sought.
+        """
         from registry.strangers.bundle import write_bundle
 
         write_bundle(self.layout, adapters, target)
@@ -265,39 +265,60 @@ class Registry:
         name: str | None = None,
         most_bytes: int = MOST_IMPORT_BYTES,
     ) -> tuple[Imported, ...]:
-        """Publish what a bundle or an adapter's file holds; see `registry.strangers.importing.import_file`."""
+        """Publish what a bundle or an adapter's file holds, as the next version of each name.
+
+        Cut short, it leaves each adapter whole or not there; the same import again does the rest.
+
+        Args:
+            source: a path, or a stream that need not be seekable.
+            tool: what imports, with its version; a file found alone gets it into its manifest.
+            name: instead of the name in the file, which must hold one name then.
+            most_bytes: a longer source is refused.
+
+        Raises:
+            InvalidError: it is too long, or no name fits.
+            IntegrityError: it is damaged or not safe; nothing was published.
+            IncompatibleError: it has a newer schema; nothing was published.
+        """
         from registry.strangers.importing import import_file
 
         return import_file(self.layout, source, tool=tool, name=name, most_bytes=most_bytes)
 
     def rename(self, old: str, new: str, kind: Kind) -> None:
-        """Give everything of one name to another; see `registry.names.renaming.rename`."""
+        """Give all versions, tags and the log of a name to another; digests stay.
+
+        Raises:
+            InvalidError: ``new`` cannot be a name.
+            NotFoundError: nothing is named ``old``.
+            ConflictError: ``new`` is or was something else, or ``old`` was renamed in this moment.
+        """
         renaming.rename(self.layout, kind, check_name(old), new)
 
     def log(self, name: str, kind: Kind) -> tuple[Happened, ...]:
-        """All that happened to a name; see `registry.names.history.read_history`."""
+        """All that happened to a name, in the order in which it was written down.
+
+        Raises:
+            NotFoundError: nothing ever did.
+            IntegrityError: a line of the log is damaged.
+        """
         from registry.names.history import read_history
 
         return read_history(self.layout, kind, check_name(name))
 
     def places_at(self, name: str, kind: Kind, when: datetime) -> dict[str, int]:
-        """Where the tags of a name were at a time; see `registry.names.history.places_at`."""
+        """Each tag of a name, computed ones included, and the version it was on at that time."""
         from registry.names.history import places_at
 
         return places_at(self.layout, kind, check_name(name), when)
 
     def diff(self, left: Adapter, right: Adapter) -> tuple[Difference, ...]:
-        """Every field in which two adapters' manifests differ.
-
-        Raises:
-            IntegrityError: a manifest is missing or damaged.
-        """
+        """Every field in which two adapters' manifests differ."""
         from registry.content.difference import differences
 
         return differences(self.manifest(left), self.manifest(right))
 
     def verify(self) -> Verified:
-        """Hash everything again; see `registry.maintenance.verify.verify`."""
+        """Hash everything again, and follow every version and tag to its bytes."""
         from registry.maintenance.verify import verify
 
         return verify(self.layout)
@@ -310,23 +331,16 @@ class Registry:
         return tuple(facts.st_size for facts in found if facts)
 
     def find_garbage(self) -> Garbage:
-        """What `delete_garbage` would delete; see `registry.maintenance.garbage.find_garbage`."""
+        """What nothing needs and is older than a day; an error where something cannot be read."""
         from registry.maintenance.garbage import find_garbage
 
         return find_garbage(self.layout)
 
     def delete_garbage(self, plan: Garbage) -> Garbage:
-        """Delete what nothing needs; see `registry.maintenance.garbage.delete_garbage`."""
+        """Carry out a plan; what was deleted. What came into use meanwhile stays."""
         from registry.maintenance.garbage import delete_garbage
 
         return delete_garbage(self.layout, plan)
-
-    def _locate(self, ref: Ref) -> tuple[Item, Adapter]:
-        """The item and the live version that a reference means now."""
-        item, adapter = lookup.locate(self.layout, ref)
-        if adapter.record.removed:
-            raise was_removed(item, adapter.version)
-        return item, adapter
 
     def _expected(self, adapter: Adapter, if_at: Ref | str) -> int:
         at = self.resolve(if_at, kind=adapter.kind)

@@ -133,7 +133,7 @@ def promote_run(
     kind, name = found.facts.kind, found.facts.name
     store.check_publish(kind, name, tag or [])
     draft = draft_of_save(found, step, note)
-    adapter = store.publish(kind, name, draft, {"weights": files[step]}, tag or []).adapter
+    adapter = store.publish(kind, name, draft, {"weights": files[step]}, tag or [])
     show(shell, adapter_view(adapter))
 
 

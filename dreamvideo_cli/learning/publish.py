@@ -114,7 +114,7 @@ def publish(shell: Shell, store: Registry, run: Run, plan: LearnPlan, learned: L
     """Publish, and see that the registry gives back what was learned."""
     draft = draft_manifest(plan, learned, run)
     files = {"weights": learned.weights}
-    adapter = store.publish(plan.kind, plan.name, draft, files, plan.settings.tags).adapter
+    adapter = store.publish(plan.kind, plan.name, draft, files, plan.settings.tags)
     if learned.probe is not None:
         change = learned.probe(store.file(adapter, "weights"))
         if change < LEAST_CHANGE:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -32,23 +33,14 @@ _WAITS, _WAIT_SECONDS = 40, 0.025
 
 
 def read_manifest(layout: Layout, digest: str) -> bytes:
-    """The bytes of a manifest.
-
-    Raises:
-        IntegrityError: it is missing or damaged.
-    """
+    """The bytes of a manifest, or an IntegrityError where they are missing or damaged."""
     path = manifest_path(digest)
     _wait_for_collector(layout, path)
-    data = layout.files.read(path, MOST_MANIFEST_BYTES)
-    return check_manifest(layout, data, digest)
+    return check_manifest(layout, layout.files.read(path, MOST_MANIFEST_BYTES), digest)
 
 
 def check_manifest(layout: Layout, data: bytes | None, digest: str) -> bytes:
-    """The bytes that were read as a manifest; None where nothing was there.
-
-    Raises:
-        IntegrityError: they are missing or damaged.
-    """
+    """The bytes that were read as a manifest; None, where nothing was there, is an error as well."""
     path = layout.root / manifest_path(digest)
     if data is None:
         message = f"the manifest sha256:{digest} is missing: {path}"
@@ -60,11 +52,7 @@ def check_manifest(layout: Layout, data: bytes | None, digest: str) -> bytes:
 
 
 def find_file(layout: Layout, file: StoredFile, *, verify: bool = True) -> Path:
-    """The whole path of a file, its bytes hashed again unless ``verify`` is off.
-
-    Raises:
-        IntegrityError: it is missing or damaged.
-    """
+    """The whole path of a file, its bytes hashed again unless ``verify`` is off."""
     path, whole_path = blob_path(file.digest), layout.blob(file.digest)
     _wait_for_collector(layout, path)
     if not layout.files.is_file(path):
@@ -84,21 +72,28 @@ def find_file(layout: Layout, file: StoredFile, *, verify: bool = True) -> Path:
 
 def take_copy(layout: Layout, role: str, source: Path) -> tuple[str, StoredFile]:
     """Copy a file among the unfinished ones; the copy's path, and what it is."""
-    temp = temporary()
     with storage_errors(f"store {source}"), FileIO(source) as reader:
-        digest, size_bytes = layout.files.copy_in(temp, reader)
+        return copy_stream(layout, role, reader)
+
+
+def copy_stream(layout: Layout, role: str, stream: IO[bytes]) -> tuple[str, StoredFile]:
+    """Copy an open file among the unfinished ones; the copy's path, and what it is."""
+    temp = temporary()
+    digest, size_bytes = layout.files.copy_in(temp, stream)
     return temp, StoredFile(role=role, digest=digest, size_bytes=size_bytes)
 
 
 def store_copies(layout: Layout, copies: Mapping[str, str]) -> None:
-    """Move copies to the places that their digests name, which heals what is damaged there.
-
-    Args:
-        layout: of the registry.
-        copies: the path of a copy by its digest.
-    """
+    """Move copies, by their digests, to where those say, which heals what is damaged there."""
     for digest, copy in copies.items():
         _store(layout, blob_path(digest), copy)
+
+
+def drop_copies(layout: Layout, copies: Iterable[str]) -> None:
+    """Delete copies that were not stored."""
+    for copy in copies:
+        with suppress(OSError):
+            layout.files.unlink(copy)
 
 
 def store_manifest(layout: Layout, data: bytes) -> None:
@@ -111,22 +106,17 @@ def store_manifest(layout: Layout, data: bytes) -> None:
 @contextmanager
 def needing(layout: Layout, digests: Iterable[str]) -> Iterator[None]:
     """Say which bytes a writer relies on, for the length of the block; no collector takes them."""
-    path = f"{TMP}/{NEEDS}{temporary().rpartition('/')[2]}"
+    path = temporary(NEEDS)
     with storage_errors("say what is needed"):
-        layout.files.put_note(path, msgspec.json.encode(sorted(digests)))
+        layout.files.replace(path, msgspec.json.encode(sorted(digests)), is_lasting=False)
     try:
         yield
     finally:
-        with suppress(OSError):
-            layout.files.unlink(path)
+        drop_copies(layout, [path])
 
 
 def needed_by_writers(layout: Layout) -> set[str]:
-    """The digests of all bytes that writers at work rely on.
-
-    Raises:
-        IntegrityError: what one says cannot be understood.
-    """
+    """The digests of all bytes that writers at work rely on."""
     needed: set[str] = set()
     for entry in layout.files.entries(TMP):
         if entry.startswith(NEEDS):
@@ -154,11 +144,9 @@ def is_collected(layout: Layout, entry: str) -> bool:
 def _store(layout: Layout, path: str, copy: str) -> None:
     with storage_errors(f"store {layout.root / path}"):
         try:
-            layout.files.make_folder(path.rpartition("/")[0])
             layout.files.move(copy, path)
         finally:
-            with suppress(OSError):
-                layout.files.unlink(copy)
+            drop_copies(layout, [copy])
 
 
 def _wait_for_collector(layout: Layout, path: str) -> None:

@@ -7,7 +7,7 @@ so each repair looks again and acts only on what it still finds.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,15 +17,9 @@ from registry.maintenance.garbage import moved_files, unfinished
 from registry.maintenance.verify import Finding, check_structure
 from registry.names.items import Item, find_item
 from registry.names.moving import make_writable
-from registry.ref import KINDS, Kind, parse_ref
+from registry.ref import KINDS
 from registry.storage.files import TMP
-from registry.storage.layout import (
-    ENTRIES,
-    FIRST_ENTRIES,
-    HEADER_NAME,
-    Layout,
-    check_readable,
-)
+from registry.storage.layout import ENTRIES, FIRST_ENTRIES, HEADER_NAME, Layout, check_readable
 
 _HOUR_SECONDS = 3_600.0
 
@@ -45,6 +39,21 @@ class Diagnosis:
     repair: Callable[[], None] | None = None
 
 
+_REBUILD = ("write it again from its manifest; what is there goes aside", repairs.rebuild_record)
+# What mends a finding, by its code.
+_REMEDIES: Mapping[str, tuple[str, Callable[[Layout, str], None]]] = {
+    "record.damaged": _REBUILD,
+    "record.missing": _REBUILD,
+    "record.disagrees": _REBUILD,
+    "log.damaged": ("go on from the lines that can be read; lost tags are off", repairs.mend_log),
+    "log.incomplete": ("note it", repairs.note_publishing),
+    "name.damaged": ("let it stand for what it last stood for", repairs.mend_name),
+    "name.lost": ("give it its last name again, or another", repairs.name_again),
+    "registry.headless": ("write it again", repairs.rewrite_header),
+    "collection.unfinished": ("put them back", repairs.put_back_moved),
+}
+
+
 def diagnose(layout: Layout) -> tuple[Diagnosis, ...]:
     """Everything odd that can be seen without hashing files; `registry.verify` hashes them.
 
@@ -54,7 +63,7 @@ def diagnose(layout: Layout) -> tuple[Diagnosis, ...]:
     found = [*_check_header(layout)]
     for check in (_check_links, _check_foreign, _check_unfinished, _check_items):
         try:
-            found += check(layout)
+            found += (_judge(layout, finding) for finding in check(layout))
         except RegistryError as error:
             found.append(Diagnosis(Finding(error.code, ".", error.message, error.hint)))
     return tuple(found)
@@ -74,27 +83,44 @@ def repair(layout: Layout, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis,
     return tuple(mended)
 
 
+def _judge(layout: Layout, finding: Finding) -> Diagnosis:
+    """A finding, and what would mend it."""
+    remedy, mend = _REMEDIES.get(finding.code, (None, None))
+    if mend is None or (
+        mend is repairs.rebuild_record and repairs.rebuilt(layout, finding.where) is None
+    ):
+        return Diagnosis(finding)
+    return Diagnosis(finding, remedy, partial(mend, layout, finding.where))
+
+
 def _check_header(layout: Layout) -> Iterator[Diagnosis]:
-    write = partial(repairs.rewrite_header, layout)
     try:
         check_readable(layout)
     except (IntegrityError, StorageError) as error:
         finding = Finding(error.code, HEADER_NAME, error.message)
+        write = partial(repairs.rewrite_header, layout, HEADER_NAME)
         yield Diagnosis(finding, "write it again; the damaged one goes aside", write)
         return
     if layout.files.entries() and not layout.files.read(HEADER_NAME):
-        message = "it is empty or missing"
-        finding = Finding("registry.headless", HEADER_NAME, message, is_damage=False)
-        yield Diagnosis(finding, "write it again", write)
+        yield _judge(layout, _remark("registry.headless", HEADER_NAME, "it is empty or missing"))
 
 
-def _check_links(layout: Layout) -> Iterator[Diagnosis]:
-    for path in _links(layout):
-        message = "it is a link, which could lead anywhere; nothing follows it"
-        yield _remark("registry.linked", path, message, "put there what it leads to")
+def _check_links(layout: Layout) -> Iterator[Finding]:
+    """The links among our folders, and among the entries of those that hold names or bytes."""
+    message = "it is a link, which could lead anywhere; nothing follows it"
+    level = sorted(ENTRIES | FIRST_ENTRIES)
+    for depth in range(4):
+        inner: list[str] = []
+        for path in level:
+            facts = layout.files.stat(path)
+            if facts and stat.S_ISLNK(facts.st_mode):
+                yield _remark("registry.linked", path, message, "put there what it leads to")
+            elif facts and stat.S_ISDIR(facts.st_mode) and depth < 3 and path != TMP:
+                inner += [f"{path}/{entry}" for entry in layout.files.entries(path)]
+        level = inner
 
 
-def _check_foreign(layout: Layout) -> Iterator[Diagnosis]:
+def _check_foreign(layout: Layout) -> Iterator[Finding]:
     """What is not the registry's, and a folder on another disk."""
     for entry in sorted(set(layout.files.entries()) - ENTRIES - FIRST_ENTRIES):
         yield _remark("registry.foreign", entry, "it is not the registry's; nothing reads it")
@@ -107,26 +133,10 @@ def _check_foreign(layout: Layout) -> Iterator[Diagnosis]:
         yield _remark("registry.foreign", path, message, "move it elsewhere")
 
 
-def _links(layout: Layout) -> Iterator[str]:
-    """The links among our folders, and among the entries of those that hold names or bytes."""
-    level = sorted(ENTRIES | FIRST_ENTRIES)
-    for depth in range(4):
-        inner: list[str] = []
-        for path in level:
-            facts = layout.files.stat(path)
-            if facts and stat.S_ISLNK(facts.st_mode):
-                yield path
-            elif facts and stat.S_ISDIR(facts.st_mode) and depth < 3 and path != TMP:
-                inner += [f"{path}/{entry}" for entry in layout.files.entries(path)]
-        level = inner
-
-
-def _check_unfinished(layout: Layout) -> Iterator[Diagnosis]:
+def _check_unfinished(layout: Layout) -> Iterator[Finding]:
     if moved := moved_files(layout):
         message = f"a collection was cut short, or is at work: {len(moved)} files are moved away"
-        finding = _remark("collection.unfinished", moved[0].rpartition("/")[0], message).finding
-        put_back = partial(repairs.put_back_moved, layout)
-        yield Diagnosis(finding, "put them back", put_back)
+        yield _remark("collection.unfinished", moved[0].rpartition("/")[0], message)
     now = needed.disk_time(layout)
     for path in unfinished(layout):
         if (needed.age_seconds(layout, path, now) or 0.0) > needed.DAY_SECONDS:
@@ -137,9 +147,8 @@ def _check_unfinished(layout: Layout) -> Iterator[Diagnosis]:
         yield _remark("clock.back", HEADER_NAME, message)
 
 
-def _check_items(layout: Layout) -> Iterator[Diagnosis]:
-    for finding in check_structure(layout):
-        yield _judge(layout, finding)
+def _check_items(layout: Layout) -> Iterator[Finding]:
+    yield from check_structure(layout)
     for kind in KINDS:
         for name in layout.names(kind):
             try:
@@ -147,56 +156,20 @@ def _check_items(layout: Layout) -> Iterator[Diagnosis]:
             except RegistryError:
                 continue  # the structure's check has told
             if item:
-                yield from _check_unlogged(layout, item)
+                yield from _check_unlogged(item)
 
 
-def _judge(layout: Layout, finding: Finding) -> Diagnosis:
-    """What a finding of the structure calls for."""
-    if finding.code == "name.lost":
-        _, kind, item_id = finding.where.split("/")
-        give = partial(repairs.name_again, layout, _kind(kind), item_id)
-        return Diagnosis(finding, "give it its last name again, or another", give)
-    if finding.code == "name.damaged":
-        ref = parse_ref(finding.where)
-        mend = partial(repairs.mend_name, layout, _kind(ref.kind or ""), ref.name)
-        return Diagnosis(finding, "let it stand for what it last stood for", mend)
-    if finding.code in {"record.damaged", "record.missing", "record.disagrees", "log.damaged"}:
-        return _judge_item(layout, finding)
-    return Diagnosis(finding)
-
-
-def _judge_item(layout: Layout, finding: Finding) -> Diagnosis:
-    ref = parse_ref(finding.where)
-    kind, number = _kind(ref.kind or ""), ref.version or 0
-    item = find_item(layout, kind, ref.name)
-    if item and finding.code == "log.damaged":
-        mend = partial(repairs.mend_log, layout, kind, item.id, item.name)
-        return Diagnosis(finding, "go on from the lines that can be read; lost tags are off", mend)
-    if item and repairs.rebuilt(item, number) is not None:
-        rebuild = partial(repairs.rebuild_record, layout, kind, item.id, item.name, number)
-        remedy = "write it again from its manifest; what is there goes aside"
-        return Diagnosis(finding, remedy, rebuild)
-    return Diagnosis(finding)
-
-
-def _check_unlogged(layout: Layout, item: Item) -> Iterator[Diagnosis]:
+def _check_unlogged(item: Item) -> Iterator[Finding]:
     """Versions that the log does not tell of, and numbers whose record was never finished."""
     read = {version.number: version for version in item.versions()}
     for number in item.numbers():
         where = f"{item.kind}/{item.name}:v{number}"
         if number not in read:
             message = "its writing was never finished; its number is skipped"
-            yield Diagnosis(Finding("record.unfinished", where, message, is_damage=False))
+            yield _remark("record.unfinished", where, message)
         elif read[number].record and number not in item.state.published:
-            message = "the log does not tell of its publishing"
-            finding = Finding("log.incomplete", where, message, is_damage=False)
-            note = partial(repairs.note_publishing, layout, item.kind, item.id, item.name, number)
-            yield Diagnosis(finding, "note it", note)
+            yield _remark("log.incomplete", where, "the log does not tell of its publishing")
 
 
-def _kind(text: str) -> Kind:
-    return next(kind for kind in KINDS if kind == text)
-
-
-def _remark(code: str, path: str, message: str, hint: str | None = None) -> Diagnosis:
-    return Diagnosis(Finding(code, path, message, hint, is_damage=False))
+def _remark(code: str, where: str, message: str, hint: str | None = None) -> Finding:
+    return Finding(code, where, message, hint, is_damage=False)

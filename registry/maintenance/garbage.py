@@ -37,17 +37,12 @@ class Garbage:
 
 
 def find_garbage(layout: Layout) -> Garbage:
-    """What can go: unneeded and older than a day, and unfinished files that old. Nothing is changed.
-
-    Raises:
-        IntegrityError, IncompatibleError: something cannot be read, so nothing may be deleted.
-    """
+    """What can go: unneeded and older than a day, and unfinished files that old."""
     now = needed.disk_time(layout)
     kept = needed.needed_paths(layout, now)
     files = [path for path in needed.stored_files(layout) if path not in kept]
     files = [path for path in (*files, *unfinished(layout)) if _is_old(layout, path, now)]
-    size_bytes = sum(_size_of(layout, path) for path in files)
-    return Garbage(tuple(layout.root / path for path in files), size_bytes)
+    return _garbage(layout, {path: path for path in files})
 
 
 def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
@@ -55,9 +50,6 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
 
     A crash in between leaves files in a folder from which `put_back` takes them again; the next
     call begins with that.
-
-    Raises:
-        IntegrityError, IncompatibleError: something cannot be read; nothing was deleted.
     """
     make_writable(layout)
     with storage_errors(f"collect in {layout.root}"):
@@ -66,7 +58,7 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
         kept = needed.needed_paths(layout, now)
         planned = [path.relative_to(layout.root).as_posix() for path in plan.files]
         old = [path for path in planned if path not in kept and _is_old(layout, path, now)]
-        aside = f"{TMP}/{COLLECTED}{temporary().rpartition('/')[2]}"
+        aside = temporary(COLLECTED)
         layout.files.make_folder(aside)
         try:
             moved = [
@@ -78,16 +70,17 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
             raise
         gone = {path: path for path in old if _is_unfinished(path)}
         gone |= {path: place for path in moved if layout.files.stat(place := _in(aside, path))}
-        size_bytes = sum(_size_of(layout, place) for place in gone.values())
+        deleted = _garbage(layout, gone)
         for place in gone.values():
             layout.files.remove(place)
         layout.files.remove_empty(aside)
-    return Garbage(tuple(layout.root / path for path in gone), size_bytes)
+    return deleted
 
 
-def put_back(layout: Layout) -> tuple[str, ...]:
-    """Put back what collections moved that were killed; the places where it lies again."""
-    return tuple(path for folder in collected_folders(layout) for path in _empty(layout, folder))
+def put_back(layout: Layout) -> None:
+    """Put back what collections moved that were killed."""
+    for folder in collected_folders(layout):
+        _empty(layout, folder)
 
 
 def moved_files(layout: Layout) -> list[str]:
@@ -122,12 +115,12 @@ def _return_needed(layout: Layout, aside: str, moved: Sequence[str], now: float)
 def _move(layout: Layout, path: str, aside: str) -> bool:
     """Whether it was moved; False where somebody else has taken it or the folder away."""
     with suppress(FileNotFoundError):
-        layout.files.move(path, _in(aside, path))
+        layout.files.move(path, _in(aside, path), is_lasting=False)
         return True
     return False
 
 
-def _return(layout: Layout, place: str) -> str:
+def _return(layout: Layout, place: str) -> None:
     """Put a moved file back, unless it was published again in the meantime."""
     entry = place.rpartition("/")[2]
     digest = entry.removesuffix(".toml")
@@ -137,19 +130,14 @@ def _return(layout: Layout, place: str) -> str:
             layout.files.unlink(place)
         else:
             layout.files.move(place, target)
-    return target
 
 
-def _empty(layout: Layout, aside: str) -> list[str]:
+def _empty(layout: Layout, aside: str) -> None:
     """Put back all that lies in a folder of moved files, and remove the folder."""
-    entries = [entry for entry in layout.files.entries(aside) if _is_moved_file(entry)]
-    back = [_return(layout, f"{aside}/{entry}") for entry in entries]
+    for entry in layout.files.entries(aside):
+        if needed.is_digest(entry.removesuffix(".toml")):
+            _return(layout, f"{aside}/{entry}")
     layout.files.remove_empty(aside)  # a foreign file keeps it
-    return back
-
-
-def _is_moved_file(entry: str) -> bool:
-    return needed.is_digest(entry.removesuffix(".toml"))
 
 
 def _is_old(layout: Layout, path: str, now: float) -> bool:
@@ -159,17 +147,19 @@ def _is_old(layout: Layout, path: str, now: float) -> bool:
     return age is not None and age > young
 
 
+def _garbage(layout: Layout, places: dict[str, str]) -> Garbage:
+    """What goes, by its path, and where it lies now."""
+    size_bytes = sum(_size_of(layout, place) for place in places.values())
+    return Garbage(tuple(layout.root / path for path in places), size_bytes)
+
+
 def _size_of(layout: Layout, path: str) -> int:
     """Bytes of a regular file, or of those that lie directly in a folder."""
-    size_bytes = 0
-    for place in (path, *(f"{path}/{entry}" for entry in _listed(layout, path))):
-        if layout.files.is_file(place):
-            facts = layout.files.stat(place)
-            size_bytes += facts.st_size if facts else 0
-    return size_bytes
-
-
-def _listed(layout: Layout, path: str) -> list[str]:
+    inner = []
     with suppress(RegistryError):  # it is a file
-        return layout.files.entries(path)
-    return []
+        inner = layout.files.entries(path)
+    sizes = 0
+    for place in (path, *(f"{path}/{entry}" for entry in inner)):
+        facts = layout.files.stat(place) if layout.files.is_file(place) else None
+        sizes += facts.st_size if facts else 0
+    return sizes

@@ -14,33 +14,22 @@ from registry.content.record import Removal
 from registry.errors import IntegrityError, StorageError
 from registry.names import first_layout
 from registry.names.items import Item, all_item_ids, open_item
-from registry.ref import KINDS, Kind
-from registry.storage.layout import (
-    FIRST_NAMES,
-    Layout,
-    blob_path,
-    is_name,
-    manifest_path,
-)
+from registry.ref import KINDS, Kind, is_name
+from registry.storage.layout import FIRST_NAMES, Layout, blob_path, manifest_path
 
 DAY_SECONDS = 86_400.0
 YOUNG_ORPHAN_SECONDS = DAY_SECONDS
 YOUNG_UNFINISHED_SECONDS = DAY_SECONDS
 YOUNG_REMOVAL_SECONDS = 7 * DAY_SECONDS
 _MOST_CLOCK_SECONDS = 3_600.0
-_ID_DIGITS = 16
+_DIGEST_DIGITS, _ID_DIGITS = 64, 16
 
 
 def needed_paths(layout: Layout, now: float) -> set[str]:
     """Every manifest and file that a live version, a young removal or a writer at work needs.
 
-    Args:
-        layout: of the registry.
-        now: as `disk_time` gives it.
-
-    Raises:
-        IntegrityError: something on the way cannot be read, so nobody knows what it needs.
-        IncompatibleError: something on the way is of a newer version.
+    ``now`` is as `disk_time` gives it. Where something cannot be read, nobody knows what it needs,
+    and it is raised.
     """
     by_writers = needed_by_writers(layout)
     needed = {path for digest in by_writers for path in (blob_path(digest), manifest_path(digest))}
@@ -81,11 +70,9 @@ def foreign_folders(layout: Layout) -> Iterator[str]:
         foreign = set(layout.files.folders(top)) - set(KINDS)
         yield from (f"{top}/{entry}" for entry in sorted(foreign))
         for kind in KINDS:
-            for entry in layout.files.entries(f"{top}/{kind}"):
-                facts = layout.files.stat(f"{top}/{kind}/{entry}")
-                is_link = facts is not None and stat.S_ISLNK(facts.st_mode)
-                is_folder = facts is not None and stat.S_ISDIR(facts.st_mode)
-                if is_link or (is_folder and not _is_ours(layout, top, kind, entry)):
+            for entry, facts in layout.files.facts(f"{top}/{kind}").items():
+                is_folder = stat.S_ISDIR(facts.st_mode) and not _is_ours(layout, top, kind, entry)
+                if is_folder or stat.S_ISLNK(facts.st_mode):
                     yield f"{top}/{kind}/{entry}"
 
 
@@ -94,26 +81,21 @@ def stored_files(layout: Layout) -> Iterator[str]:
     for top, place in (("blobs", blob_path), ("manifests", manifest_path)):
         for part in layout.files.folders(f"{top}/sha256"):
             for entry in layout.files.entries(f"{top}/sha256/{part}"):
-                digest = entry.removesuffix(".toml")
                 path = f"{top}/sha256/{part}/{entry}"
+                digest = entry.removesuffix(".toml")
                 if is_digest(digest) and place(digest) == path and layout.files.is_file(path):
                     yield path
 
 
-def is_digest(text: str) -> bool:
-    """Whether this is a SHA-256 as we write it."""
-    return len(text) == 64 and not set(text) - set("0123456789abcdef")
-
-
-def is_item_id(text: str) -> bool:
-    """Whether this is an item's id as we write it."""
-    return len(text) == _ID_DIGITS and not set(text) - set("0123456789abcdef")
+def is_digest(text: str, digits: int = _DIGEST_DIGITS) -> bool:
+    """Whether this is a SHA-256 as we write it, or its first digits."""
+    return len(text) == digits and not set(text) - set("0123456789abcdef")
 
 
 def _is_ours(layout: Layout, top: str, kind: Kind, entry: str) -> bool:
     """Whether a folder is an item; an older version may have made a folder of a name anew."""
     if top == "items":
-        return is_item_id(entry)
+        return is_digest(entry, _ID_DIGITS)
     item = first_layout.item_id(kind, entry)
     return is_name(entry) and first_layout.holds(layout, kind, item, entry)
 

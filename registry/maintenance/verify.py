@@ -23,6 +23,8 @@ from registry.ref import KINDS, Kind
 from registry.storage.layout import Layout, blob_path, manifest_path
 from registry.storage.refusals import storage_errors
 
+_MEND = "dv registry doctor --fix"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -107,23 +109,23 @@ def _check_kinds(tour: _Tour) -> Iterator[Finding]:
             yield from _check_name(tour, kind, pointer)
         for item in lost:
             message = "it has versions, and no name stands for it"
-            yield Finding("name.lost", f"items/{kind}/{item}", message, "dv registry doctor --fix")
+            yield Finding("name.lost", f"items/{kind}/{item}", message, _MEND)
 
 
 def _check_name(tour: _Tour, kind: Kind, pointer: Pointer) -> Iterator[Finding]:
     where = f"{kind}/{pointer.name}"
+    place = (tour.layout, kind, pointer.item, pointer.name)
     try:
         if not pointer.check(tour.layout, kind).item:
             return
-        item = open_item(tour.layout, kind, pointer.item, pointer.name)
+        item, second = open_item(*place), _Tour(tour.layout, tour.hashes)
         rows: dict[int, Record] = {}
-        second = _Tour(tour.layout, tour.hashes)
         for version in item.versions():
             if version.record:
                 rows[version.number] = version.record
             fault = _fault(tour, item, version)
             if fault:
-                again = open_item(tour.layout, kind, pointer.item, pointer.name)
+                again = open_item(*place)
                 fault = _fault(second, again, again.version(version.number))
             if fault:
                 yield _finding(f"{where}:v{version.number}", fault)
@@ -146,8 +148,7 @@ def _fault(tour: _Tour, item: Item, version: Version) -> RegistryError | None:
             _check_file(tour, file)
         if whole.kind != item.kind or record.describe(whole, row.digest) != row:
             message = "the version record tells something else than its manifest"
-            hint = "dv registry doctor --fix"
-            raise IntegrityError(message, hint=hint, code="record.disagrees")
+            raise IntegrityError(message, hint=_MEND, code="record.disagrees")
     except RegistryError as error:
         return error
     return None
@@ -170,7 +171,7 @@ def _check_log(item: Item, rows: dict[int, Record]) -> Iterator[Finding]:
     where, move = f"{item.kind}/{item.name}", f"dv {item.kind} tag --move"
     if item.state.damaged:
         message = f"{item.state.damaged} lines of its log are damaged; they count for nothing"
-        yield Finding("log.damaged", where, message, "dv registry doctor --fix")
+        yield Finding("log.damaged", where, message, _MEND)
     for tag in sorted(item.state.unknown):
         message = "nobody knows where it is"
         yield Finding("tag.damaged", f"{where}:{tag}", message, f"{move} sets it again")
@@ -191,26 +192,18 @@ def _check_rest(tour: _Tour) -> Iterator[Finding]:
         if path in tour.files or entry in tour.faults:
             continue
         try:
-            found = _hash(tour, path)
+            with (
+                storage_errors(f"read {tour.layout.root / path}"),
+                suppress(FileNotFoundError),  # a collection deleted it in this moment
+                tour.layout.files.open(path) as stream,
+            ):
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                tour.files[path] = stream.tell()
+                if found != entry.removesuffix(".toml"):
+                    message = f"it is damaged, and no live version needs it: its SHA-256 is {found}"
+                    yield Finding("orphan.damaged", path, message, is_damage=False)
         except RegistryError as error:
             yield _finding(path, error)
-            continue
-        if found not in {None, entry.removesuffix(".toml")}:
-            message = f"it is damaged, and no live version needs it: its SHA-256 is {found}"
-            yield Finding("orphan.damaged", path, message, is_damage=False)
-
-
-def _hash(tour: _Tour, path: str) -> str | None:
-    """SHA-256 of a file, or None where a collection deleted it in this moment."""
-    with (
-        storage_errors(f"read {tour.layout.root / path}"),
-        suppress(FileNotFoundError),
-        tour.layout.files.open(path) as stream,
-    ):
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        tour.files[path] = stream.tell()
-        return digest
-    return None
 
 
 def _finding(where: str, error: RegistryError) -> Finding:

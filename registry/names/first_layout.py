@@ -13,6 +13,8 @@ one, see `registry.names.moving`; one that cannot is read as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from heapq import merge
 from typing import Literal
 
 import msgspec
@@ -24,10 +26,10 @@ from registry.errors import RegistryError
 from registry.names import log
 from registry.names.log import Entry, Place
 from registry.names.pointer_lines import Former, Line, Take
-from registry.ref import Kind, Number, Word, check_tag, version_number
+from registry.ref import Kind, Number, Word, is_name, is_tag, version_number
 from registry.storage import lines
 from registry.storage.digest import hash_bytes
-from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout, is_name, is_word
+from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout
 from registry.storage.refusals import storage_errors
 
 
@@ -105,39 +107,34 @@ def read_log(layout: Layout, kind: Kind, name: str) -> bytes:
 
 
 def begin(layout: Layout, kind: Kind, name: str) -> Entry:
-    """Where tags and removals stand, as the first line of the log that decides about them."""
+    """What happened, and where tags and removals stand, as the first line of a log that decides."""
     removals = dict(_removals(layout, kind, name))
     places: dict[str, Place] = {}
     unknown: list[str] = []
-    for tag in _tags(layout, folder_path(kind, name)):
-        moves, is_known = _replay(layout, folder_path(kind, name), tag)
+    files = [_entries(layout, kind, name)]
+    for tag in filter(is_tag, layout.files.entries(f"{folder_path(kind, name)}/tags")):
+        moves, is_known = _replay(layout, f"{folder_path(kind, name)}/tags/{tag}")
+        files.append(list(_told(tag, moves)))
         if not is_known:
             unknown.append(tag)
         elif moves and moves[-1].version and moves[-1].version not in removals:
             places[tag] = Place(version=moves[-1].version, digest=moves[-1].digest)
-    return log.entry("begin", name=name, places=places, removals=removals, unknown=unknown)
+    told = list(merge(*files, key=lambda entry: entry.at))
+    return log.entry(
+        "begin", name=name, places=places, removals=removals, unknown=unknown, told=told
+    )
 
 
-def tag_history(layout: Layout, item_path: str) -> list[Entry]:
-    """Every move of a tag in the first layout, in the order of the times; a digest is there if known."""
-    found = []
-    for tag in _tags(layout, item_path):
-        place = log.NOWHERE
-        for move in _replay(layout, item_path, tag)[0]:
-            event: Literal["tag", "untag"] = "tag" if move.version else "untag"
-            # ``expect`` is where it was, which the history shows.
-            found.append(
-                Entry(
-                    at=move.at,
-                    event=event,
-                    version=move.version or place,
-                    digest=move.digest or None,
-                    tag=tag,
-                    expect=place,
-                )
-            )
-            place = move.version
-    return sorted(found, key=lambda entry: entry.at)
+def _told(tag: str, moves: list[_Move]) -> Iterator[Entry]:
+    """The moves of a tag as lines of a log; ``expect`` is where it was."""
+    was = log.NOWHERE
+    for move in moves:
+        event: Literal["tag", "untag"] = "tag" if move.version else "untag"
+        digest = move.digest or None
+        yield Entry(
+            at=move.at, event=event, version=move.version or was, digest=digest, tag=tag, expect=was
+        )
+        was = move.version
 
 
 def _removals(layout: Layout, kind: Kind, name: str) -> list[tuple[int, Removal]]:
@@ -159,17 +156,12 @@ def _numbers(layout: Layout, kind: Kind, name: str) -> list[int]:
     return sorted(number for entry in entries if (number := version_number(entry)))
 
 
-def _tags(layout: Layout, item_path: str) -> list[str]:
-    entries = layout.files.entries(f"{item_path}/tags")
-    return [entry for entry in entries if is_word(check_tag, entry)]
-
-
-def _replay(layout: Layout, item_path: str, tag: str) -> tuple[list[_Move], bool]:
-    """The attempts that counted, and whether it is known where the tag is."""
+def _replay(layout: Layout, path: str) -> tuple[list[_Move], bool]:
+    """The attempts to set a tag that counted, and whether it is known where the tag is."""
     place: int | None = log.NOWHERE
     counted = []
     try:
-        data = layout.files.read(f"{item_path}/tags/{tag}") or b""
+        data = layout.files.read(path) or b""
     except RegistryError:
         return [], False
     for move in lines.decode_all(data, _moves):
@@ -197,7 +189,8 @@ def _read_forwards(layout: Layout, kind: Kind, name: str) -> list[_Forward]:
 
 def _entries(layout: Layout, kind: Kind, name: str) -> list[Entry]:
     data = layout.files.read(f"{folder_path(kind, name)}/{LOG}") or b""
-    return [line for line in lines.decode_all(data, log.decoder) if line]
+    known = lines.decode_all(data, log.decoder)
+    return [line for line in known if line and not line.id]  # a move that was cut short has one
 
 
 def _is_done(layout: Layout, kind: Kind, name: str, forward: _Forward) -> bool:

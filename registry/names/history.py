@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from registry.errors import IntegrityError
-from registry.names import first_layout
-from registry.names.items import Item, get_item
+from registry.names import log
+from registry.names.items import get_item
 from registry.names.log import Event
-from registry.names.log import Happened as Line
 from registry.ref import COMPUTED_TAGS, Kind
 from registry.storage.layout import Layout
 from registry.storage.times import stamp
@@ -48,18 +47,13 @@ class Happened:
 
 
 def read_history(layout: Layout, kind: Kind, name: str) -> tuple[Happened, ...]:
-    """All that happened to a name, in the order in which it was written down.
-
-    Raises:
-        NotFoundError: nothing ever did.
-        IntegrityError: a line of the log is damaged.
-    """
+    """All that happened to a name, in the order in which it was written down."""
     item = get_item(layout, kind, name)
     if item.state.damaged:
         message = f"{item.state.damaged} lines of the log of {name} are damaged"
         hint = "dv registry doctor --fix goes on from what can be known"
         raise IntegrityError(message, hint=hint, code="log.damaged")
-    told = _with_first_tags(item)
+    told = [each for line in item.state.happened for each in _tell(line)]
     for version in item.versions():
         if version.record and version.number not in item.state.published:
             made = version.record.created
@@ -68,12 +62,7 @@ def read_history(layout: Layout, kind: Kind, name: str) -> tuple[Happened, ...]:
 
 
 def places_at(layout: Layout, kind: Kind, name: str, when: datetime) -> dict[str, int]:
-    """Each tag of a name, computed ones included, and the version it was on at that time.
-
-    Raises:
-        NotFoundError: nothing ever happened to the name.
-        IntegrityError: a line of the log is damaged.
-    """
+    """Each tag of a name, computed ones included, and the version it was on at that time."""
     until, reached = stamp(when), ""
     live: set[int] = set()
     places: dict[str, int] = {}
@@ -86,48 +75,8 @@ def places_at(layout: Layout, kind: Kind, name: str, when: datetime) -> dict[str
     return dict(zip(COMPUTED_TAGS, newest, strict=False)) | dict(sorted(places.items()))
 
 
-def _in_order(told: Sequence[Happened]) -> list[Happened]:
-    """Put publishings that were told late, or not at all, before other lines of their versions."""
-    found: list[Happened] = []
-    seen: set[int] = set()
-    for happened in told:
-        place = len(found)
-        if happened.event == "publish" and any(happened.version <= each for each in seen):
-            place = next(k for k, each in enumerate(found) if each.version >= happened.version)
-        seen.add(happened.version)
-        found.insert(place, happened)
-    return found
-
-
-def _follow(happened: Happened, live: set[int], places: dict[str, int]) -> None:
-    if happened.event in {"publish", "restore"}:
-        live.add(happened.version)
-        places.update(dict.fromkeys(happened.tags, happened.version))
-    elif happened.event == "remove":
-        live.discard(happened.version)
-        for tag in happened.tags:
-            places.pop(tag, None)
-    elif happened.tag and happened.event == "tag":
-        places[happened.tag] = happened.version
-    elif happened.tag:
-        places.pop(happened.tag, None)
-
-
-def _with_first_tags(item: Item) -> list[Happened]:
-    """The lines of the log; those of the first layout merged with its tags by their times."""
-    happened = item.state.happened
-    count = next((k for k, each in enumerate(happened) if each.entry.id), len(happened))
-    moves = [
-        Line(each, each.expect or 0) for each in first_layout.tag_history(item.layout, item.path)
-    ]
-    before = [told for line in (*happened[:count], *moves) for told in _told(line)]
-    if moves:
-        before.sort(key=lambda told: told.at)
-    return [*before, *(told for line in happened[count:] for told in _told(line))]
-
-
-def _told(line: Line) -> list[Happened]:
-    """A line as it is told: the tags of a publishing are told one by one."""
+def _tell(line: log.Happened) -> list[Happened]:
+    """A line as it is told: the tags of a publishing are told one by one, repairs not at all."""
     entry = line.entry
     told = Happened(
         entry.at,
@@ -148,6 +97,19 @@ def _told(line: Line) -> list[Happened]:
     return [replace(told, tags=()), *set_tags]
 
 
+def _in_order(told: Sequence[Happened]) -> list[Happened]:
+    """Put publishings that were told late, or not at all, before other lines of their versions."""
+    found: list[Happened] = []
+    highest = 0
+    for happened in told:
+        place = len(found)
+        if happened.event == "publish" and happened.version <= highest:
+            place = next(k for k, each in enumerate(found) if each.version >= happened.version)
+        highest = max(highest, happened.version)
+        found.insert(place, happened)
+    return found
+
+
 def _done_renamings(name: str, told: Sequence[Happened]) -> list[Happened]:
     """All but the renamings that do not lead, one after the other, to the name of today."""
     kept = []
@@ -156,3 +118,17 @@ def _done_renamings(name: str, told: Sequence[Happened]) -> list[Happened]:
             kept.append(happened)
             name = happened.old or name if happened.event == "rename" else name
     return kept[::-1]
+
+
+def _follow(happened: Happened, live: set[int], places: dict[str, int]) -> None:
+    if happened.event in {"publish", "restore"}:
+        live.add(happened.version)
+        places.update(dict.fromkeys(happened.tags, happened.version))
+    elif happened.event == "remove":
+        live.discard(happened.version)
+        for tag in happened.tags:
+            places.pop(tag, None)
+    elif happened.tag and happened.event == "tag":
+        places[happened.tag] = happened.version
+    elif happened.tag:
+        places.pop(happened.tag, None)

@@ -15,13 +15,15 @@ from registry.content import record
 from registry.content.record import Adapter, Record
 from registry.errors import ConflictError, IntegrityError, NotFoundError, RegistryError
 from registry.names import first_layout, log
-from registry.names.log import NOWHERE, Entry, State
-from registry.names.pointers import Pointer, read_pointer, sync_pointer
+from registry.names.log import NOWHERE, Entry, Happened, State
+from registry.names.pointers import read_pointer, sync_pointer
 from registry.ref import Kind, version_number
 from registry.storage import lines
 from registry.storage.folder import Folder
 from registry.storage.layout import LOG, Layout
 from registry.storage.refusals import storage_errors
+
+_MEND = "dv registry doctor --fix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,7 @@ class Item:
 
     def versions(self, *, newest_first: bool = False) -> Iterator[Version]:
         """Every version, removed ones included; those whose writing was never finished are not."""
-        numbers = self.numbers()
-        if numbers:
+        if numbers := self.numbers():
             with storage_errors(f"read {self.path}"), self.layout.files.folder(self.path) as folder:
                 for number in reversed(numbers) if newest_first else numbers:
                     version = self._read(folder, number)
@@ -91,9 +92,7 @@ class Item:
     def live(self) -> Iterator[Version]:
         """The live versions, highest first.
 
-        Raises:
-            RegistryError: on reaching one that cannot be read: to pass it over would make an older
-                version the latest.
+        One that cannot be read is raised: to pass it over would make an older version the latest.
         """
         for version in self.versions(newest_first=True):
             if version.fault and version.number not in self.state.removals:
@@ -111,19 +110,18 @@ class Item:
         """``corgi:v3``, for messages."""
         return f"{self.name}:v{number}"
 
-    def write(self, entry: Entry) -> State:
-        """Append a line to the log; what the log comes to afterwards."""
-        path = f"{self.path}/{LOG}"
+    def write(self, entry: Entry) -> tuple[State, Happened | None]:
+        """Append a line to the log; what that comes to, and what the line did if it counted."""
         with storage_errors(f"write the log of {self.name or self.id}"):
             self.layout.files.make_folder(self.path)
-            self.layout.files.append(path, lines.encode(entry))
-        return log.replay(self.layout.files.read(path) or b"")
+            self.layout.files.append(f"{self.path}/{LOG}", lines.encode(entry))
+        state = log.replay(self.layout.files.read(f"{self.path}/{LOG}") or b"")
+        return state, state.find(entry)
 
     def sync(self, number: int) -> None:
         """Put a version and the log on the disk, whoever wrote them: it is about to be acknowledged."""
         files = self.layout.files
         with storage_errors(f"write {self.label(number)}"):
-            files.make_folder(self.path)
             for path in (f"{self.path}/v{number}", f"{self.path}/{LOG}"):
                 if files.is_file(path):
                     files.sync(path)
@@ -133,24 +131,18 @@ class Item:
         known = self.state.published.get(number)
         try:
             found = record.read(folder, number)
+            if found is None and known is not None:
+                message = f"the log knows {self.label(number)}, and its record is missing"
+                raise IntegrityError(message, hint=_MEND, code="record.missing")
+            if found and known and found.digest != known:
+                message = f"{self.label(number)} is @{found.digest}; published was @{known}"
+                raise IntegrityError(message, hint=_MEND, code="record.disagrees")
         except RegistryError as error:
             return Version(number, None, error)
-        if found is None:
-            return Version(number, None, self._missing(number) if known is not None else None)
-        if known and found.digest != known:
-            message = f"{self.label(number)} is @{found.digest}; published was @{known}"
-            hint = "dv registry doctor --fix"
-            return Version(
-                number, None, IntegrityError(message, hint=hint, code="record.disagrees")
-            )
         removal = self.state.removals.get(number)
-        if found.removed is not removal:
+        if found and found.removed is not removal:
             found = msgspec.structs.replace(found, removed=removal)
         return Version(number, found)
-
-    def _missing(self, number: int) -> IntegrityError:
-        message = f"the log knows {self.label(number)}, and its record is missing"
-        return IntegrityError(message, hint="dv registry doctor --fix", code="record.missing")
 
 
 def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
@@ -165,22 +157,13 @@ def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
 
 
 def find_item(layout: Layout, kind: Kind, name: str) -> Item | None:
-    """The item that a name stands for, or None.
-
-    Raises:
-        IntegrityError: a line of the name is damaged.
-    """
+    """The item that a name stands for, or None."""
     pointer = read_pointer(layout, kind, name).check(layout, kind)
     return open_item(layout, kind, pointer.item, name) if pointer.item else None
 
 
 def get_item(layout: Layout, kind: Kind, name: str) -> Item:
-    """The item that a name stands for.
-
-    Raises:
-        NotFoundError: there is none.
-        IntegrityError, StorageError: see `find_item`.
-    """
+    """The item that a name stands for; a NotFoundError where there is none."""
     item = find_item(layout, kind, name)
     if item is None:
         new = read_pointer(layout, kind, name).to
@@ -189,14 +172,16 @@ def get_item(layout: Layout, kind: Kind, name: str) -> Item:
     return item
 
 
-def highest(layout: Layout, kind: Kind, name: str, pointer: Pointer | None = None) -> int:
-    """The highest number that was ever taken under a name; 0 where none was.
+def all_item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
+    """Id of every item on the disk, and the name of it in the first layout or ""."""
+    found = [(entry, "") for entry in layout.files.folders(f"items/{kind}")]
+    return found + first_layout.item_ids(layout, kind)
 
-    Raises:
-        IntegrityError: a line of the name is damaged, so nobody knows.
-    """
-    pointer = pointer or read_pointer(layout, kind, name)
-    found = [pointer.check(layout, kind).last]
+
+def highest(layout: Layout, kind: Kind, name: str) -> int:
+    """The highest number that was ever taken under a name; 0 where none was."""
+    pointer = read_pointer(layout, kind, name).check(layout, kind)
+    found = [pointer.last]
     for each in dict.fromkeys(pointer.items):
         item = open_item(layout, kind, each, name)
         told = max(item.state.published, default=0)
@@ -215,29 +200,19 @@ def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | No
         version: where it goes.
         digest: of that version.
         expect: the version where it must be; 0: set nowhere; None: anywhere.
-
-    Raises:
-        ConflictError: the tag is not where it was expected.
-        NotFoundError: the version was removed in this moment.
-        IntegrityError: nobody knows where the tag was.
     """
     line = log.entry("tag", version, digest=digest, tag=tag, expect=expect)
-    state = item.write(line)
-    if state.find(line) is None:
+    state, counted = item.write(line)
+    if counted is None:
         if version in state.removals:
             raise was_removed(item, version)
         raise elsewhere(item, tag, state)
 
 
-def take_off(item: Item, tag: str, adapter: Adapter) -> None:
-    """Take a tag off the version that it is on; on the disk when this returns.
-
-    Raises:
-        ConflictError: it is not there any more.
-    """
-    line = log.entry("untag", adapter.version, tag=tag, expect=adapter.version)
-    state = item.write(line)
-    if state.find(line) is None:
+def take_off(item: Item, tag: str, version: int) -> None:
+    """Take a tag off the version that it is on; this is on the disk when it returns."""
+    state, counted = item.write(log.entry("untag", version, tag=tag, expect=version))
+    if counted is None:
         raise elsewhere(item, tag, state)
 
 
@@ -258,9 +233,3 @@ def was_removed(item: Item, number: int) -> NotFoundError:
     label = item.label(number)
     hint = f"dv {item.kind} restore {label}"
     return NotFoundError(f"{label} was removed", hint=hint, code="ref.removed")
-
-
-def all_item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
-    """Id of every item on the disk, and the name of it in the first layout or ""."""
-    found = [(entry, "") for entry in layout.files.folders(f"items/{kind}")]
-    return found + first_layout.item_ids(layout, kind)

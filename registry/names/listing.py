@@ -29,13 +29,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which versions a list shows.
+    """Which versions a list shows: ``every`` one, or only the highest that fits.
 
-    Attributes:
-        every: all of them, not only the highest that fits.
-        removed: the removed ones instead of the live ones.
-        tag: only the one with this tag.
-        base: only those of the base with this id, or with a fingerprint that begins so.
+    ``removed`` ones take the place of live ones; with ``tag`` it is the one with that tag, and with
+    ``base`` those of the base with that id, or with a fingerprint that begins so.
     """
 
     every: bool = False
@@ -53,40 +50,15 @@ class Wanted:
 
 
 def list_rows(layout: Layout, kind: Kind | None, pattern: str | None, wanted: Wanted) -> Listing:
-    """Rows of the names that match.
-
-    Args:
-        layout: of the registry.
-        kind: subject or motion; None for both.
-        pattern: shell pattern over names (``*``, ``?``, ``[…]``); None for all.
-        wanted: which versions of each name.
-    """
+    """Rows of the names that match a shell pattern; no kind is both, no pattern is all."""
     rows: list[Adapter] = []
     problems: list[str] = []
     for each in [kind] if kind else KINDS:
-        for item in named_items(layout, each, pattern, problems):
+        for item in _named_items(layout, each, pattern, problems):
             found, faults = rows_of(item, wanted)
             rows += found
             problems += faults
     return Listing(tuple(rows), tuple(problems))
-
-
-def named_items(
-    layout: Layout, kind: Kind, pattern: str | None, problems: list[str]
-) -> Iterator[Item]:
-    """The items of all names that match, by name; what cannot be read becomes a problem."""
-    try:
-        found = all_pointers(layout, kind)
-    except RegistryError as error:
-        problems.append(error.message)
-        return
-    for name, pointer in found.items():
-        if pattern is None or fnmatchcase(name, pattern):
-            try:
-                if pointer.check(layout, kind).item:
-                    yield open_item(layout, kind, pointer.item, name)
-            except RegistryError as error:
-                problems.append(error.message)
 
 
 def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
@@ -107,3 +79,26 @@ def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
     except RegistryError as error:
         faults.append(error.message)
     return rows[::-1], faults
+
+
+def live_rows(item: Item | None) -> list[Adapter]:
+    """The live versions of an item that can be read, ascending; none of no item."""
+    return rows_of(item, Wanted(every=True))[0] if item else []
+
+
+def _named_items(
+    layout: Layout, kind: Kind, pattern: str | None, problems: list[str]
+) -> Iterator[Item]:
+    """The items of all names that match, by name; what cannot be read becomes a problem."""
+    try:
+        found = all_pointers(layout, kind)
+    except RegistryError as error:
+        problems.append(error.message)
+        return
+    for name, pointer in found.items():
+        if pattern is None or fnmatchcase(name, pattern):
+            try:
+                if pointer.check(layout, kind).item:
+                    yield open_item(layout, kind, pointer.item, name)
+            except RegistryError as error:
+                problems.append(error.message)

@@ -10,7 +10,7 @@ change is there whole or not at all, however its writer ends.
 - ``remove``: counts if the version is live and has no tag that the line does not name. Its tags go.
 - ``restore``: counts if the version is removed. The tags that it had come back where they are free.
 - ``rename``: the item gets another name once the claim of that name is done.
-- ``begin``: what the first layout knew; it counts only before every other line.
+- ``begin``: what the first layout knew; it counts only before every other line that has an id.
 - ``mend``: a repair after damage: what can be known is as it was, and unknown tags are set nowhere.
 
 After a damaged line nobody knows where the tags are, until a line sets them that expects nothing.
@@ -49,7 +49,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     Attributes:
         at: when, UTC, ISO 8601, by the clock of whoever wrote it.
         event: what.
-        id: tells it from all others; "" in lines of the first layout, which only tell.
+        id: tells it from all others; "" in lines of the first layout, which ``begin`` repeats.
         version: of which version; 0 where it is about the whole item.
         digest: of that version.
         tag: the tag that is set or taken off.
@@ -62,6 +62,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         places: where tags were, in ``begin``.
         removals: by version, in ``begin``.
         unknown: tags of which nobody knows where they were, in ``begin``.
+        told: what happened before, in ``begin``; ``expect`` is where a tag was.
     """
 
     at: str
@@ -79,6 +80,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     places: dict[Word, Place] = {}
     removals: dict[Number, Removal] = {}
     unknown: list[Word] = []
+    told: list[Entry] = []
 
 
 decoder = msgspec.json.Decoder(Entry)
@@ -111,6 +113,8 @@ class State:
         unknown: tags of which nobody knows where they are.
         damaged: how many lines are damaged since the last repair.
         name: the last name that a line tells of, or None.
+        settled: the name of the last publishing if no renaming came after it, or None. Whoever
+            published had put the lines of that name on the disk.
     """
 
     places: dict[str, Place] = field(default_factory=dict)
@@ -120,6 +124,7 @@ class State:
     unknown: set[str] = field(default_factory=set)
     damaged: int = 0
     name: str | None = None
+    settled: str | None = None
 
     def find(self, entry: Entry) -> Happened | None:
         """What a line did, or None where it did not count."""
@@ -158,7 +163,7 @@ def replay(data: bytes) -> State:
             state.damaged += 1
             state.unknown |= state.places.keys()
             state.places.clear()
-        elif line.id not in ids or not line.id:
+        elif line.id and line.id not in ids:
             ids.add(line.id)
             state.name = line.new or line.name or state.name
             _FOLLOWED[line.event](state, line)
@@ -166,11 +171,12 @@ def replay(data: bytes) -> State:
 
 
 def _publish(state: State, line: Entry) -> None:
+    state.settled = line.name or state.settled
     if line.version in state.published:
         return  # a repair told of it again
     state.published[line.version] = line.digest or ""
     is_live = line.version not in state.removals
-    tags = _set_free(state, line) if line.id and is_live else ()
+    tags = _set_free(state, line) if is_live else ()
     state.happened.append(Happened(line, tags=tags))
 
 
@@ -192,9 +198,6 @@ def _untag(state: State, line: Entry) -> None:
 
 
 def _remove(state: State, line: Entry) -> None:
-    if not line.id:  # the first layout only told of it here
-        state.happened.append(Happened(line, tags=tuple(line.tags)))
-        return
     held = state.tags_on(line.version)
     if line.version in state.removals or set(held) - set(line.tags):
         return
@@ -205,14 +208,13 @@ def _remove(state: State, line: Entry) -> None:
 
 
 def _restore(state: State, line: Entry) -> None:
-    if not line.id:
-        state.happened.append(Happened(line, tags=tuple(line.tags)))
-    elif removal := state.removals.pop(line.version, None):
+    if removal := state.removals.pop(line.version, None):
         tags = _set_free(state, msgspec.structs.replace(line, tags=removal.tags))
         state.happened.append(Happened(line, tags=tags))
 
 
 def _rename(state: State, line: Entry) -> None:
+    state.settled = None
     state.happened.append(Happened(line))
 
 
@@ -222,6 +224,9 @@ def _begin(state: State, line: Entry) -> None:
     state.places = dict(line.places)
     state.removals = dict(line.removals)
     state.unknown = set(line.unknown)
+    state.happened = [Happened(told, told.expect or NOWHERE, (*told.tags,)) for told in line.told]
+    publishings = [told for told in line.told if told.event == "publish"]
+    state.published = {told.version: told.digest or "" for told in publishings}
 
 
 def _mend(state: State, line: Entry) -> None:

@@ -16,60 +16,26 @@ from registry.storage.layout import LOG, Layout
 _MOST_NAMED = 8
 
 
-def find(layout: Layout, ref: Ref) -> Adapter:
-    """The live version that a reference means now.
-
-    Raises:
-        NotFoundError: there is none, or it was removed; the hint is the nearest there is.
-        InvalidError: it may mean several.
-        IntegrityError: what it means is damaged, or tag and digest disagree.
-        IncompatibleError: a newer version wrote it.
-    """
-    item, adapter = locate(layout, ref)
+def find(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
+    """The item and the live version that a reference means now."""
+    item, adapter = _locate(layout, ref)
     if adapter.record.removed:
         raise was_removed(item, adapter.version)
-    return adapter
-
-
-def locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
-    """The item and the version that a reference means now; it may be removed.
-
-    Raises:
-        NotFoundError, InvalidError, IntegrityError, IncompatibleError: see `find`.
-    """
-    item = _settle_kind(layout, ref)
-    if ref.selector is None and ref.digest is not None:
-        version = _by_digest(item, ref.digest)
-    else:
-        version = _by_selector(item, ref)
-    adapter = item.adapter(version)
-    if ref.digest and not adapter.digest.startswith(ref.digest):
-        message = (
-            f"{ref.name}:{ref.selector or COMPUTED_TAGS[0]} is "
-            f"v{version.number}@sha256:{adapter.digest}, not @{ref.digest}"
-        )
-        raise IntegrityError(message, hint="drop one of the two", code="ref.disagree")
     return item, adapter
 
 
-def locate_exact(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
-    """The version, live or removed, that ``NAME:vN`` or ``NAME@digest`` means.
-
-    Raises:
-        NotFoundError: there is none.
-        InvalidError: the reference is neither, or may mean several.
-        IntegrityError: the version is damaged, or number and digest disagree.
-    """
+def find_exact(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
+    """The version, live or removed, that ``NAME:vN`` or ``NAME@digest`` means."""
     if ref.version is None and (ref.selector or not ref.digest):
-        item = _settle_kind(layout, ref)
+        item = _find_named(layout, ref)
         rows, _ = rows_of(item, Wanted(every=True, removed=True))
         choices = _named([item.label(row.version) for row in rows])
         raise InvalidError(f"{ref} does not say which version", hint=f"removed ones: {choices}")
-    return locate(layout, ref)
+    return _locate(layout, ref)
 
 
-def _settle_kind(layout: Layout, ref: Ref) -> Item:
-    """The item of a name; it must have been published under the kind of the reference."""
+def _find_named(layout: Layout, ref: Ref) -> Item:
+    """The item of a reference's name; it must have been published under the reference's kind."""
     wanted = [kind for kind in KINDS if ref.kind in {None, kind}]
     found = [find_item(layout, kind, ref.name) for kind in wanted]
     items = [item for item in found if item and item.numbers()]
@@ -82,6 +48,23 @@ def _settle_kind(layout: Layout, ref: Ref) -> Item:
     what = ref.kind or "subject or motion"
     hint = _near_name(layout, ref, wanted)
     raise NotFoundError(f"there is no {what} named {ref.name!r}", hint=hint)
+
+
+def _locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
+    """The item and the version that a reference means now; it may be removed."""
+    item = _find_named(layout, ref)
+    if ref.selector is None and ref.digest is not None:
+        version = _by_digest(item, ref.digest)
+    else:
+        version = _by_selector(item, ref)
+    adapter = item.adapter(version)
+    if ref.digest and not adapter.digest.startswith(ref.digest):
+        message = (
+            f"{ref.name}:{ref.selector or COMPUTED_TAGS[0]} is "
+            f"v{version.number}@sha256:{adapter.digest}, not @{ref.digest}"
+        )
+        raise IntegrityError(message, hint="drop one of the two", code="ref.disagree")
+    return item, adapter
 
 
 def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:

@@ -11,28 +11,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from registry.names import first_layout, pointers
-from registry.ref import KINDS, Kind
+from registry.ref import KINDS, Kind, is_name
 from registry.storage import lines
-from registry.storage.files import temporary
-from registry.storage.layout import (
-    FIRST_NAMES,
-    FIRST_RENAMED,
-    LOG,
-    Layout,
-    is_name,
-    make_root,
-)
+from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout, make_root
 from registry.storage.refusals import storage_errors
 
 
 def make_writable(layout: Layout) -> None:
-    """Make what is missing of folders and header, and move the first layout over, if this version may.
-
-    Raises:
-        IncompatibleError: a newer version wrote it and older ones may not write to it.
-        IntegrityError: ``registry.toml`` cannot be understood.
-        InvalidError: the folder is something else.
-    """
+    """Make what is missing of folders and header, and move the first layout over, if this version may."""
     make_root(layout)
     if not first_layout.is_moved(layout):
         with storage_errors(f"move {layout.root} over to the present layout"):
@@ -59,16 +45,12 @@ def _move_item(layout: Layout, kind: Kind, item: str, name: str) -> None:
     if layout.files.stat(f"items/{kind}/{item}"):
         return  # somebody made the old folder anew; the doctor tells of it
     layout.files.append(f"{source}/{LOG}", lines.encode(first_layout.begin(layout, kind, name)))
-    layout.files.make_folder(f"items/{kind}")
     layout.files.move(source, f"items/{kind}/{item}")
 
 
 def _put_aside(layout: Layout, folder: str) -> None:
     """Put the lines of old names aside; the pointers have them now."""
-    entries = filter(is_name, layout.files.entries(folder))
-    for entry in entries:
-        place = f"aside/{folder}"
-        layout.files.make_folder(place)
+    for entry in filter(is_name, layout.files.entries(folder)):
         with suppress(FileNotFoundError):
-            layout.files.move(f"{folder}/{entry}", f"{place}/{entry}-{temporary()[4:]}")
+            layout.put_aside(f"{folder}/{entry}")
     layout.files.remove_empty(folder)

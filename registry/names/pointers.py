@@ -32,6 +32,7 @@ class Pointer:
         name: the name.
         hold: id of the line by which it stands for an item; "" where it stands for none.
         item: that item; "" for none.
+        source: the old name, where a renaming made it stand for the item; its leave decided that.
         items: every item that it ever stood for, in order.
         last: the highest number known to have been taken under it by items that are gone.
         to: where the last item that was renamed away went, or None.
@@ -42,6 +43,7 @@ class Pointer:
     name: str
     hold: str = ""
     item: str = ""
+    source: str | None = None
     items: list[str] = field(default_factory=list)
     last: int = 0
     to: str | None = None
@@ -49,11 +51,7 @@ class Pointer:
     damaged: int = 0
 
     def check(self, layout: Layout, kind: Kind) -> Pointer:
-        """This pointer, if it can be trusted.
-
-        Raises:
-            IntegrityError: a line is damaged, so nobody knows what the name stands for.
-        """
+        """This pointer; an IntegrityError where a damaged line leaves open what the name stands for."""
         if self.damaged:
             path = layout.root / pointer_path(kind, self.name)
             message = f"a line of {path} is damaged, so nobody knows what {self.name} stands for"
@@ -62,10 +60,10 @@ class Pointer:
         return self
 
 
-def read_pointer(layout: Layout, kind: Kind, name: str, *, is_moved: bool = False) -> Pointer:
+def read_pointer(layout: Layout, kind: Kind, name: str) -> Pointer:
     """What a name stands for; nothing where it was never used."""
     pointer = Pointer(name)
-    known = read_lines(layout, kind, name, is_moved=is_moved)
+    known = read_lines(layout, kind, name)
     ids: set[str] = set()
     for place, line in enumerate(known):
         if line is None:
@@ -76,16 +74,10 @@ def read_pointer(layout: Layout, kind: Kind, name: str, *, is_moved: bool = Fals
     return pointer
 
 
-def read_lines(
-    layout: Layout, kind: Kind, name: str, *, is_moved: bool = False
-) -> list[Line | None]:
+def read_lines(layout: Layout, kind: Kind, name: str) -> list[Line | None]:
     """The lines of a name in their order; None for each damaged one."""
-    known = lines.decode_all(layout.files.read(pointer_path(kind, name)) or b"", decoder)
-    if is_moved:  # nothing is left of the first layout
-        return known
-    ids = {line.id for line in known if line}
-    first = first_layout.pointer_lines(layout, kind, name)
-    return [*(line for line in first if line.id not in ids), *known]
+    first, known = _read_both(layout, kind, name)
+    return [*first, *known]
 
 
 def is_done(layout: Layout, kind: Kind, source: str, claim: str) -> bool | None:
@@ -96,22 +88,14 @@ def is_done(layout: Layout, kind: Kind, source: str, claim: str) -> bool | None:
 def take(layout: Layout, kind: Kind, name: str, item: str) -> Pointer:
     """Let a name that stands for nothing stand for an item, unless another process is first.
 
-    Returns:
-        What it stands for afterwards, for good.
-
-    Raises:
-        IntegrityError: its file is damaged.
+    What it stands for afterwards, for good, is returned.
     """
     _append(layout, kind, name, Take(at=now(), id=_new_id(), item=item))
     return settle(layout, kind, name)
 
 
 def settle(layout: Layout, kind: Kind, name: str, *, keep: str = "") -> Pointer:
-    """Cancel the claims on a name by renamings that are not done, but the one with the id ``keep``.
-
-    Raises:
-        IntegrityError: its file is damaged.
-    """
+    """Cancel the claims on a name by renamings that are not done, but the one with the id ``keep``."""
     pointer = read_pointer(layout, kind, name)
     for claim in pointer.claims:
         if claim.id != keep and claim.source:
@@ -140,17 +124,16 @@ def mend(layout: Layout, kind: Kind, name: str, item: str) -> None:
 
 def add_first_lines(layout: Layout, kind: Kind, name: str) -> None:
     """Write down what the first layout knows of a name, unless that was done."""
-    known = lines.decode_all(layout.files.read(pointer_path(kind, name)) or b"", decoder)
-    ids = {line.id for line in known if line}
-    for line in first_layout.pointer_lines(layout, kind, name):
-        if line.id not in ids:
-            _append(layout, kind, name, line)
+    for line in _read_both(layout, kind, name)[0]:
+        _append(layout, kind, name, line)
 
 
 def sync_pointer(layout: Layout, kind: Kind, name: str) -> None:
-    """Put the lines of a name on the disk, whoever wrote them."""
+    """Put the lines that decide about a name on the disk, whoever wrote them."""
+    source = read_pointer(layout, kind, name).source
     with storage_errors(f"write to the name {name}"):
-        layout.files.sync(pointer_path(kind, name))
+        for each in (name, source) if source else (name,):
+            layout.files.sync(pointer_path(kind, each))
 
 
 def all_pointers(layout: Layout, kind: Kind) -> dict[str, Pointer]:
@@ -159,11 +142,7 @@ def all_pointers(layout: Layout, kind: Kind) -> dict[str, Pointer]:
     for _ in range(_MOST_LOOKS):
         # An item that is renamed between two reads would be seen twice or not at all.
         before = layout.files.sizes(f"pointers/{kind}")
-        is_moved = first_layout.is_moved(layout)
-        found = {
-            name: _read_or_damaged(layout, kind, name, is_moved=is_moved)
-            for name in layout.names(kind)
-        }
+        found = {name: _read_or_damaged(layout, kind, name) for name in layout.names(kind)}
         if layout.files.sizes(f"pointers/{kind}") == before:
             break
     return found
@@ -187,11 +166,11 @@ def _follow(
     if isinstance(line, Take) and not pointer.hold:
         counts = line.source is None or is_done(layout, kind, line.source, line.id)
         if counts:
-            _hold(pointer, line.id, line.item)
+            _hold(pointer, line.id, line.item, line.source)
         elif counts is None:
             pointer.claims.append(line)
     elif isinstance(line, Leave) and line.hold == pointer.hold and decide(known, line.claim):
-        pointer.hold = pointer.item = ""
+        _hold(pointer, "", "")
         pointer.to = line.to
     elif isinstance(line, Former):
         pointer.last, pointer.to = max(pointer.last, line.last), line.to or pointer.to
@@ -201,14 +180,22 @@ def _follow(
         _hold(pointer, line.id if line.item else "", line.item)
 
 
-def _hold(pointer: Pointer, hold: str, item: str) -> None:
-    pointer.hold, pointer.item = hold, item
+def _hold(pointer: Pointer, hold: str, item: str, source: str | None = None) -> None:
+    pointer.hold, pointer.item, pointer.source = hold, item, source
     pointer.items += [item] if item else []
 
 
-def _read_or_damaged(layout: Layout, kind: Kind, name: str, *, is_moved: bool) -> Pointer:
+def _read_both(layout: Layout, kind: Kind, name: str) -> tuple[list[Line], list[Line | None]]:
+    """What only the first layout knows of a name, and the lines of its file."""
+    known = lines.decode_all(layout.files.read(pointer_path(kind, name)) or b"", decoder)
+    ids = {line.id for line in known if line}
+    first = first_layout.pointer_lines(layout, kind, name)
+    return [line for line in first if line.id not in ids], known
+
+
+def _read_or_damaged(layout: Layout, kind: Kind, name: str) -> Pointer:
     try:
-        return read_pointer(layout, kind, name, is_moved=is_moved)
+        return read_pointer(layout, kind, name)
     except StorageError:
         return Pointer(name, damaged=1)
 

@@ -11,19 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.content import blobs, manifest, record
 from registry.content.manifest import Draft, Manifest, StoredFile
 from registry.content.record import Adapter
-from registry.errors import (
-    BusyError,
-    ConflictError,
-    IntegrityError,
-    InvalidError,
-    RegistryError,
-)
+from registry.errors import BusyError, ConflictError, IntegrityError, InvalidError, RegistryError
 from registry.names import log
 from registry.names.items import Item, highest, open_item, set_tag
 from registry.names.moving import make_writable
@@ -39,31 +33,18 @@ _MOST_TRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What publishing did.
-
-    Attributes:
-        adapter: the new version; under another name where somebody renamed it in this moment.
-        same_as: earlier live versions of the name with the very same files, ascending.
-    """
-
-    adapter: Adapter
-    same_as: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Ready:
     """A manifest whose files are stored, ready to get a number.
 
     Attributes:
         manifest: read from ``data``.
         data: its bytes.
-        sources: for each file's digest, where it was copied from.
+        sources: by a file's digest, where it can be copied from again, if it can.
     """
 
     manifest: Manifest
     data: bytes
-    sources: Mapping[str, Path]
+    sources: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -79,23 +60,8 @@ def publish(
     files: Mapping[str, Path],
     *,
     tag_names: Iterable[str] = (),
-) -> Published:
-    """Store files and their manifest as the next version of a name.
-
-    Args:
-        layout: of the registry, which is made where it is missing.
-        kind: subject or motion.
-        name: new or known.
-        draft: the manifest, as far as the caller knows it.
-        files: role of each file (``weights``, ``token``, ``preview``) and where it lies now; it is
-            copied.
-        tag_names: tags to set on the version; none of them may be set elsewhere.
-
-    Raises:
-        InvalidError: name, tag, draft or files cannot be used; nothing was published.
-        IncompatibleError: a newer version's registry; nothing was published.
-        ConflictError: a tag is elsewhere; the version is published, and the message says so.
-    """
+) -> Adapter:
+    """Store files by their roles, and their manifest, as the next version of a name."""
     check_name(name)
     tags = [check_tag(tag) for tag in tag_names]
     if not files:
@@ -106,40 +72,35 @@ def publish(
         stored: list[StoredFile] = []
         for role, path in sorted(files.items()):
             copy, file = blobs.take_copy(layout, role, path)
-            _drop(layout, copies.get(file.digest))
+            blobs.drop_copies(layout, [copies[file.digest]] if file.digest in copies else [])
             copies[file.digest] = copy
             stored.append(file)
-        whole = manifest.complete(draft, kind, to_seconds(now()), stored)
-        sources = {file.digest: files[file.role] for file in stored}
-        ready = Ready(whole, manifest.encode(whole), sources)
-        with blobs.needing(layout, [*sources, ready.digest]):
+        ready = make_ready(draft, kind, stored, {file.digest: files[file.role] for file in stored})
+        with blobs.needing(layout, [*copies, ready.digest]):
             blobs.store_copies(layout, copies)
-            return publish_ready(layout, name, ready, tags=tags)
+            return publish_ready(layout, name, ready, tags)
     finally:
-        for copy in copies.values():
-            _drop(layout, copy)
+        blobs.drop_copies(layout, copies.values())
 
 
-def publish_ready(
-    layout: Layout, name: str, ready: Ready, *, tags: Sequence[str] = (), compare: bool = True
-) -> Published:
-    """Give a manifest whose files are stored the next number of a name.
+def make_ready(
+    draft: Draft, kind: Kind, files: Sequence[StoredFile], sources: Mapping[str, Path]
+) -> Ready:
+    """Complete a draft by what the registry knows."""
+    whole = manifest.complete(draft, kind, to_seconds(now()), files)
+    return Ready(whole, manifest.encode(whole), sources)
 
-    Args:
-        layout: of a registry that is writable.
-        name: new or known.
-        ready: the manifest; what it needs is protected by `registry.content.blobs.needing`.
-        tags: to set on the version.
-        compare: whether to look for earlier versions with the same files.
 
-    Raises:
-        StorageError, ConflictError, IntegrityError: see `publish`.
+def publish_ready(layout: Layout, name: str, ready: Ready, tags: Sequence[str] = ()) -> Adapter:
+    """Give a manifest whose files are stored, and needed by this writer, the next number of a name.
+
+    The version is told under another name where somebody renamed it in this moment.
     """
     kind, row = ready.manifest.kind, record.describe(ready.manifest, ready.digest)
     blobs.store_manifest(layout, ready.data)
     with storage_errors(f"publish {name}"):
         item = _find_or_make_item(layout, kind, name)
-        number = take_number(item, record.encode(row))
+        number = _take_number(item, record.encode(row))
     try:
         with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
             folder.sync()
@@ -153,16 +114,11 @@ def publish_ready(
         message = f"@sha256:{ready.digest} is published, but {name} was renamed in this moment"
         hint = f"dv {kind} list shows its new name"
         raise ConflictError(message, hint=hint, code="name.renamed")
-    adapter = Adapter(kind, called, number, row, tuple(sorted(tags)))
-    return Published(adapter, _same_content(item, adapter) if compare else ())
+    return Adapter(kind, called, number, row, tuple(sorted(tags)))
 
 
 def next_number(layout: Layout, kind: Kind, name: str) -> int:
-    """The number after all that were ever taken under a name.
-
-    Raises:
-        IntegrityError: nobody knows which were taken, or none is left.
-    """
+    """The number after all that were ever taken under a name."""
     number = highest(layout, kind, name) + 1
     if number > LAST_VERSION:
         message = f"{name} has no number left after v{LAST_VERSION}"
@@ -170,14 +126,8 @@ def next_number(layout: Layout, kind: Kind, name: str) -> int:
     return number
 
 
-def take_number(item: Item, data: bytes) -> int:
-    """Write a record under the next free number, which exists from here on.
-
-    Raises:
-        IntegrityError: nobody knows which numbers were taken, or none is left.
-        BusyError: other writers were first all the time.
-        OSError: the disk refuses; no number was taken.
-    """
+def _take_number(item: Item, data: bytes) -> int:
+    """Write a record under the next free number, which exists from here on."""
     files = item.layout.files
     first = next_number(item.layout, item.kind, item.name)
     temp = files.write_temporary(data)
@@ -215,21 +165,26 @@ def _link_or_write(files: Files, temp: str, path: str, data: bytes) -> None:
 def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
     """The item of a name; a name that stands for nothing gets a new one."""
     pointer = read_pointer(layout, kind, name).check(layout, kind)
-    if pointer.item:
-        sync_pointer(layout, kind, name)
-    else:
+    if not pointer.item:
         pointer = take(layout, kind, name, os.urandom(8).hex())
-    return open_item(layout, kind, pointer.item, name)
+        return open_item(layout, kind, pointer.item, name)
+    item = open_item(layout, kind, pointer.item, name)
+    if item.state.settled != name:
+        sync_pointer(layout, kind, name)
+    return item
 
 
 def _put_again(layout: Layout, ready: Ready) -> None:
     """Put bytes again that are gone: this process may have slept for days before it took a number."""
     for file in ready.manifest.files:
         if not layout.files.is_file(blob_path(file.digest)):
-            source = ready.sources[file.digest]
+            source = ready.sources.get(file.digest)
+            if source is None:
+                message = "its bytes were collected before it had a number"
+                raise IntegrityError(message, hint="import it again", code="blob.missing")
             copy, again = blobs.take_copy(layout, file.role, source)
             if again.digest != file.digest:
-                _drop(layout, copy)
+                blobs.drop_copies(layout, [copy])
                 message = f"{source} changed while it was published"
                 raise IntegrityError(message, hint="publish it again", code="blob.missing")
             blobs.store_copies(layout, {file.digest: copy})
@@ -239,24 +194,6 @@ def _put_again(layout: Layout, ready: Ready) -> None:
 
 def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> None:
     line = log.entry("publish", number, digest=digest, tags=list(tags), name=item.name)
-    state = item.write(line)
+    state, _ = item.write(line)
     for tag in sorted(set(tags) - set(state.tags_on(number))):
         set_tag(item, tag, number, digest=digest, expect=log.NOWHERE)
-
-
-def _same_content(item: Item, adapter: Adapter) -> tuple[int, ...]:
-    """Earlier versions with equal files; a damaged record is for others to complain about."""
-    return tuple(
-        each.number
-        for each in item.versions()
-        if each.record
-        and each.is_live
-        and each.number < adapter.version
-        and each.record.content == adapter.record.content
-    )
-
-
-def _drop(layout: Layout, copy: str | None) -> None:
-    if copy:
-        with suppress(OSError):
-            layout.files.unlink(copy)

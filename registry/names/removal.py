@@ -15,7 +15,7 @@ from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoun
 from registry.names import log
 from registry.names.items import Item, find_item
 from registry.names.log import State
-from registry.names.lookup import find, locate, locate_exact
+from registry.names.lookup import find, find_exact
 from registry.names.moving import make_writable
 from registry.names.pointers import read_pointer
 from registry.ref import Ref
@@ -58,17 +58,7 @@ class Restored:
 
 
 def plan_removal(layout: Layout, refs: Sequence[Ref], *, whole: bool = False) -> RemovalPlan:
-    """What removing these would do; nothing is changed.
-
-    Args:
-        layout: of the registry.
-        refs: one version each, or with ``whole`` bare names.
-        whole: every version of each name.
-
-    Raises:
-        InvalidError: a bare name without ``whole``, or a version with it.
-        NotFoundError: a reference means nothing.
-    """
+    """What removing one version each, or with ``whole`` every version of bare names, would do."""
     chosen: dict[Ref, Adapter] = {}
     for ref in refs:
         for adapter in _whole_name(layout, ref) if whole else [_one_version(layout, ref)]:
@@ -78,29 +68,18 @@ def plan_removal(layout: Layout, refs: Sequence[Ref], *, whole: bool = False) ->
 
 
 def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
-    """Carry out a plan; the versions that this call removed.
-
-    Raises:
-        ConflictError: a version has a tag that the plan does not show, and nothing was changed; or
-            it got one in this moment, or the name was renamed meanwhile, and it is not removed.
-    """
+    """Carry out a plan; the versions that this call removed."""
     make_writable(layout)
-    items = [_item_of(layout, adapter) for adapter in plan.adapters]
-    for item, adapter in zip(items, plan.adapters, strict=True):
+    pairs = [(_item_of(layout, adapter), adapter) for adapter in plan.adapters]
+    for item, adapter in pairs:
         _check_tags(item, adapter, item.state)
-    pairs = zip(items, plan.adapters, strict=True)
     return tuple(adapter for item, adapter in pairs if _remove_one(item, adapter))
 
 
 def restore(layout: Layout, ref: Ref) -> Restored:
-    """Make a removed version live again, with the tags it had where they are still free.
-
-    Raises:
-        NotFoundError: there is no such version, or its bytes were collected.
-        InvalidError: the reference does not say which version.
-    """
+    """Make a removed version live again, with the tags it had where they are still free."""
     make_writable(layout)
-    item, adapter = locate_exact(layout, ref)
+    item, adapter = find_exact(layout, ref)
     if adapter.record.removed is None:
         item.sync(adapter.version)
         return Restored(adapter, was_live=True)
@@ -116,24 +95,20 @@ def restore(layout: Layout, ref: Ref) -> Restored:
 def _whole_name(layout: Layout, ref: Ref) -> list[Adapter]:
     if ref.selector or ref.digest:
         raise InvalidError(f"--all takes whole names, and {ref} is one version")
-    item, _ = locate(layout, ref)
+    item, _ = find(layout, ref)
     return [item.adapter(version) for version in item.live()][::-1]
 
 
 def _one_version(layout: Layout, ref: Ref) -> Adapter:
+    _, adapter = find(layout, ref)
     if ref.selector is None and ref.digest is None:
-        newest = find(layout, ref)
-        hint = f"write {ref.name}:v{newest.version}, {ref.name}:latest, or --all for every version"
+        hint = f"write {ref.name}:v{adapter.version}, {ref.name}:latest, or --all for every version"
         raise InvalidError(f"{ref.name} is a name, not one version", hint=hint)
-    return find(layout, ref)
+    return adapter
 
 
 def _item_of(layout: Layout, adapter: Adapter) -> Item:
-    """The item that a version belongs to.
-
-    Raises:
-        ConflictError: its name stands for something else by now.
-    """
+    """The item that a version belongs to, if its name still stands for it."""
     kind, name = adapter.kind, adapter.name
     item = find_item(layout, kind, name)
     row = item.version(adapter.version).record if item else None
@@ -146,11 +121,7 @@ def _item_of(layout: Layout, adapter: Adapter) -> Item:
 
 
 def _check_tags(item: Item, adapter: Adapter, state: State) -> None:
-    """Pass a version that has no tag besides those of the plan.
-
-    Raises:
-        ConflictError: it has one.
-    """
+    """Pass a version that has no tag besides those of the plan."""
     new = sorted(set(state.tags_on(adapter.version)) - set(adapter.tags))
     if new:
         label = item.label(adapter.version)
@@ -161,8 +132,8 @@ def _check_tags(item: Item, adapter: Adapter, state: State) -> None:
 def _remove_one(item: Item, adapter: Adapter) -> bool:
     """Whether this call removed it; False where it is removed already."""
     line = log.entry("remove", adapter.version, digest=adapter.digest, tags=list(adapter.tags))
-    state = item.write(line)
-    if state.find(line) is None:
+    state, counted = item.write(line)
+    if counted is None:
         _check_tags(item, adapter, state)
         return False
     item.layout.files.touch(f"{item.path}/v{adapter.version}")  # the disk's own time of it
@@ -170,10 +141,8 @@ def _remove_one(item: Item, adapter: Adapter) -> bool:
 
 
 def _restore_one(layout: Layout, item: Item, adapter: Adapter) -> Restored:
-    line = log.entry("restore", adapter.version, digest=adapter.digest)
-    state = item.write(line)
-    happened = state.find(line)
-    alive = find(layout, adapter.ref)
+    _, happened = item.write(log.entry("restore", adapter.version, digest=adapter.digest))
+    _, alive = find(layout, adapter.ref)
     if happened is None:  # another process restored it in this moment
         return Restored(alive, was_live=True)
     had = item.state.removals[adapter.version].tags
@@ -181,17 +150,12 @@ def _restore_one(layout: Layout, item: Item, adapter: Adapter) -> Restored:
 
 
 def _find_bytes(layout: Layout, item: Item, adapter: Adapter) -> list[str]:
-    """The digests of a version's files, which are all there.
-
-    Raises:
-        NotFoundError: something was collected.
-    """
-    label = item.label(adapter.version)
+    """The digests of a version's files, which are all there."""
     try:
         files = manifest.decode(blobs.read_manifest(layout, adapter.digest)).files
         for file in files:
             blobs.find_file(layout, file, verify=False)
     except IntegrityError as error:
-        message = f"{label} cannot be restored: {error.message}"
+        message = f"{item.label(adapter.version)} cannot be restored: {error.message}"
         raise NotFoundError(message, hint=error.hint, code="ref.collected") from error
     return [file.digest for file in files]

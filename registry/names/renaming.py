@@ -16,14 +16,7 @@ from registry.storage.layout import Layout
 
 
 def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
-    """Give all versions, tags and the log of ``old`` to ``new``; digests stay.
-
-    Raises:
-        InvalidError: ``new`` cannot be a name.
-        NotFoundError: nothing is named ``old``.
-        ConflictError: ``new`` is or was something else, or ``old`` was renamed in this moment.
-        IntegrityError: a line of a name is damaged.
-    """
+    """Give all versions, tags and the log of ``old`` to ``new``; digests stay."""
     check_name(new)
     if old == new:
         raise InvalidError(f"{old!r} is its name already")
@@ -45,11 +38,7 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
 
 
 def _check_free(target: Pointer, source: Pointer) -> None:
-    """Pass a name that was never used, or that the item of ``source`` had last.
-
-    Raises:
-        ConflictError: it is taken.
-    """
+    """Pass a name that was never used, or that the item of ``source`` had last."""
     is_way_back = bool(target.items) and target.items[-1] == source.item
     if target.item or ((target.items or target.last) and not is_way_back):
         hint = "choose a name that was never used; rm and restore work on versions, not on names"

@@ -15,10 +15,11 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import IO
 
 from registry.storage.folder import (
     BINARY,
@@ -75,11 +76,7 @@ class Files:
 
     def read(self, path: str, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
         """The bytes of a regular file, or None where there is no such file."""
-        with (
-            storage_errors(self._doing(path)),
-            suppress(FileNotFoundError),
-            self.parent(path) as (folder, entry),
-        ):
+        with self._reading(path), suppress(FileNotFoundError), self.parent(path) as (folder, entry):
             return folder.read(entry, most_bytes)
         return None
 
@@ -91,43 +88,29 @@ class Files:
 
     def entries(self, path: str = "") -> list[str]:
         """The names in a folder, sorted; none where there is no such folder."""
-        with (
-            storage_errors(self._doing(path)),
-            suppress(FileNotFoundError),
-            self.folder(path) as folder,
-        ):
+        with self._reading(path), suppress(FileNotFoundError), self.folder(path) as folder:
             return sorted(folder.names())
         return []
 
-    def folders(self, path: str = "") -> list[str]:
-        """The names of the folders in a folder, sorted; none where there is no such folder."""
-        with (
-            storage_errors(self._doing(path)),
-            suppress(FileNotFoundError),
-            self.folder(path) as folder,
-        ):
+    def facts(self, path: str = "") -> dict[str, os.stat_result]:
+        """What each entry of a folder is, as `stat` tells it, sorted by name."""
+        with self._reading(path), suppress(FileNotFoundError), self.folder(path) as folder:
             found = {entry: folder.stat(entry) for entry in sorted(folder.names())}
-            return [name for name, facts in found.items() if facts and stat.S_ISDIR(facts.st_mode)]
-        return []
+            return {entry: facts for entry, facts in found.items() if facts}
+        return {}
+
+    def folders(self, path: str = "") -> list[str]:
+        """The names of the folders in a folder, sorted."""
+        found = self.facts(path).items()
+        return [entry for entry, facts in found if stat.S_ISDIR(facts.st_mode)]
 
     def sizes(self, path: str) -> dict[str, int]:
-        """The bytes of each entry of a folder; none where there is no such folder."""
-        with (
-            storage_errors(self._doing(path)),
-            suppress(FileNotFoundError),
-            self.folder(path) as folder,
-        ):
-            found = {entry: folder.stat(entry) for entry in folder.names()}
-            return {entry: facts.st_size for entry, facts in found.items() if facts}
-        return {}
+        """The bytes of each entry of a folder."""
+        return {entry: facts.st_size for entry, facts in self.facts(path).items()}
 
     def stat(self, path: str) -> os.stat_result | None:
         """What lies at a path, a link itself and not what it leads to; None where nothing does."""
-        with (
-            storage_errors(self._doing(path)),
-            suppress(FileNotFoundError),
-            self.parent(path) as (folder, entry),
-        ):
+        with self._reading(path), suppress(FileNotFoundError), self.parent(path) as (folder, entry):
             return folder.stat(entry)
         return None
 
@@ -183,20 +166,19 @@ class Files:
             finally:
                 os.close(descriptor)
 
-    def write_new(self, path: str, data: bytes) -> None:
+    def write_new(self, path: str, data: bytes, *, is_lasting: bool = True) -> None:
         """Write a file that must not exist yet; its entry is not synced yet."""
-        with self.creating(path) as descriptor:
+        with self.creating(path, is_lasting=is_lasting) as descriptor:
             _write_all(descriptor, data)
 
-    def copy_in(self, path: str, source: FileIO) -> tuple[str, int]:
+    def copy_in(self, path: str, source: IO[bytes]) -> tuple[str, int]:
         """Copy an open file to a new one, as `write_new` does; its SHA-256 and its size."""
         hasher, size_bytes = hashlib.sha256(), 0
-        buffer = memoryview(bytearray(_CHUNK_BYTES))
         with self.creating(path) as descriptor:
-            while count := source.readinto(buffer):
-                hasher.update(buffer[:count])
-                _write_all(descriptor, buffer[:count])
-                size_bytes += count
+            while chunk := source.read(_CHUNK_BYTES):
+                hasher.update(chunk)
+                _write_all(descriptor, chunk)
+                size_bytes += len(chunk)
         return hasher.hexdigest(), size_bytes
 
     def write_temporary(self, data: bytes) -> str:
@@ -205,21 +187,12 @@ class Files:
         self.write_new(path, data)
         return path
 
-    def replace(self, path: str, data: bytes) -> None:
-        """Put a file in place of what is there, in one step; it is synced when this returns."""
-        temp = self.write_temporary(data)
-        try:
-            self.move(temp, path)
-        finally:
-            self.unlink(temp)
-
-    def put_note(self, path: str, data: bytes) -> None:
-        """Write a file in one step that may be gone after a power loss."""
+    def replace(self, path: str, data: bytes, *, is_lasting: bool = True) -> None:
+        """Put a file in place of what is there, in one step; it is synced if it is to last."""
         temp = temporary()
-        with self.creating(temp, is_lasting=False) as descriptor:
-            _write_all(descriptor, data)
+        self.write_new(temp, data, is_lasting=is_lasting)
         try:
-            self.move(temp, path, is_lasting=False)
+            self.move(temp, path, is_lasting=is_lasting)
         finally:
             self.unlink(temp)
 
@@ -252,7 +225,12 @@ class Files:
             folder.sync()
 
     def move(self, source: str, target: str, *, is_lasting: bool = True) -> None:
-        """Give an entry another place in one step; the new place is synced if it is to last."""
+        """Give an entry another place in one step.
+
+        If it is to last, the folder of that place is made, and both are synced.
+        """
+        if is_lasting and "/" in target:
+            self.make_folder(target.rpartition("/")[0])
         with self.parent(source) as (left, old), self.parent(target) as (right, new):
             places = (left.name(old), right.name(new))
             os.replace(*places, src_dir_fd=left.descriptor, dst_dir_fd=right.descriptor)
@@ -311,13 +289,13 @@ class Files:
         self.unlink(path)
         return written
 
-    def _doing(self, path: str) -> str:
-        return f"read {self.root / path}"
+    def _reading(self, path: str) -> AbstractContextManager[None]:
+        return storage_errors(f"read {self.root / path}")
 
 
-def temporary() -> str:
+def temporary(prefix: str = "") -> str:
     """A path among the unfinished files that nobody else will choose."""
-    return f"{TMP}/{os.getpid()}-{os.urandom(8).hex()}"
+    return f"{TMP}/{prefix}{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def is_temporary(entry: str) -> bool:
@@ -330,7 +308,7 @@ def is_read_only(facts: os.stat_result) -> bool:
     return not facts.st_mode & _WRITABLE_BITS
 
 
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

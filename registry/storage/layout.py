@@ -18,14 +18,13 @@ has a random id and never moves. The first layout had no items: the folder of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
-from registry.ref import Kind, check_name
+from registry.ref import Kind, is_name
 from registry.storage import toml
-from registry.storage.files import TMP, Files, is_temporary
+from registry.storage.files import TMP, Files, is_temporary, temporary
 from registry.storage.refusals import storage_errors
 
 SCHEMA = 2
@@ -57,13 +56,15 @@ class Layout:
         """The whole path of a file's bytes, by their 64 hex digits."""
         return self.root / blob_path(digest)
 
+    def put_aside(self, path: str) -> None:
+        """Move what is at a path, if anything is, to the folder of what was replaced."""
+        if self.files.stat(path):
+            self.files.move(path, f"aside/{path}-{temporary().rpartition('/')[2]}")
+
     def names(self, kind: Kind) -> list[str]:
         """Every name that was ever used, sorted; foreign files are passed over."""
-        found = {
-            *self.files.entries(f"pointers/{kind}"),
-            *self.files.entries(f"{FIRST_NAMES}/{kind}"),
-        }
-        found |= {*self.files.entries(f"{FIRST_RENAMED}/{kind}")}
+        tops = ("pointers", FIRST_NAMES, FIRST_RENAMED)
+        found = {entry for top in tops for entry in self.files.entries(f"{top}/{kind}")}
         return sorted(filter(is_name, found))
 
 
@@ -90,13 +91,7 @@ def default_root() -> Path:
 
 
 def check_readable(layout: Layout) -> None:
-    """A registry that is not there yet is readable, and empty.
-
-    Raises:
-        IncompatibleError: a newer version wrote it and older ones may not read it.
-        IntegrityError: ``registry.toml`` cannot be understood.
-        InvalidError: the folder is something else.
-    """
+    """Pass a registry that this version may read; one that is not there yet is empty."""
     if layout.root.exists() and not layout.root.is_dir():
         message = f"{layout.root} is a file, and a registry is a folder"
         raise InvalidError(message, hint="--registry DIR, or DV_REGISTRY", code="registry.foreign")
@@ -104,13 +99,7 @@ def check_readable(layout: Layout) -> None:
 
 
 def make_root(layout: Layout) -> None:
-    """Make what is missing of the folders and the header, if this version may write.
-
-    Raises:
-        IncompatibleError: a newer version wrote it and older ones may not write to it.
-        IntegrityError: ``registry.toml`` cannot be understood.
-        InvalidError: the folder is something else.
-    """
+    """Make what is missing of the folders and the header, if this version may write."""
     is_complete = _check_header(layout, "min_writer")
     with storage_errors(f"write to the registry {layout.root}"):
         if not is_complete:
@@ -119,20 +108,6 @@ def make_root(layout: Layout) -> None:
         if not is_complete:
             # Every process writes these same bytes, so it does not matter whose rename is last.
             layout.files.replace(HEADER_NAME, HEADER)
-
-
-def is_name(entry: str) -> bool:
-    """Whether an entry of a folder can be a name."""
-    return is_word(check_name, entry)
-
-
-def is_word(check: Callable[[str], str], entry: str) -> bool:
-    """Whether ``check`` passes an entry of a folder."""
-    try:
-        check(entry)
-    except InvalidError:
-        return False
-    return True
 
 
 def _check_header(layout: Layout, least: str) -> bool:
@@ -159,11 +134,7 @@ def _check_header(layout: Layout, least: str) -> bool:
 
 
 def _check_own(layout: Layout) -> None:
-    """Pass a folder without a header if nothing in it is foreign.
-
-    Raises:
-        InvalidError: it is something else.
-    """
+    """Pass a folder without a header if nothing in it is foreign."""
     found = set(layout.files.entries())
     foreign = sorted(found - ENTRIES - FIRST_ENTRIES)
     if not found & {"blobs", "manifests", "items", FIRST_NAMES}:  # only a header was written here

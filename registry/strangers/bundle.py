@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.content import manifest, record
-from registry.content.blobs import find_file, read_manifest
+from registry.content.blobs import copy_stream, drop_copies, find_file, read_manifest
 from registry.content.manifest import MOST_MANIFEST_BYTES, Digest, Manifest, StoredFile
 from registry.content.record import Adapter
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
@@ -50,14 +50,7 @@ _ENCRYPTED = 0x41
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = (stat.S_IFREG | READ_ONLY) << 16
 # Whatever zipfile raises on bytes that are no ZIP.
-_REFUSALS = (
-    zipfile.BadZipFile,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    struct.error,
-    OverflowError,
-)
+_REFUSALS = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, struct.error, OverflowError)
 
 
 class _Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,18 +97,7 @@ class Bundle:
 
 
 def write_bundle(layout: Layout, adapters: Sequence[Adapter], target: BinaryIO) -> None:
-    """Write adapters as one bundle; each byte is hashed on its way.
-
-    Args:
-        layout: of the registry.
-        adapters: in any order; twice the same is once.
-        target: an empty file that can be written and sought.
-
-    Raises:
-        InvalidError: they are too many for one bundle.
-        IntegrityError: something stored is missing or damaged; ``target`` is worth nothing then.
-        OSError: ``target`` cannot be written.
-    """
+    """Write adapters as one bundle, each once; each byte is hashed on its way."""
     order = sorted({(each.kind, each.name, each.version, each.digest) for each in adapters})
     entries = dict.fromkeys((kind, name, digest) for kind, name, _, digest in order)
     manifests = {digest: read_manifest(layout, digest) for *_, digest in sorted(entries)}
@@ -124,54 +106,46 @@ def write_bundle(layout: Layout, adapters: Sequence[Adapter], target: BinaryIO) 
         message = f"{len(entries)} adapters are too many for one bundle"
         raise InvalidError(message, hint="write several", code="bundle.too_large")
     with zipfile.ZipFile(target, "w") as archive:
-        _write_member(archive, _TABLE, _encode_table(entries))
+        table = _encode_table(entries)
+        archive.writestr(_member(_TABLE, len(table)), table)
         for digest, data in sorted(manifests.items()):
-            _write_member(archive, f"manifests/{digest}", data)
+            archive.writestr(_member(f"manifests/{digest}", len(data)), data)
         files = [file for data in manifests.values() for file in manifest.decode(data).files]
-        for file in sorted({file.digest: file for file in files}.values(), key=_digest_of):
+        for _, file in sorted({file.digest: file for file in files}.items()):
             _copy_member(archive, layout, file)
 
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
-    """Open a bundle: its table, its manifests and the list of its members are checked.
-
-    Raises:
-        IntegrityError: it is damaged, or made to trick a reader; also while the block reads files.
-        IncompatibleError: it has a newer schema.
-        InvalidError: it has nothing to import.
-    """
+    """Open a bundle: its table, its manifests and the list of its members are checked."""
     with ExitStack() as stack:
         with storage_errors(f"read {path}"), _zip_errors():
             bundle = _read_bundle(stack.enter_context(path.open("rb")))
         yield bundle
 
 
-def unpack(bundle: Bundle, folder: Path) -> dict[str, Path]:
-    """Write each file of a bundle into ``folder`` under its digest, hashed and checked for its role.
-
-    Raises:
-        IntegrityError: a file is not what its manifest says, or not safe.
-        IncompatibleError: a file has a role that this version does not know.
-    """
-    found = {}
-    with storage_errors("unpack the bundle"), _zip_errors():
-        for digest, file in bundle.files.items():
-            found[digest] = folder / digest
-            _unpack_file(bundle.archive, file, found[digest])
-        for packed in bundle.adapters:
-            for file in packed.manifest.files:
-                check_content(file.role, found[file.digest])
-    return found
+@contextmanager
+def unpacked(layout: Layout, bundle: Bundle) -> Iterator[dict[str, str]]:
+    """Copies of a bundle's files among the unfinished ones, by digest, each checked for its role."""
+    copies: dict[str, str] = {}
+    try:
+        with storage_errors("unpack the bundle"), _zip_errors():
+            for digest, file in bundle.files.items():
+                with bundle.archive.open(f"blobs/{digest}") as stream:
+                    copies[digest], found = copy_stream(layout, file.role, stream)
+                if found.digest != digest:
+                    raise _damaged(f"the file {file.role!r} is not what its digest says")
+            for packed in bundle.adapters:
+                for file in packed.manifest.files:
+                    check_content(file.role, layout.root / copies[file.digest])
+        yield copies
+    finally:
+        drop_copies(layout, copies.values())
 
 
 @contextmanager
 def _zip_errors() -> Iterator[None]:
-    """Whatever zipfile raises on bytes that are no ZIP is one kind of error.
-
-    Raises:
-        IntegrityError: in place of it.
-    """
+    """Whatever zipfile raises on bytes that are no ZIP is one kind of error."""
     try:
         yield
     except _REFUSALS as error:
@@ -202,10 +176,6 @@ def _member(name: str, size_bytes: int) -> zipfile.ZipInfo:
     return info
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    archive.writestr(_member(name, len(data)), data)
-
-
 def _copy_member(archive: zipfile.ZipFile, layout: Layout, file: StoredFile) -> None:
     find_file(layout, file, verify=False)
     hasher = hashlib.sha256()
@@ -224,7 +194,8 @@ def _check_directory(stream: BinaryIO) -> int:
     zipfile reads the whole directory into memory, and would look for it in a comment as well.
     """
     size_bytes = stream.seek(0, 2)
-    tail = _read_at(stream, max(0, size_bytes - 98), 98).rjust(98, b"\0")
+    stream.seek(max(0, size_bytes - 98))
+    tail = stream.read(98).rjust(98, b"\0")
     end = tail[-22:]
     if end[:4] != b"PK\5\6" or end[-2:] != b"\0\0":
         raise _damaged("it does not end as a bundle does")
@@ -238,11 +209,6 @@ def _check_directory(stream: BinaryIO) -> int:
         raise _unsafe(f"its list of members has {directory_bytes} bytes")
     stream.seek(0)
     return size_bytes
-
-
-def _read_at(stream: BinaryIO, place: int, count: int) -> bytes:
-    stream.seek(place)
-    return stream.read(count)
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
@@ -330,20 +296,6 @@ def _check_complete(bundle: Bundle) -> None:
             size_bytes = bundle.archive.getinfo(f"blobs/{file.digest}").file_size
             if size_bytes != file.size_bytes:
                 raise _damaged(f"{file.role!r} has {size_bytes} bytes, not {file.size_bytes}")
-
-
-def _unpack_file(archive: zipfile.ZipFile, file: StoredFile, target: Path) -> None:
-    hasher = hashlib.sha256()
-    with archive.open(f"blobs/{file.digest}") as source, target.open("xb") as writer:
-        while chunk := source.read(_CHUNK_BYTES):
-            hasher.update(chunk)
-            writer.write(chunk)
-    if hasher.hexdigest() != file.digest:
-        raise _damaged(f"the file {file.role!r} is not what its digest says")
-
-
-def _digest_of(file: StoredFile) -> str:
-    return file.digest
 
 
 def _damaged(why: str) -> IntegrityError:

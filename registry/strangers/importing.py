@@ -8,7 +8,8 @@ latest version of a ``corgi`` that was here before; `Imported.over` says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,14 @@ from registry.content.manifest import content_key
 from registry.content.record import Adapter
 from registry.errors import IntegrityError, InvalidError, NotFoundError
 from registry.names.items import find_item, get_item
-from registry.names.listing import Wanted, rows_of
+from registry.names.listing import live_rows
 from registry.names.moving import make_writable
-from registry.names.publishing import Ready, publish, publish_ready
+from registry.names.publishing import Ready, make_ready, publish_ready
 from registry.ref import Kind, check_name
 from registry.storage.files import temporary
 from registry.storage.layout import Layout
 from registry.storage.refusals import storage_errors
-from registry.strangers.bundle import Bundle, Packed, open_bundle, unpack
+from registry.strangers.bundle import Bundle, Packed, open_bundle, unpacked
 from registry.strangers.loose import Loose, read_loose
 
 _CHUNK_BYTES = 1 << 20
@@ -49,8 +50,8 @@ class Imported:
     over: int | None = None
 
 
-class _Known:
-    """The live versions of each name, read once, however many adapters a bundle has of it."""
+class _Names:
+    """The live versions of names, each name read once, however many adapters a bundle has of it."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -59,20 +60,18 @@ class _Known:
     def rows(self, kind: Kind, name: str) -> list[Adapter]:
         """Ascending."""
         if (kind, name) not in self._rows:
-            item = find_item(self._layout, kind, name)
-            found = rows_of(item, Wanted(every=True))[0] if item else []
-            self._rows[kind, name] = found
+            self._rows[kind, name] = live_rows(find_item(self._layout, kind, name))
         return self._rows[kind, name]
 
-    def latest(self, kind: Kind, name: str) -> int | None:
-        """The highest live version."""
-        rows = self.rows(kind, name)
-        return rows[-1].version if rows else None
-
-    def acknowledge(self, known: Adapter) -> Imported:
-        """What is there already, put on the disk, whoever published it."""
-        get_item(self._layout, known.kind, known.name).sync(known.version)
-        return Imported(known, is_new=False)
+    def take(self, name: str, ready: Ready, there: Adapter | None) -> Imported:
+        """Publish an adapter; one that is there is put on the disk, whoever published it."""
+        if there:
+            get_item(self._layout, there.kind, there.name).sync(there.version)
+            return Imported(there, is_new=False)
+        rows = self.rows(ready.manifest.kind, name)
+        over = rows[-1].version if rows else None
+        rows.append(publish_ready(self._layout, name, ready))
+        return Imported(rows[-1], is_new=True, over=over)
 
 
 def look_into(path: Path, *, tool: str) -> tuple[Packed, ...] | Loose:
@@ -92,107 +91,64 @@ def look_into(path: Path, *, tool: str) -> tuple[Packed, ...] | Loose:
 
 
 def import_file(
-    layout: Layout,
-    source: Path | BinaryIO,
-    *,
-    tool: str,
-    name: str | None = None,
-    most_bytes: int,
+    layout: Layout, source: Path | BinaryIO, *, tool: str, name: str | None, most_bytes: int
 ) -> tuple[Imported, ...]:
-    """Publish what a file holds, each adapter as the next version of its name.
-
-    A crash after the checks leaves each adapter whole or not there; the same import again does
-    what is missing.
-
-    Args:
-        layout: of the registry, which is made where it is missing.
-        source: a path, or a stream that need not be seekable.
-        tool: what imports, with its version; a file found alone gets it into its manifest.
-        name: instead of the name in the file, which must hold one name then.
-        most_bytes: a longer source is refused.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidError: it is too long, or no name fits.
-        IntegrityError: it is damaged or not safe; nothing was published.
-        IncompatibleError: it has a newer schema; nothing was published.
-    """
+    """Publish what a file holds, each adapter as the next version of its name."""
     if name is not None:
         check_name(name)
     make_writable(layout)
-    with _scratch(layout) as folder:
-        path = _to_file(source, folder / "source", most_bytes)
-        if _is_bundle(path):
-            with open_bundle(path) as bundle:
-                return _import_bundle(layout, bundle, folder, name)
-        return (
-            _import_loose(layout, source, _copied(path, folder / "copy", most_bytes), name, tool),
-        )
+    with _readable_twice(layout, source, most_bytes) as path:
+        if not _is_bundle(path):
+            called = source if isinstance(source, Path) else Path("-")
+            return (_import_loose(layout, path, called, name, tool),)
+        with open_bundle(path) as bundle:
+            return _import_bundle(layout, bundle, name)
 
 
-def _import_bundle(
-    layout: Layout, bundle: Bundle, folder: Path, name: str | None
-) -> tuple[Imported, ...]:
+def _import_bundle(layout: Layout, bundle: Bundle, name: str | None) -> tuple[Imported, ...]:
     names = {(packed.kind, packed.name) for packed in bundle.adapters}
     if name is not None and len(names) > 1:
         message = f"the bundle holds {len(names)} names, which cannot all be {name!r}"
         raise InvalidError(message, hint="import it without --name, then rename")
-    sources = unpack(bundle, folder)
-    known = _Known(layout)
-    with blobs.needing(layout, [*sources, *(packed.digest for packed in bundle.adapters)]):
-        _store_files(layout, sources)  # this heals what was damaged there as well
+    known = _Names(layout)
+    with (
+        unpacked(layout, bundle) as copies,
+        blobs.needing(layout, [*copies, *(packed.digest for packed in bundle.adapters)]),
+    ):
+        blobs.store_copies(layout, copies)  # this heals what was damaged there as well
         return tuple(
-            _take(layout, known, packed, name or packed.name, sources) for packed in bundle.adapters
+            _take_packed(layout, known, packed, name or packed.name) for packed in bundle.adapters
         )
 
 
-def _take(
-    layout: Layout, known: _Known, packed: Packed, name: str, sources: Mapping[str, Path]
-) -> Imported:
-    rows = known.rows(packed.kind, name)
-    there = next((row for row in reversed(rows) if row.digest == packed.digest), None)
+def _take_packed(layout: Layout, known: _Names, packed: Packed, name: str) -> Imported:
+    rows = reversed(known.rows(packed.kind, name))
+    there = next((row for row in rows if row.digest == packed.digest), None)
     if there:
         blobs.store_manifest(layout, packed.data)
-        return known.acknowledge(there)
-    over = known.latest(packed.kind, name)
-    ready = Ready(packed.manifest, packed.data, sources)
-    published = publish_ready(layout, name, ready, compare=False).adapter
-    rows.append(published)
-    return Imported(published, is_new=True, over=over)
-
-
-def _store_files(layout: Layout, sources: Mapping[str, Path]) -> None:
-    """Copy files to the places that their digests name, each once, under however many names."""
-    for digest, path in sources.items():
-        copy, stored = blobs.take_copy(layout, "weights", path)
-        if stored.digest != digest:
-            layout.files.unlink(copy)
-            message = f"{path} is not the file that its digest says"
-            raise IntegrityError(message, code="blob.damaged")
-        blobs.store_copies(layout, {digest: copy})
+    return known.take(name, Ready(packed.manifest, packed.data), there)
 
 
 def _import_loose(
-    layout: Layout, source: Path | BinaryIO, path: Path, name: str | None, tool: str
+    layout: Layout, path: Path, called: Path, name: str | None, tool: str
 ) -> Imported:
-    called = source.stem if isinstance(source, Path) else ""
-    loose = read_loose(path, tool=tool, called=called)
-    chosen = name or loose.name
-    if chosen is None:
-        message = f"{source} does not say a name that could be used"
-        raise InvalidError(message, hint="--name gives it one", code="name.needed")
-    known = _Known(layout)
     copy, file = blobs.take_copy(layout, "weights", path)
-    with blobs.needing(layout, [file.digest]):
-        blobs.store_copies(layout, {file.digest: copy})
-        content = content_key([file])
-        rows = reversed(known.rows(loose.kind, chosen))
-        there = next((row for row in rows if row.record.content == content), None)
-        if there and _has_manifest(layout, there):
-            return known.acknowledge(there)
-        over = known.latest(loose.kind, chosen)
-        published = publish(layout, loose.kind, chosen, loose.draft, {"weights": path})
-    return Imported(published.adapter, is_new=True, over=over)
+    try:
+        loose = read_loose(layout.root / copy, tool=tool, called=called)
+        chosen = name or loose.name
+        if chosen is None:
+            message = f"{called} does not say a name that could be used"
+            raise InvalidError(message, hint="--name gives it one", code="name.needed")
+        ready = make_ready(loose.draft, loose.kind, [file], {file.digest: path})
+        with blobs.needing(layout, [file.digest, ready.digest]):
+            blobs.store_copies(layout, {file.digest: copy})
+            known, content = _Names(layout), content_key([file])
+            rows = reversed(known.rows(loose.kind, chosen))
+            there = next((row for row in rows if row.record.content == content), None)
+            is_whole = there is not None and _has_manifest(layout, there)
+            return known.take(chosen, ready, there if is_whole else None)
+    finally:
+        blobs.drop_copies(layout, [copy])
 
 
 def _has_manifest(layout: Layout, known: Adapter) -> bool:
@@ -205,10 +161,8 @@ def _has_manifest(layout: Layout, known: Adapter) -> bool:
 
 def _is_bundle(path: Path) -> bool:
     if not path.exists():
-        message = f"there is no file {path}"
-        raise NotFoundError(
-            message, hint=f"ls {path.parent} shows what is there", code="file.not_found"
-        )
+        hint = f"ls {path.parent} shows what is there"
+        raise NotFoundError(f"there is no file {path}", hint=hint, code="file.not_found")
     with storage_errors(f"read {path}"), path.open("rb") as stream:
         start = stream.read(_HEAD)
     # Either magic number, or the length of a header and the brace that begins it.
@@ -219,46 +173,34 @@ def _is_bundle(path: Path) -> bool:
 
 
 @contextmanager
-def _scratch(layout: Layout) -> Iterator[Path]:
-    """A folder for files that are not checked yet; it goes in any case."""
-    path = temporary()
-    with storage_errors(f"write to the registry {layout.root}"):
-        layout.files.make_temporary_folder(path)
+def _readable_twice(layout: Layout, source: Path | BinaryIO, most_bytes: int) -> Iterator[Path]:
+    """The source itself, or a copy of a stream, which goes in any case."""
+    if isinstance(source, Path) and source.is_dir():
+        raise InvalidError(f"{source} is a folder, not a bundle or an adapter's file")
+    if isinstance(source, Path) and (source.is_file() or not source.exists()):
+        if source.exists() and source.stat().st_size > most_bytes:
+            raise _too_large(most_bytes)
+        yield source
+        return
+    temp = temporary()
     try:
         with storage_errors(f"write to the registry {layout.root}"):
-            yield layout.root / path
+            if isinstance(source, Path):  # a pipe with a name
+                with source.open("rb") as stream:
+                    _spool(layout, stream, temp, most_bytes)
+            else:
+                _spool(layout, source, temp, most_bytes)
+        yield layout.root / temp
     finally:
-        with suppress(OSError):
-            layout.files.remove(path)
+        blobs.drop_copies(layout, [temp])
 
 
-def _copied(path: Path, target: Path, most_bytes: int) -> Path:
-    """A file copied once, unless it is a copy already."""
-    if path.parent == target.parent:
-        return path
-    with path.open("rb") as stream:
-        _spool(stream, target, most_bytes)
-    return target
-
-
-def _to_file(source: Path | BinaryIO, target: Path, most_bytes: int) -> Path:
-    """A path that can be read twice: the source itself, or a copy of a stream."""
-    if not isinstance(source, Path):
-        _spool(source, target, most_bytes)
-        return target
-    if source.exists() and not source.is_file():
-        if source.is_dir():
-            raise InvalidError(f"{source} is a folder, not a bundle or an adapter's file")
-        with source.open("rb") as stream:  # a pipe with a name
-            return _to_file(stream, target, most_bytes)
-    if source.exists() and source.stat().st_size > most_bytes:
-        raise _too_large(most_bytes)
-    return source
-
-
-def _spool(stream: BinaryIO, target: Path, most_bytes: int) -> None:
+def _spool(layout: Layout, stream: BinaryIO, target: str, most_bytes: int) -> None:
     left = most_bytes
-    with target.open("xb") as writer:
+    with (
+        layout.files.creating(target, is_lasting=False) as descriptor,
+        os.fdopen(descriptor, "wb", closefd=False) as writer,
+    ):
         while chunk := stream.read(min(_CHUNK_BYTES, left + 1)):
             left -= len(chunk)
             if left < 0:

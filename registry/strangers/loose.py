@@ -6,7 +6,6 @@ metrics are not in it, so the manifest that is made of it is a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from registry.content.manifest import MOST_MANIFEST_BYTES, Draft, Input, read_draft
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
-from registry.ref import Kind, check_name
+from registry.ref import Kind, is_name
 from registry.storage.refusals import storage_errors
 from registry.strangers.tensors import Header, read_header
 
@@ -66,13 +65,13 @@ class Loose:
     draft: Draft
 
 
-def read_loose(path: Path, *, tool: str, called: str | None = None) -> Loose:
+def read_loose(path: Path, *, tool: str, called: Path | None = None) -> Loose:
     """Read what an adapter's file says of itself.
 
     Args:
         path: a safetensors file.
         tool: what reads it, with its version; it stands in the new manifest.
-        called: what the file was called where it came from; None: as it is called now.
+        called: its path where it came from, of which messages and the name speak; None: ``path``.
 
     Raises:
         IntegrityError: it is no safe safetensors file, or no adapter of this tool.
@@ -80,18 +79,19 @@ def read_loose(path: Path, *, tool: str, called: str | None = None) -> Loose:
     """
     with storage_errors(f"read {path}"), path.open("rb") as stream:
         header = read_header(stream, path.stat().st_size)
+    called = called or path
     if METADATA_KEY not in header.metadata:
-        raise _of_another_tool(path, header)
-    facts = _read_facts(path, header.metadata)
-    name = _first_name(facts.token.strip("<>"), path.stem if called is None else called)
+        raise _of_another_tool(called, header)
+    facts = _read_facts(called, header.metadata[METADATA_KEY])
+    names = (facts.token.strip("<>"), called.stem)
     try:
-        return Loose(facts.kind, name, _draft(facts, header, tool))
+        draft = _draft(facts, header, tool)
     except InvalidError as error:
-        raise _no_adapter(path, error.message) from error
+        raise _no_adapter(called, error.message) from error
+    return Loose(facts.kind, next(filter(is_name, names), None), draft)
 
 
-def _read_facts(path: Path, metadata: Mapping[str, str]) -> _Facts:
-    text = metadata[METADATA_KEY]
+def _read_facts(path: Path, text: str) -> _Facts:
     if len(text) > MOST_MANIFEST_BYTES:  # its manifest would be refused, after a long time
         raise _no_adapter(path, f"its metadata have {len(text)} characters")
     try:
@@ -138,22 +138,12 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
     )
 
 
-def _first_name(*words: str) -> str | None:
-    for word in words:
-        try:
-            return check_name(word)
-        except InvalidError:
-            continue
-    return None
-
-
 def _of_another_tool(path: Path, header: Header) -> IncompatibleError:
     """The error for weights that are whole and that dv did not make; what is likely is said."""
     is_lora = any("lora" in tensor.name.lower() for tensor in header.tensors)
-    what = "a LoRA that dv did not make" if is_lora else "weights that dv did not make"
-    return IncompatibleError(
-        f"{path} holds {what}", hint="dv uses what it learned itself", code="file.other_tool"
-    )
+    message = f"{path} holds {'a LoRA' if is_lora else 'weights'} that dv did not make"
+    hint = "dv uses what it learned itself"
+    return IncompatibleError(message, hint=hint, code="file.other_tool")
 
 
 def _no_adapter(path: Path, why: str) -> IntegrityError:

@@ -134,7 +134,7 @@ def publisher(home: Path, base: Path) -> Put:
         file.write_bytes(changes.pop("data", None) or b"weights %d" % next(count))
         store = open_registry(home / "registry")
         files = {"weights": file}
-        return store.publish(kind, name, read_draft(facts), files, **changes).adapter
+        return store.publish(kind, name, read_draft(facts), files, **changes)
 
     return publish
 

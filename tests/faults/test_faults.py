@@ -373,7 +373,7 @@ def test_fault_26_a_home_that_is_missing_or_unwritable_matters_only_where_it_is_
 def test_fault_27_folders_may_have_any_name(tmp_path: Path, draft, weights: Path) -> None:
     folder = tmp_path / "a b" / "zwei\nzeilen" / "犬 é"
     store = open_registry(folder)
-    adapter = store.publish("subject", "corgi", draft, {"weights": weights}, ["best"]).adapter
+    adapter = store.publish("subject", "corgi", draft, {"weights": weights}, ["best"])
     assert store.files(store.resolve("corgi:best"))
     bundle = tmp_path / "犬\n .dva"
     with bundle.open("xb") as target:

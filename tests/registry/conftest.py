@@ -75,7 +75,7 @@ def publish(store: Registry, draft: Draft, weights: Path) -> Publish:
         name: str = "corgi", kind: str = "subject", tags: tuple[str, ...] = ()
     ) -> Adapter:
         weights.write_bytes(safetensors(value=next(count)))
-        return store.publish(kind, name, draft, {"weights": weights}, tags).adapter
+        return store.publish(kind, name, draft, {"weights": weights}, tags)
 
     return publish_one
 

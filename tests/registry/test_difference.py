@@ -19,7 +19,7 @@ def test_settings_inputs_scores_and_files_are_compared(
     def put(data: bytes, **training: Any):
         weights.write_bytes(data)
         draft = read_draft(facts | {"training": {**facts["training"], **training}})
-        return store.publish("subject", "corgi", draft, {"weights": weights}).adapter
+        return store.publish("subject", "corgi", draft, {"weights": weights})
 
     inputs = [{"name": "two.jpg", "digest": "1f" * 32}, {"name": "two.jpg", "digest": "2f" * 32}]
     left = put(b"1", metrics={"loss": 0.5})

@@ -396,9 +396,9 @@ def test_a_repair_of_what_is_whole_by_now_does_nothing(store: Registry, publish)
     publish()
     item = item_of(store).name
     before = log_of(store).read_bytes()
-    repairs.mend_log(store.layout, "subject", item, "corgi")
-    repairs.name_again(store.layout, "subject", item)
-    repairs.rebuild_record(store.layout, "subject", item, "corgi", 1)
+    repairs.mend_log(store.layout, "subject/corgi")
+    repairs.name_again(store.layout, f"items/subject/{item}")
+    repairs.rebuild_record(store.layout, "subject/corgi:v1")
     assert log_of(store).read_bytes() == before
     assert aside(store) == []
 
@@ -407,7 +407,7 @@ def test_a_pipe_in_place_of_a_record_is_replaced(store: Registry, publish) -> No
     adapter = publish()
     record_of(store, 1).unlink()
     os.mkfifo(record_of(store, 1))
-    repairs.rebuild_record(store.layout, "subject", item_of(store).name, "corgi", 1)
+    repairs.rebuild_record(store.layout, "subject/corgi:v1")
     assert store.resolve("corgi") == adapter
 
 

@@ -125,8 +125,8 @@ def test_the_first_write_moves_it_over_and_nothing_is_lost(
     restored = store.restore("corgi:v2")
     assert (restored.tags_back, restored.tags_elsewhere) == (("old",), ())
     store.rename("fido", "rex", "subject")
-    assert store.publish("subject", "rex", draft, {"weights": weights}).adapter.version == 3
-    assert store.publish("subject", "fido", draft, {"weights": weights}).adapter.version == 4
+    assert store.publish("subject", "rex", draft, {"weights": weights}).version == 3
+    assert store.publish("subject", "fido", draft, {"weights": weights}).version == 4
     assert store.log("corgi", "subject")[-1].event == "restore"
     assert store.verify().findings == ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from registry import (
 )
 from registry.content import record
 from registry.strangers import importing
-from registry.strangers.bundle import unpack
+from registry.strangers.bundle import unpacked
 from registry.strangers.importing import look_into
 from registry.strangers.loose import Loose, read_loose
 from tests.registry.places import manifest_of
@@ -210,17 +211,40 @@ def test_a_file_swapped_after_the_checks_takes_no_place_of_another(
     with path.open("xb") as target:
         store.export([adapter], target)
 
-    def swapped(bundle, folder: Path) -> dict[str, Path]:
-        found = unpack(bundle, folder)
-        for place in found.values():
-            place.write_bytes(b"something else")
-        return found
+    @contextmanager
+    def swapped(*place):
+        with unpacked(*place) as copies:
+            path.write_bytes(b"something else")
+            yield copies
 
-    monkeypatch.setattr(importing, "unpack", swapped)
-    with pytest.raises(IntegrityError, match="is not the file that its digest says"):
-        store.import_file(path, tool=TOOL, name="other")
+    monkeypatch.setattr(importing, "unpacked", swapped)
+    (imported,) = store.import_file(path, tool=TOOL, name="other")
+    assert imported.adapter.digest == adapter.digest
     assert store.verify().is_whole
     assert list((store.layout.root / "tmp").iterdir()) == []
+
+
+def test_bytes_that_are_collected_before_an_import_has_a_number_are_an_error(
+    store: Registry, publish, tmp_path: Path, monkeypatch
+) -> None:
+    """It may sleep for days in between; made again, the import puts them there."""
+    adapter = publish()
+    path = tmp_path / "out.dva"
+    with path.open("xb") as target:
+        store.export([adapter], target)
+    link = os.link
+
+    def collect_and_link(source, target, **kwargs):
+        monkeypatch.undo()
+        store.file(adapter).unlink()
+        link(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "link", collect_and_link)
+    with pytest.raises(IntegrityError, match="other:v1 is published, but: its bytes") as caught:
+        store.import_file(path, tool=TOOL, name="other")
+    assert caught.value.hint == "import it again"
+    assert not store.import_file(path, tool=TOOL, name="other")[0].is_new
+    assert store.verify().is_whole
 
 
 def test_a_file_found_alone_is_copied_once_and_then_checked(

@@ -15,7 +15,6 @@ from registry import (
     IncompatibleError,
     IntegrityError,
     InvalidError,
-    learning_key,
     printable,
     read_draft,
 )
@@ -30,6 +29,7 @@ from registry.content.manifest import (
     content_key,
     decode,
     encode,
+    learning_key,
 )
 
 text = st.text(st.characters(exclude_categories=["Cs"]))

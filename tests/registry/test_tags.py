@@ -304,6 +304,6 @@ def test_lines_of_the_first_layout_only_tell() -> None:
     told = [
         log.Entry(at="x", event=event, version=1, tags=["a"]) for event in ("remove", "restore")
     ]
-    state = log.replay(lines_of(*told))
+    state = log.replay(lines_of(*told, log.entry("begin", told=told)))
     assert [each.tags for each in state.happened] == [("a",), ("a",)]
     assert (state.places, state.removals) == ({}, {})

@@ -55,7 +55,7 @@ def test_one_bad_file_is_named_for_each_version_that_needs_it(
     store: Registry, draft, weights: Path
 ) -> None:
     for name in ("one", "two"):
-        adapter = store.publish("subject", name, draft, {"weights": weights}).adapter
+        adapter = store.publish("subject", name, draft, {"weights": weights})
     store.file(adapter).unlink()
     assert findings(store) == [
         ("blob.missing", "subject/one:v1", True),

@@ -103,7 +103,7 @@ def make_bundle(root: Path) -> tuple[bytes, set[str]]:
                 "training": {"recipe": {"steps": 2}, "seed": 0, "inputs": []},
             }
         )
-        adapters.append(store.publish("subject", name, draft, {"weights": file}).adapter)
+        adapters.append(store.publish("subject", name, draft, {"weights": file}))
     target = io.BytesIO()
     store.export(adapters, target)
     return target.getvalue(), {adapter.digest for adapter in adapters}

@@ -116,7 +116,7 @@ def _make_bundles(folder: Path) -> None:
     for k in range(BUNDLES):
         weights.write_bytes(safetensors(value=k))
         note = msgspec.structs.replace(small_draft(), note=f"imported {k}")
-        adapter = elsewhere.publish("subject", f"import{k}", note, {"weights": weights}).adapter
+        adapter = elsewhere.publish("subject", f"import{k}", note, {"weights": weights})
         with (folder / f"{k}.dva").open("xb") as target:
             elsewhere.export([adapter], target)
 
@@ -151,7 +151,7 @@ def _publish(store: Registry, notes: Path, random: Random, weights: Path, draft:
     note = msgspec.structs.replace(draft, note=str(random.getrandbits(100)))
     name, tag = random.choice(NAMES), f"new-{random.getrandbits(60)}x"
     tags = [tag] if random.random() < 0.5 else []
-    adapter = store.publish("subject", name, note, {"weights": weights}, tags).adapter
+    adapter = store.publish("subject", name, note, {"weights": weights}, tags)
     _note(notes, Note("acknowledged", adapter.name, adapter.version, adapter.digest))
     if tags:
         _note(notes, Note("tagged", tag, digest=adapter.digest))
