@@ -3,7 +3,7 @@
 The registry knows names and bytes; what the bytes do is for others. An adapter is a manifest and
 its files, and its identity is the SHA-256 of the manifest. Publishing gives it the next number of a
 name; a number is never used again. Tags are words that people move from version to version.
-`latest` and `prev` are computed.
+`latest` and `prev` are computed. How all of it lies on the disk is told by `registry.storage.layout`.
 
 A worked example. Somebody made a file and says what it is:
 

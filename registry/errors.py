@@ -20,22 +20,15 @@ from __future__ import annotations
 
 
 class RegistryError(Exception):
-    """Root of the registry's errors.
+    """Root of the registry's errors."""
 
-    Attributes:
-        code: stable, append-only identifier such as ``ref.not_found``.
-        message: one line: what is wrong, with the value.
-        hint: what would do, or None.
-    """
-
-    code = "registry.failed"
+    code = "registry.failed"  # stable, append-only
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
-        if code is not None:
-            self.code = code
+        self.message = message  # one line: what is wrong, with the value
+        self.hint = hint  # what would do
+        self.code = code or self.code
 
 
 class InvalidError(RegistryError):

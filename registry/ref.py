@@ -46,19 +46,12 @@ _DEVICES = {"con", "prn", "aux", "nul"} | {
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A reference as written: what it points to may still change.
+    """A reference as written: what it points to may still change."""
 
-    Attributes:
-        name: the adapter's name.
-        kind: subject or motion, or None where it was left out.
-        selector: ``v3``, ``latest``, ``prev`` or a tag; None where it was left out.
-        digest: 8 to 64 lower-case hex digits without ``sha256:``, or None.
-    """
-
-    name: str
-    kind: Kind | None = None
-    selector: str | None = None
-    digest: str | None = None
+    name: str  # the adapter's name
+    kind: Kind | None = None  # subject or motion, or None where it was left out
+    selector: str | None = None  # ``v3``, ``latest``, ``prev`` or a tag; None where it was left out
+    digest: str | None = None  # 8 to 64 lower-case hex digits without ``sha256:``, or None
 
     @property
     def version(self) -> int | None:
@@ -78,11 +71,7 @@ def is_path(text: str) -> bool:
 
 
 def parse_ref(text: str, *, kind: Kind | None = None) -> Ref:
-    """Read a reference.
-
-    Args:
-        text: the reference as written.
-        kind: the kind that is wanted here; fills in a kind left out, and refuses the other.
+    """Read a reference; ``kind`` fills in a kind left out, and refuses the other.
 
     Raises:
         InvalidError: the text is no reference; the hint says what would be one.
@@ -103,11 +92,7 @@ def parse_ref(text: str, *, kind: Kind | None = None) -> Ref:
 
 
 def check_name(text: str) -> str:
-    """``text`` where it can be an adapter's name.
-
-    Raises:
-        InvalidError: it cannot; the hint is a spelling that could.
-    """
+    """``text`` where it can be an adapter's name; else the hint is a spelling that could."""
     _check_word("name", text)
     if text in KINDS or _VERSION_LIKE.fullmatch(text):
         raise InvalidError(f"the name {_shown(text)} is reserved", code="ref.reserved")
@@ -115,11 +100,7 @@ def check_name(text: str) -> str:
 
 
 def check_tag(text: str) -> str:
-    """``text`` where it can be a tag that somebody sets.
-
-    Raises:
-        InvalidError: it cannot: wrong characters, or a word with a meaning of its own.
-    """
+    """``text`` where it can be a tag that somebody sets: a word without a meaning of its own."""
     _check_word("tag", text)
     if text in COMPUTED_TAGS:
         hint = "it always follows the versions by itself; choose another word"
@@ -182,14 +163,11 @@ def _check_selector(name: str, text: str) -> str:
     """A selector may be a computed word or a version, where a tag may not."""
     if text in COMPUTED_TAGS or _VERSION.fullmatch(text):
         return text
-    number = text.removeprefix("v").lstrip("0")
-    if text.isascii() and text.removeprefix("v").isdigit():
-        near = (
-            f"did you mean {name}:v{number}?"
-            if len(number) < 10
-            else "versions have nine digits at most"
-        )
-        hint = near if number else "versions start at v1"
+    digits = text.removeprefix("v")
+    if text.isascii() and digits.isdigit():
+        number = digits.lstrip("0")
+        hint = f"did you mean {name}:v{number}?" if number else "versions start at v1"
+        hint = hint if len(number) < 10 else "versions have nine digits at most"
         raise InvalidError(f"{_shown(text)} is no version", hint=hint)
     if _HEX.fullmatch(text):
         raise InvalidError(f"{_shown(text)} is no tag", hint=f"did you mean {name}@{text}?")

@@ -36,17 +36,11 @@ MOST_IMPORT_BYTES = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class TagMove:
-    """What setting a tag did.
+    """What setting a tag did."""
 
-    Attributes:
-        adapter: the version it is on now.
-        tag: the word.
-        was: the version it was on before; None where it was set nowhere.
-    """
-
-    adapter: Adapter
-    tag: str
-    was: int | None
+    adapter: Adapter  # the version it is on now
+    tag: str  # the word
+    was: int | None  # the version it was on before; None where it was set nowhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from registry.errors import IntegrityError
 from registry.storage.digest import hash_bytes
 from registry.storage.files import TMP, temporary
 from registry.storage.layout import Layout, blob_path, manifest_path
+from registry.storage.lines import BAD_JSON
 from registry.storage.refusals import storage_errors
 
 NEEDS = "needs-"
@@ -123,7 +124,7 @@ def needed_by_writers(layout: Layout) -> set[str]:
             data = layout.files.read(f"{TMP}/{entry}")
             try:
                 needed.update(msgspec.json.decode(data or b"[]", type=list[Digest]))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            except BAD_JSON as error:
                 message = f"{layout.root / TMP / entry} cannot be understood: {error}"
                 hint = "delete it where no dv is at work"
                 raise IntegrityError(message, hint=hint, code="registry.foreign") from error

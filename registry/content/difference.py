@@ -13,17 +13,11 @@ from registry.content.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field in which two manifests differ.
+    """A field in which two manifests differ."""
 
-    Attributes:
-        field: such as ``training.recipe.steps`` or ``training.inputs.one.jpg``.
-        left: of the first; None where it has none.
-        right: of the second; None where it has none.
-    """
-
-    field: str
-    left: Any
-    right: Any
+    field: str  # such as ``training.recipe.steps`` or ``training.inputs.one.jpg``
+    left: Any  # of the first; None where it has none
+    right: Any  # of the second; None where it has none
 
 
 def differences(left: Manifest, right: Manifest) -> tuple[Difference, ...]:

@@ -35,73 +35,53 @@ _TERMINAL_SEQUENCE = re.compile(
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-class Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The base that an adapter belongs to.
-
-    Attributes:
-        id: as the base is known: ``mini@2``, a hub id, or a folder's name.
-        fingerprint: what it must equal to carry the adapter.
-        revision: of the hub id.
-        licence: as its card names it.
-        architecture: whatever the family wants to say of it.
-    """
-
-    id: str
-    fingerprint: str
-    revision: str | None = None
-    licence: str | None = None
-    architecture: dict[str, Any] = {}
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    pass
 
 
-class AdapterFacts(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
-    """What sits where.
+class Base(_Table, frozen=True, kw_only=True):
+    """The base that an adapter belongs to."""
 
-    Attributes:
-        method: how it was learned, such as ``dreamvideo``.
-        dtype: of the stored numbers.
-        params: how many there are.
-        sites: names of the sites, in the order of the forward pass.
-        widths: hidden width at each of these sites.
-    """
-
-    method: str
-    dtype: str
-    params: Count
-    sites: list[str] = []
-    widths: list[Count] = []
+    id: str  # as the base is known: ``mini@2``, a hub id, or a folder's name
+    fingerprint: str  # what it must equal to carry the adapter
+    revision: str | None = None  # of the hub id
+    licence: str | None = None  # as its card names it
+    architecture: dict[str, Any] = {}  # whatever the family wants to say of it
 
 
-class Prompt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The words an adapter answers to.
+class AdapterFacts(_Table, frozen=True, kw_only=True):
+    """What sits where."""
 
-    Attributes:
-        token: the learned word as the text encoder sees it.
-        class_word: of a subject.
-        caption: of a motion.
-    """
-
-    token: str | None = None
-    class_word: str | None = None
-    caption: str | None = None
+    method: str  # how it was learned, such as ``dreamvideo``
+    dtype: str  # of the stored numbers
+    params: Count  # how many there are
+    sites: list[str] = []  # names of the sites, in the order of the forward pass
+    widths: list[Count] = []  # hidden width at each of these sites
 
 
-class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Prompt(_Table, frozen=True, kw_only=True):
+    """The words an adapter answers to."""
+
+    token: str | None = None  # the learned word as the text encoder sees it
+    class_word: str | None = None  # of a subject
+    caption: str | None = None  # of a motion
+
+
+class Input(_Table, frozen=True, kw_only=True):
     """A photo, clip or mask it was learned from: its file name, without folders, and SHA-256."""
 
     name: str
     digest: Digest
 
 
-class LeftOut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LeftOut(_Table, frozen=True, kw_only=True):
     """A photo or clip that was given and not learned from: its file name, and why."""
 
     name: str
     reason: str
 
 
-class Rung(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rung(_Table, frozen=True, kw_only=True):
     """Memory ran out at a step of a stage, and ``text`` was done about it."""
 
     stage: str
@@ -109,40 +89,28 @@ class Rung(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: str
 
 
-class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Everything needed to do it again, and how it went.
+class Training(_Table, frozen=True, kw_only=True):
+    """Everything needed to do it again, and how it went."""
 
-    Attributes:
-        recipe: the recipe's fields.
-        seed: of all random numbers.
-        device: it was learned on.
-        seconds: it took.
-        metrics: final values by name.
-        inputs: in the order they were used.
-        left_out: what could not be used, where going on without it was asked for.
-        held_out: kept out of learning, to score against.
-        rungs: what was done when memory ran out, in the order of steps.
-    """
-
-    recipe: dict[str, Any]
-    seed: int
-    inputs: list[Input]
-    left_out: list[LeftOut] = []
-    held_out: list[Input] = []
-    rungs: list[Rung] = []
-    device: str = ""
-    seconds: Annotated[float, Meta(ge=0)] = 0.0
-    metrics: dict[str, Any] = {}
+    recipe: dict[str, Any]  # the recipe's fields
+    seed: int  # of all random numbers
+    inputs: list[Input]  # in the order they were used
+    left_out: list[LeftOut] = []  # what could not be used, where going on without it was asked for
+    held_out: list[Input] = []  # kept out of learning, to score against
+    rungs: list[Rung] = []  # what was done when memory ran out, in the order of steps
+    device: str = ""  # on which it was learned
+    seconds: Annotated[float, Meta(ge=0)] = 0.0  # that it took
+    metrics: dict[str, Any] = {}  # final values by name
 
 
-class Lineage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Lineage(_Table, frozen=True, kw_only=True):
     """Where it comes from: the digest of an adapter it continues, the id of its run."""
 
     parent: Digest | None = None
     run: str | None = None
 
 
-class StoredFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoredFile(_Table, frozen=True, kw_only=True):
     """A file of the adapter: its role (``weights``, ``token``, ``preview``), SHA-256 and size."""
 
     role: FileRole
@@ -150,44 +118,29 @@ class StoredFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size_bytes: Count
 
 
-class Draft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A manifest before publishing: all but what the registry itself knows.
+class Draft(_Table, frozen=True, kw_only=True):
+    """A manifest before publishing: all but what the registry itself knows."""
 
-    Attributes:
-        tool: what made it, with its version.
-        note: the user's own words.
-    """
-
-    tool: str
+    tool: str  # what made it, with its version
     base: Base
     adapter: AdapterFacts
     prompt: Prompt
     training: Training
     lineage: Lineage = Lineage()
-    note: str | None = None
+    note: str | None = None  # the user's own words
 
 
-class Manifest(Draft, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A published manifest: a draft, and what the registry added.
+class Manifest(Draft, frozen=True, kw_only=True):
+    """A published manifest: a draft, and what the registry added."""
 
-    Attributes:
-        schema: of the manifest.
-        created: time of publishing, UTC, ISO 8601.
-        files: in the order of their roles' names.
-    """
-
-    schema: int
+    schema: int  # of the manifest
     kind: Kind
-    created: str
-    files: list[StoredFile]
+    created: str  # time of publishing, UTC, ISO 8601
+    files: list[StoredFile]  # in the order of their roles' names
 
 
 def read_draft(data: Mapping[str, Any]) -> Draft:
-    """A draft from plain data, such as the engine's result.
-
-    Raises:
-        InvalidError: naming the field that is missing, unknown or of another type.
-    """
+    """A draft from plain data, such as the engine's result; an InvalidError names the bad field."""
     try:
         _check_levels(data)
         return msgspec.convert(toml.without_none(dict(data)), Draft)
@@ -203,11 +156,7 @@ def complete(draft: Draft, kind: Kind, created: str, files: Sequence[StoredFile]
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as TOML; reading it back gives an equal one.
-
-    Raises:
-        InvalidError: a value cannot be written as TOML.
-    """
+    """The manifest as TOML; reading it back gives an equal one."""
     import tomli_w
 
     try:
@@ -223,12 +172,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """Read a manifest.
-
-    Raises:
-        IncompatibleError: it has a newer schema.
-        IntegrityError: it is no manifest; the message names the field.
-    """
+    """Read a manifest; an IntegrityError names the field that is damaged."""
     try:
         table = toml.read(data)
         schema = table.get("schema")
@@ -243,11 +187,7 @@ def decode(data: bytes) -> Manifest:
 
 
 def learning_key(base_fingerprint: str, prompt: Prompt, training: Training) -> str:
-    """64 hex digits, equal where inputs, settings and base are equal.
-
-    Of ``training`` only recipe, seed and the inputs' digests count, so it can be made before
-    learning.
-    """
+    """64 hex digits, equal where inputs, settings and base are equal."""
     facts = {
         "base": base_fingerprint,
         "prompt": msgspec.to_builtins(prompt),
@@ -270,11 +210,7 @@ def printable(text: str) -> str:
 
 
 def _check_levels(value: Any) -> None:
-    """Pass what everything that walks through it, however it does, can walk through.
-
-    Raises:
-        ValueError: tables and lists lie too deep in each other.
-    """
+    """Pass tables and lists that do not lie so deep in each other that a walker would give up."""
     level = [value]
     for _ in range(_MOST_LEVELS):
         inner = (each.values() if isinstance(each, Mapping) else each for each in level)

@@ -7,16 +7,17 @@ removals stand in the log of its item. The first layout wrote them into the reco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from registry.content.manifest import SCHEMA, Digest, Manifest, content_key, learning_key
 from registry.errors import IncompatibleError, IntegrityError
 from registry.ref import Kind, Ref, Word
 from registry.storage.files import is_read_only
 from registry.storage.folder import Folder
+from registry.storage.lines import BAD_JSON
 
 MOST_RECORD_BYTES = 1 << 22
 
@@ -29,57 +30,34 @@ class Removal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A version.
+    """A version."""
 
-    Attributes:
-        schema: of the record.
-        digest: of its manifest.
-        created: time of publishing, UTC, ISO 8601.
-        base_id: name of its base.
-        base_fingerprint: what the base must equal.
-        params: how many numbers the adapter has.
-        size_bytes: of all its files.
-        content: equal where all files are equal.
-        learning: equal where inputs, settings and base are equal.
-        token: the learned word, of a subject.
-        class_word: of a subject.
-        caption: of a motion.
-        note: the user's own words.
-        removed: the removal, as the first layout wrote it; lists fill it in from the log.
-    """
-
-    schema: int
-    digest: Digest
-    created: str
-    base_id: str
-    base_fingerprint: str
-    params: int
-    size_bytes: int
-    content: Digest
-    learning: Digest
-    token: str | None = None
-    class_word: str | None = None
-    caption: str | None = None
-    note: str | None = None
+    schema: Annotated[int, Meta(le=SCHEMA)]  # of the record
+    digest: Digest  # of its manifest
+    created: str  # time of publishing, UTC, ISO 8601
+    base_id: str  # name of its base
+    base_fingerprint: str  # what the base must equal
+    params: int  # how many numbers the adapter has
+    size_bytes: int  # of all its files
+    content: Digest  # equal where all files are equal
+    learning: Digest  # equal where inputs, settings and base are equal
+    token: str | None = None  # the learned word, of a subject
+    class_word: str | None = None  # of a subject
+    caption: str | None = None  # of a motion
+    note: str | None = None  # the user's own words
+    # the removal, as the first layout wrote it; lists fill it in from the log
     removed: Removal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A version of a name, pinned: what it is can no longer change.
+    """A version of a name, pinned: what it is can no longer change."""
 
-    Attributes:
-        kind: subject or motion.
-        name: its name.
-        version: its number.
-        record: what the registry knows of it without opening the manifest.
-        tags: the tags that pointed to it when it was looked up, sorted; computed ones are left out.
-    """
-
-    kind: Kind
-    name: str
-    version: int
-    record: Record
+    kind: Kind  # subject or motion
+    name: str  # its name
+    version: int  # its number
+    record: Record  # what the registry knows of it without opening the manifest
+    # the tags that pointed to it when it was looked up, sorted; computed ones are left out
     tags: tuple[str, ...] = ()
 
     @property
@@ -129,43 +107,26 @@ def encode(record: Record) -> bytes:
 
 
 def read(folder: Folder, version: int) -> Record | None:
-    """Read a record in an item's folder; None where there is none, or it was never finished.
-
-    Raises:
-        IncompatibleError: it has a newer schema.
-        IntegrityError: it is damaged.
-    """
+    """Read a record in an item's folder; None where there is none, or it was never finished."""
     entry = f"v{version}"
     data = folder.read(entry, MOST_RECORD_BYTES)
-    return None if data is None else _decode(data, folder, entry)
-
-
-def _decode(data: bytes, folder: Folder, entry: str) -> Record | None:
-    path = folder.path / entry
+    if data is None:
+        return None
     try:
-        record = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decoder.decode(data)
+    except BAD_JSON as error:
         if _schema(data) > SCHEMA:
-            raise _newer(path) from error
-        if not data.endswith(b"\n"):
-            facts = folder.stat(entry)
-            if facts is None or not is_read_only(facts):
-                # Without hard links a record is written in place. It was never acknowledged.
-                return None
-        message = f"the version record {path} is damaged: {error}"
+            message = f"the version record {folder.path / entry} has a newer schema than {SCHEMA}"
+            raise IncompatibleError(message, hint="update dv") from error
+        facts = None if data.endswith(b"\n") else folder.stat(entry)
+        if facts and not is_read_only(facts):
+            return None  # without hard links a record is written in place; it was not acknowledged
+        message = f"the version record {folder.path / entry} is damaged: {error}"
         raise IntegrityError(message, hint="dv registry doctor") from error
-    if record.schema > SCHEMA:
-        raise _newer(path)
-    return record
 
 
 def _schema(data: bytes) -> int:
     try:
         return msgspec.json.decode(data, type=_Versioned).schema
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except BAD_JSON:
         return 0
-
-
-def _newer(path: Path) -> IncompatibleError:
-    message = f"the version record {path} has a newer schema than {SCHEMA}"
-    return IncompatibleError(message, hint="update dv")

@@ -26,17 +26,12 @@ _HOUR_SECONDS = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Something found, and what would mend it.
+    """Something found, and what would mend it."""
 
-    Attributes:
-        finding: what is odd.
-        remedy: one line saying what the repair does; None where only a person can mend it.
-        repair: does it; None where there is none.
-    """
-
-    finding: Finding
+    finding: Finding  # what is odd
+    # one line saying what the repair does; None where only a person can mend it
     remedy: str | None = None
-    repair: Callable[[], None] | None = None
+    repair: Callable[[], None] | None = None  # does it; None where there is none
 
 
 _REBUILD = ("write it again from its manifest; what is there goes aside", repairs.rebuild_record)

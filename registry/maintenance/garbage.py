@@ -25,15 +25,11 @@ from registry.storage.refusals import storage_errors
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """What nothing needs.
+    """What nothing needs."""
 
-    Attributes:
-        files: manifests and files that nothing leads to, and old unfinished ones; whole paths.
-        size_bytes: of all of them.
-    """
-
+    # manifests and files that nothing leads to, and old unfinished ones; whole paths
     files: tuple[Path, ...]
-    size_bytes: int
+    size_bytes: int  # of all of them
 
 
 def find_garbage(layout: Layout) -> Garbage:

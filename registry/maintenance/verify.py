@@ -28,38 +28,23 @@ _MEND = "dv registry doctor --fix"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """Something that is not as it should be."""
 
-    Attributes:
-        code: stable identifier, the same as of the error that a reader would meet.
-        where: ``subject/corgi:v3``, or a path inside the registry.
-        message: one line.
-        hint: what would do, or None.
-        is_damage: whether something published cannot be read; otherwise nothing is lost.
-    """
-
-    code: str
-    where: str
-    message: str
-    hint: str | None = None
-    is_damage: bool = True
+    code: str  # stable identifier, the same as of the error that a reader would meet
+    where: str  # ``subject/corgi:v3``, or a path inside the registry
+    message: str  # one line
+    hint: str | None = None  # what would do, or None
+    is_damage: bool = True  # whether something published cannot be read; otherwise nothing is lost
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was looked at, and what was found.
+    """What was looked at, and what was found."""
 
-    Attributes:
-        versions: how many live ones.
-        files: how many files and manifests, each hashed.
-        size_bytes: of them.
-        findings: in the order of the names.
-    """
-
-    versions: int
-    files: int
-    size_bytes: int
-    findings: tuple[Finding, ...]
+    versions: int  # how many live ones
+    files: int  # how many files and manifests, each hashed
+    size_bytes: int  # of them
+    findings: tuple[Finding, ...]  # in the order of the names
 
     @property
     def is_whole(self) -> bool:

@@ -21,29 +21,17 @@ from registry.storage.times import stamp
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One thing that happened.
+    """One thing that happened."""
 
-    Attributes:
-        at: when, UTC, ISO 8601, by the clock of whoever did it.
-        event: what.
-        version: to which version; 0 where it happened to the whole name.
-        digest: of that version, or None.
-        tag: that was set or taken off.
-        was: the version that the tag was on before, or None.
-        tags: that went with a removal, or came with a publishing or a restoring.
-        old: the name before a renaming.
-        new: the name after it.
-    """
-
-    at: str
-    event: Event
-    version: int
-    digest: str | None = None
-    tag: str | None = None
-    was: int | None = None
-    tags: tuple[str, ...] = ()
-    old: str | None = None
-    new: str | None = None
+    at: str  # when, UTC, ISO 8601, by the clock of whoever did it
+    event: Event  # what
+    version: int  # to which version; 0 where it happened to the whole name
+    digest: str | None = None  # of that version, or None
+    tag: str | None = None  # that was set or taken off
+    was: int | None = None  # the version that the tag was on before, or None
+    tags: tuple[str, ...] = ()  # that went with a removal, or came with a publishing or a restoring
+    old: str | None = None  # the name before a renaming
+    new: str | None = None  # the name after it
 
 
 def read_history(layout: Layout, kind: Kind, name: str) -> tuple[Happened, ...]:

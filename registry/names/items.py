@@ -28,17 +28,12 @@ _MEND = "dv registry doctor --fix"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version as it can be read.
+    """A version as it can be read."""
 
-    Attributes:
-        number: its number.
-        record: what it is, ``removed`` filled in from the log; None where that cannot be read.
-        fault: why it cannot be read, or None.
-    """
-
-    number: int
+    number: int  # its number
+    # what it is, ``removed`` filled in from the log; None where that cannot be read
     record: Record | None
-    fault: RegistryError | None = None
+    fault: RegistryError | None = None  # why it cannot be read, or None
 
     @property
     def is_live(self) -> bool:
@@ -48,23 +43,15 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a name stands for: versions, their tags, and what happened to them.
+    """What a name stands for: versions, their tags, and what happened to them."""
 
-    Attributes:
-        layout: of the registry.
-        kind: subject or motion.
-        name: the name under which it was looked up; "" where it was found without one.
-        id: its own name, which never changes.
-        path: of its folder.
-        state: what its log comes to. It was read before any version, so every version that it
-            speaks of is there.
-    """
-
-    layout: Layout
-    kind: Kind
-    name: str
-    id: str
-    path: str
+    layout: Layout  # of the registry
+    kind: Kind  # subject or motion
+    name: str  # the name under which it was looked up; "" where it was found without one
+    id: str  # its own name, which never changes
+    path: str  # of its folder
+    # what its log comes to. It was read before any version, so every version that it speaks of is
+    # there
     state: State
 
     def numbers(self) -> list[int]:
@@ -113,7 +100,6 @@ class Item:
     def write(self, entry: Entry) -> tuple[State, Happened | None]:
         """Append a line to the log; what that comes to, and what the line did if it counted."""
         with storage_errors(f"write the log of {self.name or self.id}"):
-            self.layout.files.make_folder(self.path)
             self.layout.files.append(f"{self.path}/{LOG}", lines.encode(entry))
         state = log.replay(self.layout.files.read(f"{self.path}/{LOG}") or b"")
         return state, state.find(entry)
@@ -192,15 +178,7 @@ def highest(layout: Layout, kind: Kind, name: str) -> int:
 
 
 def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | None) -> None:
-    """Set a tag; it is on the disk when this returns.
-
-    Args:
-        item: that the version belongs to.
-        tag: the word.
-        version: where it goes.
-        digest: of that version.
-        expect: the version where it must be; 0: set nowhere; None: anywhere.
-    """
+    """Set a tag, which must be at the version ``expect``; 0: set nowhere; None: anywhere."""
     line = log.entry("tag", version, digest=digest, tag=tag, expect=expect)
     state, counted = item.write(line)
     if counted is None:
@@ -210,7 +188,7 @@ def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | No
 
 
 def take_off(item: Item, tag: str, version: int) -> None:
-    """Take a tag off the version that it is on; this is on the disk when it returns."""
+    """Take a tag off the version that it is on."""
     state, counted = item.write(log.entry("untag", version, tag=tag, expect=version))
     if counted is None:
         raise elsewhere(item, tag, state)

@@ -16,14 +16,10 @@ from registry.storage.layout import LOG, Layout
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a list shows.
+    """What a list shows."""
 
-    Attributes:
-        rows: by kind, name and version, ascending.
-        problems: one line for each thing that could not be read: nothing is left out silently.
-    """
-
-    rows: tuple[Adapter, ...]
+    rows: tuple[Adapter, ...]  # by kind, name and version, ascending
+    # one line for each thing that could not be read: nothing is left out silently
     problems: tuple[str, ...] = ()
 
 
@@ -42,10 +38,9 @@ class Wanted:
 
     def fits(self, adapter: Adapter) -> bool:
         """Whether a list shows a version."""
-        row = adapter.record
-        of_base = self.base is None or row.base_id == self.base
-        of_base = of_base or row.base_fingerprint.startswith(self.base or "")
+        row, base = adapter.record, self.base
         is_tagged = self.tag is None or self.tag in adapter.tags
+        of_base = base is None or row.base_id == base or row.base_fingerprint.startswith(base)
         return (row.removed is not None) == self.removed and is_tagged and of_base
 
 

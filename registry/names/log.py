@@ -44,43 +44,26 @@ class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A line.
+    """A line."""
 
-    Attributes:
-        at: when, UTC, ISO 8601, by the clock of whoever wrote it.
-        event: what.
-        id: tells it from all others; "" in lines of the first layout, which ``begin`` repeats.
-        version: of which version; 0 where it is about the whole item.
-        digest: of that version.
-        tag: the tag that is set or taken off.
-        tags: that come with a publishing, or that a removal knows of.
-        expect: the version where the tag must be; 0: set nowhere; None: anywhere.
-        name: under which the version was published, or the item began.
-        old: the name before a renaming.
-        new: the name after it.
-        claim: id of the claim that decides about the renaming.
-        places: where tags were, in ``begin``.
-        removals: by version, in ``begin``.
-        unknown: tags of which nobody knows where they were, in ``begin``.
-        told: what happened before, in ``begin``; ``expect`` is where a tag was.
-    """
-
-    at: str
-    event: Event
+    at: str  # when, UTC, ISO 8601, by the clock of whoever wrote it
+    event: Event  # what
+    # tells it from all others; "" in lines of the first layout, which ``begin`` repeats
     id: str = ""
-    version: Number = 0
-    digest: Digest | None = None
-    tag: Word | None = None
-    tags: list[Word] = []
+    version: Number = 0  # of which version; 0 where it is about the whole item
+    digest: Digest | None = None  # of that version
+    tag: Word | None = None  # the tag that is set or taken off
+    tags: list[Word] = []  # that come with a publishing, or that a removal knows of
+    # the version where the tag must be; 0: set nowhere; None: anywhere
     expect: Number | None = None
-    name: Word | None = None
-    old: Word | None = None
-    new: Word | None = None
-    claim: str | None = None
-    places: dict[Word, Place] = {}
-    removals: dict[Number, Removal] = {}
-    unknown: list[Word] = []
-    told: list[Entry] = []
+    name: Word | None = None  # under which the version was published, or the item began
+    old: Word | None = None  # the name before a renaming
+    new: Word | None = None  # the name after it
+    claim: str | None = None  # id of the claim that decides about the renaming
+    places: dict[Word, Place] = {}  # where tags were, in ``begin``
+    removals: dict[Number, Removal] = {}  # by version, in ``begin``
+    unknown: list[Word] = []  # tags of which nobody knows where they were, in ``begin``
+    told: list[Entry] = []  # what happened before, in ``begin``; ``expect`` is where a tag was
 
 
 decoder = msgspec.json.Decoder(Entry)
@@ -88,42 +71,27 @@ decoder = msgspec.json.Decoder(Entry)
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """A line that counted, and what it did.
+    """A line that counted, and what it did."""
 
-    Attributes:
-        entry: the line.
-        was: where the tag was before; 0: nowhere.
-        tags: that went with a removal or came with a publishing or a restoring.
-    """
-
-    entry: Entry
-    was: int = NOWHERE
-    tags: tuple[str, ...] = ()
+    entry: Entry  # the line
+    was: int = NOWHERE  # where the tag was before; 0: nowhere
+    tags: tuple[str, ...] = ()  # that went with a removal or came with a publishing or a restoring
 
 
 @dataclass(slots=True)
 class State:
-    """What the lines of a log come to.
+    """What the lines of a log come to."""
 
-    Attributes:
-        places: where each tag is.
-        removals: the removed versions.
-        published: the digest of each version of which a line tells.
-        happened: the lines that counted, in their order.
-        unknown: tags of which nobody knows where they are.
-        damaged: how many lines are damaged since the last repair.
-        name: the last name that a line tells of, or None.
-        settled: the name of the last publishing if no renaming came after it, or None. Whoever
-            published had put the lines of that name on the disk.
-    """
-
-    places: dict[str, Place] = field(default_factory=dict)
-    removals: dict[int, Removal] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)  # where each tag is
+    removals: dict[int, Removal] = field(default_factory=dict)  # the removed versions
+    # the digest of each version of which a line tells
     published: dict[int, str] = field(default_factory=dict)
-    happened: list[Happened] = field(default_factory=list)
-    unknown: set[str] = field(default_factory=set)
-    damaged: int = 0
-    name: str | None = None
+    happened: list[Happened] = field(default_factory=list)  # the lines that counted, in their order
+    unknown: set[str] = field(default_factory=set)  # tags of which nobody knows where they are
+    damaged: int = 0  # how many lines are damaged since the last repair
+    name: str | None = None  # the last name that a line tells of, or None
+    # the name of the last publishing if no renaming came after it, or None. Whoever published had
+    # put the lines of that name on the disk
     settled: str | None = None
 
     def find(self, entry: Entry) -> Happened | None:

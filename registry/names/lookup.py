@@ -53,10 +53,14 @@ def _find_named(layout: Layout, ref: Ref) -> Item:
 def _locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
     """The item and the version that a reference means now; it may be removed."""
     item = _find_named(layout, ref)
-    if ref.selector is None and ref.digest is not None:
+    if ref.version is not None:
+        version = _read_version(item, ref.version)
+    elif ref.selector and ref.selector not in COMPUTED_TAGS:
+        version = _by_tag(item, ref.selector)
+    elif ref.digest and not ref.selector:
         version = _by_digest(item, ref.digest)
     else:
-        version = _by_selector(item, ref)
+        version = _by_rank(item, ref.selector or COMPUTED_TAGS[0])
     adapter = item.adapter(version)
     if ref.digest and not adapter.digest.startswith(ref.digest):
         message = (
@@ -84,14 +88,6 @@ def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
 
 def _is_used(layout: Layout, kind: Kind, name: str) -> bool:
     return bool(read_pointer(layout, kind, name).item)
-
-
-def _by_selector(item: Item, ref: Ref) -> Version:
-    if ref.version is not None:
-        return _read_version(item, ref.version)
-    if ref.selector is None or ref.selector in COMPUTED_TAGS:
-        return _by_rank(item, ref.selector or COMPUTED_TAGS[0])
-    return _by_tag(item, ref.selector)
 
 
 def _by_tag(item: Item, tag: str) -> Version:

@@ -26,29 +26,19 @@ _MOST_LOOKS = 6
 
 @dataclass(slots=True)
 class Pointer:
-    """What a name stands for.
+    """What a name stands for."""
 
-    Attributes:
-        name: the name.
-        hold: id of the line by which it stands for an item; "" where it stands for none.
-        item: that item; "" for none.
-        source: the old name, where a renaming made it stand for the item; its leave decided that.
-        items: every item that it ever stood for, in order.
-        last: the highest number known to have been taken under it by items that are gone.
-        to: where the last item that was renamed away went, or None.
-        claims: claims by renamings that are neither done nor cancelled.
-        damaged: how many lines are damaged since the last repair.
-    """
-
-    name: str
-    hold: str = ""
-    item: str = ""
+    name: str  # the name
+    hold: str = ""  # id of the line by which it stands for an item; "" where it stands for none
+    item: str = ""  # that item; "" for none
+    # the old name, where a renaming made it stand for the item; its leave decided that
     source: str | None = None
-    items: list[str] = field(default_factory=list)
-    last: int = 0
-    to: str | None = None
+    items: list[str] = field(default_factory=list)  # every item that it ever stood for, in order
+    last: int = 0  # the highest number known to have been taken under it by items that are gone
+    to: str | None = None  # where the last item that was renamed away went, or None
+    # claims by renamings that are neither done nor cancelled
     claims: list[Take] = field(default_factory=list)
-    damaged: int = 0
+    damaged: int = 0  # how many lines are damaged since the last repair
 
     def check(self, layout: Layout, kind: Kind) -> Pointer:
         """This pointer; an IntegrityError where a damaged line leaves open what the name stands for."""

@@ -34,16 +34,11 @@ _MOST_TRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A manifest whose files are stored, ready to get a number.
+    """A manifest whose files are stored, ready to get a number."""
 
-    Attributes:
-        manifest: read from ``data``.
-        data: its bytes.
-        sources: by a file's digest, where it can be copied from again, if it can.
-    """
-
-    manifest: Manifest
-    data: bytes
+    manifest: Manifest  # read from ``data``
+    data: bytes  # its bytes
+    # by a file's digest, where it can be copied from again, if it can
     sources: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -72,8 +67,8 @@ def publish(
         stored: list[StoredFile] = []
         for role, path in sorted(files.items()):
             copy, file = blobs.take_copy(layout, role, path)
-            blobs.drop_copies(layout, [copies[file.digest]] if file.digest in copies else [])
-            copies[file.digest] = copy
+            if copies.setdefault(file.digest, copy) != copy:  # two roles have the same bytes
+                blobs.drop_copies(layout, [copy])
             stored.append(file)
         ready = make_ready(draft, kind, stored, {file.digest: files[file.role] for file in stored})
         with blobs.needing(layout, [*copies, ready.digest]):

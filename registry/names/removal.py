@@ -24,15 +24,10 @@ from registry.storage.layout import Layout, blob_path, manifest_path
 
 @dataclass(frozen=True, slots=True)
 class RemovalPlan:
-    """What a removal would do.
+    """What a removal would do."""
 
-    Attributes:
-        adapters: the versions that would go, each with the tags it would lose.
-        names: the names that would lose every version.
-    """
-
-    adapters: tuple[Adapter, ...]
-    names: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...]  # the versions that would go, each with the tags it would lose
+    names: tuple[str, ...] = ()  # the names that would lose every version
 
     @property
     def needs_consent(self) -> bool:
@@ -42,19 +37,13 @@ class RemovalPlan:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did.
+    """What a restore did."""
 
-    Attributes:
-        adapter: the version, live again, with its tags.
-        tags_back: the tags that came back.
-        tags_elsewhere: the tags it had that are on other versions by now, and were left there.
-        was_live: it was not removed, so nothing was done.
-    """
-
-    adapter: Adapter
-    tags_back: tuple[str, ...] = ()
+    adapter: Adapter  # the version, live again, with its tags
+    tags_back: tuple[str, ...] = ()  # the tags that came back
+    # the tags it had that are on other versions by now, and were left there
     tags_elsewhere: tuple[str, ...] = ()
-    was_live: bool = False
+    was_live: bool = False  # it was not removed, so nothing was done
 
 
 def plan_removal(layout: Layout, refs: Sequence[Ref], *, whole: bool = False) -> RemovalPlan:

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -47,12 +47,9 @@ class Files:
     """The files below a root. Paths are relative to it, and so are those that are returned.
 
     What reads raises a StorageError; what writes raises an OSError, and its caller knows what for.
-
-    Attributes:
-        root: a folder that need not be there yet.
     """
 
-    root: Path
+    root: Path  # a folder that need not be there yet
 
     @contextmanager
     def folder(self, path: str = "") -> Iterator[Folder]:
@@ -132,13 +129,16 @@ class Files:
         Whoever finds a folder empty syncs its entry before writing into it. So the entry of one that
         is not empty is on the disk, whoever made it.
         """
-        parts = path.split("/")
-        for count, part in enumerate(parts):
-            with self.folder("/".join(parts[:count])) as folder:
+        with ExitStack() as stack:
+            folder = stack.enter_context(self.folder())
+            for part in path.split("/"):
                 with suppress(FileExistsError):
                     os.mkdir(folder.name(part), dir_fd=folder.descriptor)
-                if folder.is_empty(part):
+                inner = folder.enter(part)
+                stack.callback(inner.close)
+                if inner.is_empty():
                     folder.sync()
+                folder = inner
 
     def make_temporary_folder(self, path: str) -> None:
         """Make a folder that may be gone after a power loss, unless it is there."""

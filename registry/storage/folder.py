@@ -29,15 +29,10 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """An open folder; who opens it closes it.
+    """An open folder; who opens it closes it."""
 
-    Attributes:
-        path: where it lies.
-        descriptor: of the folder, or None where the system opens none.
-    """
-
-    path: Path
-    descriptor: int | None
+    path: Path  # where it lies
+    descriptor: int | None  # of the folder, or None where the system opens none
 
     def name(self, entry: str) -> str:
         """What to call an entry beside ``dir_fd=descriptor``."""
@@ -73,15 +68,10 @@ class Folder:
         place = self.path if self.descriptor is None else self.descriptor
         return os.listdir(place)  # noqa: PTH208 - an open folder has no path
 
-    def is_empty(self, entry: str) -> bool:
-        """Whether a folder in this one has no entries."""
-        inner = self.enter(entry)
-        try:
-            place = inner.path if inner.descriptor is None else inner.descriptor
-            with os.scandir(place) as entries:
-                return next(entries, None) is None
-        finally:
-            inner.close()
+    def is_empty(self) -> bool:
+        """Whether it has no entries."""
+        with os.scandir(self.path if self.descriptor is None else self.descriptor) as entries:
+            return next(entries, None) is None
 
     def stat(self, entry: str) -> os.stat_result | None:
         """What an entry is, a link itself and not what it leads to; None where there is none."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from registry.storage.digest import hash_bytes
 
 T = TypeVar("T", bound=Struct)
+BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MARK = b',"sum":"'
 _DIGITS = 16
 
@@ -46,7 +47,7 @@ def _decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
             return None
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except BAD_JSON:
         return None
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from registry.errors import StorageError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = ("storage.full", "free some space, or use a registry on another disk")
+_REFUSED = ("storage.read_only", "make the folder readable and writable, or use another registry")
+_REFUSALS: Mapping[int, tuple[str | None, str]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _REFUSED),
+    errno.ELOOP: (None, "no link is followed: put there what it leads to"),
+}
 
 
 @contextmanager
@@ -18,18 +23,6 @@ def storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _refusal(doing, error) from error
-
-
-def _refusal(doing: str, error: OSError) -> StorageError:
-    message = f"cannot {doing}: {error.strerror or error}"
-    if error.errno in _FULL:
-        hint = "free some space, or use a registry on another disk"
-        return StorageError(message, hint=hint, code="storage.full")
-    if error.errno in _REFUSED:
-        hint = "make the folder readable and writable, or use another registry"
-        return StorageError(message, hint=hint, code="storage.read_only")
-    if error.errno == errno.ELOOP:
-        hint = "no link is followed: put there what it leads to"
-        return StorageError(message, hint=hint)
-    return StorageError(message)
+        code, hint = _REFUSALS.get(error.errno or 0, (None, None))
+        message = f"cannot {doing}: {error.strerror or error}"
+        raise StorageError(message, hint=hint, code=code) from error

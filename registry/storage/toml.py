@@ -25,12 +25,7 @@ _NO_KEY = re.compile(r"[^\w\-. \t]+")
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """The table of a TOML file.
-
-    Raises:
-        ValueError: it is none, or one that no tool of ours writes: a key of too many parts, arrays
-            without end in each other.
-    """
+    """The table of a TOML file; a ValueError where it is none, or one that no tool of ours writes."""
     import tomllib
 
     text = data.decode()

@@ -66,21 +66,13 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An adapter in a bundle; its name is a proposal.
+    """An adapter in a bundle; its name is a proposal."""
 
-    Attributes:
-        kind: subject or motion.
-        name: as it was called where it comes from.
-        digest: of the manifest.
-        data: the manifest's bytes.
-        manifest: read from them.
-    """
-
-    kind: Kind
-    name: str
-    digest: str
-    data: bytes
-    manifest: Manifest
+    kind: Kind  # subject or motion
+    name: str  # as it was called where it comes from
+    digest: str  # of the manifest
+    data: bytes  # the manifest's bytes
+    manifest: Manifest  # read from them
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,7 @@ _PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
 
 def check_content(role: str, path: Path) -> None:
-    """Pass a file that is of the kind that its role wants.
-
-    Raises:
-        IntegrityError: it is something else.
-        IncompatibleError: the role is unknown here, so nobody could say what it may hold.
-        OSError: it cannot be read.
-    """
+    """Pass a file that is of the kind that its role wants."""
     check = _CHECKS.get(role)
     if check is None:
         message = f"the file {role!r} has a role that this version does not know"

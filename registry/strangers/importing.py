@@ -37,17 +37,11 @@ _HEAD = 9  # the length of a header, and the brace that begins it
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """An adapter that was in a file.
+    """An adapter that was in a file."""
 
-    Attributes:
-        adapter: what it is now.
-        is_new: whether the registry did not have it.
-        over: the version that was the latest of its name before, or None.
-    """
-
-    adapter: Adapter
-    is_new: bool
-    over: int | None = None
+    adapter: Adapter  # what it is now
+    is_new: bool  # whether the registry did not have it
+    over: int | None = None  # the version that was the latest of its name before, or None
 
 
 class _Names:

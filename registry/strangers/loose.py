@@ -52,17 +52,12 @@ class _Facts(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Loose:
-    """An adapter's file without a manifest.
+    """An adapter's file without a manifest."""
 
-    Attributes:
-        kind: subject or motion.
-        name: under which it was learned, or that of the file; None where neither can be a name.
-        draft: all that is known of it.
-    """
-
-    kind: Kind
+    kind: Kind  # subject or motion
+    # under which it was learned, or that of the file; None where neither can be a name
     name: str | None
-    draft: Draft
+    draft: Draft  # all that is known of it
 
 
 def read_loose(path: Path, *, tool: str, called: Path | None = None) -> Loose:

@@ -13,14 +13,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
+from msgspec import Meta, Struct
+
+from registry.content.manifest import Count
 from registry.errors import IntegrityError
 
 MOST_HEADER_BYTES = 16 << 20
-_MOST_AXES = 16
 _METADATA = "__metadata__"
-_TENSOR_KEYS = {"dtype", "shape", "data_offsets"}
 _BYTES_EACH: Mapping[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
     "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -30,6 +32,12 @@ _BYTES_EACH: Mapping[str, int] = {
 _DTYPES: Mapping[str, str] = {
     "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"
 }  # fmt: skip
+
+
+class _Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dtype: str
+    shape: Annotated[list[Count], Meta(max_length=16)]
+    data_offsets: tuple[Count, Count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +52,10 @@ class TensorFact:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a safetensors file says of itself.
+    """What a safetensors file says of itself."""
 
-    Attributes:
-        tensors: in the order of their bytes.
-        metadata: texts by name.
-    """
-
-    tensors: tuple[TensorFact, ...]
-    metadata: Mapping[str, str]
+    tensors: tuple[TensorFact, ...]  # in the order of their bytes
+    metadata: Mapping[str, str]  # texts by name
 
     @property
     def params(self) -> int:
@@ -69,10 +72,8 @@ class Header:
 def read_header(stream: BinaryIO, size_bytes: int) -> Header:
     """Read and check the header of a file of ``size_bytes``, from its first byte.
 
-    Raises:
-        IntegrityError: code ``tensors.unsafe``: it is no safetensors file, or one that a reader
-            could be tricked by: a huge header, a name twice, bytes that belong to two tensors or
-            to none.
+    Refused is what could trick a reader: a huge header, a name twice, bytes that belong to two
+    tensors or to none.
     """
     length = int.from_bytes(stream.read(8), "little")
     if not 2 <= length <= min(MOST_HEADER_BYTES, size_bytes - 8):
@@ -98,30 +99,23 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_metadata(value: object) -> dict[str, str]:
-    if isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
-        return value
-    raise _unsafe("its metadata are not texts")
+    try:
+        return msgspec.convert(value, dict[str, str])
+    except msgspec.ValidationError as error:
+        raise _unsafe(f"its metadata are not texts ({error})") from error
 
 
-def _read_tensor(name: str, entry: object) -> TensorFact:
-    if not isinstance(entry, dict) or entry.keys() != _TENSOR_KEYS:
-        raise _unsafe(f"the entry of {name!r:.80} is no tensor's")
-    dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _BYTES_EACH:
-        raise _unsafe(f"{name!r:.80} has the dtype {dtype!r:.40}")
-    if not _are_counts(shape) or len(shape) > _MOST_AXES:
-        raise _unsafe(f"{name!r:.80} has the shape {shape!r:.80}")
-    if not _are_counts(span) or len(span) != 2:
-        raise _unsafe(f"{name!r:.80} lies at {span!r:.80}")
-    if span[1] - span[0] != prod(shape) * _BYTES_EACH[dtype]:
+def _read_tensor(name: str, plain: object) -> TensorFact:
+    try:
+        entry = msgspec.convert(plain, _Entry)
+    except msgspec.ValidationError as error:
+        raise _unsafe(f"the entry of {name!r:.80} is no tensor's ({error})") from error
+    if entry.dtype not in _BYTES_EACH:
+        raise _unsafe(f"{name!r:.80} has the dtype {entry.dtype!r:.40}")
+    first, end = entry.data_offsets
+    if end - first != prod(entry.shape) * _BYTES_EACH[entry.dtype]:
         raise _unsafe(f"{name!r:.80} has other bytes than its shape needs")
-    return TensorFact(name, dtype, tuple(shape), (span[0], span[1]))
-
-
-def _are_counts(value: object) -> bool:
-    return isinstance(value, list) and all(
-        type(number) is int and 0 <= number < 1 << 63 for number in value
-    )
+    return TensorFact(name, entry.dtype, tuple(entry.shape), entry.data_offsets)
 
 
 def _check_spans(tensors: Sequence[TensorFact], data_bytes: int) -> None:

@@ -60,7 +60,7 @@ def entry(**changes: Any) -> dict[str, Any]:
         (entry(shape="21"), "shape"),
         (entry(shape=[1] * 99), "shape"),
         (entry(shape=[3, 1]), "other bytes"),
-        (entry(data_offsets=[0, 8, 16]), "lies at"),
+        (entry(data_offsets=[0, 8, 16]), "data_offsets"),
         (entry(data_offsets=[8, 0]), "other bytes"),
         (entry(data_offsets=[4, 12]), "starts at byte 4"),
         (entry(data_offsets=[8, 16]), "starts at byte 8"),
