@@ -6,7 +6,6 @@ written, is the adapter's identity: names come and go, exports and imports keep 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -184,18 +183,6 @@ def decode(data: bytes) -> Manifest:
     except ValueError as error:
         message = f"the manifest cannot be understood: {error}"
         raise IntegrityError(message, code="manifest.damaged") from error
-
-
-def learning_key(base_fingerprint: str, prompt: Prompt, training: Training) -> str:
-    """64 hex digits, equal where inputs, settings and base are equal."""
-    facts = {
-        "base": base_fingerprint,
-        "prompt": msgspec.to_builtins(prompt),
-        "recipe": toml.without_none(msgspec.to_builtins(training.recipe)),
-        "seed": training.seed,
-        "inputs": [entry.digest for entry in training.inputs],
-    }
-    return hash_bytes(json.dumps(facts, sort_keys=True).encode())
 
 
 def content_key(files: Sequence[StoredFile]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from registry.content.manifest import SCHEMA, Digest, Manifest, content_key, learning_key
+from registry.content.manifest import SCHEMA, Digest, Manifest, content_key
 from registry.errors import IncompatibleError, IntegrityError
 from registry.ref import Kind, Ref, Word
 from registry.storage.files import is_read_only
@@ -40,7 +40,7 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     params: int  # how many numbers the adapter has
     size_bytes: int  # of all its files
     content: Digest  # equal where all files are equal
-    learning: Digest  # equal where inputs, settings and base are equal
+    learning: Digest | None = None  # in records of older versions; nothing reads it
     token: str | None = None  # the learned word, of a subject
     class_word: str | None = None  # of a subject
     caption: str | None = None  # of a motion
@@ -93,12 +93,16 @@ def describe(manifest: Manifest, digest: str) -> Record:
         params=manifest.adapter.params,
         size_bytes=sum(file.size_bytes for file in manifest.files),
         content=content_key(manifest.files),
-        learning=learning_key(manifest.base.fingerprint, manifest.prompt, manifest.training),
         token=manifest.prompt.token,
         class_word=manifest.prompt.class_word,
         caption=manifest.prompt.caption,
         note=manifest.note,
     )
+
+
+def is_described(record: Record, manifest: Manifest) -> bool:
+    """Whether a record tells of its manifest what `describe` would."""
+    return describe(manifest, record.digest) == msgspec.structs.replace(record, learning=None)
 
 
 def encode(record: Record) -> bytes:
@@ -116,12 +120,12 @@ def read(folder: Folder, version: int) -> Record | None:
         return _decoder.decode(data)
     except BAD_JSON as error:
         if _schema(data) > SCHEMA:
-            message = f"the version record {folder.path / entry} has a newer schema than {SCHEMA}"
+            message = f"the version record {folder.where(entry)} has a newer schema than {SCHEMA}"
             raise IncompatibleError(message, hint="update dv") from error
         facts = None if data.endswith(b"\n") else folder.stat(entry)
         if facts and not is_read_only(facts):
             return None  # without hard links a record is written in place; it was not acknowledged
-        message = f"the version record {folder.path / entry} is damaged: {error}"
+        message = f"the version record {folder.where(entry)} is damaged: {error}"
         raise IntegrityError(message, hint="dv registry doctor") from error
 
 

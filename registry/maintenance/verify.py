@@ -131,7 +131,7 @@ def _fault(tour: _Tour, item: Item, version: Version) -> RegistryError | None:
         whole = manifest.decode(data)
         for file in whole.files:
             _check_file(tour, file)
-        if whole.kind != item.kind or record.describe(whole, row.digest) != row:
+        if whole.kind != item.kind or not record.is_described(row, whole):
             message = "the version record tells something else than its manifest"
             raise IntegrityError(message, hint=_MEND, code="record.disagrees")
     except RegistryError as error:

@@ -284,7 +284,7 @@ class Files:
     def write_and_delete(self) -> float:
         """Try whether files can be written; the time by the clock that stamps them, in seconds."""
         path = temporary()
-        with self.creating(path) as descriptor:
+        with self.creating(path, is_lasting=False) as descriptor:
             written = os.fstat(descriptor).st_mtime
         self.unlink(path)
         return written

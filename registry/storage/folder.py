@@ -31,17 +31,21 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 class Folder:
     """An open folder; who opens it closes it."""
 
-    path: Path  # where it lies
+    path: str  # where it lies
     descriptor: int | None  # of the folder, or None where the system opens none
+
+    def where(self, entry: str) -> str:
+        """The whole path of an entry."""
+        return f"{self.path}/{entry}"
 
     def name(self, entry: str) -> str:
         """What to call an entry beside ``dir_fd=descriptor``."""
-        return entry if self.descriptor is not None else str(self.path / entry)
+        return entry if self.descriptor is not None else self.where(entry)
 
     def read(self, entry: str, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
         """The bytes of a regular file, or None where there is no such file."""
         with (
-            storage_errors(f"read {self.path / entry}"),
+            storage_errors(f"read {self.where(entry)}"),
             suppress(FileNotFoundError),
             self.open(entry, most_bytes) as file,
         ):
@@ -60,7 +64,7 @@ class Folder:
             what = f"it has {facts.st_size} bytes; at most {most_bytes} are read"
         if what:
             os.close(descriptor)
-            raise StorageError(f"cannot read {self.path / entry}: {what}")
+            raise StorageError(f"cannot read {self.where(entry)}: {what}")
         return FileIO(descriptor, "rb")
 
     def names(self) -> list[str]:
@@ -90,11 +94,11 @@ class Folder:
 
     def enter(self, entry: str) -> Folder:
         """Open a folder in this one."""
-        path = self.path / entry
+        path = self.where(entry)
         try:
             if self.descriptor is not None:
                 return Folder(path, os.open(entry, _FOLDER | NO_FOLLOW, dir_fd=self.descriptor))
-            if stat.S_ISDIR(path.lstat().st_mode):
+            if stat.S_ISDIR(Path(path).lstat().st_mode):
                 return Folder(path, None)
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except NotADirectoryError as error:
@@ -112,6 +116,6 @@ class Folder:
 def open_root(path: Path) -> Folder:
     """Open a folder that may be reached through links."""
     if HOLDS_FOLDERS:
-        return Folder(path, os.open(path, _FOLDER))
+        return Folder(str(path), os.open(path, _FOLDER))
     path.stat()
-    return Folder(path, None)
+    return Folder(str(path), None)

@@ -29,7 +29,6 @@ from registry.content.manifest import (
     content_key,
     decode,
     encode,
-    learning_key,
 )
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -145,22 +144,6 @@ def test_the_manifest_is_toml_that_anybody_can_read(manifest: Manifest) -> None:
     table = tomllib.loads(encode(manifest).decode())
     assert table["base"]["licence"] == "Apache-2.0"
     assert table["files"] == [{"role": "weights", "digest": "a" * 64, "size_bytes": 7}]
-
-
-def test_the_learning_key_is_of_inputs_settings_and_base_alone(draft: Draft) -> None:
-    key = learning_key("f", draft.prompt, draft.training)
-    change = msgspec.structs.replace
-    renamed = [change(draft.training.inputs[0], name="two.jpg")]
-    same = change(draft.training, seconds=3.0, device="cuda", metrics={"loss": 1}, inputs=renamed)
-    assert learning_key("f", draft.prompt, same) == key
-    others = {
-        learning_key("g", draft.prompt, draft.training),
-        learning_key("f", change(draft.prompt, class_word="cat"), draft.training),
-        learning_key("f", draft.prompt, change(draft.training, seed=1)),
-        learning_key("f", draft.prompt, change(draft.training, inputs=[])),
-        learning_key("f", draft.prompt, change(draft.training, recipe={})),
-    }
-    assert len(others | {key}) == 6
 
 
 def test_the_content_key_is_of_roles_and_bytes(manifest: Manifest) -> None:
