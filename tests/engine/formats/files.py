@@ -122,8 +122,8 @@ def motion_lora(slots: Iterable[Slot], **settings: float) -> dict[str, Tensor]:
     return low_rank(slots, spell, "_lora.down.weight", "_lora.up.weight", **settings)  # type: ignore[arg-type]
 
 
-def bottlenecks(target: Target, role: str, *, ratio: float = 0.5) -> dict[str, Tensor]:
-    """VGen's tensors of one role, by VGen's names."""
+def bottlenecks(target: Target, role: str, *, hidden: int | None = None) -> dict[str, Tensor]:
+    """VGen's tensors of one role, by VGen's names; half as wide as the stream unless told."""
     draws = Draws()
     places, parts = (
         (VGEN_SPATIAL, ["cross_attn_adapter"])
@@ -136,8 +136,8 @@ def bottlenecks(target: Target, role: str, *, ratio: float = 0.5) -> dict[str, T
     for theirs, ours in places.items():
         for part in parts:
             width = widths[f"{ours}.transformer_blocks.0.{VGEN_PARTS[part]}"]
-            hidden = round(width * ratio)
-            shapes = {"down_linear": (hidden, width), "up_linear": (width, hidden)}
+            units = hidden or width // 2
+            shapes = {"down_linear": (units, width), "up_linear": (width, units)}
             if role == "motion":
                 shapes["condition_linear"] = (width, look)
             for name, (out, into) in shapes.items():
