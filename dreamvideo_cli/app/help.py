@@ -90,6 +90,7 @@ SCHEMAS: Mapping[str, str] = {
     "dv.inspect/1": "photos, a clip or a video: inspect",
     "dv.found/1": "an adapter in a file: inspect",
     "dv.bundle/1": "where a bundle lies, and what it holds: export",
+    "dv.foreign/1": "a file of another tool, and the line that takes it: inspect",
     "dv.exported/1": "where a file for another tool lies, and what reads it: export --format",
     "dv.path/1": "where an adapter's file lies: path",
     "dv.difference/1": "what two versions differ in: diff",

@@ -107,6 +107,10 @@ BASE: Mapping[str, Leaf] = {
         "commands.base:pull_base",
         "Fetch a base with its image tower: only the files that are read, resumed where it stopped.",
     ),
+    "import": Leaf(
+        "commands.base:import_base",
+        "Make a base of the UNet that DreamVideo's own code learns on, and all else of a base of its shapes.",
+    ),
     "use": Leaf("commands.base:use_base", "Make a base the default of learn and gen."),
 }
 REGISTRY: Mapping[str, Leaf] = {

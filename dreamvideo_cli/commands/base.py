@@ -198,3 +198,31 @@ def use_base(
     set_value(path, "base", name)
     info(shell, f"{location.id} is the default base from now on, says {path}")
     show(shell, View(base_document(location, name), [name]))
+
+
+def import_base(
+    shell: Shell,
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A UNet that VGen saved.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the new base.")
+    ],
+    like: Annotated[
+        str,
+        typer.Option(
+            "--like",
+            metavar="BASE",
+            help="A base of its shapes, which gives all else of the new one.",
+        ),
+    ] = "modelscope",
+) -> None:
+    """Make a base of the UNet that DreamVideo's own code learns on, and all else of a base of its shapes.
+
+    Example: dv base import unet.pth --like modelscope -o ./modelscope-v1-5
+    """
+    from engine.formats.unet_base import import_base as write_base
+
+    folder = output.expanduser().absolute()
+    write_base(Path(source).expanduser().absolute(), locate_whole(like), folder)
+    info(shell, f"--base {output} takes it; dv base use {output} makes it the default")
+    location = locate_whole(str(folder))
+    show(shell, View(base_document(location, str(folder)), [str(folder)]))

@@ -11,12 +11,18 @@ import typer
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.exchange.exports import export_foreign
-from dreamvideo_cli.exchange.imports import ForeignOptions, foreign_explained, import_foreign
+from dreamvideo_cli.exchange.imports import (
+    ForeignOptions,
+    find_foreign,
+    foreign_explained,
+    import_foreign,
+)
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import View, info, show
-from dreamvideo_cli.views.adapters import adapters_view, contents_view, label
+from dreamvideo_cli.views.adapters import adapters_view, contents_view, foreign_view, label
 from engine.drafts import drafted
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from registry import Adapter, Registry
@@ -179,15 +185,22 @@ def _refuse_longer(source: str, most_bytes: int, foreign: ForeignOptions) -> Pat
 
 
 def show_adapters_in(place: Path, shell: Shell) -> None:
-    """Tell what a bundle or an adapter's file holds, without importing it.
+    """Tell what a bundle, an adapter's file or another tool's holds, without importing it.
 
     Raises:
         RegistryError: see `registry.strangers.importing.look_into`.
+        EngineError: see `dreamvideo_cli.exchange.imports.find_foreign`.
     """
     from registry.strangers.importing import look_into
 
-    with foreign_explained(place):
-        looked = look_into(place, tool=TOOL)
+    try:
+        with foreign_explained(place):
+            looked = look_into(place, tool=TOOL)
+    except EngineError as error:
+        if error.code != "file.other_tool":
+            raise
+        show(shell, foreign_view(find_foreign(place)))
+        return
     show(shell, contents_view(looked if isinstance(looked, tuple) else [looked]))
 
 

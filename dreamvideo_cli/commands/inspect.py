@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from engine.bases.checks.fitness import FitnessWarning
     from engine.media.photos import PhotoSet
 
-ADAPTER_FILES = {".dva", ".safetensors"}
+ADAPTER_FILES = {".dva", ".safetensors", ".pt", ".pth", ".bin", ".ckpt"}
+PEFT_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Learning:
 def inspect(
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="Photo, clip, folder of them, dv's video, .dva."),
+        typer.Argument(metavar="PATH", help="Photo, clip, folder of them, dv's video, .dva, LoRA."),
     ],
     learning: Learning,
     masks: MaskOptions,
@@ -92,7 +93,7 @@ def inspect(
     Example: dv inspect ./dv-demo/photos -o sheet.png
     """
     place = Path(path).expanduser().absolute()
-    if place.suffix.lower() in ADAPTER_FILES:
+    if place.suffix.lower() in ADAPTER_FILES or (place / PEFT_CONFIG).is_file():
         show_adapters_in(place, shell)
         return
     if learning.take_as == "auto" and learning.sheet is None and may_carry_recipe(place):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -209,27 +209,46 @@ def foreign_explained(source: object) -> Iterator[None]:
 
 
 def explain_foreign(path: Path, error: RegistryError) -> Exception:
-    """What a file is that the registry could not read: another tool's, or still unreadable.
+    """Why a file that the registry could not read is none of ours: another tool's, or still unreadable.
 
     A plain LoRA or word is whole and good; only nobody has said what to take it for.
     """
+    from engine.errors import EngineError, IncompatibleError
+
     if not _may_be_foreign(path, error):
         return error
-    from engine.errors import EngineError, IncompatibleError
-    from engine.formats.opening import open_file
-    from engine.formats.reading import guess_kind, recognise
-
     try:
-        opened = open_file(path)
-        found = recognise(opened)
-        kind = guess_kind(opened)
+        found = find_foreign(path)
     except EngineError as refused:
         return refused
     return IncompatibleError(
-        f"{path} holds {found.what}, not made by dv",
-        hint=f"dv import {quote(str(path))} --kind {kind} --base BASE takes it",
+        f"{path} holds {found['what']}, not made by dv",
+        hint=f"{found['import']} takes it",
         code="file.other_tool",
     )
+
+
+def find_foreign(path: Path) -> dict[str, Any]:
+    """What a file of another tool is, as JSON tells of it.
+
+    Raises:
+        InputNotFoundError, IntegrityError: see `engine.formats.opening.open_file`.
+        IncompatibleError: it cannot be taken, whatever it is taken for.
+    """
+    from engine.formats.opening import open_file
+    from engine.formats.reading import guess_kind, recognise
+
+    opened = open_file(path)
+    found, kind = recognise(opened), guess_kind(opened)
+    return {
+        "schema": "dv.foreign/1",
+        "path": str(path),
+        "what": found.what,
+        "kind": kind,
+        "tensors": len(opened.tensors),
+        "params": sum(tensor.numel() for tensor in opened.tensors.values()),
+        "import": f"dv import {quote(str(path))} --kind {kind} --base BASE",
+    }
 
 
 def _may_be_foreign(path: Path, error: RegistryError) -> bool:

@@ -68,6 +68,18 @@ def contents_view(found: Sequence[Packed | Loose]) -> View:
     return View([_draft_document(each) for each in found], lines)
 
 
+def foreign_view(found: Mapping[str, Any]) -> View:
+    """A file of another tool."""
+    numbers = f"{found['tensors']}, {count_text(found['params'])} parameters"
+    fields = [
+        ("file", found["path"]),
+        ("holds", found["what"]),
+        ("tensors", numbers),
+        ("taken by", found["import"]),
+    ]
+    return View(found, field_lines(fields))
+
+
 def log_view(log: Sequence[Happened]) -> View:
     """What happened to a name, a line each."""
     from dataclasses import asdict

@@ -82,11 +82,13 @@ class Format:
         what: how people call it.
         knows: whether a file is one.
         read: the adapters in it.
+        check: refuses what no base takes.
     """
 
     what: str
     knows: Callable[[Opened], bool]
     read: Callable[[Opened, Target, Wish], Iterator[Half]]
+    check: Callable[[Opened], object] = lambda _: None
 
 
 def _read_word(opened: Opened, target: Target, _wish: Wish) -> Iterator[Half]:
@@ -193,6 +195,6 @@ FORMATS = (
         _read_vgen,
     ),
     Format("a list of MotionDirector", lambda o: o.is_list, _read_list),
-    Format("a LoRA", lambda opened: lora.is_lora(opened.tensors), _read_lora),
+    Format("a LoRA", lambda o: lora.is_lora(o.tensors), _read_lora, lora.spelling_of),
     Format("a learned word", words.is_word, _read_word),
 )

@@ -29,10 +29,11 @@ def recognise(opened: Opened) -> Format:
     """The format of a file, by its keys.
 
     Raises:
-        IncompatibleError: it is none that is known.
+        IncompatibleError: it is none that is known, or of a kind that no base takes.
     """
     for each in FORMATS:
         if each.knows(opened):
+            each.check(opened)
             return each
     few = ", ".join(f"{key:.80}" for key in list(opened.tensors)[:3])
     if vgen.is_unet(opened.tensors):

@@ -179,33 +179,34 @@ def _block_name(side: str, block: int, slot: int, layers: int, *, transformers: 
 
 def _unet_name(key: str, layers: int) -> str | None:
     stem, _, kind = key.rpartition(".")
-    if stem in OUTER:
-        return f"{OUTER[stem]}.{kind}"
+    named = OUTER.get(stem) or _sampler_name(stem, layers) or _inner_name(stem, layers)
+    return named and f"{named}.{kind}"
+
+
+def _sampler_name(stem: str, layers: int) -> str | None:
+    """The convolution that samples down, a block of its own, or up, the last module of a level's last block."""
+    if down := re.fullmatch(r"input_blocks\.(\d+)\.op", stem, re.ASCII):
+        named = _block_name("input_blocks", int(down[1]), 0, layers, transformers=False)
+        return f"{named}.conv" if named and "downsamplers" in named else None
+    up = re.fullmatch(r"output_blocks\.(\d+)\.\d+\.conv", stem, re.ASCII)
+    return up and f"up_blocks.{int(up[1]) // (layers + 1)}.upsamplers.0.conv"
+
+
+def _inner_name(stem: str, layers: int) -> str | None:
+    """A layer in a module of a block."""
     found = _PLACE.fullmatch(stem)
     if found is None or found[4] is None:
-        # A block that samples down has no list of modules, so its convolution follows the block's number.
-        down = re.fullmatch(r"input_blocks\.(\d+)\.op", stem, re.ASCII)
-        named = down and _block_name("input_blocks", int(down[1]), 0, layers, transformers=False)
-        return f"{named}.conv.{kind}" if named and "downsamplers" in named else None
-    side, block, slot, inner = found[1], int(found[2] or 0), int(found[3]), found[4]
-    named = _block_name(side, block, slot, layers, transformers=False)
-    if (
-        inner == "conv" and side == "output_blocks"
-    ):  # the last module of a level, wherever it stands
-        level = block // (layers + 1)
-        return f"up_blocks.{level}.upsamplers.0.conv.{kind}"
-    if named is None:
         return None
-    if ".resnets." in named:
-        return _resnet_name(named, inner, kind)
-    return f"{named}.{inner}.{kind}"
+    side, block, slot = found[1], int(found[2] or 0), int(found[3])
+    named = _block_name(side, block, slot, layers, transformers=False)
+    if named and ".resnets." in named:
+        return _resnet_name(named, found[4])
+    return named and f"{named}.{found[4]}"
 
 
-def _resnet_name(named: str, inner: str, kind: str) -> str | None:
+def _resnet_name(named: str, inner: str) -> str | None:
     """A layer of a residual block, or of its four convolutions along time (VGen spells them ``temopral_conv``)."""
     if inner in RESNET:
-        return f"{named}.{RESNET[inner]}.{kind}"
+        return f"{named}.{RESNET[inner]}"
     along = re.fullmatch(r"(?:temopral|temporal)_conv\.(conv[1-4]\.\d+)", inner)
-    if along is None:
-        return None
-    return f"{named.replace('.resnets.', '.temp_convs.')}.{along[1]}.{kind}"
+    return along and f"{named.replace('.resnets.', '.temp_convs.')}.{along[1]}"

@@ -406,6 +406,32 @@ def test_without_options_a_good_file_is_named_and_told_how_to_be_taken(
     assert dv(*words, "--name", "toy").code == 0
 
 
+@pytest.mark.parametrize("name", FOREIGN)
+def test_inspect_tells_what_a_file_is(name: str, *, dv: Dv, targets, tmp_path: Path) -> None:
+    path = tmp_path / name
+    GOOD[name][0](path, targets)
+    found = dv("inspect", path, "--json").document
+    kind = "motion" if name.startswith("50_") else "subject"
+    assert (found["what"], found["kind"]) == (FOREIGN[name], kind)
+    assert found["import"] == f"dv import {path} --kind {kind} --base BASE"
+
+
+def test_a_unet_of_vgen_becomes_a_base(dv: Dv, places, tmp_path: Path) -> None:
+    from tests.engine.formats.test_unet_base import vgen_unet
+    from tests.tiny import open_tiny
+
+    (like,) = places["unet3d"]
+    path = tmp_path / "unet.pth"
+    torch.save(vgen_unet(open_tiny(Path(like)).denoiser), path)
+    refused = dv("import", path, "--kind", "subject")
+    assert (refused.code, "is a whole UNet of VGen" in refused.err) == (6, True)
+    made = dv("base", "import", path, "--like", like, "-o", "./new", "--json")
+    assert made.code == 0, made.err
+    shown = dv("base", "show", "./new", "--json").document
+    assert shown["fingerprint"] == made.document["fingerprint"]
+    assert dv("base", "import", path, "--like", like, "-o", "./new").code == 4
+
+
 def test_a_bundle_of_our_own_says_itself_what_it_is(dv: Dv, learned, places) -> None:
     elsewhere = ("--registry", str(learned.registry))
     assert dv("subject", "export", "corgi", "-o", "corgi.dva", *elsewhere).code == 0
