@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CLASS_WORD = "object"
 SEPARATORS = re.compile(r"[._-]+")
+# How a pickle begins, and the pictures that words are hidden in.
+PICKLED_OR_DRAWN = (b"\x80", b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ def _may_be_foreign(path: Path, error: RegistryError) -> bool:
         start = stream.read(9)
     if start.startswith(b"PK"):
         return _is_of_torch(path)
-    return start[8:] != b"{"
+    return start.startswith(PICKLED_OR_DRAWN)
 
 
 def _is_of_torch(path: Path) -> bool:
