@@ -54,6 +54,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "base show": ("BASE", "./nosuch", 7),
     "base pull": ("mini", "nosuch", 7),
     "base use": ("BASE", "./nosuch", 7),
+    "base import": ("", "nosuch.pth -o new --like BASE", 3),
     "runs list": ("", "--nonsense", 2),
     "runs show": ("RUN", "nosuch", 3),
     "runs resume": ("RUN", "nosuch", 3),
@@ -73,8 +74,10 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo and bench make what they show, eval opens a video, promote wants a real save: tested with their own tests.
-RUNS = [name for name in LINES if name not in {"bench", "demo", "eval", "runs promote"}]
+# demo and bench make what they show, eval opens a video, promote wants a real save, base import a network: they have
+# tests of their own.
+OWN = {"base import", "bench", "demo", "eval", "runs promote"}
+RUNS = [name for name in LINES if name not in OWN]
 # Photos and clips are opened to be checked before anything is learned.
 OPEN_MEDIA = {"subject learn", "motion learn"}
 

@@ -33,7 +33,8 @@ EXPECTED = {
     *(("runs", verb) for verb in ("list", "show", "resume", "promote", "rm")),
     *(("registry", verb) for verb in ("info", "verify", "gc", "doctor")), ("import",), ("inspect",),
     *(("config", verb) for verb in ("list", "get", "set", "unset", "path")),
-    ("base", "list"), ("base", "show"), ("base", "pull"), ("base", "use"), ("gen",), ("grid",),
+    ("base", "list"), ("base", "show"), ("base", "pull"), ("base", "use"),
+    ("base", "import"), ("gen",), ("grid",),
     ("resolve",), ("demo",), ("help",),
     ("eval",), ("bench",),
 }  # fmt: skip
