@@ -68,6 +68,32 @@ its folder. What comes from a file is printed without control characters.
 Nothing goes to the network: a base that is not here is an error that says
 where it can be had.
 """
+METHODS = """\
+dv subject learn --method:
+
+  dreamvideo      a word, then bottlenecks at spatial cross-attention
+  word            textual inversion: a word alone, a few kilobytes
+  lora            low-rank layers at spatial attention
+  dreamix         the base's layers for single frames, fine-tuned
+  reference       the photos, which self-attention reads while a video is
+                  made, and low-rank layers that learn how
+
+dv motion learn --method:
+
+  dreamvideo      bottlenecks in every temporal layer, told the clip's look
+  lora            low-rank layers at temporal attention
+  motiondirector  low-rank layers along time, beside others that take up the
+                  clip's look and are thrown away
+  tune-a-video    spatial queries and temporal attention, fine-tuned
+  dreamix         the whole base, fine-tuned on the clip and its frames
+
+Any subject goes with any motion of the same base, whatever the methods. A
+subject without a word of its own stands in prompts as its class word.
+--steps, --lr and --set change a method's settings; -n shows them. tune-a-video
+and dreamix change whole layers: their adapters are as large as what they
+change, half of what the base takes or more. motiondirector and tune-a-video
+need layers that look along time alone, which Wan has not.
+"""
 # What of the system's own variables is honoured; the rest of the environment is not looked at.
 FOUND: Mapping[str, str] = {
     "NO_COLOR": "any value: no colours",
@@ -128,7 +154,7 @@ def show_topic(
 ) -> None:
     """Explain what holds for all commands: exit codes, references, JSON, settings.
 
-    Topics: exit-codes, references, json, environment, scripting, safety.
+    Topics: exit-codes, references, methods, json, environment, scripting, safety.
 
     Example: dv help references
     """
@@ -227,6 +253,7 @@ def _json() -> list[str]:
 TOPICS: Mapping[str, Topic] = {
     "exit-codes": Topic("what each exit code means", _exit_codes),
     "references": Topic("how to say which adapter is meant", REFERENCES.splitlines),
+    "methods": Topic("what --method of learn chooses from", METHODS.splitlines),
     "json": Topic("what --json prints, and the codes of errors", _json),
     "environment": Topic("variables and files that settings come from", _environment),
     "scripting": Topic("stdout, stderr, and idioms of the shell", SCRIPTING.splitlines),

@@ -58,6 +58,10 @@ def list_adapters(
         str | None,
         typer.Option("--base", metavar="BASE", help="Only versions of this base or fingerprint."),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="METHOD", help="Only versions that were learned by it."),
+    ] = None,
     sort: Annotated[
         Sort, typer.Option("--sort", help="By name, or newest or largest first.")
     ] = "name",
@@ -66,17 +70,22 @@ def list_adapters(
 
     Example: dv KIND list
     """
-    listing = open_registry(shell.registry).list(
+    store = open_registry(shell.registry)
+    listing = store.list(
         kind, pattern, all_versions=all_versions, removed=removed, tag=tag, base=base
     )
-    rows = list(listing.rows)
+    rows = [
+        row
+        for row in listing.rows
+        if method is None or store.manifest(row).adapter.method == method
+    ]
     if sort in SORT_KEYS:
         rows.sort(key=SORT_KEYS[sort], reverse=True)
     for problem in listing.problems:
         write_stderr(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
     show(shell, listing_view(kind, rows, numbered=all_versions or removed))
     if not rows:
-        is_all = pattern is tag is base is None and not removed
+        is_all = pattern is tag is base is method is None and not removed
         info(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
 
 

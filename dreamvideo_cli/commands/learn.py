@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from engine.bases.checks.fitness import FitnessWarning
     from registry import Adapter, Registry
 
+SubjectMethod = Literal["dreamvideo", "word", "lora", "dreamix", "reference"]
+MotionMethod = Literal["dreamvideo", "lora", "motiondirector", "tune-a-video", "dreamix"]
+METHOD = "By which paper's method; see dv help methods."
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
 
 
@@ -67,6 +70,7 @@ def learn_subject(
     options: LearnOptions,
     scores: ScoreOptions,
     shell: Shell,
+    method: Annotated[SubjectMethod, typer.Option(help=METHOD)] = "dreamvideo",
     class_word: Annotated[
         str | None, typer.Option("--class", metavar="WORD", help="What it is, such as cat.")
     ] = None,
@@ -83,17 +87,19 @@ def learn_subject(
 
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "subject", name, options)
-    base = _locate(options)
-    recipe = subject_settings(base.card.subject, options, class_word)
+    base = _locate(options, "subject", method)
+    recipe = subject_settings(base.card.subject, options, class_word, method)
     check_class_word(base, recipe.class_word)
     sources = msgspec.structs.replace(_sources(options, photos, masks), holdout=holdout)
     with show_progress(shell) as progress:
-        inputs = read_inputs(sources, recipe, options.device, progress)
+        inputs = read_inputs(sources, "subject", recipe, options.device, progress)
     if class_word is None:
         info(shell, f'no --class: taking "{recipe.class_word}"')
     for note in inputs.notes:
         info(shell, note)
-    settings = _settings(shell, options, scores, sources=sources, kind="subject", base=base)
+    settings = _settings(
+        shell, options, scores, sources=sources, kind="subject", base=base, method=method
+    )
     plan = LearnPlan("subject", name, base, recipe, inputs, settings)
     warnings = _begin(shell, store, plan, options)
     with stopping_in_time(shell):
@@ -111,6 +117,7 @@ def learn_motion(
     options: LearnOptions,
     scores: ScoreOptions,
     shell: Shell,
+    method: Annotated[MotionMethod, typer.Option(help=METHOD)] = "dreamvideo",
 ) -> None:
     """Learn a motion from a clip or several.
 
@@ -122,15 +129,15 @@ def learn_motion(
 
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
-    base = _locate(options)
-    own = taken.recipe_values(name, base.card)
-    recipe = motion_settings(base.card.motion, options, own, len(clips))
-    if recipe.appearance_guidance:
+    base = _locate(options, "motion", method)
+    own = taken.recipe_values(name, base.card, method)
+    recipe = motion_settings(base.card.motion, options, own, len(clips), method)
+    if getattr(recipe, "appearance_guidance", False):
         require_image_tower(base, otherwise="; or learn without: --no-appearance")
     check_frames(base, recipe.frames)
     check_prompt(base, recipe.told)
     sources = _sources(options, clips)
-    inputs = read_inputs(sources, recipe, options.device)
+    inputs = read_inputs(sources, "motion", recipe, options.device)
     if taken.fps is None:
         refuse_photos(inputs.clips)
     if taken.caption is None:
@@ -138,8 +145,10 @@ def learn_motion(
     for note in inputs.notes:
         info(shell, note)
     if inputs.left_out:
-        recipe = motion_settings(base.card.motion, options, own, len(inputs.clips))
-    settings = _settings(shell, options, scores, sources=sources, kind="motion", base=base)
+        recipe = motion_settings(base.card.motion, options, own, len(inputs.clips), method)
+    settings = _settings(
+        shell, options, scores, sources=sources, kind="motion", base=base, method=method
+    )
     plan = LearnPlan("motion", name, base, recipe, inputs, settings)
     warnings = _begin(shell, store, plan, options)
     with stopping_in_time(shell):
@@ -147,10 +156,14 @@ def learn_motion(
     _show(shell, store, adapter, warnings, options)
 
 
-def _locate(options: LearnOptions) -> "BaseLocation":
-    """The base that is named, or the default; it is whole."""
+def _locate(options: LearnOptions, kind: Kind, method: str) -> "BaseLocation":
+    """The base that is named, or the default; it is whole, and the method makes sense on it."""
+    from engine.methods import check_family
+
     name = options.base or default_base()
-    return locate_whole(name, options.image_tower, options.motion_module)
+    base = locate_whole(name, options.image_tower, options.motion_module)
+    check_family(method, kind, base.family)
+    return base
 
 
 def _run_options(options: LearnOptions) -> RunOptions:
@@ -189,7 +202,12 @@ def _begin(
         ExistsError: see `_take_equal` and `find_unfinished`.
         UnfitError: it would take hours, and the user does not insist.
     """
-    check_space([store.layout.root, state_folder()], plan.base, is_scored=plan.is_scored)
+    check_space(
+        [store.layout.root, state_folder()],
+        plan.base,
+        is_scored=plan.is_scored,
+        weights_share=plan.recipe.weights_share,
+    )
     if options.dry_run and read_rank().index:
         raise typer.Exit
     if options.if_exists != "new" and not options.dry_run:
@@ -256,10 +274,12 @@ def _settings(
     sources: Sources,
     kind: Kind,
     base: "BaseLocation",
+    method: str,
 ) -> LearnSettings:
     """What the flags say beside the recipe; who scores is settled before the wait."""
     chosen = choose_scorers(shell, scores, kind, base)
     return LearnSettings(
+        method=method,
         device=options.device,
         tags=tuple(options.tag or ()),
         note=options.note,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
@@ -33,10 +33,10 @@ def judge_plan(
 def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarning, ...]:
     """What speaks against learning this on its base; ``expected_s`` as this machine's past tells."""
     from engine.bases.checks.fitness import Request, check_fitness
-    from engine.recipe import SubjectRecipe
 
-    recipe, photos, device = plan.recipe, plan.inputs.photos, plan.settings.device
-    if not isinstance(recipe, SubjectRecipe):
+    recipe: Any = plan.recipe
+    photos, device = plan.inputs.photos, plan.settings.device
+    if plan.kind == "motion":
         asked = Request(recipe.caption, "caption", device=device, expected_s=expected_s)
         return check_fitness(plan.base, asked)
     assert photos is not None

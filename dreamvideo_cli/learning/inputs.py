@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
-    from engine.recipe import MotionRecipe, SubjectRecipe
+    from registry import Kind
 
 
 FILE_URI = "file://"
@@ -109,21 +109,21 @@ class Inputs:
 
 def read_inputs(
     sources: Sources,
-    recipe: SubjectRecipe | MotionRecipe,
+    kind: Kind,
+    recipe: Any,
     device: str,
     progress: Progress = ignore,
 ) -> Inputs:
-    """Photos of a subject or clips of a motion; ``device`` is where masks are found.
+    """Photos of a subject or clips of a motion, as its recipe wants them; ``device`` is where masks are found.
 
     Raises:
         BaseNotFoundError: the model of `--mask auto` is not here.
         InputError, InputNotFoundError: see `read_photos`, `hold_out` and `read_clip`.
     """
     from engine.media.photos.holdout import hold_out
-    from engine.recipe import SubjectRecipe
 
     paths = [read_path(path) for path in sources.paths]
-    if isinstance(recipe, SubjectRecipe):
+    if kind == "subject":
         photos = read_subject(
             paths,
             MaskOptions(str(read_path(sources.mask)), sources.mask_model),
@@ -138,7 +138,7 @@ def read_inputs(
     return _read_clips(paths, recipe, skip_bad=sources.skip_bad)
 
 
-def _read_clips(paths: Sequence[Path], recipe: MotionRecipe, *, skip_bad: bool) -> Inputs:
+def _read_clips(paths: Sequence[Path], recipe: Any, *, skip_bad: bool) -> Inputs:
     """Every clip that can be used, what was taken of it, and the fault of those that cannot."""
     from engine.errors import InputError
     from engine.media.clips.reader import read_clip

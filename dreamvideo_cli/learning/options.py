@@ -25,7 +25,6 @@ from dreamvideo_cli.terminal.text import read_duration
 
 if TYPE_CHECKING:
     from engine.bases.cards import BaseCard
-    from engine.recipe import MotionRecipe, SubjectRecipe
 
 _training = partial(typer.Option, rich_help_panel=TRAINING)
 FLAGS = (
@@ -116,20 +115,28 @@ class LearnOptions:
 
 
 def subject_settings(
-    card: dict[str, dict[str, Any]], options: LearnOptions, class_word: str | None
-) -> SubjectRecipe:
-    """The recipe of a subject; `--lr` is the adapter's rate, and the word's keeps its proportion to it.
+    card: dict[str, dict[str, Any]],
+    options: LearnOptions,
+    class_word: str | None,
+    method: str = "dreamvideo",
+) -> Any:
+    """The recipe of a subject; of a word and an adapter `--lr` is the adapter's, and the word's keeps its proportion.
 
     Raises:
         UsageError, RecipeError: naming the setting.
     """
-    from engine.recipe import subject_recipe
+    from engine.methods import find_entry
+    from engine.recipe import method_recipe, subject_recipe
 
     given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
     values = _with_set(given, options, class_word=class_word)
-    planned = subject_recipe(options.quality, card, values)
-    if not planned.class_word.strip():
+    if not str(values.get("class_word", "object")).strip():
         raise UsageError("the class word is empty", hint="say what it is: --class cat")
+    if method != "dreamvideo":
+        entry, rates = find_entry(method, "subject"), _rate(options)
+        named = (method, "subject")
+        return method_recipe(entry.recipe, named, options.quality, card, {**rates, **values})
+    planned = subject_recipe(options.quality, card, values)
     if options.lr is None:
         return planned
     scaled = {
@@ -140,22 +147,33 @@ def subject_settings(
 
 
 def motion_settings(
-    card: dict[str, dict[str, Any]], options: LearnOptions, own: dict[str, Any], clips: int
-) -> MotionRecipe:
+    card: dict[str, dict[str, Any]],
+    options: LearnOptions,
+    own: dict[str, Any],
+    clips: int,
+    method: str = "dreamvideo",
+) -> Any:
     """The recipe of a motion.
 
     Raises:
         UsageError, RecipeError: naming the setting.
     """
-    from engine.recipe import motion_recipe
+    from engine.methods import find_entry
+    from engine.recipe import method_recipe, motion_recipe
 
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
     values = _with_set(given, options)
-    recipe = motion_recipe(options.quality, card, values, clips=clips)
-    if not recipe.caption.strip():
+    if not str(values.get("caption", "")).strip():
         hint = 'say what moves how: --caption "moving in a zigzag"'
         raise UsageError("the caption is empty", hint=hint)
-    return recipe
+    if method == "dreamvideo":
+        return motion_recipe(options.quality, card, values, clips=clips)
+    entry, named = find_entry(method, "motion"), (method, "motion")
+    return method_recipe(entry.recipe, named, options.quality, card, values)
+
+
+def _rate(options: LearnOptions) -> dict[str, Any]:
+    return {} if options.lr is None else {"lr": options.lr}
 
 
 def _common_settings(options: LearnOptions) -> dict[str, Any]:
@@ -298,11 +316,19 @@ class ClipOptions:
         ),
     ] = False
 
-    def recipe_values(self, name: str, card: BaseCard) -> dict[str, Any]:
+    def recipe_values(self, name: str, card: BaseCard, method: str) -> dict[str, Any]:
         """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says.
 
         A base may learn from shorter clips than it makes: then the card's qualities name frames of their own.
+
+        Raises:
+            UsageError: the method tells no look anyway.
         """
+        if self.no_appearance and method != "dreamvideo":
+            raise UsageError(
+                f"--no-appearance is of --method dreamvideo; {method} tells a motion no look anyway",
+                hint="leave it out",
+            )
         own = {key for layer in card.motion.values() for key in layer}
         frames = None if "frames" in own else card.video.frames
         fps = None if "fps" in own else card.video.fps

@@ -16,12 +16,15 @@ from dreamvideo_cli.terminal.space import require_free
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
-    from engine.recipe import GenerateRecipe, MotionRecipe, SubjectRecipe
+    from engine.recipe import GenerateRecipe, LearnRecipe
     from registry import Kind
 
 # A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
 # three times its numbers each, and a few states.
 SPACE_SHARE, SPACE_SHARE_OF_SCORED = 0.6, 0.25
+# Of weights that are changed: two saves with three fp32 numbers each, beside states of half of one, for a base that
+# may itself be kept in half precision.
+SPACE_SHARE_OF_WEIGHTS = 16.0
 SPACE_BYTES = 32 << 20
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
@@ -30,6 +33,7 @@ class LearnSettings(Struct, frozen=True, kw_only=True):
     """What `learn` is told beside recipe and inputs; a run's file holds it whole.
 
     Attributes:
+        method: by which it is learned; a name of `engine.methods.METHODS`.
         device: as asked for.
         tags: to be set on the new version.
         note: the user's own words.
@@ -41,6 +45,7 @@ class LearnSettings(Struct, frozen=True, kw_only=True):
         sources: where the inputs lie, so that the run can read them again; None: it cannot.
     """
 
+    method: str = "dreamvideo"
     device: str = "auto"
     tags: tuple[str, ...] = ()
     note: str | None = None
@@ -68,14 +73,23 @@ class LearnPlan:
     kind: Kind
     name: str
     base: BaseLocation
-    recipe: SubjectRecipe | MotionRecipe
+    recipe: LearnRecipe
     inputs: Inputs
     settings: LearnSettings = field(default_factory=LearnSettings)
 
     @property
     def token(self) -> str | None:
-        """A subject's learned word."""
-        return f"<{self.name}>" if self.kind == "subject" else None
+        """A subject's learned word, of a method that learns one."""
+        from engine.methods import find_entry
+
+        has_word = find_entry(self.settings.method, self.kind).has_word
+        return f"<{self.name}>" if has_word else None
+
+    @property
+    def phrase(self) -> str:
+        """As what it stands in prompts: a subject's word or its class word, a motion's caption."""
+        said = "class_word" if self.kind == "subject" else "caption"
+        return self.token or str(getattr(self.recipe, said))
 
     @property
     def is_scored(self) -> bool:
@@ -85,18 +99,13 @@ class LearnPlan:
     @property
     def stages(self) -> dict[Task, int]:
         """Steps of each stage, in their order."""
-        from engine.recipe import SubjectRecipe
-
-        recipe = self.recipe
-        if isinstance(recipe, SubjectRecipe):
-            return {"learn the word": recipe.word_steps, "learn the look": recipe.adapter_steps}
-        return {"learn the motion": recipe.steps}
+        return self.recipe.stages
 
     @property
     def step_megapixels(self) -> float:
         """Megapixels of an update, to which the time that it takes is in proportion."""
         video = self.base.card.video
-        frames = getattr(self.recipe, "frames", 1)
+        frames = getattr(self.recipe, "frames", 1) if self.kind == "motion" else 1
         return self.recipe.batch * frames * video.height_px * video.width_px / 1e6
 
     @property
@@ -112,6 +121,7 @@ class LearnPlan:
         import json
 
         held_out, patience = self.inputs.held_out_digests, self.settings.patience
+        method = self.settings.method
         decided = {
             "kind": self.kind,
             "name": self.name,
@@ -121,24 +131,27 @@ class LearnPlan:
             "inputs": [item["digest"] for item in self.inputs.digests],
             **({"held_out": held_out[0]["digest"]} if held_out else {}),
             **({"patience": patience} if patience else {}),
+            **({"method": method} if method != "dreamvideo" else {}),
         }
         return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 
 def preview_recipe(plan: LearnPlan) -> GenerateRecipe:
     """Recipe of the previews: as `dv gen` would make them with the card's settings, the plainest prompt and seed 0."""
-    from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
+    from engine.recipe import GenerateRecipe, build_recipe
 
-    recipe = plan.recipe
-    prompt = recipe.caption if isinstance(recipe, MotionRecipe) else f"a {plan.token}"
+    prompt = plan.phrase if plan.kind == "motion" else f"a {plan.phrase}"
     values = {**plan.base.card.generate_defaults, "prompt": prompt, "seed": 0}
     return build_recipe(GenerateRecipe, values)
 
 
-def space_needed(base: BaseLocation, *, is_scored: bool = False) -> int:
-    """Bytes that a run may take on the disk at most; one that is scored keeps twice as many states."""
+def space_needed(base: BaseLocation, *, is_scored: bool = False, weights_share: float = 0.0) -> int:
+    """Bytes that a run may take on the disk at most; one that is scored keeps twice as many states.
+
+    Of a method that changes weights each save and state has numbers in proportion to its ``weights_share``.
+    """
     rank = SPACE_SHARE + (SPACE_SHARE_OF_SCORED if is_scored else 0.0)
-    return SPACE_BYTES + int(base.size_bytes * rank)
+    return SPACE_BYTES + int(base.size_bytes * max(rank, SPACE_SHARE_OF_WEIGHTS * weights_share))
 
 
 def memory_needed(plan: LearnPlan, *, is_lean: bool = False) -> int | None:
@@ -159,13 +172,19 @@ def memory_needed(plan: LearnPlan, *, is_lean: bool = False) -> int | None:
     return estimate_recipe(plan.base, recipe, plan.settings.device).total
 
 
-def check_space(folders: Sequence[Path], base: BaseLocation, *, is_scored: bool = False) -> None:
+def check_space(
+    folders: Sequence[Path],
+    base: BaseLocation,
+    *,
+    is_scored: bool = False,
+    weights_share: float = 0.0,
+) -> None:
     """Fail now where the disk would be full after the wait.
 
     Raises:
         OutputError: naming the folder, what is free and what is needed.
     """
-    needed = space_needed(base, is_scored=is_scored)
+    needed = space_needed(base, is_scored=is_scored, weights_share=weights_share)
     for folder in folders:
         hint = "free some space, or put --registry and DV_STATE on another disk"
         require_free(folder, needed, what="learning", hint=hint)

@@ -14,7 +14,7 @@ from dreamvideo_cli.terminal.output import info
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
-    from engine.recipe import MotionRecipe, SubjectRecipe
+    from engine.recipe import LearnRecipe
     from engine.training.result import Learned
     from registry import Adapter, Draft, Registry
     from registry.content.manifest import Training
@@ -26,8 +26,13 @@ def find_equal(store: Registry, plan: LearnPlan) -> Adapter | None:
     for row in reversed(rows):
         if row.record.base_fingerprint != plan.base.fingerprint:
             continue
-        training = store.manifest(row).training
-        if _is_same_training(plan, training) and _is_same_recipe(plan.recipe, training.recipe):
+        manifest = store.manifest(row)
+        training, is_same = manifest.training, manifest.adapter.method == plan.settings.method
+        if (
+            is_same
+            and _is_same_training(plan, training)
+            and _is_same_recipe(plan.recipe, training.recipe)
+        ):
             return row
     return None
 
@@ -54,7 +59,7 @@ def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
     recipe = msgspec.to_builtins(learned.recipe)
     base = dict(learned.base)
     history = read_history(run)
-    last = recipe["adapter_steps"] if is_subject else recipe["steps"]
+    last = list(plan.stages.values())[-1]
     published = int(learned.metrics.get("step", last))
     return read_draft(
         {
@@ -90,7 +95,7 @@ def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
 SETTLED = {("precision", "auto"), ("checkpointing", "auto"), ("compile", "auto"), ("threads", 0)}
 
 
-def _is_same_recipe(asked: SubjectRecipe | MotionRecipe, found: Mapping[str, Any]) -> bool:
+def _is_same_recipe(asked: LearnRecipe, found: Mapping[str, Any]) -> bool:
     """Equal but for what the machine settles: "auto" and 0 threads agree with anything.
 
     A manifest leaves out what is None.

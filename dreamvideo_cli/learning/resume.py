@@ -88,19 +88,16 @@ def read_plan(run: Run) -> LearnPlan:
         EngineError: see `locate_base`, `read_photos` and `read_clip`.
     """
     from dreamvideo_cli.learning.inputs import read_inputs
-    from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
+    from engine.methods import find_entry
+    from engine.recipe import build_recipe
 
     settings = read_settings(run)
     sources = settings.sources
     if sources is None:
         raise UsageError(f"{run.id} was begun by another command: {' '.join(run.facts.command)}")
     kind = run.facts.kind
-    recipe = (
-        build_recipe(SubjectRecipe, run.recipe())
-        if kind == "subject"
-        else build_recipe(MotionRecipe, run.recipe())
-    )
-    inputs = read_inputs(sources, recipe, settings.device)
+    recipe = build_recipe(find_entry(settings.method, kind).recipe, run.recipe())
+    inputs = read_inputs(sources, kind, recipe, settings.device)
     base = locate_whole(sources.base, sources.image_tower)
     plan = LearnPlan(kind, run.facts.name, base, recipe, inputs, settings)
     if plan.key(Path(run.facts.settings["registry"])) != run.facts.key:
@@ -180,6 +177,9 @@ def differences(run: Run, plan: LearnPlan) -> list[str]:
         if old.get(name) != new.get(name):
             found.append(f"{name} {word}")
     found += _differing_holdout(run, plan)
+    method = run.facts.settings.get("method", "dreamvideo")
+    if method != plan.settings.method:
+        found = [f"method {method} -> {plan.settings.method}"]
     patience = run.facts.settings.get("patience")
     if patience != plan.settings.patience:
         found.append(f"patience {patience} -> {plan.settings.patience}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.learning.options import ScoreOptions
 from dreamvideo_cli.runs.events import read_history
@@ -60,13 +60,13 @@ def choose_scorers(
 def open_scoring(plan: LearnPlan, progress: Progress) -> Scoring | None:
     """What the engine scores with while it learns; None where nothing is scored."""
     from engine.metrics.judge import Judge, references_of_clips, references_of_photos
-    from engine.recipe import SubjectRecipe
     from engine.training.saver import Scoring
 
-    settings, recipe = plan.settings, plan.recipe
+    settings = plan.settings
+    recipe: Any = plan.recipe
     if settings.scored_by is None:
         return None
-    if isinstance(recipe, SubjectRecipe):
+    if plan.kind == "subject":
         assert plan.inputs.photos is not None
         references = references_of_photos(plan.inputs.photos, recipe.class_word)
     else:

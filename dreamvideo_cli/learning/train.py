@@ -94,6 +94,7 @@ def train(
             Inputs(plan.inputs.photos, plan.inputs.clips, plan.token or ""),
             plan.base,
             attempt.folder,
+            method=plan.settings.method,
             device=plan.settings.device,
             progress=attempt.progress,
             policy=attempt.policy,

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
@@ -21,8 +21,8 @@ from engine.drafts import drafted
 if TYPE_CHECKING:
     from engine.recipe import GenerateRecipe
 
-# Learning is told by its stages, which differ in what a step takes.
-Task = Literal["load", "generate", "learn the word", "learn the look", "learn the motion"]
+# ``load``, ``generate``, or a stage of learning, by its name: stages differ in what a step takes.
+Task = Annotated[str, Meta(max_length=64)]
 Positive = Annotated[float, Meta(gt=0.0, lt=1e18)]
 
 MOST_BYTES = 256 << 10

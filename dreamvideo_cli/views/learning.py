@@ -88,6 +88,7 @@ def learn_plan_view(
         "command": "learn",
         "kind": plan.kind,
         "name": plan.name,
+        "method": settings.method,
         "version": store.next_version(plan.kind, plan.name),
         "token": plan.token,
         "base": {"id": plan.base.id, "fingerprint": plan.base.fingerprint},
@@ -102,7 +103,9 @@ def learn_plan_view(
         "expected_seconds": None if seconds is None else round(seconds, 1),
         "memory_bytes": memory_needed(plan),
         "memory_least_bytes": memory_needed(plan, is_lean=True),
-        "disk_bytes": space_needed(plan.base, is_scored=plan.is_scored),
+        "disk_bytes": space_needed(
+            plan.base, is_scored=plan.is_scored, weights_share=plan.recipe.weights_share
+        ),
         "scored_by": None if settings.scored_by is None else list(settings.scored_by),
         "score_every": plan.score_every if plan.is_scored else None,
         "tags": list(settings.tags),
@@ -114,7 +117,7 @@ def learn_plan_view(
 
 def _image_tower(plan: LearnPlan) -> str | None:
     """Folder of the image tower that sees photos or clips, or None."""
-    is_used = getattr(plan.recipe, "appearance_guidance", True)
+    is_used = plan.kind == "subject" or getattr(plan.recipe, "appearance_guidance", False)
     return str(plan.base.image_tower) if plan.base.image_tower and is_used else None
 
 
@@ -123,6 +126,7 @@ def _fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (document["kind"], f"{document['name']}:v{document['version']}"),
         ("tags", " ".join(document["tags"])),
+        ("method", document["method"]),
         ("base", document["base"]["id"]),
         ("image tower", document["image_tower"] or "none: no look is kept or told"),
         ("from", ", ".join(item["name"] for item in document["inputs"])),

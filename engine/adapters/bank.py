@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from engine.adapters.bottleneck import Bottleneck, LowRank
+from engine.adapters.bottleneck import FULL_RANK, Bottleneck, FullRank, LowRank
 from engine.bases.protocol import Base, Role, Site
 
 
@@ -37,16 +37,24 @@ class Bank(nn.Module):
     Attributes:
         sites: where they sit, in the order of the forward pass.
         bottlenecks: a layer for each site; its ``delta(x, c, strength)`` is what it adds.
+        stored: in which its file keeps the weights.
         weight: the adapter's strength; its deltas are multiplied by it. At 0 they are not computed at all.
         condition: appearance for the coming forward pass, or None. It must stay until the backward pass is done,
             because checkpointed blocks run again then.
     """
 
-    def __init__(self, sites: Sequence[Site], layers: Iterable[nn.Module]) -> None:
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        layers: Iterable[nn.Module],
+        *,
+        stored: torch.dtype = torch.float32,
+    ) -> None:
         """Hold a layer for each site of `Base.sites`."""
         super().__init__()
         self.sites = tuple(sites)
         self.bottlenecks = nn.ModuleList(layers)
+        self.stored = stored
         self.weight = 1.0
         self.condition: Condition | None = None
 
@@ -76,7 +84,7 @@ class Bank(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Every weight by the name of its site: ``<site>.down.weight`` and so on."""
         return {
-            f"{site.name}.{name}": tensor.detach()
+            f"{site.name}.{name}": tensor.detach().to(self.stored)
             for site, layer in zip(self.sites, self.bottlenecks, strict=True)
             for name, tensor in layer.state_dict().items()
         }
@@ -127,7 +135,12 @@ def fresh_bank(
 
 
 def low_rank_bank(
-    base: Base, sites: Sequence[Site], rank: int | Sequence[int], *, seed: int = 0
+    base: Base,
+    sites: Sequence[Site],
+    rank: int | Sequence[int],
+    *,
+    seed: int = 0,
+    layer_type: type[LowRank] = LowRank,
 ) -> Bank:
     """Fresh low-rank layers beside layers of the denoiser, from `linear_sites`, drawn from ``seed`` alone.
 
@@ -136,6 +149,7 @@ def low_rank_bank(
         sites: each a linear layer or a convolution of single pixels.
         rank: of all, or of each.
         seed: of the weights.
+        layer_type: their class.
     """
     ranks = [rank] * len(sites) if isinstance(rank, int) else rank
     widths = [layer_widths(base.denoiser.get_submodule(site.write)) for site in sites]
@@ -144,7 +158,7 @@ def low_rank_bank(
         return Bank(
             sites,
             (
-                LowRank(each[0], each[1], own, axis=each[2])
+                layer_type(each[0], each[1], own, axis=each[2])
                 for each, own in zip(filter(None, widths), ranks, strict=True)
             ),
         )
@@ -157,6 +171,22 @@ def layer_widths(layer: nn.Module | None) -> tuple[int, int, int] | None:
     if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1:
         return layer.in_channels, layer.out_channels, 1
     return None
+
+
+def full_rank_bank(base: Base, sites: Sequence[Site]) -> Bank:
+    """Fresh `FullRank` layers beside layers of the denoiser; a file keeps them in half precision, as bases are kept."""
+    layers = (FullRank(base.denoiser.get_submodule(site.write)) for site in sites)
+    return Bank(sites, layers, stored=torch.float16)
+
+
+def weight_sites(base: Base, *, temporal: bool = True) -> tuple[Site, ...]:
+    """Every linear layer and convolution of the denoiser; without ``temporal`` those that look at single frames."""
+    found = (
+        (path, layer)
+        for path, layer in base.denoiser.named_modules()
+        if isinstance(layer, FULL_RANK) and (temporal or not base.is_temporal(path))
+    )
+    return tuple(Site(path, path, path, layer.weight.shape[1]) for path, layer in found)
 
 
 def linear_sites(base: Base, role: Role, names: Sequence[str]) -> tuple[Site, ...]:
@@ -225,7 +255,7 @@ class _Write:
 
     def _add(self, x: Tensor, output: Tensor) -> Tensor:
         bank, layer = self._bank, self._layer
-        assert isinstance(layer, Bottleneck | LowRank)
+        assert isinstance(layer, Bottleneck | LowRank | FullRank)
         x = x if self._dtype is None else x.to(self._dtype)
         if bank.condition is None:
             delta = layer.delta(x)

@@ -5,10 +5,14 @@ Letters: b batch, k rows a sample, n tokens, d width of the stream.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, pad
+from torch.nn.functional import conv1d, conv2d, conv3d, gelu, linear, pad
+
+# The layers that `FullRank` can stand beside.
+FULL_RANK = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Bottleneck(nn.Module):
@@ -79,6 +83,9 @@ class LowRank(nn.Module):
 
     ``W_down`` starts as a linear layer of torch does and ``W_up`` at zero. The scale α/r is part of ``W_up``.
 
+    Attributes:
+        is_held: it acts, and no gradient reaches its weights.
+
     Paper: arXiv 2106.09685 (LoRA), section 4.1.
     """
 
@@ -90,11 +97,43 @@ class LowRank(nn.Module):
         self.up = nn.Linear(rank, out_width, bias=False)
         nn.init.zeros_(self.up.weight)
 
+    is_held: bool = False
+
     def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:  # noqa: ARG002
         """What is added to the layer's output, (…, out_width), for its input (…, width); no condition is read."""
+        down, up = self.down.weight.to(x.dtype), self.up.weight.to(x.dtype)
+        if self.is_held:
+            down, up = down.detach(), up.detach()
         if self.axis == -1:
-            return _cast(self.up, _cast(self.down, x))
-        return _cast(self.up, _cast(self.down, x.movedim(self.axis, -1))).movedim(-1, self.axis)
+            return linear(linear(x, down), up)
+        return linear(linear(x.movedim(self.axis, -1), down), up).movedim(-1, self.axis)
+
+
+class FullRank(nn.Module):
+    """``Δ = ΔW * x`` beside a linear layer or a convolution of any number of dimensions; nothing when fresh.
+
+    What a fine-tune of the layer itself would change of its weight W, which stays as it is.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        """Stand beside ``layer``."""
+        super().__init__()
+        assert isinstance(layer, FULL_RANK)
+        self.weight = nn.Parameter(torch.zeros(layer.weight.shape))
+        self._convolution = (
+            None
+            if isinstance(layer, nn.Linear)
+            else (layer.stride, layer.padding, layer.dilation, layer.groups)
+        )
+
+    def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:  # noqa: ARG002
+        """What is added to the layer's output, in its shape, for its input; no condition is read."""
+        weight = self.weight.to(x.dtype)
+        if self._convolution is None:
+            return linear(x, weight)
+        convolve: Any = {3: conv1d, 4: conv2d, 5: conv3d}[weight.ndim]
+        convolved: Tensor = convolve(x, weight, None, *self._convolution)
+        return convolved
 
 
 class ReferenceRank(LowRank):

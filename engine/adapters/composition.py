@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from engine.adapters.bank import Bank, Condition
 from engine.adapters.delta import Delta
+from engine.adapters.reference import Reference, ReferenceSource
 from engine.bases.protocol import Base, LearnedWord
 from engine.recipe import GenerateRecipe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Composition:
     """Subjects and motions on one base.
 
     Attributes:
         deltas: what each of them adds.
         look: the appearance vector (d,) that motions are told, or None.
+        sources: photos that the base reads beside those that subjects bring along.
+        reference: all photos that the base reads, while this is attached.
     """
 
     deltas: tuple[Delta, ...]
     look: Tensor | None
+    sources: Sequence[ReferenceSource] = ()
+    reference: Reference | None = field(default=None, init=False)
 
     @property
     def banks(self) -> list[Bank]:
@@ -35,11 +40,18 @@ class Composition:
     @contextmanager
     def attached(self, base: Base) -> Iterator[Composition]:
         """Let those that have a weight act in the base's denoiser until the block ends."""
+        brought = [delta.source(base) for delta in self.deltas]
+        sources = [*self.sources, *(source for source in brought if source is not None)]
+        quiet = [delta.bank for delta in self.deltas if delta.kind == "motion" and delta.bank]
         with ExitStack() as stack:
             for delta in self.deltas:
                 if delta.weight != 0.0:
                     stack.enter_context(delta.attached(base))
+            if sources:
+                self.reference = Reference(base, sources, quiet=quiet)
+                stack.enter_context(self.reference.attached())
             yield self
+        self.reference = None
 
     def set_step(self, recipe: GenerateRecipe, step: int) -> None:
         """Let the adapters act in this step whose turn it is; one kind without the other always acts."""
@@ -59,12 +71,15 @@ class Composition:
                 delta.bank.condition = None
 
     def set_look(self, recipe: GenerateRecipe, halves: Sequence[int]) -> None:
-        """Tell every motion the look before a forward pass.
+        """Tell every motion the look before a forward pass, and which samples read photos: the conditional ones.
 
         Args:
             recipe: multiplies the strengths that each motion was learned for, or replaces them.
             halves: of guidance, one a sample of the batch: 0 is the unconditional one, 1 the conditional one.
         """
+        if self.reference is not None:
+            self.reference.reads = tuple(half == 1 for half in halves)
+            self.reference.seed = recipe.seed
         for delta in self.deltas:
             if delta.bank is None or delta.condition_width is None:
                 continue

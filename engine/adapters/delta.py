@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.adapters.bank import Bank, bottleneck_bank, layer_widths, low_rank_bank
-from engine.adapters.file import APPEARANCE, WORD, Adapter, AdapterFacts, Kind, Storage
-from engine.bases.protocol import Base, LearnedWord, Role, Site
+from engine.adapters.bank import (
+    Bank,
+    bottleneck_bank,
+    full_rank_bank,
+    layer_widths,
+    low_rank_bank,
+    weight_sites,
+)
+from engine.adapters.bottleneck import LowRank, ReferenceRank
+from engine.adapters.file import (
+    APPEARANCE,
+    MASKS,
+    PHOTOS,
+    WORD,
+    Adapter,
+    AdapterFacts,
+    Kind,
+    SiteFact,
+    Storage,
+)
+from engine.adapters.reference import ReferenceSource
+from engine.bases.protocol import Base, LearnedWord, ReferenceBlocks, Role, Site
 from engine.errors import IncompatibleError
 
 ROLES: Mapping[Kind, Role] = {"subject": "identity", "motion": "motion"}
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Photos of a subject that an adapter brings along: ``latents`` and ``masks`` as in `ReferenceSource`."""
+
+    latents: Tensor
+    masks: Tensor | None
+    blocks: ReferenceBlocks
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As an adapter's file holds them."""
+        return {PHOTOS: self.latents} | ({} if self.masks is None else {MASKS: self.masks})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +63,9 @@ class Delta:
         condition_width: width of the appearance vector that its layers read, or None.
         strengths: of the condition in the unconditional and the conditional half of guidance.
         reads_nothing: whether zeros have stood for a missing look while it was learned.
+        photos: of its subject, which the base reads while it makes a video, or None.
         weight: 1 is what was learned, 0 the base bit for bit.
+        scaffold: banks that act beside its own while it is learned, and are thrown away.
     """
 
     kind: Kind
@@ -43,11 +77,14 @@ class Delta:
     condition_width: int | None = None
     strengths: tuple[float, float] = (0.0, 0.0)
     reads_nothing: bool = False
+    photos: Photos | None = None
     weight: float = 1.0
+    scaffold: tuple[Bank, ...] = ()
 
     def tensors(self) -> dict[str, Tensor]:
         """All that its file holds."""
-        more = {WORD: self.word, APPEARANCE: self.appearance}
+        photos = {} if self.photos is None else self.photos.tensors()
+        more = {WORD: self.word, APPEARANCE: self.appearance, **photos}
         own = {} if self.bank is None else self.bank.tensors()
         return {**own, **{name: t.detach() for name, t in more.items() if t is not None}}
 
@@ -55,9 +92,37 @@ class Delta:
     def attached(self, base: Base) -> Iterator[Delta]:
         """Let its layers act in the base's denoiser until the block ends."""
         self.act(is_on=True)
-        layers = nullcontext() if self.bank is None else self.bank.attached(base.denoiser)
-        with layers:
+        with ExitStack() as stack:
+            for bank in self.banks:
+                stack.enter_context(bank.attached(base.denoiser))
             yield self
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """While open, the denoiser is as if nothing were attached, bit for bit."""
+        with ExitStack() as stack:
+            for bank in self.banks:
+                stack.enter_context(bank.muted())
+            yield
+
+    @property
+    def banks(self) -> tuple[Bank, ...]:
+        """All banks that act in the denoiser."""
+        return self.scaffold if self.bank is None else (self.bank, *self.scaffold)
+
+    def source(self, base: Base) -> ReferenceSource | None:
+        """Its photos as the base reads them, told as their class word; None where it has none, or no weight."""
+        if self.photos is None or self.weight == 0.0:
+            return None
+        photos, text = self.photos, base.encode_text([f"a {self.phrase}"], {}).detach()
+        device = text.features.device
+        return ReferenceSource(
+            photos.latents.to(device),
+            text,
+            masks=None if photos.masks is None else photos.masks.to(device),
+            bank=self.bank,
+            blocks=photos.blocks,
+        )
 
     def act(self, *, is_on: bool) -> None:
         """Let its layers act at the adapter's weight, or not at all."""
@@ -99,10 +164,20 @@ def build_delta(
         word=adapter.tensors.get(WORD),
         appearance=adapter.tensors.get(APPEARANCE),
         condition_width=facts.condition_width,
+        photos=_read_photos(adapter),
         strengths=(recipe.get("appearance_uncond", 0.0), recipe.get("appearance_cond", 0.0)),
         reads_nothing=bool(recipe.get("image_drop")),
         weight=weight,
     )
+
+
+def _read_photos(adapter: Adapter) -> Photos | None:
+    if adapter.facts.storage != "reference":
+        return None
+    latents, masks = (adapter.tensors.get(name) for name in (PHOTOS, MASKS))
+    if latents is None:
+        raise IncompatibleError(f"the {adapter.facts.kind}'s file lacks tensor {PHOTOS}")
+    return Photos(latents, masks, adapter.facts.recipe.get("blocks", "midup"))
 
 
 def build_bank(adapter: Adapter, base: Base) -> Bank | None:
@@ -135,20 +210,36 @@ def _fit_bottlenecks(adapter: Adapter, base: Base) -> Bank:
     return bottleneck_bank(sites, facts.width_ratio, facts.condition_width)
 
 
-def _fit_low_rank(adapter: Adapter, base: Base) -> Bank:
+def _fit_low_rank(adapter: Adapter, base: Base, layer_type: type[LowRank] = LowRank) -> Bank:
     facts = adapter.facts
     layers = dict(base.denoiser.named_modules())
     for site in facts.sites:
         widths = layer_widths(layers.get(site.name))
         if widths is None or widths[0] != site.width:
-            raise IncompatibleError(
-                f"the {facts.kind} changes {site.name}, {site.width} wide, which this base does not have",
-                hint=f"it was learned on {facts.base.id}",
-            )
+            raise _no_site(facts, site)
     sites = [Site(site.name, site.name, site.name, site.width) for site in facts.sites]
     downs = [adapter.tensors.get(f"{site.name}.down.weight") for site in sites]
     ranks = [1 if down is None or down.ndim != 2 else down.shape[0] for down in downs]
-    return low_rank_bank(base, sites, ranks)
+    return low_rank_bank(base, sites, ranks, layer_type=layer_type)
+
+
+def _fit_reference(adapter: Adapter, base: Base) -> Bank:
+    return _fit_low_rank(adapter, base, ReferenceRank)
+
+
+def _fit_full_rank(adapter: Adapter, base: Base) -> Bank:
+    ours = {site.name: site for site in weight_sites(base)}
+    for site in adapter.facts.sites:
+        if site.name not in ours:
+            raise _no_site(adapter.facts, site)
+    return full_rank_bank(base, [ours[site.name] for site in adapter.facts.sites])
+
+
+def _no_site(facts: AdapterFacts, site: SiteFact) -> IncompatibleError:
+    return IncompatibleError(
+        f"the {facts.kind} changes {site.name}, {site.width} wide, which this base does not have",
+        hint=f"it was learned on {facts.base.id}",
+    )
 
 
 def _match_tensors(
@@ -168,5 +259,7 @@ def _match_tensors(
 STORAGES: Mapping[Storage, Callable[[Adapter, Base], Bank | None]] = {
     "bottlenecks": _fit_bottlenecks,
     "low-rank": _fit_low_rank,
+    "full-rank": _fit_full_rank,
+    "reference": _fit_reference,
     "word": lambda _adapter, _base: None,
 }

@@ -21,12 +21,15 @@ from engine.drafts import drafted, refusal
 from engine.errors import IncompatibleError, IntegrityError
 
 Kind = Literal["subject", "motion", "joint"]
-# Layers at sites that read and write the stream, low-rank layers beside linear ones, or no layers at all.
-Storage = Literal["bottlenecks", "low-rank", "word"]
+# Layers at sites that read and write the stream, low-rank layers beside linear ones, whole changes of weights, photos
+# with low-rank layers that read them, or no layers at all.
+Storage = Literal["bottlenecks", "low-rank", "full-rank", "reference", "word"]
 METADATA_KEY = "dreamvideo"
 SCHEMA = "dv.adapter/1"
-# Names of tensors that are not bottlenecks: the learned word (d,), appearance vectors (n, d).
+# Names of tensors that are no layers': the learned word (d,), appearance vectors (n, d), photos that are read
+# (n, c, 1, h, w) and their masks (n, 1, 1, h, w).
 WORD, APPEARANCE = "word.vector", "appearance.features"
+PHOTOS, MASKS = "reference.latents", "reference.masks"
 
 
 class SiteFact(Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +100,7 @@ class Adapter:
     @property
     def bank_tensors(self) -> dict[str, Tensor]:
         """The weights of its layers alone."""
-        return {k: v for k, v in self.tensors.items() if k not in {WORD, APPEARANCE}}
+        return {k: v for k, v in self.tensors.items() if k not in {WORD, APPEARANCE, PHOTOS, MASKS}}
 
 
 def save_adapter(path: Path, facts: AdapterFacts, tensors: Mapping[str, Tensor]) -> Path:

@@ -50,6 +50,7 @@ class ReferenceSource:
         weight: w; 2 is as if every photo were there twice, 0 as if none were. k photos share it.
         masks: which part of each photo is read, (k, 1, 1, h, w) in [0, 1], or None for the whole of it.
         bank: `ReferenceRank` layers beside `to_k` and `to_v`, attached by their owner, or None.
+        blocks: which self-attentions read them.
     """
 
     latents: Tensor
@@ -57,6 +58,7 @@ class ReferenceSource:
     weight: float = 1.0
     masks: Tensor | None = None
     bank: Bank | None = None
+    blocks: ReferenceBlocks = "midup"
 
     @property
     def whole_weight(self) -> float:
@@ -90,6 +92,7 @@ class Reference:
     Attributes:
         sources: of each the photos.
         reads: whether each sample of the next call reads them; None: all do.
+        seed: key of the photos' noise.
     """
 
     def __init__(
@@ -97,15 +100,15 @@ class Reference:
         base: Base,
         sources: Sequence[ReferenceSource],
         *,
-        blocks: ReferenceBlocks = "midup",
         quiet: Sequence[Bank] = (),
         seed: int = 0,
     ) -> None:
-        """Let ``base`` read ``sources`` in its ``blocks``; the ``quiet`` banks do not act on photos, as a motion's."""
+        """Let ``base`` read ``sources``; the ``quiet`` banks do not act on photos, as a motion's."""
         self.sources = tuple(sources)
         self.reads: tuple[bool, ...] | None = None
-        self._base, self._quiet, self._seed = base, tuple(quiet), seed
-        self._paths = base.self_attentions(blocks)
+        self.seed = seed
+        self._base, self._quiet = base, tuple(quiet)
+        self._paths = [set(base.self_attentions(source.blocks)) for source in self.sources]
         self._seen: list[dict[str, _Seen]] = [{} for _ in self.sources]
         self._writing: int | None = None
         self._masks = [source.masks for source in self.sources]
@@ -118,7 +121,7 @@ class Reference:
         """Hook the base's denoiser and its self-attentions until the block ends."""
         denoiser = self._base.denoiser
         handles = [denoiser.register_forward_pre_hook(self._before_call)]
-        for path in self._paths:
+        for path in sorted(set().union(*self._paths)):
             attention = denoiser.get_submodule(path)
             enter, leave = partial(self._enter, path), partial(self._leave, path)
             handles += [
@@ -165,8 +168,10 @@ class Reference:
 
     @torch.no_grad()
     def _look_at(self, number: int, latents: Tensor, times: Tensor, text: Text) -> None:
+        denoiser: Any = self._base.denoiser
         self._seen[number] = {}
         self._writing = number
+        denoiser.is_looking = True
         try:
             with ExitStack() as stack:
                 for bank in self._quiet:
@@ -174,10 +179,11 @@ class Reference:
                 self._base.denoise(latents, times, text)
         finally:
             self._writing = None
+            denoiser.is_looking = False
 
     def _before_call(self, _denoiser: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Ahead of a call: look at the photos at its time."""
-        if self._writing is not None:
+        if self._is_looking:
             return
         latents, times = inputs[:2]
         self._samples = latents.shape[0]
@@ -191,12 +197,17 @@ class Reference:
                 noisy, count = self._noise(number, times[0]), len(source.latents)
                 self._look_at(number, noisy, times[:1].expand(count), source.text.expand(count))
 
+    @property
+    def _is_looking(self) -> bool:
+        """Whether photos are looked at now, by this reference or by another one on the same base."""
+        return bool(getattr(self._base.denoiser, "is_looking", False))
+
     def _noise(self, number: int, time: Tensor) -> Tensor:
         """The photos of a source at a time of the path, with noise keyed by the seed, the time and the photo."""
         clean = self.sources[number].latents
         step = round(float(time) * 1000)
         keys = (
-            keyed_generator(self._seed, step, place, f"reference {number}")
+            keyed_generator(self.seed, step, place, f"reference {number}")
             for place in range(len(clean))
         )
         noise = torch.stack([torch.randn(clean.shape[1:], generator=key) for key in keys])
@@ -209,24 +220,26 @@ class Reference:
         given = dict(zip(ARGUMENTS, inputs, strict=False)) | named
         x, positions = given["hidden_states"], given.get("rotary_emb")
         self._own_tokens[path] = x.shape[1]
-        if self._writing is not None:
+        if self._writing is not None and path in self._paths[self._writing]:
             self._seen[self._writing][path] = _Seen(x, positions)
-        found = [] if self._writing is not None else self._read(path)
-        self._set_spans(path, x.shape[1], found)
+        found = [] if self._is_looking else self._read(path)
+        # Another reference may have put its tokens there.
+        before = given.get("encoder_hidden_states")
+        before = x if before is None else before
+        self._set_spans(path, before.shape[1], found)
         if not found:
             return None
         rows = x.shape[0] // self._samples
-        tokens = [x, *(self._spread(seen.tokens.to(x), rows) for _, seen in found)]
-        mask = self._mask(x, found)
+        tokens = [before, *(self._spread(seen.tokens.to(x), rows) for _, seen in found)]
+        mask = self._mask(before, found, given.get("attention_mask"))
         together = torch.cat(tokens, dim=1)
         if positions is None:
             return (), given | {"encoder_hidden_states": together, "attention_mask": mask}
         # Queries and keys share one row of positions, so the photos' tokens come in as both.
         joined = _join_positions(positions, tokens, [seen for _, seen in found])
-        mask = None if mask is None else mask[:, None]
         return (), given | {
             "hidden_states": together,
-            "attention_mask": mask,
+            "attention_mask": None if mask is None else mask[:, None],
             "rotary_emb": joined,
         }
 
@@ -254,17 +267,21 @@ class Reference:
         """Samples that have photos of their own; 1 where all have the same."""
         return self._samples if self._is_shown else 1
 
-    def _mask(self, x: Tensor, found: Sequence[tuple[int, _Seen]]) -> Tensor | None:
-        """What is added to the logits, (b·r, 1, n + m); None where that is nothing."""
+    def _mask(
+        self, before: Tensor, found: Sequence[tuple[int, _Seen]], given: Tensor | None
+    ) -> Tensor | None:
+        """What is added to the logits, (b·r, 1, n + m), behind what is ``given`` for n tokens; None for nothing."""
         biases = [self._bias(number, seen) for number, seen in found]
         bias = torch.cat([one.expand(self._samples, -1) for one in biases], dim=1)
         if self.reads is not None and not all(self.reads):
             silent = torch.tensor([not read for read in self.reads], device=bias.device)
             bias = bias.masked_fill(silent[:, None], -math.inf)
-        elif not bias.any():
+        elif given is None and not bias.any():
             return None
-        spread = bias.repeat_interleave(x.shape[0] // self._samples, dim=0)
-        return pad(spread, (x.shape[1], 0))[:, None].to(x)
+        spread = bias.repeat_interleave(before.shape[0] // self._samples, dim=0)[:, None].to(before)
+        if given is None:
+            return pad(spread, (before.shape[1], 0))
+        return torch.cat([given.flatten(1)[:, None].expand(len(spread), 1, -1), spread], dim=2)
 
     def _bias(self, number: int, seen: _Seen) -> Tensor:
         """``log(w/k)``, and the log of the mask where there is one, (1 or b, k·n)."""

@@ -58,6 +58,7 @@ class Family:
         index_settings: keys of ``model_index.json`` that change results.
         default_card: what a folder's card says where neither a ``base.toml`` nor a known name does.
         is_flow: its path is that of flow matching, whose times can be shifted.
+        splits_time: some of its layers look along time alone, and the others at single frames.
         word_at: where a learned word stands: in the text tower's table, or as an offset to what the tower gives.
         photo_prompt: under which a photo of ``{}`` is learned; a text tower may need more of a sentence than others.
         prompt_tokens: the most tokens of a prompt, end marks left out; None: as the text tower's config says.
@@ -74,6 +75,7 @@ class Family:
     optional: tuple[str, ...] = ()
     default_card: Callable[[Path], Mapping[str, Any]] = lambda _: {}
     is_flow: bool = False
+    splits_time: bool = True
     word_at: Literal["input", "output"] = "input"
     photo_prompt: str = "a {}"
     prompt_tokens: int | None = None
@@ -258,6 +260,7 @@ FAMILIES: Mapping[str, Family] = {
         samplers=("unipc", "euler"),
         index_settings=("boundary_ratio", "expand_timesteps"),
         is_flow=True,
+        splits_time=False,
         word_at="output",
         photo_prompt="a photo of a {}",
         prompt_tokens=511,

@@ -156,6 +156,9 @@ class Base(Protocol):
     def blocks(self) -> Mapping[str, nn.Module]:
         """The denoiser's large parts by path: what is recomputed for gradients, compiled, or counted as one."""
 
+    def is_temporal(self, path: str) -> bool:
+        """Whether the module at ``path`` of the denoiser looks along time alone; it does nothing to a photo's place."""
+
     def self_attentions(self, blocks: ReferenceBlocks = "full") -> tuple[str, ...]:
         """Paths of the self-attentions that look over a picture, in the order of the forward pass.
 

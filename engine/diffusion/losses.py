@@ -5,6 +5,7 @@ Letters: b batch, c channels, f frames, h height, w width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,11 @@ class DenoisingLoss:
         masks: Tensor | None = None,
     ) -> Tensor:
         """Losses (b,) of latents (b, c, f, h, w), one draw a sample; masks (b, 1, f, h, w) in [0, 1]."""
+        noisy, times, target = self.noised(latents, draws)
+        return masked_mse(denoise(noisy, times), target, masks)
+
+    def noised(self, latents: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor, Tensor]:
+        """Noisy latents (b, c, f, h, w), their times (b,), and what should be predicted of them."""
         shape = tuple(latents.shape[1:])
         drawn = torch.stack([draw_noise(shape, self.seed, draw.step, draw.place) for draw in draws])
         noise = upload(drawn, latents.device).to(latents.dtype)
@@ -60,12 +66,35 @@ class DenoisingLoss:
             torch.tensor([self._draw_time(draw, is_photo=is_photo) for draw in draws]),
             latents.device,
         )
-        prediction = denoise(self.path.mix(latents, noise, times), times)
-        return masked_mse(prediction, self.path.target(latents, noise, times), masks)
+        noisy = self.path.mix(latents, noise, times)
+        return noisy, times, self.path.target(latents, noise, times)
 
     def _draw_time(self, draw: Draw, *, is_photo: bool) -> float:
         generator = keyed_generator(self.seed, draw.step, draw.place, "timestep")
         return self.path.draw_time(generator, self.bias, is_photo=is_photo)
+
+
+def debiased_mse(prediction: Tensor, target: Tensor, beta: float) -> Tensor:
+    """What a motion loses, less what every frame of it loses alike, as a clip's look does; (b,).
+
+        ‖r‖² + E_a ‖α·r_f - β·r_a‖²  =  (1 + α² + β²)·Var_f(r) + (1 + (α - β)²)·‖r̄‖²,   α = √(β² + 1)
+
+    r is the error of each frame, r̄ its mean over the frames, and a any frame, the anchor.
+
+    Args:
+        prediction: (b, c, f, h, w).
+        target: (b, c, f, h, w).
+        beta: 0 gives twice the mean squared error.
+
+    Paper: MotionDirector, arXiv 2310.08465, equation 6.
+    Differs: the expectation over all anchors in place of one drawn frame, which has the same gradient in the mean.
+    """
+    error = prediction.float() - target.float()
+    alpha = math.sqrt(beta**2 + 1)
+    mean = error.mean(dim=2, keepdim=True)
+    spread = (error - mean).square().flatten(1).mean(dim=1)
+    common = mean.square().flatten(1).mean(dim=1)
+    return (1 + alpha**2 + beta**2) * spread + (1 + (alpha - beta) ** 2) * common
 
 
 def masked_mse(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

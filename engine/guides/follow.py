@@ -77,11 +77,11 @@ def _open_reference(
     text = base.encode_text([prompt], composition.words(base))
     seen = [_encode(base, photo, recipe) for photo in photos]
     sources = [
-        ReferenceSource(latents, text, weight / len(photos), masks)
+        ReferenceSource(latents, text, weight / len(photos), masks, blocks=asked.blocks)
         for (latents, masks), weight in zip(seen, asked.weights, strict=True)
     ]
     quiet = [delta.bank for delta in composition.deltas if delta.kind == "motion" and delta.bank]
-    return Reference(base, sources, blocks=asked.blocks, quiet=quiet, seed=recipe.seed)
+    return Reference(base, sources, quiet=quiet, seed=recipe.seed)
 
 
 def _encode(base: Base, photo: Photo, recipe: GenerateRecipe) -> tuple[Tensor, Tensor | None]:

@@ -75,8 +75,11 @@ class Lora:
             clips = encode_clips(base, inputs.clips, progress, cache, with_looks=False)
         text = base.encode_text([f"a {recipe.class_word}", recipe.told], {}).detach()
         base.release_towers()
-        sites = [site for role in self.roles for site in linear_sites(base, role, LAYERS)]
-        bank = low_rank_bank(base, sites, recipe.rank, seed=recipe.seed).to(session.device)
+        # Where space and time are one, both roles have the same layers.
+        sites = dict.fromkeys(
+            site for role in self.roles for site in linear_sites(base, role, LAYERS)
+        )
+        bank = low_rank_bank(base, tuple(sites), recipe.rank, seed=recipe.seed).to(session.device)
         draws = recipe.photo_draws + recipe.clip_draws
         ((stage, steps),) = recipe.stages.items()
         plan = plan_stage(

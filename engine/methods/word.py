@@ -6,6 +6,7 @@ Paper: arXiv 2208.01618; as the first stage of a subject arXiv 2312.04433, secti
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,17 +58,15 @@ class WordAlone:
 WORD_ALONE = WordAlone()
 
 
-def see_photos(
-    session: Session[SubjectRecipe] | Session[WordRecipe], inputs: Inputs, progress: Progress
-) -> EncodedPhotos:
-    """The photos as the base sees them."""
+def see_photos(session: Session[Any], inputs: Inputs, progress: Progress) -> EncodedPhotos:
+    """The photos as the base sees them, in as many views as the recipe has."""
     assert inputs.photos is not None
     seen = encode_photos(
         session.base,
         inputs.photos,
         progress,
         session.cache(progress),
-        views=session.recipe.views,
+        views=getattr(session.recipe, "views", 1),
         seed=session.recipe.seed,
     )
     if seen.appearance is None:

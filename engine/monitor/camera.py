@@ -5,7 +5,6 @@ None of them can end a run: where memory runs out they are made with less of it,
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,9 +95,8 @@ class PreviewMaker:
             base=None if way.is_apart else session.base,
             progress=self._watch,
         )
-        bank = self._draft.delta.bank
         with (
-            nullcontext() if bank is None else bank.muted(),
+            self._draft.delta.muted(),
             loaded.equipped([(use, self._draft.as_read())]) as generator,
         ):
             return generator.sample(recipe, sliced=way.is_sliced)

@@ -5,6 +5,14 @@ A recipe holds no path, no device and no name. Values come from four places, the
 """
 
 from engine.recipe.learn import motion_recipe, split_steps, subject_recipe
+from engine.recipe.methods import (
+    DreamixMotionRecipe,
+    DreamixSubjectRecipe,
+    MotionDirectorRecipe,
+    ReferenceRecipe,
+    TuneAVideoRecipe,
+    method_recipe,
+)
 from engine.recipe.values import (
     SEEDS,
     ClipRecipe,
@@ -24,17 +32,23 @@ from engine.recipe.values import (
 __all__ = [
     "SEEDS",
     "ClipRecipe",
+    "DreamixMotionRecipe",
+    "DreamixSubjectRecipe",
     "GenerateRecipe",
     "LearnRecipe",
     "LoraRecipe",
+    "MotionDirectorRecipe",
     "MotionRecipe",
     "Precision",
     "Quality",
+    "ReferenceRecipe",
     "Sampler",
     "SubjectRecipe",
+    "TuneAVideoRecipe",
     "WordRecipe",
     "build_recipe",
     "check_text",
+    "method_recipe",
     "motion_recipe",
     "split_steps",
     "subject_recipe",

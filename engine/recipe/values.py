@@ -65,6 +65,11 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """Whether clips are learned from."""
         return False
 
+    @property
+    def weights_share(self) -> float:
+        """Of a method that changes the base's weights the share of them that it changes, on ModelScope; else 0."""
+        return 0.0
+
 
 class ClipRecipe(LearnRecipe, frozen=True, kw_only=True):
     """What every way of learning a motion is told.

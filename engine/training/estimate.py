@@ -14,6 +14,7 @@ from engine.bases.folder import weight_files
 from engine.hardware import has_gpu
 from engine.recipe import LearnRecipe, Precision
 from engine.training.footprint import (
+    BYTES_A_LEARNED_NUMBER,
     NARROW,
     SHIPPED,
     Footprint,
@@ -58,11 +59,14 @@ def estimate_recipe(
         precision=_expect_precision(recipe.precision, device),
         checkpointing=recipe.checkpointing is True,
     )
+    adapter = max(
+        need.adapter, round(recipe.weights_share * footprint.weights) * BYTES_A_LEARNED_NUMBER
+    )
     # A word that is an offset to the tower's features is learned without the tower.
     has_tower = role == "identity" and location.family.word_at == "input"
     files = weight_files(location.folder / "text_encoder") if has_tower else ()
     tower = sum(path.stat().st_size for path in files)
-    return MemoryNeed(need.base + tower, need.adapter, need.activations)
+    return MemoryNeed(need.base + tower, adapter, need.activations)
 
 
 def _look_up(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.adapters.bank import Condition
+from engine.adapters.composition import Composition
 from engine.adapters.delta import Delta, build_delta
 from engine.adapters.file import (
     Adapter,
@@ -159,7 +160,7 @@ def describe(draft: Draft) -> dict[str, Any]:
         "method": draft.method,
         "sites": [site.name for site in sites],
         "widths": [site.width for site in sites],
-        "dtype": "float32",
+        "dtype": "float32" if bank is None else str(bank.stored).removeprefix("torch."),
         "params": word + (0 if bank is None else sum(p.numel() for p in bank.parameters())),
     }
 
@@ -197,7 +198,7 @@ def _predict(session: Session[Any], delta: Delta, *, is_off: bool = False) -> Te
         # Without it the half of a motion that reads the look would go unseen.
         look = draw_noise((1, delta.condition_width), 0, 0, 1)
         bank.condition = Condition(look.to(session.device))
-    with bank.attached(base.denoiser):
+    with Composition((delta,), None).attached(base):
         return base.denoise(latents, times, text).float()
 
 

@@ -83,7 +83,8 @@ class AnimateDiffBase(StableDiffusionBase):
             return unet
         return _put_together(load(IMAGE_DENOISER, folder), load(MOTION_MODULE, module), module)
 
-    def _is_temporal(self, path: str) -> bool:
+    def is_temporal(self, path: str) -> bool:
+        """See `Base.is_temporal`: motion modules."""
         return ".motion_modules." in path
 
 

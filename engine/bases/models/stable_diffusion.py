@@ -90,7 +90,7 @@ class StableDiffusionBase:
         blocks = (
             (path, block.norm1.weight.shape[0])
             for path, block in self._transformer_blocks()
-            if self._is_temporal(path) == (role == "motion")
+            if self.is_temporal(path) == (role == "motion")
         )
         if placement == "blocks":
             return tuple(Site(path, path, path, width) for path, width in blocks)
@@ -105,7 +105,7 @@ class StableDiffusionBase:
         return tuple(
             f"{path}.attn1"
             for path, _ in self._transformer_blocks()
-            if not self._is_temporal(path)
+            if not self.is_temporal(path)
             and not (blocks == "midup" and path.startswith("down_blocks."))
         )
 
@@ -250,8 +250,8 @@ class StableDiffusionBase:
         """The family's network, on this device and in this dtype."""
         raise NotImplementedError
 
-    def _is_temporal(self, path: str) -> bool:
-        """Whether the transformer at ``path`` looks along time."""
+    def is_temporal(self, path: str) -> bool:
+        """See `Base.is_temporal`."""
         raise NotImplementedError
 
     def _transformer_blocks(self) -> list[tuple[str, Any]]:

@@ -56,5 +56,6 @@ class UNet3DBase(StableDiffusionBase):
         unet: nn.Module = self._parts.get("unet") or load()
         return unet
 
-    def _is_temporal(self, path: str) -> bool:
-        return "temp_attentions" in path or path.startswith("transformer_in")
+    def is_temporal(self, path: str) -> bool:
+        """See `Base.is_temporal`: its temporal transformers and convolutions."""
+        return path.startswith("transformer_in") or ".temp_" in path

@@ -119,6 +119,10 @@ class WanBase:
             for path, _ in each[3 * len(each) // 8 if blocks == "midup" else 0 :]
         )
 
+    def is_temporal(self, path: str) -> bool:  # noqa: ARG002 - none is
+        """See `Base.is_temporal`: every layer looks over all frames at once."""
+        return False
+
     def blocks(self) -> Mapping[str, nn.Module]:
         """See `Base.blocks`."""
         return dict(self._transformer_blocks())

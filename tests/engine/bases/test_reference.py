@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,13 +31,13 @@ def text_of(base, prompt="a dog"):
     return base.encode_text([prompt], {}).detach()
 
 
-def source_of(base, count=1, **named):
-    return ReferenceSource(photos_of(base, count), text_of(base), **named)
+def source_of(base, count=1, *, blocks="full", **named):
+    return ReferenceSource(photos_of(base, count), text_of(base), blocks=blocks, **named)
 
 
-def read(base, scene, *sources, blocks="full", reads=None, **named):
+def read(base, scene, *sources, reads=None, **named):
     """The prediction for a scene of one time, with photos read."""
-    reference = Reference(base, sources, blocks=blocks, **named)
+    reference = Reference(base, sources, **named)
     reference.reads = reads
     with reference.attached(), torch.no_grad():
         return base.denoise(scene.latents, scene.timesteps[:1].expand(BATCH), scene.text)
@@ -58,7 +59,7 @@ def test_the_late_self_attentions_are_five_eighths_or_what_a_unet_has_behind_its
 
 def test_a_photo_that_is_read_changes_the_output(base, scene, alone):
     for blocks in ("midup", "full"):
-        changed = read(base, scene, source_of(base), blocks=blocks)
+        changed = read(base, scene, source_of(base, blocks=blocks))
         assert not torch.allclose(changed, alone, atol=1e-3)
 
 
@@ -78,18 +79,35 @@ def test_the_half_that_does_not_read_is_as_the_base_and_the_other_as_if_both_rea
 def test_weight_two_is_the_photo_twice(base, scene):
     """And two photos share a weight: each has half of it."""
     one = source_of(base)
-    pair = ReferenceSource(one.latents.repeat(2, 1, 1, 1, 1), one.text, weight=2.0)
+    pair = replace(one, latents=one.latents.repeat(2, 1, 1, 1, 1), weight=2.0)
     noise = Reference(base, [one])._noise
 
     def same(number, time):
         return noise(0, time).repeat(len(pair.latents) if number == 0 else 1, 1, 1, 1, 1)
 
-    reference = Reference(base, [pair], blocks="full")
+    reference = Reference(base, [pair])
     reference._noise = same
     with reference.attached():
         doubled = base.denoise(scene.latents, scene.timesteps[:1].expand(BATCH), scene.text)
     heavy = read(base, scene, source_of(base, weight=2.0))
     torch.testing.assert_close(heavy, doubled.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_two_references_are_one_of_both_sources(base, scene):
+    """Such as an adapter's own photos and one that is given beside it; neither is seen while the other is."""
+    one, other = source_of(base, weight=0.5), replace(source_of(base, weight=2.0), blocks="midup")
+    first, second = Reference(base, [one]), Reference(base, [other])
+    second._noise = lambda _, time: both._noise(1, time)
+    both = Reference(base, [one, other])
+    outputs = []
+    for references in ([both], [first, second]):
+        with ExitStack() as stack, torch.no_grad():
+            for reference in references:
+                reference.reads = (False, True)
+                stack.enter_context(reference.attached())
+            times = scene.timesteps[:1].expand(BATCH)
+            outputs.append(base.denoise(scene.latents, times, scene.text))
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
 
 
 def test_a_small_weight_is_near_the_base(base, scene, alone):
@@ -121,7 +139,7 @@ def test_the_first_self_attention_computes_the_formula(base, scene):
     path = base.self_attentions("full")[0]
     attention = base.denoiser.get_submodule(path)
     seen = {}
-    reference = Reference(base, [source_of(base, weight=0.5)], blocks="full")
+    reference = Reference(base, [source_of(base, weight=0.5)])
     with reference.attached(), torch.no_grad():
         handle = attention.register_forward_hook(lambda _, __, out: seen.update(out=out))
         inner = [
@@ -165,7 +183,7 @@ def _rotated(x, positions, heads):
 def test_the_photos_are_looked_at_with_the_identity_and_without_the_motions(base, scene):
     motion, identity = awake_bank(base, "motion"), awake_bank(base, "identity")
     path = base.self_attentions("full")[-1]
-    reference = Reference(base, [source_of(base)], blocks="full", quiet=[motion])
+    reference = Reference(base, [source_of(base)], quiet=[motion])
 
     def look(bank=None):
         with nullcontext() if bank is None else bank.attached(base.denoiser), reference.attached():
@@ -223,7 +241,7 @@ def test_samples_can_have_photos_of_their_own(base, scene):
     photos = photos_of(base, 2)
     text = Text(text_of(base).features.expand(2, -1, -1))
     times = scene.timesteps[:1].expand(2)
-    reference = Reference(base, [source_of(base)], blocks="full")
+    reference = Reference(base, [source_of(base)])
     outputs = []
     with reference.attached(), torch.no_grad():
         for chosen in ([0, 1], [0, 0], [1, 1]):
@@ -239,7 +257,7 @@ def test_gradients_are_the_same_where_blocks_run_again(base, folder, scene):
     gradients = []
     for each in (base, lean):
         bank = own_layers(each, each.self_attentions("full")[0])
-        reference = Reference(each, [source_of(each, bank=bank)], blocks="full")
+        reference = Reference(each, [source_of(each, bank=bank)])
         with bank.attached(each.denoiser), reference.attached():
             out = each.denoise(scene.latents, scene.timesteps[:1].expand(BATCH), scene.text)
             out.square().mean().backward()

@@ -22,28 +22,16 @@ from engine.diffusion.noise import draw_order
 from engine.errors import IncompatibleError, IntegrityError, RecipeError
 from engine.generate import open_generator
 from engine.learn import learn
-from engine.methods import METHODS, find_method
+from engine.methods import METHODS, Entry, find_method
 from engine.methods.protocol import Inputs
 from engine.methods.word import WordAlone
 from engine.progress import Event, StageAdvanced
-from engine.recipe import GenerateRecipe, LoraRecipe, MotionRecipe, SubjectRecipe, WordRecipe
+from engine.recipe import GenerateRecipe, WordRecipe
 from engine.training.saver import SavePolicy
+from tests.engine.methods.cases import RECIPES
 from tests.engine.samples import clip, photos
 from tests.tiny import build_unet3d, open_tiny
 
-LORA = {"lr": 0.05, "rank": 3, "batch": 3, "views": 2, "checkpointing": False}
-RECIPES = {
-    ("dreamvideo", "subject"): SubjectRecipe(
-        class_word="dog", word_steps=2, word_lr=0.1, adapter_steps=3, adapter_lr=0.05, batch=2
-    ),
-    ("dreamvideo", "motion"): MotionRecipe(caption="sweeping", steps=3, lr=0.05, batch=2),
-    ("word", "subject"): WordRecipe(class_word="dog", word_steps=3, word_lr=0.1, batch=2),
-    ("lora", "subject"): LoraRecipe(class_word="dog", photo_draws=9, **LORA),
-    ("lora", "motion"): LoraRecipe(caption="sweeping", clip_draws=9, **LORA),
-    ("lora", "joint"): LoraRecipe(
-        class_word="dog", caption="sweeping", photo_draws=7, clip_draws=4, **LORA
-    ),
-}
 VIDEO = GenerateRecipe(
     prompt="a <rex> sweeping", frames=3, height_px=24, width_px=40, steps=2, guidance=3.0
 )
@@ -137,8 +125,7 @@ def test_weight_zero_is_the_base_bit_for_bit(key, location, learned) -> None:
 
 
 def prompt_of(key: tuple[str, str]) -> str:
-    has_word = key in {("dreamvideo", "subject"), ("word", "subject")}
-    return VIDEO.prompt.replace("<rex>", "dog") if has_word else VIDEO.prompt
+    return VIDEO.prompt.replace("<rex>", "dog") if METHODS[key].has_word else VIDEO.prompt
 
 
 def test_a_small_weight_is_near_the_base_and_the_whole_is_not(location, learned) -> None:
@@ -204,7 +191,7 @@ def test_a_lora_of_other_layers_is_refused(location, tiny_base, learned, key) ->
 def test_an_unknown_method_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(RecipeError, match="no method 'magic' learns a subject") as caught:
         find_method("magic", "subject")
-    assert caught.value.hint == "one of: dreamvideo, word, lora"
+    assert caught.value.hint == "one of: dreamvideo, word, lora, dreamix, reference"
 
 
 class Fake(WordAlone):
@@ -215,7 +202,7 @@ class Fake(WordAlone):
 
 def test_a_new_method_is_one_module_and_one_line(location, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "fake_method", SimpleNamespace(METHOD=Fake()))
-    added = {**METHODS, ("fake", "subject"): ("fake_method", "METHOD")}
+    added = {**METHODS, ("fake", "subject"): Entry("fake_method", "METHOD", WordRecipe)}
     monkeypatch.setattr(engine.methods, "METHODS", added)
     recipe, inputs = RECIPES["word", "subject"], inputs_of("subject")
     learned = learn("subject", recipe, inputs, location, tmp_path, method="fake", device="cpu")

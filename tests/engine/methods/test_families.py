@@ -1,0 +1,182 @@
+"""Every method on every family where it makes sense: fresh, at weight 0, its gradients, its file."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from engine.adapters.composition import Composition
+from engine.adapters.delta import build_delta
+from engine.adapters.file import load_adapter
+from engine.bases import BaseLocation, locate_base
+from engine.bases.protocol import Base
+from engine.diffusion.losses import Draw
+from engine.errors import RecipeError
+from engine.methods import METHODS, check_family, find_method
+from engine.methods.protocol import Inputs, Stage
+from engine.progress import ignore
+from engine.training.result import Draft
+from engine.training.session import Session
+from tests.engine.bases.families import BUILDERS, Scene, denoise, draw_scene
+from tests.engine.methods.cases import RECIPES
+from tests.engine.samples import clip, photos
+from tests.tiny import open_tiny, quiet_draws, wake
+
+SPLIT = {"UNet3DConditionModel", "UNetMotionModel"}
+CASES = [
+    (family, *key)
+    for family in sorted(BUILDERS)
+    for key, entry in METHODS.items()
+    if family in SPLIT or not entry.splits_time
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method's last stage on a family's tiny base, nothing fitted."""
+
+    base: Base
+    session: Session[Any]
+    stage: Stage
+    scene: Scene
+    plain: torch.Tensor
+    method: str
+
+    @contextmanager
+    def attached(self, weight: float = 1.0):
+        assert self.stage.delta is not None
+        delta = replace(self.stage.delta, weight=weight)
+        with Composition((delta,), None).attached(self.base):
+            yield
+
+
+@cache
+def open_family(family: str) -> tuple[BaseLocation, Base, Scene, torch.Tensor]:
+    import tempfile
+
+    folder = BUILDERS[family](Path(tempfile.mkdtemp()) / "base")
+    base = open_tiny(folder)
+    scene = draw_scene(base)
+    scene = replace(scene, timesteps=scene.timesteps[:1].expand(2))
+    return locate_base(str(folder)), base, scene, denoise(base, scene)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=" ".join)
+def case(request, tmp_path_factory):
+    family, *key = request.param
+    location, base, scene, plain = open_family(family)
+    name, kind = key
+    recipe = RECIPES[name, kind]
+    if hasattr(recipe, "frames"):
+        recipe = msgspec.structs.replace(recipe, frames=5)
+    inputs = Inputs(
+        photos=None if kind == "motion" else photos(2, masked=True),
+        clips=[] if kind == "subject" else [clip(0, frames=5)],
+        token="<rex>" if kind == "subject" else "",
+    )
+    method = find_method(name, kind)
+    method.check(recipe, inputs, location)
+    folder = tmp_path_factory.mktemp("run")
+    device = torch.device("cpu")
+    session = Session(recipe, location, base, device, None, None, folder, None)
+    stages = method.stages(session, inputs, ignore)
+    stage = next(stages)
+    if stage.delta is None:  # a word is learned first
+        stage = next(stages)
+    stages.close()
+    return Case(base, session, stage, scene, plain, name)
+
+
+def predict(case: Case) -> torch.Tensor:
+    return denoise(case.base, case.scene)
+
+
+def stirred(case: Case) -> None:
+    """Give every layer something to do."""
+    bank = case.stage.delta.bank
+    if bank is not None:
+        bank.condition = None
+        with quiet_draws(4):
+            wake(bank, 0.3)
+
+
+def test_no_two_layers_of_an_adapter_have_one_place(case):
+    """In its file one of them would be lost."""
+    bank = case.stage.delta.bank
+    names = [] if bank is None else [site.name for site in bank.sites]
+    assert len(set(names)) == len(names)
+
+
+def test_fresh_is_the_base(case):
+    """But for photos, which are read before anything is learned."""
+    with case.attached():
+        fresh = predict(case)
+    assert torch.equal(fresh, case.plain) == (case.method != "reference")
+
+
+def test_gradients_reach_what_is_learned_and_nothing_else(case):
+    objective = case.stage.objective
+    wanted = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+    reading = getattr(objective, "reference", None)
+    draws = [Draw(0, 0, item) for item in {0, case.stage.plan.items - 1}]
+    with (
+        case.stage.delta.attached(case.base),
+        nullcontext() if reading is None else reading.attached(),
+    ):
+        for part in objective.parts(draws):
+            objective(part).sum().backward()
+    moved = {name for name, p in wanted.items() if p.grad is not None and p.grad.abs().sum() > 0}
+    # Of two low-rank factors the first has no gradient while the second is zero.
+    first = ("down.weight", "down.bias", "cond.weight", "cond.bias")
+    assert moved >= {name for name in wanted if not name.endswith(first)}
+    assert all(p.grad is None for p in case.base.denoiser.parameters())
+    objective.zero_grad()
+
+
+def test_weight_zero_is_the_base_bit_for_bit_and_more_is_not(case):
+    stirred(case)
+    with case.attached(0.0):
+        assert torch.equal(predict(case), case.plain)
+    if case.stage.delta.bank is not None:
+        with case.attached():
+            assert not torch.allclose(predict(case), case.plain, atol=1e-4)
+
+
+def test_a_file_does_what_was_learned(case):
+    stirred(case)
+    draft = Draft(case.method, case_storage(case), case.session, case.stage.delta, ())
+    path = draft.save(case.session.folder / "adapter.safetensors")
+    delta = build_delta(load_adapter(path), case.base)
+    held = build_delta(draft.as_read(), case.base)
+    outputs = []
+    for each in (held, delta):
+        with Composition((each,), None).attached(case.base):
+            outputs.append(predict(case))
+    assert torch.equal(*outputs)
+    with case.attached():
+        torch.testing.assert_close(outputs[0], predict(case), rtol=1e-2, atol=1e-2)
+    assert (
+        {t.dtype for t in delta.bank.tensors().values()} <= {delta.bank.stored}
+        if delta.bank
+        else True
+    )
+
+
+def case_storage(case: Case):
+    return find_method(case.method, case.stage.delta.kind).storage
+
+
+@pytest.mark.parametrize(("name", "kind"), [k for k, e in METHODS.items() if e.splits_time])
+def test_a_method_that_needs_layers_along_time_is_refused_where_there_are_none(name, kind):
+    location, *_ = open_family("WanTransformer3DModel")
+    with pytest.raises(RecipeError, match="looks over all frames at once") as caught:
+        check_family(name, kind, location.family)
+    assert caught.value.hint == "on this base --method dreamvideo, lora, dreamix"
+    check_family(name, kind, open_family("UNet3DConditionModel")[0].family)
