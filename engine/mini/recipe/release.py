@@ -93,6 +93,9 @@ def write_release(
     version: int,
 ) -> None:
     """Write the folder in half precision; what lies there beside these files stays."""
+    # Captions were cut and filled up to one length, which the tokenizer would otherwise remember.
+    parts.tokenizer.backend_tokenizer.no_truncation()
+    parts.tokenizer.backend_tokenizer.no_padding()
     pipeline = TextToVideoSDPipeline(
         vae=parts.autoencoder,
         text_encoder=parts.text,

@@ -81,7 +81,7 @@ def list_sentences() -> Iterator[str]:
     for place in PLACE_WORDS:
         yield from (place.format(colour) for colour in BACKGROUNDS)
     for place in TWO_PLACE_WORDS:
-        yield from (place.format(name) for name in TWO_COLOURED.values())
+        yield from (place.format(name.format(*BACKGROUNDS)) for name in TWO_COLOURED.values())
 
 
 def build_tokenizer() -> CLIPTokenizer:

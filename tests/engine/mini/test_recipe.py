@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from types import SimpleNamespace
 
@@ -179,6 +180,13 @@ def test_the_released_folder_runs_in_the_librarys_pipeline(trained):
     frames = pipeline("a corgi skate", num_frames=2, num_inference_steps=2, output_type="pt").frames
     assert frames.shape == (1, 2, 3, 32, 32)
     assert frames.isfinite().all()
+
+
+@pytest.mark.parametrize("origin", ["trained", "shipped"])
+def test_a_released_tokenizer_neither_cuts_nor_fills_up(trained, origin):
+    folder = trained / "weights" if origin == "trained" else WEIGHTS
+    settings = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())
+    assert (settings["truncation"], settings["padding"]) == (None, None)
 
 
 @pytest.mark.parametrize("origin", ["trained", "shipped"])
