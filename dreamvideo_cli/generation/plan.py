@@ -226,7 +226,7 @@ def _check_texts(start: Start, recipe: GenerateRecipe) -> None:
 
     prompt, words = recipe.prompt, []
     for use in start.uses:
-        if use.adapter.kind == "subject" and use.weight:
+        if use.adapter.kind == "subject" and use.weight and use.adapter.record.token:
             words.append(use.phrase)
         elif use.adapter.kind == "subject" and use.phrase:
             prompt = prompt.replace(use.phrase, use.adapter.record.class_word or "")

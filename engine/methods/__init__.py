@@ -15,6 +15,7 @@ from engine.errors import RecipeError
 from engine.recipe import (
     DreamixMotionRecipe,
     DreamixSubjectRecipe,
+    InversionRecipe,
     LearnRecipe,
     LoraRecipe,
     MotionDirectorRecipe,
@@ -22,7 +23,6 @@ from engine.recipe import (
     ReferenceRecipe,
     SubjectRecipe,
     TuneAVideoRecipe,
-    WordRecipe,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ METHODS: Mapping[tuple[str, str], Entry] = {
         "engine.methods.dreamvideo", "SUBJECT", SubjectRecipe, has_word=True
     ),
     ("dreamvideo", "motion"): Entry("engine.methods.dreamvideo", "MOTION", MotionRecipe),
-    ("word", "subject"): Entry("engine.methods.word", "WORD_ALONE", WordRecipe, has_word=True),
+    ("word", "subject"): Entry("engine.methods.word", "WORD_ALONE", InversionRecipe, has_word=True),
     ("lora", "subject"): Entry("engine.methods.lora", "SUBJECT", LoraRecipe),
     ("lora", "motion"): Entry("engine.methods.lora", "MOTION", LoraRecipe),
     ("lora", "joint"): Entry("engine.methods.lora", "JOINT", LoraRecipe),

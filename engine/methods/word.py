@@ -17,6 +17,7 @@ from engine.adapters.word import Word
 from engine.bases import BaseLocation
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
+from engine.errors import RecipeError
 from engine.methods.protocol import Inputs, Stage
 from engine.progress import Note, Progress
 from engine.recipe import SubjectRecipe, WordRecipe
@@ -37,7 +38,14 @@ class WordAlone:
     storage: Storage = "word"
 
     def check(self, recipe: WordRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """Any photos will do."""
+        """Any photos will do; a word that is an offset to the tower's features has one vector."""
+        del inputs
+        count = getattr(recipe, "vectors", 1)
+        if count > 1 and location.family.word_at == "output":
+            raise RecipeError(
+                f"vectors is {count}; on {location.family.name} a word is one vector",
+                hint="vectors=1",
+            )
 
     def stages(
         self, session: Session[WordRecipe], inputs: Inputs, progress: Progress
@@ -78,7 +86,14 @@ def see_photos(session: Session[Any], inputs: Inputs, progress: Progress) -> Enc
 def start_word(session: Session[SubjectRecipe] | Session[WordRecipe], token: str) -> Word:
     """A word that reads like its class word."""
     class_word = session.recipe.class_word
-    return Word(token, class_word, session.base.start_word(class_word)).to(session.device)
+    word = Word(
+        token,
+        class_word,
+        session.base.start_word(class_word),
+        vectors=getattr(session.recipe, "vectors", 1),
+        seed=session.recipe.seed,
+    )
+    return word.to(session.device)
 
 
 def word_stage(

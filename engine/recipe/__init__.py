@@ -8,6 +8,7 @@ from engine.recipe.learn import motion_recipe, split_steps, subject_recipe
 from engine.recipe.methods import (
     DreamixMotionRecipe,
     DreamixSubjectRecipe,
+    InversionRecipe,
     MotionDirectorRecipe,
     ReferenceRecipe,
     TuneAVideoRecipe,
@@ -35,6 +36,7 @@ __all__ = [
     "DreamixMotionRecipe",
     "DreamixSubjectRecipe",
     "GenerateRecipe",
+    "InversionRecipe",
     "LearnRecipe",
     "LoraRecipe",
     "MotionDirectorRecipe",

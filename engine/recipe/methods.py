@@ -36,6 +36,15 @@ LORA_STEPS = 1000  # about as many as DreamVideo takes for a motion
 M = TypeVar("M", bound=LearnRecipe)
 
 
+class InversionRecipe(WordRecipe, frozen=True, kw_only=True):
+    """How a word alone is learned: ``vectors`` of them, each of which takes a place in a prompt.
+
+    Paper: arXiv 2208.01618, section 4 and appendix C.
+    """
+
+    vectors: Annotated[int, Meta(ge=1, le=16)] = 1
+
+
 class MotionDirectorRecipe(ClipRecipe, frozen=True, kw_only=True):
     """How MotionDirector learns; see `engine.methods.motiondirector`.
 
@@ -177,7 +186,7 @@ def _usual_steps(recipe_type: type[LearnRecipe]) -> int:
 
 def _named(recipe_type: type[LearnRecipe], kind: str, values: dict[str, Any]) -> Mapping[str, Any]:
     """``steps`` and ``lr`` as the recipe calls them."""
-    if recipe_type is WordRecipe:
+    if issubclass(recipe_type, WordRecipe):
         return {{"steps": "word_steps", "lr": "word_lr"}.get(k, k): v for k, v in values.items()}
     if recipe_type is not LoraRecipe:
         return values

@@ -29,3 +29,14 @@ def test_learning_a_word_leaves_the_class_words_vectors_alone():
     with torch.no_grad():
         Word("<dog2>", "dog", start).vector.add_(1.0)
     assert torch.equal(start, torch.ones(1, 4))
+
+
+def test_several_vectors_start_along_the_class_words_and_not_alike():
+    start = torch.tensor([[0.0, 8.0], [4.0, 0.0]])
+    word, again = (Word("<dog2>", "dog", start, vectors=3, seed=1) for _ in range(2))
+    expected = torch.tensor([[0.0, 8.0], [2.0, 4.0], [4.0, 0.0]])
+    assert torch.allclose(word.vector, expected, atol=0.2)
+    assert torch.equal(word.vector, again.vector)
+    alike = Word("<dog2>", "dog", start[:1], vectors=2).vector
+    assert not torch.equal(*alike)
+    assert word.as_words()["<dog2>"].vectors.shape == (3, 2)

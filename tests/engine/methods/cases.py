@@ -5,13 +5,13 @@ from __future__ import annotations
 from engine.recipe import (
     DreamixMotionRecipe,
     DreamixSubjectRecipe,
+    InversionRecipe,
     LoraRecipe,
     MotionDirectorRecipe,
     MotionRecipe,
     ReferenceRecipe,
     SubjectRecipe,
     TuneAVideoRecipe,
-    WordRecipe,
 )
 
 LORA = {"lr": 0.05, "rank": 3, "batch": 3, "views": 2, "checkpointing": False}
@@ -20,7 +20,7 @@ RECIPES = {
         class_word="dog", word_steps=2, word_lr=0.1, adapter_steps=3, adapter_lr=0.05, batch=2
     ),
     ("dreamvideo", "motion"): MotionRecipe(caption="sweeping", steps=3, lr=0.05, batch=2),
-    ("word", "subject"): WordRecipe(class_word="dog", word_steps=3, word_lr=0.1, batch=2),
+    ("word", "subject"): InversionRecipe(class_word="dog", word_steps=3, word_lr=0.1, batch=2),
     ("lora", "subject"): LoraRecipe(class_word="dog", photo_draws=9, **LORA),
     ("lora", "motion"): LoraRecipe(caption="sweeping", clip_draws=9, **LORA),
     ("lora", "joint"): LoraRecipe(

@@ -173,6 +173,14 @@ def case_storage(case: Case):
     return find_method(case.method, case.stage.delta.kind).storage
 
 
+def test_a_word_of_several_vectors_is_refused_where_a_word_is_an_offset():
+    recipe = msgspec.structs.replace(RECIPES["word", "subject"], vectors=2)
+    inputs, method = Inputs(photos=photos(1), token="<rex>"), find_method("word", "subject")
+    method.check(recipe, inputs, open_family("UNet3DConditionModel")[0])
+    with pytest.raises(RecipeError, match="vectors is 2; on wan"):
+        method.check(recipe, inputs, open_family("WanTransformer3DModel")[0])
+
+
 @pytest.mark.parametrize(("name", "kind"), [k for k, e in METHODS.items() if e.splits_time])
 def test_a_method_that_needs_layers_along_time_is_refused_where_there_are_none(name, kind):
     location, *_ = open_family("WanTransformer3DModel")
