@@ -130,7 +130,8 @@ def learn_motion(
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
     base = _locate(options, "motion", method)
-    own = taken.recipe_values(name, base.card, method)
+    taken.check_look(method)
+    own = taken.recipe_values(name, base.card)
     recipe = motion_settings(base.card.motion, options, own, len(clips), method)
     if getattr(recipe, "appearance_guidance", False):
         require_image_tower(base, otherwise="; or learn without: --no-appearance")

@@ -125,17 +125,15 @@ def subject_settings(
     Raises:
         UsageError, RecipeError: naming the setting.
     """
-    from engine.methods import find_entry
-    from engine.recipe import method_recipe, subject_recipe
+    from engine.recipe import subject_recipe
 
     given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
     values = _with_set(given, options, class_word=class_word)
     if not str(values.get("class_word", "object")).strip():
         raise UsageError("the class word is empty", hint="say what it is: --class cat")
     if method != "dreamvideo":
-        entry, rates = find_entry(method, "subject"), _rate(options)
-        named = (method, "subject")
-        return method_recipe(entry.recipe, named, options.quality, card, {**rates, **values})
+        rates = {} if options.lr is None else {"lr": options.lr}
+        return _recipe_of_method((method, "subject"), options, card, {**rates, **values})
     planned = subject_recipe(options.quality, card, values)
     if options.lr is None:
         return planned
@@ -158,8 +156,7 @@ def motion_settings(
     Raises:
         UsageError, RecipeError: naming the setting.
     """
-    from engine.methods import find_entry
-    from engine.recipe import method_recipe, motion_recipe
+    from engine.recipe import motion_recipe
 
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
     values = _with_set(given, options)
@@ -168,12 +165,20 @@ def motion_settings(
         raise UsageError("the caption is empty", hint=hint)
     if method == "dreamvideo":
         return motion_recipe(options.quality, card, values, clips=clips)
-    entry, named = find_entry(method, "motion"), (method, "motion")
-    return method_recipe(entry.recipe, named, options.quality, card, values)
+    return _recipe_of_method((method, "motion"), options, card, values)
 
 
-def _rate(options: LearnOptions) -> dict[str, Any]:
-    return {} if options.lr is None else {"lr": options.lr}
+def _recipe_of_method(
+    method: tuple[str, str],
+    options: LearnOptions,
+    card: dict[str, dict[str, Any]],
+    values: dict[str, Any],
+) -> Any:
+    from engine.methods import find_entry
+    from engine.recipe import method_recipe
+
+    recipe_type = find_entry(*method).recipe
+    return method_recipe(recipe_type, method, options.quality, card, values)
 
 
 def _common_settings(options: LearnOptions) -> dict[str, Any]:
@@ -316,19 +321,23 @@ class ClipOptions:
         ),
     ] = False
 
-    def recipe_values(self, name: str, card: BaseCard, method: str) -> dict[str, Any]:
-        """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says.
-
-        A base may learn from shorter clips than it makes: then the card's qualities name frames of their own.
+    def check_look(self, method: str) -> None:
+        """Refuse `--no-appearance` of a method that tells no look anyway.
 
         Raises:
-            UsageError: the method tells no look anyway.
+            UsageError: it is one.
         """
         if self.no_appearance and method != "dreamvideo":
             raise UsageError(
                 f"--no-appearance is of --method dreamvideo; {method} tells a motion no look anyway",
                 hint="leave it out",
             )
+
+    def recipe_values(self, name: str, card: BaseCard) -> dict[str, Any]:
+        """Settings of the recipe; what is left open is as the base's card says, the caption as ``name`` says.
+
+        A base may learn from shorter clips than it makes: then the card's qualities name frames of their own.
+        """
         own = {key for layer in card.motion.values() for key in layer}
         frames = None if "frames" in own else card.video.frames
         fps = None if "fps" in own else card.video.fps
