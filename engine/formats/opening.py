@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ PICTURES: Mapping[bytes, str] = {
 }
 ZIP = b"PK\x03\x04"
 PICKLE = b"\x80"
-DEEPEST = 6  # dictionaries in dictionaries
+DEEPEST, MOST_LEAVES = 6, 100_000  # dictionaries in dictionaries, and what hangs in them
 # Wrappers of training scripts around what counts.
 WRAPPERS = ("state_dict.", "module.")
 
@@ -125,7 +126,9 @@ def _open_pickle(path: Path) -> Opened:
     try:
         with path.open("rb") as stream, torch.serialization.safe_globals(known):
             plain = torch.load(stream, map_location="cpu", weights_only=True)
-        found = dict(_flatten(plain))
+        found = dict(islice(_flatten(plain), MOST_LEAVES + 1))
+        if len(found) > MOST_LEAVES:
+            raise ValueError(f"it holds more than {MOST_LEAVES} entries")
     except Exception as error:  # the bytes of strangers make torch's reader raise anything
         raise _unread(path, str(error) or type(error).__name__) from error
     tensors = {name: value.detach() for name, value in found.items() if isinstance(value, Tensor)}
@@ -183,11 +186,23 @@ def _unwrapped(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor
         if all(name.startswith(wrapper) for name in tensors):
             tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
     for name, value in tensors.items():
-        if not value.numel() or value.is_meta or value.is_sparse or value.is_quantized:
+        if not _is_plain(value):
             raise _damaged(path, f"{name} holds no plain numbers")
         if not value.isfinite().all():
             raise _damaged(path, f"{name} has numbers that are not finite")
     return tensors
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has each of its numbers: one that is spread from few would take any memory."""
+    if (
+        not tensor.numel()
+        or tensor.is_meta
+        or tensor.layout != torch.strided
+        or tensor.is_quantized
+    ):
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _damaged(path: Path, why: str) -> IntegrityError:

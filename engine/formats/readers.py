@@ -17,6 +17,7 @@ from engine.formats import lora, motiondirector, vgen, words
 from engine.formats.opening import Opened, open_file
 from engine.formats.spellings import EXPERTS
 from engine.formats.target import Target
+from engine.media.files import printable
 
 # What VGen learns a motion of one clip with, where its file does not say.
 VGEN_MOTION: Mapping[str, Any] = {
@@ -93,7 +94,7 @@ class Format:
 
 def _read_word(opened: Opened, target: Target, _wish: Wish) -> Iterator[Half]:
     found = words.find_word(opened, target.word_width, target.name)
-    recipe = {"format": found.layout, "placeholder": found.placeholder}
+    recipe = {"format": found.layout, "placeholder": printable(found.placeholder)[:100]}
     yield Half("subject", "word", "word", {WORD: found.vectors}, recipe=recipe, has_word=True)
 
 

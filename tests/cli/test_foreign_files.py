@@ -168,6 +168,14 @@ def add(key: str) -> Callable[[dict[str, torch.Tensor]], None]:
     return lambda tensors: tensors.update({key: torch.ones(2, 2)})
 
 
+def laughs() -> list[Any]:
+    """A list of lists of lists, each the same one a hundred times over."""
+    value: list[Any] = [torch.ones(1)]
+    for _ in range(5):
+        value = [value] * 100
+    return value
+
+
 VECTORS = torch.full((2, TEXT_WIDTH), 0.1)
 # Of each kind of file: its name, how it is made, what it is asked to be.
 GOOD: dict[str, tuple[Maker, tuple[str, ...]]] = {
@@ -315,6 +323,13 @@ BAD: dict[str, tuple[Maker, tuple[str, ...], int, str]] = {
         5,
         "holds more than tensors",
     ),
+    "endless.pt": (
+        saved({"<toy>": torch.ones(1).expand(10**6, 10**6)}),
+        UNET,
+        5,
+        "holds no plain numbers",
+    ),
+    "laughs.pt": (saved(laughs()), UNET, 5, "more than 100000 entries"),
     "hostile.bin": (raw(pickle.dumps(Hostile())), UNET, 5, "cannot be read"),
     "hostile.safetensors": (saved({"<toy>": Hostile()}), UNET, 5, "holds more than tensors"),
     "zip.safetensors": (zipped, SUBJECT, 5, "cannot be read"),
@@ -377,6 +392,26 @@ def test_a_bad_file_ends_in_one_line(
     assert all(other.startswith("hint: ") for other in errors[1:])
     assert dv("subject", "list", "-q").out + dv("motion", "list", "-q").out == ""
     assert not Path("run-by-a-pickle").exists()
+
+
+def test_what_was_taken_makes_a_video_that_can_be_made_again(
+    dv: Dv, places, targets, tmp_path: Path
+) -> None:
+    """A LoRA of each half composed with a word: the same bytes from the recipe in the video."""
+    for name, make, asked in (
+        ("rex", *GOOD["kohya.safetensors"]),
+        ("hop", *GOOD["diffusers.safetensors"]),
+        ("cat", *GOOD["embedding.safetensors"]),
+    ):
+        path = tmp_path / f"{name}.safetensors"
+        make(path, targets)
+        assert dv(*line(path, asked, places)[:-1], name).code == 0
+    uses = ("--subject", "rex", "--subject", "cat=0.5", "--motion", "hop")
+    made = dv("gen", "rex and cat hop", *uses, "--steps", 1, "-o", "one.mp4", "--json")
+    assert made.code == 0, made.err
+    assert made.document["prompt_sent"] == "object and <cat> hop"
+    assert dv("gen", "--again", "one.mp4", "-o", "two.mp4").code == 0
+    assert Path("one.mp4").read_bytes() == Path("two.mp4").read_bytes()
 
 
 FOREIGN = {
