@@ -10,7 +10,6 @@ import typer
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.exchange.exports import export_foreign
 from dreamvideo_cli.exchange.imports import (
     ForeignOptions,
     find_foreign,
@@ -20,12 +19,20 @@ from dreamvideo_cli.exchange.imports import (
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import View, info, show
-from dreamvideo_cli.views.adapters import adapters_view, contents_view, foreign_view, label
+from dreamvideo_cli.views.adapters import (
+    adapters_view,
+    contents_view,
+    exported_view,
+    foreign_view,
+    label,
+)
 from engine.drafts import drafted
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
+    from engine.formats.writing import Written
     from registry import Adapter, Registry
+    from registry.strangers.importing import Imported
 
 TOOL = f"dv {__version__}"
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -61,12 +68,11 @@ def export_adapters(
     adapters = [_resolve_either(store, ref, kind) for ref in refs]
     if tool is not None:
         place = _refuse_many(adapters, output, tool)
-        show(
-            shell,
-            export_foreign(
-                store, adapters[0], tool, place, shell, expert=expert, overwrite=overwrite
-            ),
+        written = _export_to_tool(
+            store, adapters[0], tool, place, expert=expert, overwrite=overwrite
         )
+        info(shell, f"for {written.loads_in}; prompts say {written.prompt!r}")
+        show(shell, exported_view(adapters[0], tool, written))
         return
     if expert is not None:
         raise UsageError("--expert goes with --format", hint="a bundle holds all of an adapter")
@@ -82,6 +88,27 @@ def export_adapters(
         "refs": [str(each) for each in adapters],
     }
     show(shell, View(document, [str(path)]))
+
+
+def _export_to_tool(
+    store: "Registry",
+    adapter: "Adapter",
+    tool: str,
+    path: Path,
+    *,
+    expert: str | None,
+    overwrite: bool,
+) -> "Written":
+    """Write an adapter as a file of another tool.
+
+    Raises:
+        RegistryError, EngineError: see `Registry.file` and `engine.formats.writing.write_foreign`.
+    """
+    from engine.formats.writing import write_foreign
+
+    return write_foreign(
+        store.file(adapter), tool, path, label=label(adapter), expert=expert, overwrite=overwrite
+    )
 
 
 def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:
@@ -152,17 +179,22 @@ def import_adapters(
         stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
         with foreign_explained(stream):
             imported = store.import_file(stream, tool=TOOL, name=name, most_bytes=most_bytes)
-    for each in imported:
-        if not each.is_new:
-            info(shell, f"{label(each.adapter)} is there already")
-        elif each.over is not None:
-            name = each.adapter.name
-            info(
-                shell,
-                f"{name}:latest is the imported {label(each.adapter)} now, and was v{each.over}; "
-                f"import with --name OTHER keeps them apart",
-            )
+    for line in filter(None, map(_arrival, imported)):
+        info(shell, line)
     show(shell, adapters_view(each.adapter for each in imported))
+
+
+def _arrival(imported: "Imported") -> str:
+    """What must be said of an adapter that came where one of its name was, or ""."""
+    named = label(imported.adapter)
+    if not imported.is_new:
+        return f"{named} is there already"
+    if imported.over is None:
+        return ""
+    return (
+        f"{imported.adapter.name}:latest is the imported {named} now, and was v{imported.over};"
+        " import with --name OTHER keeps them apart"
+    )
 
 
 def _refuse_longer(source: str, most_bytes: int, foreign: ForeignOptions) -> Path:

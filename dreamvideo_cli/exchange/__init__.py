@@ -1,1 +1,1 @@
-"""Adapters that come from other tools, and adapters that go to them."""
+"""Adapters that come from other tools."""

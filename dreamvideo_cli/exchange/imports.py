@@ -124,12 +124,16 @@ def import_foreign(
         converted = convert(opened, location, wish, Path(folder))
         imported = [store.import_file(e.file, tool=tool, name=wish.name)[0] for e in converted]
     for each, made in zip(imported, converted, strict=True):
-        adapter = each.adapter
-        named = f"{adapter.name}:v{adapter.version}"
-        info(shell, f"{named} is the {adapter.kind} in {found.what}, on {location.id}")
-        for note in filter(None, (*_assumed(adapter, options), made.note)):
-            info(shell, note)
+        for line in _told(each.adapter, f"{found.what}, on {location.id}", options, made.note):
+            info(shell, line)
     return tuple(imported)
+
+
+def _told(adapter: Adapter, what: str, options: ForeignOptions, note: str) -> Iterator[str]:
+    """What was taken, and what was assumed of it."""
+    yield f"{adapter.name}:v{adapter.version} is the {adapter.kind} in {what}"
+    yield from _assumed(adapter, options)
+    yield from [note] if note else []
 
 
 def _refuse_own(path: Path, options: ForeignOptions, tool: str) -> None:
@@ -157,23 +161,11 @@ def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
     """What is asked for, a name found where none is given.
 
     Raises:
-        UsageError: no name could be used.
-        InvalidError: the name that is given cannot be.
+        UsageError, InvalidError: see `_choose_name`.
     """
     from engine.formats.readers import Wish
-    from engine.formats.reading import propose_name
-    from registry import InvalidError, check_name
 
-    proposed = propose_name(opened)
-    try:
-        chosen = check_name(name or proposed.lower())
-    except InvalidError as error:
-        if name is not None:
-            raise
-        raise UsageError(
-            f"{opened.path} does not say a name that could be used: {proposed!r}",
-            hint="--name gives it one",
-        ) from error
+    chosen = _choose_name(opened, name)
     return Wish(
         name=chosen,
         kind=options.kind,
@@ -182,6 +174,28 @@ def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
         expert=options.expert,
         word=options.word and options.word.expanduser().absolute(),
     )
+
+
+def _choose_name(opened: Opened, name: str | None) -> str:
+    """The name that is given, or the one that the file proposes.
+
+    Raises:
+        InvalidError: the one that is given cannot be used.
+        UsageError: the file's cannot.
+    """
+    from engine.formats.reading import propose_name
+    from registry import InvalidError, check_name
+
+    if name is not None:
+        return check_name(name)
+    proposed = propose_name(opened)
+    try:
+        return check_name(proposed.lower())
+    except InvalidError as error:
+        raise UsageError(
+            f"{opened.path} does not say a name that could be used: {proposed!r}",
+            hint="--name gives it one",
+        ) from error
 
 
 def _assumed(adapter: Adapter, options: ForeignOptions) -> Iterator[str]:

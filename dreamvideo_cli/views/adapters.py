@@ -10,6 +10,7 @@ from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import count_text, field_lines, size_text, table, time_text
 
 if TYPE_CHECKING:
+    from engine.formats.writing import Written
     from registry import Adapter, Draft, Kind, Manifest
     from registry.content.difference import Difference
     from registry.content.manifest import Training
@@ -78,6 +79,19 @@ def foreign_view(found: Mapping[str, Any]) -> View:
         ("taken by", found["import"]),
     ]
     return View(found, field_lines(fields))
+
+
+def exported_view(adapter: Adapter, tool: str, written: Written) -> View:
+    """A file that another tool reads."""
+    document = {
+        "schema": "dv.exported/1",
+        "path": str(written.path),
+        "ref": str(adapter),
+        "format": tool,
+        "loads_in": written.loads_in,
+        "prompt": written.prompt,
+    }
+    return View(document, [str(written.path)])
 
 
 def log_view(log: Sequence[Happened]) -> View:

@@ -71,14 +71,11 @@ class Target:
 
     def is_motion(self, path: str) -> bool | None:
         """Whether a layer looks along time alone; None where the base has no such layers."""
-        return path.startswith(self._temporal) if self._temporal else None
+        return self.base.is_temporal(path) if self._has_temporal else None
 
     @cached_property
-    def _temporal(self) -> tuple[str, ...]:
-        """What paths of layers that look along time begin with."""
-        sites = self.base.sites("motion")
-        starts = {site.write.partition(".transformer_blocks.") for site in sites}
-        return tuple(f"{start}." for start, has_block, _ in starts if has_block)
+    def _has_temporal(self) -> bool:
+        return any(self.base.is_temporal(site.write) for site in self.base.sites("motion"))
 
 
 def _slots(denoiser: nn.Module, location: BaseLocation) -> Iterator[Slot]:

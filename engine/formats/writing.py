@@ -26,6 +26,8 @@ from engine.media.output.staging import staged
 STORED: Mapping[Storage, str] = {
     "bottlenecks": "bottlenecks",
     "low-rank": "low-rank layers",
+    "full-rank": "whole differences of weights",
+    "reference": "photos that are read",
     "word": "a learned word",
 }
 
@@ -73,7 +75,7 @@ def choose_home(adapter: Adapter, tool: str, label: str) -> _Home:
     homes = _homes(adapter)
     if tool in homes:
         return homes[tool]
-    what = STORED.get(facts.storage, facts.storage)
+    what = STORED[facts.storage]
     family = _family(adapter)
     others = " or ".join(f"--format {name}" for name in homes)
     own = (
