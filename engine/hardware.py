@@ -8,9 +8,13 @@ import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from engine.errors import DeviceError
 
+# Whatever the denoiser, the adapters on it and the text tower compute in; Wan keeps norms of its denoiser in fp32 too.
+ALWAYS_FP32 = "what is learned, losses, noise, latents between steps, autoencoder and image tower"
+Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 DRIVERS = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
 
 
@@ -55,6 +59,22 @@ def has_gpu() -> bool:
     """Whether ``auto`` takes something other than the CPU, as far as that is known without torch."""
     kinds = _built_for()
     return bool(kinds) and (kinds != {"cuda"} or _count_cuda() > 0)
+
+
+def expect_precision(precision: Precision, device: str) -> Precision:
+    """What "auto" most likely becomes: bf16 on a CUDA device, which nearly all of them compute, else fp32."""
+    if precision != "auto":
+        return precision
+    is_cuda = device.startswith("cuda") or (device == "auto" and has_gpu())
+    return "bf16" if is_cuda else "fp32"
+
+
+def describe_precision(precision: Precision, device: str) -> str:
+    """In what learning and making videos compute, for people: the same in both."""
+    expected = expect_precision(precision, device)
+    if expected == "fp32":
+        return "fp32"
+    return f"{expected}; {ALWAYS_FP32} in fp32"
 
 
 def _built_for() -> set[str]:

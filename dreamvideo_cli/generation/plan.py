@@ -329,10 +329,14 @@ def prompt_fitness(
     """What speaks against making a video; what adapters stand for in the prompt they were taught."""
     from dreamvideo_cli.runs.timings import count_work, expect_seconds
     from engine.bases.checks.fitness import Request, check_fitness
+    from engine.bases.checks.work import Work
 
     taught = sorted((use.phrase for use in uses if use.phrase), key=len, reverse=True)
     plain = (
         re.sub("|".join(map(re.escape, taught)), " ", recipe.prompt) if taught else recipe.prompt
     )
     expected_s = expect_seconds("generate", base.fingerprint, device, count_work(recipe))
-    return check_fitness(base, Request(plain, "prompt", device=device, expected_s=expected_s))
+    halves = 1 if recipe.guidance == 1.0 else 2
+    work = Work(1, recipe.frames, recipe.height_px, recipe.width_px, halves * recipe.steps)
+    asked = Request(plain, "prompt", device=device, expected_s=expected_s, work=work)
+    return check_fitness(base, asked)

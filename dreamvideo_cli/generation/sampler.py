@@ -16,6 +16,7 @@ from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_pa
 from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
 from dreamvideo_cli.runs.timings import Task, Timing, count_work, remember
 from engine.bases.checks.weights import count_numbers, loaded_files
+from engine.hardware import expect_precision
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import SamplingPlan, VideoPlan
@@ -228,9 +229,7 @@ BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 def weights_bytes(sampling: SamplingPlan, device: str) -> int:
     """What base and adapters take of a device's memory, in the precision that will be used."""
-    precision = sampling.recipes[0].precision
-    if precision == "auto":
-        precision = "bf16" if device.startswith("cuda") else "fp32"
+    precision = expect_precision(sampling.recipes[0].precision, device)
     numbers = sum(count_numbers(path) for path in loaded_files(sampling.base))
     numbers += sum(use.adapter.record.params for use in sampling.uses if use.weight)
     return numbers * BYTES_OF[precision]

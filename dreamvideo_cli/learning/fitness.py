@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from dreamvideo_cli.learning.plan import memory_needed
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
 
@@ -11,8 +16,12 @@ if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import LearnPlan
     from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
-    from engine.bases.checks.fitness import FitnessWarning
+    from engine.bases.checks.fitness import FitnessWarning, MemoryCheck, Request
+    from engine.bases.checks.work import Work
     from engine.media.photos import PhotoSet
+
+# Forward, backward through activations alone, and half of that again through attention.
+LEARNING_PASSES = 2.5
 
 
 def judge_plan(
@@ -35,34 +44,78 @@ def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarn
     from engine.bases.checks.fitness import Request, check_fitness
 
     recipe: Any = plan.recipe
-    photos, device = plan.inputs.photos, plan.settings.device
+    photos = plan.inputs.photos
     if plan.kind == "motion":
-        asked = Request(recipe.caption, "caption", device=device, expected_s=expected_s)
-        return check_fitness(plan.base, asked)
-    assert photos is not None
-    return photos_fitness(
-        plan.base, photos, recipe.class_word, device=device, expected_s=expected_s
+        asked = Request(recipe.caption, "caption")
+    else:
+        assert photos is not None
+        asked = _photos_request(photos, recipe.class_word)
+    whole = replace(
+        asked,
+        device=plan.settings.device,
+        expected_s=expected_s,
+        work=_work_of(plan),
+        memory=_check_memory(plan),
     )
+    return check_fitness(plan.base, whole)
 
 
 def photos_fitness(
-    base: BaseLocation,
-    photos: PhotoSet,
-    class_word: str,
-    *,
-    device: str = "auto",
-    expected_s: float | None = None,
+    base: BaseLocation, photos: PhotoSet, class_word: str
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against learning a subject from these photos."""
-    from engine.bases.checks.fitness import Request, check_fitness
+    from engine.bases.checks.fitness import check_fitness
+
+    return check_fitness(base, _photos_request(photos, class_word))
+
+
+def _photos_request(photos: PhotoSet, class_word: str) -> Request:
+    from engine.bases.checks.fitness import Request
     from engine.media.photos.photographs import are_photographs
 
-    request = Request(
+    return Request(
         class_word,
         "class word",
         is_photographed=are_photographs([photo.pixels for photo in photos.photos]),
         is_masked=all(photo.mask is not None for photo in photos.photos),
-        device=device,
-        expected_s=expected_s,
     )
-    return check_fitness(base, request)
+
+
+def _work_of(plan: LearnPlan) -> Work:
+    """The passes of all updates: forward, and backward through a network that is frozen."""
+    from engine.bases.checks.work import Work
+
+    recipe, video = plan.recipe, plan.base.card.video
+    frames = getattr(recipe, "frames", 1) if recipe.has_clips else 1
+    passes = LEARNING_PASSES * sum(plan.stages.values())
+    return Work(recipe.batch, frames, video.height_px, video.width_px, passes)
+
+
+def _check_memory(plan: LearnPlan) -> MemoryCheck | None:
+    """What learning takes at least, and what is free where it is to be; None where neither would be worth knowing."""
+    from engine.bases.checks import fitness
+
+    if plan.base.size_bytes < fitness.FULL_SIZE_BYTES:
+        return None
+    from engine.device import free_bytes, resolve_device
+
+    device = resolve_device(plan.settings.device)
+    free, least = free_bytes(device), memory_needed(plan, is_least=True)
+    if free is None or least is None:
+        return None
+    fits = "" if least <= free else _what_fits(plan, least, free)
+    return fitness.MemoryCheck(least, free, str(device), fits)
+
+
+def _what_fits(plan: LearnPlan, least: int, free: int) -> str:
+    """What would be small enough, in words."""
+    from engine.recipe import ClipRecipe
+
+    recipe, step = plan.recipe, plan.base.limits.frame_step
+    fewer = range(recipe.frames - step, 0, -step) if isinstance(recipe, ClipRecipe) else ()
+    for frames in fewer:
+        smaller = replace(plan, recipe=msgspec.structs.replace(recipe, frames=frames))
+        need = memory_needed(smaller, is_least=True)
+        if need is not None and need <= free:
+            return f"--frames {frames} would fit"
+    return f"a device with {math.ceil(least / 2**30)} GiB free would do"

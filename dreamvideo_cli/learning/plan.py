@@ -154,10 +154,10 @@ def space_needed(base: BaseLocation, *, is_scored: bool = False, weights_share: 
     return SPACE_BYTES + int(base.size_bytes * max(rank, SPACE_SHARE_OF_WEIGHTS * weights_share))
 
 
-def memory_needed(plan: LearnPlan, *, is_lean: bool = False) -> int | None:
+def memory_needed(plan: LearnPlan, *, is_least: bool = False) -> int | None:
     """Bytes on the device while it is learned; None of a base whose weights are not here.
 
-    ``is_lean``: with blocks computed again where the recipe leaves that to the device.
+    ``is_least``: with everything done that is done once memory runs out: blocks computed again, one sample at a time.
     """
     from engine.bases.checks.weights import count_numbers
     from engine.bases.folder import weight_files
@@ -167,8 +167,8 @@ def memory_needed(plan: LearnPlan, *, is_lean: bool = False) -> int | None:
     from engine.training.estimate import estimate_recipe
 
     recipe = plan.recipe
-    if is_lean and recipe.checkpointing == "auto":
-        recipe = msgspec.structs.replace(recipe, checkpointing=True)
+    if is_least:
+        recipe = msgspec.structs.replace(recipe, checkpointing=True, accumulate=recipe.batch)
     return estimate_recipe(plan.base, recipe, plan.settings.device).total
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli.generation.sampler import weights_bytes
 from dreamvideo_cli.learning.plan import preview_recipe
 from dreamvideo_cli.runs.timings import Task, count_work, expect_seconds, likely_device
+from engine.hardware import describe_precision
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import SamplingPlan
@@ -22,11 +23,13 @@ class Estimate:
 
     Attributes:
         device: the one asked for; in place of ``auto`` the one that this base was used on last, if any.
+        precision: in which is computed there, for people.
         weights_bytes: of base and adapters in the precision that will be used.
         seconds: loading and making, or None where this machine has done nothing like it.
     """
 
     device: str
+    precision: str
     weights_bytes: int
     seconds: float | None
 
@@ -46,6 +49,7 @@ def estimate_videos(sampling: Sequence[SamplingPlan]) -> Estimate:
         loaded.add(base)
     return Estimate(
         device=device,
+        precision=describe_precision(first.recipes[0].precision, device),
         weights_bytes=max(weights_bytes(each, device) for each in sampling),
         seconds=None if math.isnan(seconds) else seconds,
     )

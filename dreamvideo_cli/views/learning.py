@@ -17,6 +17,7 @@ from dreamvideo_cli.terminal.text import field_lines, size_text, time_text
 from dreamvideo_cli.terminal.warnings import warning_documents
 from dreamvideo_cli.views.adapters import adapter_document, pairs_text
 from dreamvideo_cli.views.runs import run_document
+from engine.hardware import describe_precision, expect_precision
 
 if TYPE_CHECKING:
     from engine.bases.checks.fitness import FitnessWarning
@@ -83,6 +84,7 @@ def learn_plan_view(
     import msgspec
 
     settings, inputs = plan.settings, plan.inputs
+    device = likely_device(settings.device, plan.base.fingerprint)
     document = {
         "schema": "dv.plan/1",
         "command": "learn",
@@ -99,10 +101,11 @@ def learn_plan_view(
         "taken": [clip.taken for clip in inputs.clips],
         "recipe": msgspec.to_builtins(plan.recipe),
         "device": settings.device,
-        "device_expected": likely_device(settings.device, plan.base.fingerprint),
+        "device_expected": device,
+        "precision_expected": expect_precision(plan.recipe.precision, device),
         "expected_seconds": None if seconds is None else round(seconds, 1),
         "memory_bytes": memory_needed(plan),
-        "memory_least_bytes": memory_needed(plan, is_lean=True),
+        "memory_least_bytes": memory_needed(plan, is_least=True),
         "disk_bytes": space_needed(
             plan.base, is_scored=plan.is_scored, weights_share=plan.recipe.weights_share
         ),
@@ -135,6 +138,7 @@ def _fields(document: dict[str, Any]) -> list[tuple[str, str]]:
         *(("taken", line) for line in document["taken"]),
         ("recipe", pairs_text(document["recipe"])),
         ("device", document["device_expected"]),
+        ("precision", describe_precision(document["precision_expected"], "")),
         ("time", _time_text(document["expected_seconds"])),
         ("memory", _memory_text(document["memory_bytes"], document["memory_least_bytes"])),
         ("disk", f"at most {size_text(document['disk_bytes'])}"),
@@ -154,7 +158,7 @@ def _memory_text(usual: int | None, least: int | None) -> str:
         return ""
     if usual == least:
         return size_text(usual)
-    return f"{size_text(usual)}, or {size_text(least)} where blocks are computed again"
+    return f"{size_text(usual)}, or {size_text(least)} where no more is free, and slower"
 
 
 def _scores_text(document: dict[str, Any]) -> str:

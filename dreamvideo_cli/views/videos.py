@@ -187,6 +187,7 @@ def _estimate_document(device: str, estimate: Estimate) -> dict[str, Any]:
     return {
         "device": device,
         "device_expected": estimate.device,
+        "precision_expected": estimate.precision.partition(";")[0],
         "weights_bytes": estimate.weights_bytes,
         "expected_seconds": estimate.seconds and round(estimate.seconds, 1),
     }
@@ -245,6 +246,7 @@ def _estimate_fields(estimate: Estimate) -> list[tuple[str, str]]:
         wait = f"about {time_text(estimate.seconds)}, going by earlier videos"
     return [
         ("device", estimate.device),
+        ("precision", estimate.precision),
         ("memory", f"{size_text(estimate.weights_bytes)} for the weights; frames come on top"),
         ("time", wait),
     ]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from engine.bases import BaseLocation
 from engine.bases.folder import weight_files
-from engine.hardware import has_gpu
-from engine.recipe import LearnRecipe, Precision
+from engine.hardware import expect_precision
+from engine.recipe import LearnRecipe
 from engine.training.footprint import (
     BYTES_A_LEARNED_NUMBER,
     NARROW,
@@ -56,7 +56,7 @@ def estimate_recipe(
     footprint = _look_up(location, role, getattr(recipe, "width_ratio", NARROW), memo)
     need = footprint.need(
         sizes,
-        precision=_expect_precision(recipe.precision, device),
+        precision=expect_precision(recipe.precision, device),
         checkpointing=recipe.checkpointing is True,
     )
     adapter = max(
@@ -84,10 +84,3 @@ def _look_up(
             with suppress(OSError):  # a folder that cannot be written only costs time
                 write_table(memo, {**remembered, key: found})
     return found
-
-
-def _expect_precision(precision: Precision, device: str) -> Precision:
-    """What "auto" most likely becomes: bf16 on a GPU, fp32 on the CPU."""
-    if precision != "auto":
-        return precision
-    return "fp32" if device in {"cpu", "mps"} or not has_gpu() else "bf16"

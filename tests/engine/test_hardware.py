@@ -46,3 +46,14 @@ def test_devices_are_counted_from_zero(
 def test_torch_stays_out() -> None:
     code = "import sys, engine.hardware as h; h._built_for(); h._count_cuda(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_learning_and_videos_tell_one_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_gpu in (True, False):
+        monkeypatch.setattr(hardware, "has_gpu", lambda has_gpu=has_gpu: has_gpu)
+        assert hardware.expect_precision("auto", "auto") == ("bf16" if has_gpu else "fp32")
+        assert hardware.expect_precision("auto", "cuda:1") == "bf16"
+        assert hardware.expect_precision("auto", "cpu") == "fp32"
+        assert hardware.expect_precision("fp16", "cuda") == "fp16"
+    assert hardware.describe_precision("auto", "cpu") == "fp32"
+    assert hardware.describe_precision("auto", "cuda").startswith("bf16; what is learned, losses,")

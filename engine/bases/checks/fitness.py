@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.bases.cards import Knowledge
 from engine.bases.catalog import BaseLocation
+from engine.bases.checks.work import Work, expect_cpu_seconds
+from engine.errors import EngineError
 
 Said = Literal["class word", "caption", "prompt"]
 
@@ -28,6 +31,19 @@ JOINING = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryCheck:
+    """Memory in bytes: ``least`` that is needed with everything done that needs less, ``free`` on the ``device``.
+
+    ``fits`` says in words what would do.
+    """
+
+    least: int
+    free: int
+    device: str
+    fits: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of a base.
 
@@ -38,6 +54,8 @@ class Request:
         is_masked: whether every one of them has a mask.
         device: as asked for: auto, cpu, cuda, cuda:N or mps.
         expected_s: what it will take, going by earlier work on this machine; None: not known.
+        work: what is to be computed, from which it is worked out where it is not known; or None.
+        memory: what it takes on the device and where least is taken, or None.
     """
 
     text: str
@@ -46,6 +64,8 @@ class Request:
     is_masked: bool = False
     device: str = "auto"
     expected_s: float | None = None
+    work: Work | None = None
+    memory: MemoryCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +73,19 @@ class FitnessWarning:
     """What will not come out well, or at all.
 
     Attributes:
-        kind: stable name: words, photographs or device.
+        kind: stable name: words, photographs, device or memory.
         text: for people, without a full stop.
         is_costly: it would take hours, so it stops unless the user insists.
     """
 
-    kind: Literal["words", "photographs", "device"]
+    kind: Literal["words", "photographs", "device", "memory"]
     text: str
     is_costly: bool = False
 
 
 def check_fitness(base: BaseLocation, request: Request) -> tuple[FitnessWarning, ...]:
     """Everything that speaks against a request, nothing where the base's card knows of nothing."""
-    found = [_check_words, _check_photographs, _check_device]
+    found = [_check_words, _check_photographs, _check_device, _check_memory]
     return tuple(warning for check in found if (warning := check(base, request)) is not None)
 
 
@@ -119,11 +139,37 @@ def _check_photographs(base: BaseLocation, request: Request) -> FitnessWarning |
 def _check_device(base: BaseLocation, request: Request) -> FitnessWarning | None:
     if base.size_bytes < FULL_SIZE_BYTES or not _is_cpu(request.device):
         return None
-    if request.expected_s is not None and request.expected_s < ENDURABLE_S:
+    expected_s = _work_out(base, request) if request.expected_s is None else request.expected_s
+    if expected_s is not None and expected_s < ENDURABLE_S:
         return None
     size = f"{base.size_bytes / 1e9:.1f} GB"
-    text = f"{base.id} is a base of {size}, and there is only the CPU to compute on: hours or days"
+    told = "hours or days" if expected_s is None else f"about {_long_time(expected_s)}"
+    text = f"{base.id} is a base of {size}, and there is only the CPU to compute on: {told}"
     return FitnessWarning("device", text, is_costly=True)
+
+
+def _work_out(base: BaseLocation, request: Request) -> float | None:
+    """Seconds that it would take here, by counting; None where it cannot be counted."""
+    if request.work is None:
+        return None
+    with suppress(EngineError, OSError, ValueError, RuntimeError):
+        return expect_cpu_seconds(base, request.work)
+    return None
+
+
+def _long_time(seconds: float) -> str:
+    """``5 hours`` or ``12 days``."""
+    hours = seconds / 3600
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
+
+
+def _check_memory(base: BaseLocation, request: Request) -> FitnessWarning | None:
+    memory = request.memory
+    if memory is None or memory.least <= memory.free:
+        return None
+    need, free = (f"{size / 2**30:.1f} GiB" for size in (memory.least, memory.free))
+    text = f"this needs {need} at the very least, and {free} are free on {memory.device}"
+    return FitnessWarning("memory", f"{base.id}: {text}: {memory.fits}")
 
 
 def _is_cpu(device: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engine.bases.checks import fitness
+from engine import device
+from engine.bases.checks import fitness, work
 from engine.media.output import contact
 from tests.cli.conftest import Dv, Put
 
@@ -102,6 +104,7 @@ def test_what_would_take_hours_stops_unless_it_is_wanted_anyway(
     dv: Dv, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr(fitness, "FULL_SIZE_BYTES", 1_000_000)
+    monkeypatch.setattr(work, "measure_rate", lambda: 1e6)
     monkeypatch.setenv("DV_DEVICE", "cpu")
     Path("jobs").write_text('{"prompt": "a cat"}\n')
     line: tuple[object, ...] = {
@@ -115,4 +118,23 @@ def test_what_would_take_hours_stops_unless_it_is_wanted_anyway(
     assert "--anyway" in refused.error["hint"]
     passed = dv(*line, "-n", "--anyway")
     assert passed.code == 0
-    assert "hours or days" in passed.err
+    assert re.search(r"only the CPU to compute on: about [\d,]+ (hours|days)", passed.err)
+
+
+def test_memory_that_is_not_free_is_told_with_the_frames_that_would_fit(
+    dv: Dv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(free: int) -> str:
+        monkeypatch.setattr(device, "free_bytes", lambda _: free)
+        line = ("motion", "learn", SAMPLES / "motion.mp4", "--name", "zig", "-n", "--anyway")
+        done = dv(*line, "--device", "cpu")
+        assert done.code == 0, done.err
+        return done.err
+
+    monkeypatch.setattr(fitness, "FULL_SIZE_BYTES", 1_000_000)
+    monkeypatch.setattr(work, "measure_rate", lambda: 1e15)
+    need = dv("motion", "learn", SAMPLES / "motion.mp4", "--name", "zig", "-n", "--json")
+    least = need.document["memory_least_bytes"]
+    assert "GiB" not in learn(least)
+    assert "--frames 7 would fit" in learn(least - 1)
+    assert "a device with 1 GiB free would do" in learn(1000)

@@ -9,8 +9,9 @@ from transformers import CLIPTokenizer
 
 from engine.bases import BaseCard, BaseLocation, locate_base
 from engine.bases.cards import Knowledge
-from engine.bases.checks import fitness
-from engine.bases.checks.fitness import Request, check_fitness, unknown_words
+from engine.bases.checks import fitness, work
+from engine.bases.checks.fitness import MemoryCheck, Request, check_fitness, unknown_words
+from engine.bases.checks.work import Work
 from engine.mini import WEIGHTS
 from engine.mini.recipe.release import describe_knowledge
 
@@ -88,6 +89,34 @@ def test_a_large_base_on_a_cpu_is_costly_unless_it_was_quick_before(
     assert check_fitness(MINI, replace(asked, expected_s=600.0)) == ()
     assert kinds(MINI, replace(asked, expected_s=7200.0)) == ["device"]
     assert check_fitness(MINI, replace(asked, device="cuda")) == ()
+
+
+def test_what_a_cpu_would_take_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitness, "FULL_SIZE_BYTES", 1_000_000)
+    pass_of_one = Work(1, 8, 64, 64, passes=1.0)
+    operations = work.count_operations(MINI, pass_of_one)
+    assert work.count_operations(MINI, replace(pass_of_one, batch=3)) == 3 * operations
+    monkeypatch.setattr(work, "measure_rate", lambda: 2.0 * operations)
+    asked = Request("cat", "class word", device="cpu", work=replace(pass_of_one, passes=3600 * 7))
+    (warning,) = check_fitness(MINI, asked)
+    assert warning.text.endswith("there is only the CPU to compute on: about 7 hours")
+    longer = replace(asked, work=replace(pass_of_one, passes=86400 * 12))
+    assert check_fitness(MINI, longer)[0].text.endswith("about 12 days")
+    assert check_fitness(MINI, replace(asked, work=replace(pass_of_one, passes=1800))) == ()
+
+
+def test_the_rate_of_this_machine_is_that_of_a_multiplication() -> None:
+    assert 1e8 < work.measure_rate() < 1e14
+
+
+def test_memory_that_is_not_there_is_told_with_what_would_do() -> None:
+    memory = MemoryCheck(9 << 30, 8 << 30, "cuda:0", "--frames 9 would fit")
+    asked = Request("cat", "class word", device="cuda", memory=memory)
+    (warning,) = check_fitness(MINI, asked)
+    assert (warning.kind, warning.is_costly) == ("memory", False)
+    assert "needs 9.0 GiB at the very least, and 8.0 GiB are free on cuda:0" in warning.text
+    assert warning.text.endswith("--frames 9 would fit")
+    assert check_fitness(MINI, replace(asked, memory=replace(memory, free=9 << 30))) == ()
 
 
 def test_a_small_base_is_never_costly() -> None:
