@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import RecipeError
+from engine.methods import METHODS
 from engine.recipe import (
     GenerateRecipe,
+    LoraRecipe,
+    MotionDirectorRecipe,
     MotionRecipe,
     SubjectRecipe,
     build_recipe,
+    method_recipe,
     motion_recipe,
     split_steps,
     subject_recipe,
@@ -106,3 +113,29 @@ def test_a_card_cannot_mix_the_papers_two_columns() -> None:
     card = {"standard": {"steps": 9, "image_drop": 0.5}}
     recipe = motion_recipe("standard", card, {}, clips=3)
     assert (recipe.steps, recipe.image_drop, recipe.appearance_uncond) == (9, 0.0, 0.0)
+
+
+MINI = Path(__file__).parents[2] / "engine" / "mini" / "weights"
+
+METHODS_BESIDE = [key for key in METHODS if key[0] != "dreamvideo" and key[1] != "joint"]
+
+
+@pytest.mark.parametrize("key", METHODS_BESIDE, ids=" ".join)
+@pytest.mark.parametrize("quality", ["draft", "standard", "max"])
+def test_a_method_takes_its_own_settings_of_a_card_and_what_the_base_is(key, quality) -> None:
+    """Mini's card has some for every method; steps go with the quality, as nobody says otherwise."""
+    name, kind = key
+    card = tomllib.loads((MINI / "base.toml").read_text("utf-8"))[kind]
+    recipe = method_recipe(METHODS[key].recipe, key, quality, card, {})
+    usual, factor = card[name]["standard"]["steps"], {"draft": 0.4, "standard": 1, "max": 2}
+    assert sum(recipe.stages.values()) == round(usual * factor[quality])
+    assert recipe.threads == 1
+    mine = method_recipe(METHODS[key].recipe, key, quality, card, {"steps": 7, "batch": 2})
+    assert (sum(mine.stages.values()), mine.batch) == (7, 2)
+
+
+def test_a_papers_figures_hold_where_a_card_says_nothing() -> None:
+    director = method_recipe(MotionDirectorRecipe, ("motiondirector", "motion"), "standard", {}, {})
+    assert (director.steps, director.lr, director.rank, director.debias) == (150, 5e-4, 32, 1.0)
+    lora = method_recipe(LoraRecipe, ("lora", "subject"), "standard", {}, {"batch": 2, "steps": 5})
+    assert (lora.photo_draws, lora.clip_draws) == (10, 0)
