@@ -55,7 +55,8 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
         planned = [path.relative_to(layout.root).as_posix() for path in plan.files]
         old = [path for path in planned if path not in kept and _is_old(layout, path, now)]
         aside = temporary(COLLECTED)
-        layout.files.make_folder(aside)
+        with suppress(FileNotFoundError):  # another collector took it away while it was empty
+            layout.files.make_folder(aside)
         try:
             moved = [
                 path for path in old if not _is_unfinished(path) and _move(layout, path, aside)

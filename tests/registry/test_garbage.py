@@ -327,6 +327,23 @@ def test_another_collector_may_put_back_what_this_one_moved(
     assert list(tmp_of(store).iterdir()) == []
 
 
+def test_another_collector_may_take_away_the_folder_that_is_empty_yet(
+    store: Registry, orphan: Path, monkeypatch
+) -> None:
+    mkdir = os.mkdir
+
+    def made_and_removed(path, *args, **kwargs):
+        mkdir(path, *args, **kwargs)
+        if path.startswith("collected-"):
+            os.rmdir(path, dir_fd=kwargs["dir_fd"])
+
+    plan = store.find_garbage()
+    monkeypatch.setattr(os, "mkdir", made_and_removed)
+    assert store.delete_garbage(plan).files == ()
+    monkeypatch.undo()
+    assert store.delete_garbage(plan).files == (orphan,)
+
+
 def test_a_collector_that_is_killed_loses_nothing(
     store: Registry, orphan: Path, in_child, exit_code, monkeypatch
 ) -> None:
