@@ -33,10 +33,12 @@ from engine.device import (
     resolve_precision,
     use_threads,
 )
-from engine.diffusion.samplers import Guidance, count_halves, draw_start, sample
+from engine.diffusion.samplers import Guidance, draw_start, sample
 from engine.errors import DivergedError, IncompatibleError, RecipeError
+from engine.guides.denoiser import GuidedDenoiser
 from engine.guides.follow import follow
 from engine.guides.inputs import Guides
+from engine.guides.prompts import PromptCache
 from engine.guides.start import begin, mix_inverted, refine_noise
 from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
@@ -63,6 +65,7 @@ class Generator:
         composition: Composition,
         photo: str | None,
         guides: Guides,
+        prompts: PromptCache,
         progress: Progress,
     ) -> None:
         """Use `open_generator`."""
@@ -70,8 +73,8 @@ class Generator:
         self._base, self._device, self._precision = base, device, precision
         self.composition, self._photo, self._progress = composition, photo, progress
         self._guides = guides
+        self._prompts = prompts
 
-    @torch.no_grad()
     def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
         """The video of ``recipe``: uint8 (f, h, w, 3). The same recipe gives the same bytes.
 
@@ -81,17 +84,37 @@ class Generator:
                 time, and numbers that may differ in their last bits.
 
         Raises:
-            RecipeError: a size or number of steps that the base cannot make, a prompt too long, or another photo or
-                clip than the one that was given.
+            RecipeError, MemoryExhaustedError, DivergedError: see `sample_together`.
+        """
+        (video,) = self.sample_together([recipe], sliced=sliced)
+        return video
+
+    @torch.no_grad()
+    def sample_together(
+        self, recipes: Sequence[GenerateRecipe], *, sliced: bool = False
+    ) -> list[NDArray[np.uint8]]:
+        """Videos that share each call of the network, in order: uint8 (f, h, w, 3).
+
+        Args:
+            recipes: one a video, at most ``batch`` of them; where they are fewer the last is made again beside them,
+                so that the bits are those of a full batch.
+            sliced: see `sample`.
+
+        Raises:
+            RecipeError: a size or number of steps that the base cannot make, a prompt too long, another photo or
+                clip than the one that was given, or recipes that cannot share a call.
             MemoryExhaustedError: the device is too small.
             DivergedError: the latents are not finite.
         """
-        check_video(self._location, recipe)
-        self._check_photo(recipe)
-        self._guides.check(recipe)
-        use_threads(recipe.threads)
+        first = recipes[0]
+        check_video(self._location, first)
+        _check_together(recipes)
+        self._check_photo(first)
+        self._guides.check(first)
+        use_threads(first.threads)
+        full = [*recipes, *[recipes[-1]] * (first.batch - len(recipes))]
         with explain_memory("generating"):
-            return self._sample(recipe, sliced=sliced)
+            return self._sample(full, sliced=sliced)[: len(recipes)]
 
     def settled(self, recipe: GenerateRecipe) -> GenerateRecipe:
         """``recipe`` with the precision and the threads that are used, nothing left "auto"."""
@@ -107,46 +130,40 @@ class Generator:
             )
             raise RecipeError(f"appearance_photo is {wanted}, and {given} was given")
 
-    def _sample(self, recipe: GenerateRecipe, *, sliced: bool) -> NDArray[np.uint8]:
+    def _sample(
+        self, recipes: Sequence[GenerateRecipe], *, sliced: bool
+    ) -> list[NDArray[np.uint8]]:
         started = time.monotonic()
-        self._progress(StageStarted("generate", recipe.count_steps()))
-        latents = self._sample_rounds(recipe, sliced=sliced)
-        if not latents.isfinite().all():
-            raise DivergedError(
-                f"the video of seed {recipe.seed} is not finite",
-                hint="--precision fp32 or bf16, or smaller weights",
-            )
-        pixels = to_pixels(self._base.decode_video(latents, sliced=sliced)[0])
+        self._progress(StageStarted("generate", recipes[0].count_steps()))
+        latents = self._sample_rounds(recipes, sliced=sliced)
+        _check_finite(latents, recipes)
+        pixels = [
+            to_pixels(self._base.decode_video(each, sliced=sliced)[0]) for each in latents.split(1)
+        ]
         self._progress(StageEnded("generate", time.monotonic() - started))
         return pixels
 
-    def _sample_rounds(self, recipe: GenerateRecipe, *, sliced: bool) -> Tensor:
-        """The clean latents (1, c, f, h, w) of a video, after every round."""
-        shape = self._base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
-        drawn = draw_start(shape, recipe.seed).to(self._device)
+    def _sample_rounds(self, recipes: Sequence[GenerateRecipe], *, sliced: bool) -> Tensor:
+        """The clean latents (b, c, f, h, w) of videos, after every round."""
+        recipe, base = recipes[0], self._base
+        shape = base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
+        drawn = torch.cat([draw_start(shape, each.seed) for each in recipes]).to(self._device)
         self.composition.set_motions_alone()
-        noise = mix_inverted(self._base, self._guides.inversion, recipe, drawn)
-        text = self._encode_prompts(recipe)
-        self._set_look(recipe)
-        call = self._denoise_halves if sliced else self._base.denoise
-        guidance = self._guidance(recipe)
-        halves = count_halves(guidance)
-        scheduler = self._base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
-        latents, first = begin(self._base, self._guides.source, recipe, noise, scheduler)
-        with follow(self._base, self._guides, recipe, self.composition, halves) as self._followed:
+        noise = mix_inverted(base, self._guides.inversion, recipe, drawn)
+        text = self._encode_prompts(recipes)
+        scheduler = base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
+        latents, first = begin(base, self._guides.source, recipe, noise, scheduler)
+        halves = len(text) // len(recipes)
+        with follow(base, self._guides, recipe, self.composition, halves) as self._followed:
+            denoise = GuidedDenoiser(
+                base, self.composition, self._followed, recipe, text, one_by_one=sliced
+            )
             for again in range(recipe.refine + 1):
                 if again:
-                    scheduler = self._base.samplers[recipe.sampler](
-                        recipe.steps, shift=recipe.shift
-                    )
-                    latents = refine_noise(self._base.path, latents, noise, recipe.seed, again)
-                steps = sample(
-                    lambda x, times: call(x, times, text),
-                    scheduler,
-                    latents,
-                    guidance=guidance,
-                    first=first,
-                )
+                    scheduler = base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
+                    latents = refine_noise(base.path, latents, noise, recipe.seed, again)
+                guidance = self._guidance(recipe)
+                steps = sample(denoise, scheduler, latents, guidance=guidance, first=first)
                 for after in self._watch(steps, recipe, first, again):
                     latents = after
         return latents
@@ -156,27 +173,16 @@ class Generator:
         self._followed.set_step(step)
 
     def _guidance(self, recipe: GenerateRecipe) -> Guidance:
-        """The scale of guidance, which differs between the experts of a base that has two."""
+        """The scale of guidance in each step; it differs between the experts of a base that has two."""
         boundary, low = self._location.limits.boundary, recipe.guidance_low
-        if boundary is None or low is None or low == recipe.guidance:
-            return recipe.guidance
-        since = boundary * self._base.path.timesteps
-        return lambda time: recipe.guidance if time >= since else low
+        since = 0.0 if boundary is None else boundary * self._base.path.timesteps
 
-    def _denoise_halves(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
-        """`Base.denoise` of one sample after the other, each with its own part of every condition."""
-        banks = self.composition.banks
-        whole = [bank.condition for bank in banks]
-        parts = []
-        for k in range(len(latents)):
-            for bank, condition in zip(banks, whole, strict=True):
-                bank.condition = condition and condition.part(k)
-            self._followed.set_halves([k])
-            one = slice(k, k + 1)
-            parts.append(self._base.denoise(latents[one], times[one], text.rows([k])))
-        for bank, condition in zip(banks, whole, strict=True):
-            bank.condition = condition
-        return torch.cat(parts)
+        def scale(step: int, time: float) -> float:
+            if step not in recipe.guided_steps:
+                return 1.0
+            return recipe.guidance if low is None or time >= since else low
+
+        return scale
 
     def _watch(
         self, steps: Iterator[Tensor], recipe: GenerateRecipe, first: int, again: int
@@ -189,16 +195,47 @@ class Generator:
             self._set_step(recipe, number)
             yield latents
 
-    def _encode_prompts(self, recipe: GenerateRecipe) -> Text:
-        """The prompts of both halves of guidance, the unconditional one first."""
-        prompts = [recipe.negative, recipe.prompt][-count_halves(self._guidance(recipe)) :]
-        plain = [self.composition.plain(prompt) for prompt in prompts]
-        return self._base.encode_text(plain, self.composition.words(self._base))
+    def _encode_prompts(self, recipes: Sequence[GenerateRecipe]) -> Text:
+        """The prompts of all videos, the unconditional half of guidance first where there is one."""
+        prompts = [
+            [recipe.negative, recipe.prompt] if recipe.guided_steps else [recipe.prompt]
+            for recipe in recipes
+        ]
+        plain = [[self.composition.plain(prompt) for prompt in each] for each in prompts]
+        return self._prompts.read(plain, self.composition.words(self._base))
 
-    def _set_look(self, recipe: GenerateRecipe) -> None:
-        """Give every motion the look in each half of guidance."""
-        halves = range(2)[-count_halves(self._guidance(recipe)) :]
-        self.composition.set_look(recipe, halves)
+
+def _check_together(recipes: Sequence[GenerateRecipe]) -> None:
+    """Whether one call of the network can serve these videos.
+
+    Raises:
+        RecipeError: they are more than their batch, follow inputs, or differ in more than prompts and seed.
+    """
+    first = recipes[0]
+    if first.batch > 1 and first.follows_inputs:
+        raise RecipeError(
+            f"batch is {first.batch}; a video that follows photos or clips, or is refined, is made by itself"
+        )
+    if len(recipes) > first.batch:
+        raise RecipeError(f"{len(recipes)} videos are more than the batch of {first.batch}")
+    for recipe in recipes:
+        own = {"prompt": recipe.prompt, "negative": recipe.negative, "seed": recipe.seed}
+        if msgspec.structs.replace(first, **own) != recipe:
+            raise RecipeError("videos of one batch differ in prompts and seed alone")
+
+
+def _check_finite(latents: Tensor, recipes: Sequence[GenerateRecipe]) -> None:
+    """Whether every video (b, c, f, h, w) came to something.
+
+    Raises:
+        DivergedError: naming the seed of one that did not.
+    """
+    for video, recipe in zip(latents, recipes, strict=True):
+        if not video.isfinite().all():
+            raise DivergedError(
+                f"the video of seed {recipe.seed} is not finite",
+                hint="--precision fp32 or bf16, or smaller weights",
+            )
 
 
 class LoadedBase:
@@ -233,6 +270,7 @@ class LoadedBase:
             self._base = base or open_base(
                 location, device=self.device, dtype=DTYPES[self.precision]
             )
+        self._prompts = PromptCache(self._base)
 
     @contextmanager
     def equipped(
@@ -264,6 +302,7 @@ class LoadedBase:
                 composition=composition,
                 photo=photo.digest if photo else None,
                 guides=guides,
+                prompts=self._prompts,
                 progress=self._progress,
             )
 

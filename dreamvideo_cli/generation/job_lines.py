@@ -43,6 +43,8 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     steps: int | None = None
     guidance: float | None = None
     guidance_low: float | None = None
+    guidance_from: float | None = None
+    guidance_until: float | None = None
     identity_from: float | None = None
     motion_until: float | None = None
     sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = None

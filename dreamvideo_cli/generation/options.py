@@ -21,6 +21,8 @@ from dreamvideo_cli.terminal.options import (
 
 GREATEST_SEED = 2**32 - 1
 MOST_VIDEOS = 10_000
+# `--batch auto`: more gain little, and 4 videos of 16 frames of 256x256 px fill a large GPU.
+MOST_BY_ITSELF, MOST_PIXELS = 4, 4 << 20
 
 _sampling = partial(typer.Option, rich_help_panel=SAMPLING)
 _output = partial(typer.Option, rich_help_panel=OUTPUT)
@@ -63,6 +65,26 @@ class SamplingOptions:
             "--guidance-low",
             metavar="F",
             help="On a base of two experts: guidance of the one for little noise.",
+        ),
+    ] = None
+    guidance_from: Annotated[
+        float | None,
+        _sampling(
+            "--guidance-from",
+            metavar="F",
+            min=0,
+            max=1,
+            help="Fraction of the steps after which there is guidance.",
+        ),
+    ] = None
+    guidance_until: Annotated[
+        float | None,
+        _sampling(
+            "--guidance-until",
+            metavar="F",
+            min=0,
+            max=1,
+            help="Fraction of the steps after which there is none: half the work for the rest.",
         ),
     ] = None
     identity_from: Annotated[
@@ -113,6 +135,13 @@ class SamplingOptions:
         str,
         _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
     ] = "auto"
+    batch: Annotated[
+        str | None,
+        _machine(
+            metavar="auto|N",
+            help="Videos that share each call of the network; quicker, and last bits may differ.",
+        ),
+    ] = None
     base: Annotated[
         str | None, _machine(metavar="BASE", help="By default the base of the adapters.")
     ] = None
@@ -214,6 +243,27 @@ def read_size(text: str | None) -> dict[str, int]:
     if not match:
         raise UsageError(f"--size {text!r} is not WIDTHxHEIGHT", hint="for example --size 256x256")
     return {"width_px": int(match[1]), "height_px": int(match[2])}
+
+
+def read_batch(text: str | None, pixels: int) -> int | None:
+    """How many videos share a call of the network; None leaves it as it is.
+
+    Args:
+        text: ``auto`` or a number.
+        pixels: of one video, all frames together; large videos fill a device by themselves.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from engine.recipe import MOST_TOGETHER
+
+    if text is None:
+        return None
+    if text == "auto":
+        return max(1, min(MOST_BY_ITSELF, MOST_PIXELS // pixels))
+    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= MOST_TOGETHER:
+        raise UsageError(f"--batch is {text!r}", hint=f"auto, or 1 to {MOST_TOGETHER}")
+    return int(text)
 
 
 def read_seeds(text: str, number: int | None) -> tuple[tuple[int, ...], tuple[str, ...]]:

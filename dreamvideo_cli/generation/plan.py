@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.appearance import Appearance, read_appearance, settle_appearance
-from dreamvideo_cli.generation.options import read_seeds, read_size
+from dreamvideo_cli.generation.options import read_batch, read_seeds, read_size
 from dreamvideo_cli.generation.outputs import Outputs, plan_outputs
 from dreamvideo_cli.generation.prompt import Prompt
 from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
@@ -138,6 +138,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     recipes = [
         video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
     ]
+    recipes = batch_recipes(recipes, _read_batch(options, recipes[0]))
     scale = start.scale if options.scale is None else options.scale
     check_scale(scale, recipes[0])
     resolver.require_whole(start.base)
@@ -168,6 +169,26 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
             *seed_notes,
         ),
     )
+
+
+def _read_batch(options: VideoOptions, recipe: GenerateRecipe) -> int | None:
+    return read_batch(options.batch, recipe.frames * recipe.height_px * recipe.width_px)
+
+
+def batch_recipes(recipes: Sequence[GenerateRecipe], most: int | None) -> list[GenerateRecipe]:
+    """The recipes with the size of the batch that each is made in, of ``most``; None leaves them as they are."""
+    import msgspec
+
+    if most is None:
+        return list(recipes)
+    if recipes[0].follows_inputs:
+        most = 1
+    rest = len(recipes) % most
+    sizes = [most] * (len(recipes) - rest) + [rest] * rest
+    return [
+        msgspec.structs.replace(recipe, batch=size)
+        for recipe, size in zip(recipes, sizes, strict=True)
+    ]
 
 
 def check_scale(scale: int, recipe: GenerateRecipe) -> None:
@@ -275,6 +296,8 @@ def video_recipe(
         "steps": options.steps,
         "guidance": options.guidance,
         "guidance_low": options.guidance_low,
+        "guidance_from": options.guidance_from,
+        "guidance_until": options.guidance_until,
         "sampler": options.sampler,
         "shift": options.shift,
         "identity_from": options.identity_from,

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from engine.hardware import expect_precision
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import SamplingPlan, VideoPlan
+    from engine.generate import Generator as VideoGenerator
     from engine.generate import LoadedBase
     from engine.progress import Progress
     from engine.recipe import GenerateRecipe
@@ -91,16 +93,41 @@ class Sampler:
         photo = sampling.look.open()
         loaded = self._load(sampling)
         with loaded.equipped(load_adapters(uses, sampling.base), photo) as generator:
-            for number in numbers:
-                recipe, started = sampling.recipes[number], time.monotonic()
+            for together in group_batches(sampling.recipes, numbers):
+                recipes = [sampling.recipes[number] for number in together]
+                started = time.monotonic()
                 try:
-                    frames = generator.sample(recipe)
+                    videos = generator.sample_together(recipes)
                 except MemoryExhaustedError:
-                    if not self._drop_others():
+                    found = self._sample_smaller(generator, recipes)
+                    if found is None:
                         raise
-                    frames = generator.sample(recipe)
-                _remember("generate", loaded, count_work(recipe), started)
-                yield finish(number, generator.settled(recipe), frames)
+                    recipes, videos = found
+                work = sum(count_work(recipe) for recipe in recipes)
+                _remember("generate", loaded, work, started)
+                for number, recipe, frames in zip(together, recipes, videos, strict=True):
+                    yield finish(number, generator.settled(recipe), frames)
+
+    def _sample_smaller(
+        self, generator: VideoGenerator, recipes: Sequence[GenerateRecipe]
+    ) -> tuple[list[GenerateRecipe], list[Any]] | None:
+        """A batch that did not fit, without other bases beside it, else in smaller batches; None where none fits."""
+        from msgspec.structs import replace
+
+        from engine.errors import MemoryExhaustedError
+
+        batch = recipes[0].batch
+        sizes = [batch] if self._drop_others() else []
+        sizes += [batch >> halvings for halvings in range(1, batch.bit_length())]
+        for size in sizes:
+            if size < batch:
+                self._announce(f"out of memory with {batch} videos together: trying {size}")
+            smaller = [replace(recipe, batch=size) for recipe in recipes]
+            with suppress(MemoryExhaustedError):
+                groups = list(group_batches(smaller, range(len(smaller))))
+                parts = [generator.sample_together([smaller[k] for k in group]) for group in groups]
+                return smaller, [video for part in parts for video in part]
+        return None
 
     def _load(self, sampling: SamplingPlan) -> LoadedBase:
         """The base that these takes want, loaded unless it is there already."""
@@ -147,6 +174,19 @@ class Sampler:
         had_others = len(self._loaded) > 1
         self._loaded = {last: self._loaded[last]}
         return had_others
+
+
+def group_batches(recipes: Sequence[GenerateRecipe], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Those of these numbers that are made together: neighbours, as many as the batch of each says."""
+    group: list[int] = []
+    for number in numbers:
+        batch = recipes[number].batch
+        if group and (len(group) == batch or recipes[group[0]].batch != batch):
+            yield group
+            group = []
+        group.append(number)
+    if group:
+        yield group
 
 
 def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:

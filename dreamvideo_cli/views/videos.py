@@ -221,15 +221,18 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
             "sampling",
             f"{recipe.sampler}, {recipe.steps} steps, guidance {_guidance_text(recipe)}{late}{early}",
         ),
+        ("batch", f"{recipe.batch} videos together" if recipe.batch > 1 else ""),
         ("look", _look_text(recipe)),
     ]
 
 
 def _guidance_text(recipe: GenerateRecipe) -> str:
-    """``4, then 3, shift 5``: of both experts of a base that has two, and a shift that is not the base's own."""
+    """``4, then 3, shift 5``: of both experts of a base that has two, its interval, and a shift of one's own."""
     low = "" if recipe.guidance_low is None else f", then {recipe.guidance_low:g}"
     shift = "" if recipe.shift is None else f", shift {recipe.shift:g}"
-    return f"{recipe.guidance:g}{low}{shift}"
+    first, last = recipe.guidance_from, recipe.guidance_until
+    when = "" if (first, last) == (0, 1) else f" from {first:g} until {last:g} of the steps"
+    return f"{recipe.guidance:g}{low}{when}{shift}"
 
 
 def _look_text(recipe: GenerateRecipe) -> str:

@@ -15,8 +15,8 @@ from torch import Tensor
 from engine.diffusion.losses import Denoise
 from engine.errors import RecipeError
 
-# A scale of classifier-free guidance, or the scale at each of the path's times.
-Guidance = float | Callable[[float], float]
+# The scale of classifier-free guidance, or the scale at each step, from 0, and its time on the path.
+Guidance = float | Callable[[int, float], float]
 
 
 class MakeScheduler(Protocol):
@@ -40,7 +40,7 @@ def sample(
         denoise: the network; with guidance it gets the unconditional half first, (2b, c, f, h, w), else (b, …).
         scheduler: from `Base.samplers`; its timesteps are the network calls.
         noise: standard normal, (b, c, f, h, w), fp32; or, from a later step on, what `noise_to` gives for it.
-        guidance: scale, or the scale at each timestep; the number 1 calls the network with one half only.
+        guidance: scale, or the scale at each step; at 1 the network is called with the conditional half alone.
         first: the step to begin with.
     """
     # Schedulers of flow matching have neither: they start from plain noise and give the network plain latents.
@@ -48,13 +48,12 @@ def sample(
     if first and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     scale_input = getattr(scheduler, "scale_model_input", lambda latents, _: latents)
-    halves = count_halves(guidance)
-    for timestep in scheduler.timesteps[first:]:
-        both = scale_input(torch.cat([latents] * halves), timestep)
-        prediction = denoise(both, timestep.expand(both.shape[0])).float()
-        if halves == 2:
+    for step, timestep in enumerate(scheduler.timesteps[first:], first):
+        scale = guidance(step, float(timestep)) if callable(guidance) else guidance
+        halves = scale_input(torch.cat([latents] * (1 if scale == 1.0 else 2)), timestep)
+        prediction = denoise(halves, timestep.expand(halves.shape[0])).float()
+        if scale != 1.0:
             uncond, cond = prediction.chunk(2)
-            scale = guidance(float(timestep)) if callable(guidance) else guidance
             prediction = apply_cfg(uncond, cond, scale)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         yield latents
@@ -77,11 +76,6 @@ def apply_cfg(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
     Paper: arXiv 2207.12598, equation 6, in the form with scale 1 for no guidance.
     """
     return uncond + scale * (cond - uncond)
-
-
-def count_halves(guidance: Guidance) -> int:
-    """2 where guidance needs an unconditional half in any step, 1 where it does not."""
-    return 1 if guidance == 1.0 else 2
 
 
 def diffusion_samplers(config: Mapping[str, Any]) -> dict[str, MakeScheduler]:

@@ -15,6 +15,7 @@ from engine.recipe.methods import (
     method_recipe,
 )
 from engine.recipe.values import (
+    MOST_TOGETHER,
     SEEDS,
     ClipRecipe,
     GenerateRecipe,
@@ -31,6 +32,7 @@ from engine.recipe.values import (
 )
 
 __all__ = [
+    "MOST_TOGETHER",
     "SEEDS",
     "ClipRecipe",
     "DreamixMotionRecipe",

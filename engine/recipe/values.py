@@ -22,6 +22,7 @@ Sampler = Literal["ddim", "dpm++", "unipc", "euler"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
+MOST_TOGETHER = 64  # videos in one call of the network
 SEEDS = 2**32
 Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
 Threads = Annotated[int, Meta(ge=0, le=256)]  # 0: as many as the machine has cores
@@ -201,12 +202,16 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     are told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the
     identity adapters act, and ``motion_until`` the one after which the motion adapters no longer do: the first steps
     lay out the motion, the last ones the look. Both hold where subjects and motions are composed; one kind alone acts
-    all the time. ``source``, ``inversion``, ``structure`` and ``reference`` are told of in `engine.sources`;
-    ``refine`` counts rounds of FreeInit, each of which samples anew from what the last one gave.
+    all the time. ``guidance_from`` and ``guidance_until`` are the fractions of the steps between which there is
+    guidance; the other steps call the network for the prompt alone, which is half the work. ``source``, ``inversion``,
+    ``structure`` and ``reference`` are told of in `engine.sources`; ``refine`` counts rounds of FreeInit, each of which
+    samples anew from what the last one gave. ``batch`` is the number of videos in one call of the network, and may
+    change their last bits; the noise of each is its seed's alone.
 
-    Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9.
+    Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9. Guidance within an interval: arXiv 2404.07724.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
-    and ``motion_until`` other than 1 are not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239.
+    and ``motion_until`` other than 1 are not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239. The
+    interval of guidance is one of steps, where its paper has one of noise levels.
     """
 
     prompt: str
@@ -218,6 +223,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: PositiveInt = 25
     guidance: Annotated[float, Meta(ge=0.0, le=100.0)] = 9.0
     guidance_low: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
+    guidance_from: Probability = 0.0
+    guidance_until: Probability = 1.0
     sampler: Sampler = "dpm++"
     shift: Annotated[float, Meta(gt=0.0, le=100.0)] | None = None
     appearance: Strength = 1.0
@@ -232,6 +239,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     structure: sources.Structure | None = None
     reference: sources.Reference | None = None
     precision: Precision = "auto"
+    batch: Annotated[int, Meta(ge=1, le=MOST_TOGETHER)] = 1
     seed: Seed = 0
     threads: Threads = 0
 
@@ -244,6 +252,29 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """How many sampling steps are run in all rounds; those of an inversion are not among them."""
         first = self.steps if self.source is None else self.source.count_steps(self.steps)
         return first + self.refine * self.steps
+
+    @property
+    def guided_steps(self) -> range:
+        """The steps, from 0, that may call the network for both halves of guidance."""
+        if self.guidance == 1.0 and self.guidance_low in {None, 1.0}:
+            return range(0)
+        first, last = (
+            math.ceil(round(fraction * self.steps, 6))
+            for fraction in (self.guidance_from, self.guidance_until)
+        )
+        return range(first, last)
+
+    @property
+    def follows_inputs(self) -> bool:
+        """Whether it is made from photos or clips, or in rounds: such a video is made by itself."""
+        inputs = (self.source, self.inversion, self.structure, self.reference)
+        return self.refine > 0 or any(each is not None for each in inputs)
+
+    def count_calls(self) -> int:
+        """How many halves of guidance the network is called for in all rounds; see `count_steps`."""
+        begun = range(self.steps - self.count_steps() + self.refine * self.steps, self.steps)
+        guided = sum(step in self.guided_steps for step in begun)
+        return self.count_steps() + guided + self.refine * len(self.guided_steps)
 
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}

@@ -277,6 +277,100 @@ def test_guidance_of_one_needs_no_second_half(world: World) -> None:
     )
 
 
+def test_an_interval_of_all_steps_is_plain_guidance(world: World) -> None:
+    whole = video(world, subject=1, motion=1, guidance_from=0.0, guidance_until=1.0)
+    assert np.array_equal(whole, video(world, subject=1, motion=1))
+
+
+def test_outside_its_interval_guidance_costs_no_second_half(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.bases.models.unet3d import UNet3DBase
+
+    calls = []
+    denoise = UNet3DBase.denoise
+
+    def watch(self, latents, times, text):
+        calls.append((len(latents), len(text)))
+        return denoise(self, latents, times, text)
+
+    monkeypatch.setattr(UNet3DBase, "denoise", watch)
+    early = video(world, subject=1, motion=1, steps=4, guidance_until=0.5)
+    assert calls == [(2, 2), (2, 2), (1, 1), (1, 1)]
+    calls.clear()
+    late = video(world, subject=1, motion=1, steps=4, guidance_from=0.75)
+    assert calls == [(1, 1), (1, 1), (1, 1), (2, 2)]
+    assert not np.array_equal(early, late)
+
+
+def test_guided_steps_end_where_their_fraction_does() -> None:
+    recipe = msgspec.structs.replace(RECIPE, steps=30, guidance_from=0.1, guidance_until=0.7)
+    assert recipe.guided_steps == range(3, 21)
+    assert not msgspec.structs.replace(recipe, guidance=1.0).guided_steps
+    assert recipe.count_calls() == 30 + 18
+    assert msgspec.structs.replace(recipe, refine=1).count_calls() == 2 * (30 + 18)
+
+
+def both_of(world: World) -> list[AdapterUse]:
+    return [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion", 0.5)]
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_videos_made_together_are_those_made_alone(world: World, sliced: bool) -> None:
+    """The noise is a seed's alone, and each video has its own prompt; the last bits may differ."""
+    prompts = ["a <corgi> sweeping", "a red box", "a <corgi>"]
+    recipes = [
+        msgspec.structs.replace(RECIPE, prompt=prompt, negative=prompt[2:4], seed=seed, batch=3)
+        for seed, prompt in enumerate(prompts)
+    ]
+    with open_generator(world.location, both_of(world)) as generator:
+        together = generator.sample_together(recipes, sliced=sliced)
+        alone = [generator.sample(msgspec.structs.replace(each, batch=1)) for each in recipes]
+    for one, other in zip(together, alone, strict=True):
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
+
+
+def test_a_video_of_a_batch_is_made_again_by_itself_bit_for_bit(world: World) -> None:
+    recipes = [msgspec.structs.replace(RECIPE, seed=seed, batch=3) for seed in range(3)]
+    with open_generator(world.location, both_of(world)) as generator:
+        together = generator.sample_together(recipes)
+        for video, recipe in zip(together, recipes, strict=True):
+            assert np.array_equal(generator.sample(recipe), video)
+
+
+def test_videos_that_differ_in_more_than_prompts_and_seed_share_no_batch(world: World) -> None:
+    one = msgspec.structs.replace(RECIPE, batch=2)
+    with open_generator(world.location, ()) as generator:
+        with pytest.raises(RecipeError, match="differ in prompts and seed alone"):
+            generator.sample_together([one, msgspec.structs.replace(one, guidance=2.0)])
+        with pytest.raises(RecipeError, match="is refined, is made by itself"):
+            generator.sample_together([msgspec.structs.replace(one, refine=1)] * 2)
+        with pytest.raises(RecipeError, match="3 videos are more than the batch of 2"):
+            generator.sample_together([one] * 3)
+
+
+def test_prompts_are_read_once_while_a_base_stays_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.bases.models.unet3d import UNet3DBase
+
+    read = []
+    encode = UNet3DBase.encode_text
+
+    def watch(self, prompts, words):
+        read.append(tuple(prompts))
+        return encode(self, prompts, words)
+
+    monkeypatch.setattr(UNet3DBase, "encode_text", watch)
+    loaded = LoadedBase(world.location, device="cpu")
+    for weight in (1.0, 1.0, 0.5):  # the word differs with its weight, and is read anew
+        uses = [AdapterUse(world.subject, "subject", weight)]
+        with loaded.equipped(load_adapters(uses, world.location)) as generator:
+            for seed in range(2):
+                generator.sample(msgspec.structs.replace(RECIPE, seed=seed))
+    assert read == [("", RECIPE.prompt)] * 2
+
+
 def test_a_size_between_latents_is_refused_with_the_nearest(world: World) -> None:
     with pytest.raises(RecipeError, match="height is 33 px") as caught:
         video(world, height_px=33)

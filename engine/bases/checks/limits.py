@@ -38,6 +38,22 @@ def check_video(location: BaseLocation, recipe: GenerateRecipe) -> None:
             f"guidance_low is {recipe.guidance_low:g}; it is for bases of two experts, and this one has one",
             hint="guidance alone",
         )
+    _check_interval(recipe)
+
+
+def _check_interval(recipe: GenerateRecipe) -> None:
+    """Whether the interval of guidance holds a step that is guided.
+
+    Raises:
+        RecipeError: no step would have guidance.
+    """
+    is_whole = (recipe.guidance_from, recipe.guidance_until) == (0.0, 1.0)
+    if not is_whole and not recipe.guided_steps:
+        raise RecipeError(
+            f"guidance_from is {recipe.guidance_from:g} and guidance_until {recipe.guidance_until:g}:"
+            f" none of {recipe.steps} steps has guidance of {recipe.guidance:g}",
+            hint="guidance_until further above guidance_from; a video without guidance has guidance 1 alone",
+        )
 
 
 def check_frames(location: BaseLocation, frames: int) -> None:

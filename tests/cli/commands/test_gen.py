@@ -278,7 +278,7 @@ def test_from_the_shell_to_the_engine_it_is_four_calls(
         calls.extend(name for name in names if name.startswith("dreamvideo_cli."))
         raise DivergedError("the video is not finite")
 
-    monkeypatch.setattr("engine.generate.Generator.sample", note)
+    monkeypatch.setattr("engine.generate.Generator.sample_together", note)
     assert dv("gen", "a dog", "--base", tiny_folder).code == 7
     assert calls[-1] == "dreamvideo_cli.main"
     assert len(calls) <= 4

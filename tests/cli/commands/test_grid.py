@@ -114,20 +114,20 @@ def test_a_grid_that_was_stopped_goes_on_from_its_finished_cells(
     from engine.generate import Generator
 
     made: list[int] = []
-    real = Generator.sample
+    real = Generator.sample_together
 
-    def sample(self: Generator, recipe: GenerateRecipe):
+    def sample(self: Generator, recipes: list[GenerateRecipe]):
         if len(made) == 2:
             raise KeyboardInterrupt
-        made.append(recipe.seed)
-        return real(self, recipe)
+        made.extend(recipe.seed for recipe in recipes)
+        return real(self, recipes)
 
     line = ("grid", "a corgi", "--subject", "corgi", "--seeds", "0..1", "--steps", 1)
     line = (*line, "--registry", learned.registry, "--format", "gif")
     assert dv(*line, "-o", "whole.gif").code == 0
     cells = home / "cache" / "cells"
     assert list(cells.iterdir()) == []
-    monkeypatch.setattr(Generator, "sample", sample)
+    monkeypatch.setattr(Generator, "sample_together", sample)
     stopped = dv(*line, "-o", "parts.gif")
     assert stopped.code == 130
     assert "2 of 4 cells are kept: the same line goes on from them" in stopped.err

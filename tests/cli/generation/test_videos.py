@@ -56,6 +56,54 @@ def test_json_is_one_video_a_line(gen) -> None:
     assert Path(videos[0]["path"]).read_bytes() != Path(videos[1]["path"]).read_bytes()
 
 
+def test_a_batch_is_told_in_the_recipe_and_made_again_bit_for_bit(
+    gen, dv: Dv, learned: Learned
+) -> None:
+    made = [Path(path) for path in gen("--seed", "0..2", "--batch", 2, "-q").out.split()]
+    recipes = [json.loads(str(read_comment(path))) for path in made]
+    assert [recipe["generate"]["batch"] for recipe in recipes] == [2, 2, 1]
+    again = dv("gen", "--again", made[1], "--registry", learned.registry, "-o", "again.mp4", "-q")
+    assert again.code == 0, again.err
+    assert Path("again.mp4").read_bytes() == made[1].read_bytes()
+
+
+def test_a_batch_that_memory_does_not_hold_is_made_in_smaller_ones(
+    gen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.errors import MemoryExhaustedError
+    from engine.generate import Generator
+
+    real, tried = Generator.sample_together, []
+
+    def sample(self, recipes):
+        tried.append((len(recipes), recipes[0].batch))
+        if recipes[0].batch > 2:
+            raise MemoryExhaustedError("out of memory")
+        return real(self, recipes)
+
+    monkeypatch.setattr(Generator, "sample_together", sample)
+    result = gen("--seed", "0..4", "--batch", 5)
+    assert result.code == 0, result.err
+    assert tried == [(5, 5), (2, 2), (2, 2), (1, 2)]
+    assert "out of memory with 5 videos together: trying 2" in result.err
+    notes = [json.loads(str(read_comment(Path(path)))) for path in result.out.split()]
+    assert [note["generate"]["batch"] for note in notes] == [2] * 5
+
+
+@pytest.mark.parametrize("batch", ["0", "65", "many"])
+def test_a_batch_that_is_none_is_refused(gen, batch: str) -> None:
+    refused = gen("--batch", batch)
+    assert (refused.code, f"--batch is '{batch}'" in refused.err) == (2, True)
+    assert "auto, or 1 to 64" in refused.err
+
+
+def test_an_interval_of_guidance_is_told_and_must_hold_a_step(gen) -> None:
+    told = gen("-n", "--guidance-from", 0.5, "--guidance", 4).out
+    assert "guidance 4 from 0.5 until 1 of the steps" in told
+    refused = gen("--guidance-from", 0.5, "--guidance-until", 0.5)
+    assert (refused.code, "none of 2 steps has guidance" in refused.err) == (2, True)
+
+
 def test_an_existing_video_is_replaced_only_when_told(gen) -> None:
     Path("out.mp4").write_text("mine")
     assert gen("-o", "out.mp4").code == 4

@@ -126,6 +126,23 @@ def test_without_guidance_the_network_gets_one_half():
     assert seen == [1] * STEPS
 
 
+def test_a_step_without_guidance_calls_the_network_for_one_half():
+    seen = []
+
+    def watch(x, timesteps):
+        seen.append(x.shape[0])
+        return ours(x, timesteps)
+
+    run(watch, CONFIG, guidance=lambda step, time: 4.0 if 2 <= step < 5 else 1.0)
+    assert seen == [1] * 2 + [2] * 3 + [1] * (STEPS - 5)
+
+
+def test_guidance_is_asked_for_each_step_and_its_time():
+    asked = []
+    run(ours, CONFIG, guidance=lambda step, time: asked.append((step, time)) or 1.0)
+    assert asked == [(step, 1000 // STEPS * (STEPS - 1 - step) + 1) for step in range(STEPS)]
+
+
 def test_the_unconditional_half_comes_first():
     def halves(x, timesteps):
         return torch.cat([torch.zeros_like(x[:1]), ours(x[:1], timesteps[:1])])
