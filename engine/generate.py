@@ -23,6 +23,7 @@ from engine.adapters.delta import Delta, build_bank, build_delta
 from engine.adapters.file import Adapter
 from engine.adapters.uses import AdapterUse, common_look, load_adapters
 from engine.bases import BaseLocation, open_base, require_image_tower
+from engine.bases.accelerators import Accelerator
 from engine.bases.checks.limits import check_video
 from engine.bases.pixels import to_pixels, to_unit
 from engine.bases.protocol import Base, Text
@@ -34,12 +35,14 @@ from engine.device import (
     use_threads,
 )
 from engine.diffusion.samplers import Guidance, draw_start, sample
-from engine.errors import DivergedError, IncompatibleError, RecipeError
+from engine.errors import IncompatibleError, RecipeError
+from engine.formats.accelerating import fold_in
 from engine.guides.denoiser import GuidedDenoiser
 from engine.guides.follow import follow
 from engine.guides.inputs import Guides
 from engine.guides.prompts import PromptCache
 from engine.guides.start import begin, mix_inverted, refine_noise
+from engine.guides.together import check_finite, check_together
 from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 from engine.recipe import GenerateRecipe, Precision
@@ -66,6 +69,7 @@ class Generator:
         photo: str | None,
         guides: Guides,
         prompts: PromptCache,
+        accelerator: str | None,
         progress: Progress,
     ) -> None:
         """Use `open_generator`."""
@@ -74,6 +78,7 @@ class Generator:
         self.composition, self._photo, self._progress = composition, photo, progress
         self._guides = guides
         self._prompts = prompts
+        self._accelerator = accelerator
 
     def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
         """The video of ``recipe``: uint8 (f, h, w, 3). The same recipe gives the same bytes.
@@ -108,8 +113,8 @@ class Generator:
         """
         first = recipes[0]
         check_video(self._location, first)
-        _check_together(recipes)
-        self._check_photo(first)
+        check_together(recipes)
+        self._check_files(first)
         self._guides.check(first)
         use_threads(first.threads)
         full = [*recipes, *[recipes[-1]] * (first.batch - len(recipes))]
@@ -122,13 +127,16 @@ class Generator:
             recipe, precision=self._precision, threads=use_threads(recipe.threads)
         )
 
-    def _check_photo(self, recipe: GenerateRecipe) -> None:
-        if recipe.appearance_photo != self._photo:
-            wanted, given = (
-                f"the photo {digest[:12]}" if digest else "none"
-                for digest in (recipe.appearance_photo, self._photo)
-            )
-            raise RecipeError(f"appearance_photo is {wanted}, and {given} was given")
+    def _check_files(self, recipe: GenerateRecipe) -> None:
+        """Whether the photo and the accelerator that the recipe names are those that were given."""
+        for name, what, given in (
+            ("appearance_photo", "the photo", self._photo),
+            ("accelerator", "the accelerator", self._accelerator),
+        ):
+            asked = getattr(recipe, name)
+            if asked != given:
+                wanted, found = (f"{what} {d[:12]}" if d else "none" for d in (asked, given))
+                raise RecipeError(f"{name} is {wanted}, and {found} was given")
 
     def _sample(
         self, recipes: Sequence[GenerateRecipe], *, sliced: bool
@@ -136,7 +144,7 @@ class Generator:
         started = time.monotonic()
         self._progress(StageStarted("generate", recipes[0].count_steps()))
         latents = self._sample_rounds(recipes, sliced=sliced)
-        _check_finite(latents, recipes)
+        check_finite(latents, recipes)
         pixels = [
             to_pixels(self._base.decode_video(each, sliced=sliced)[0]) for each in latents.split(1)
         ]
@@ -205,39 +213,6 @@ class Generator:
         return self._prompts.read(plain, self.composition.words(self._base))
 
 
-def _check_together(recipes: Sequence[GenerateRecipe]) -> None:
-    """Whether one call of the network can serve these videos.
-
-    Raises:
-        RecipeError: they are more than their batch, follow inputs, or differ in more than prompts and seed.
-    """
-    first = recipes[0]
-    if first.batch > 1 and first.follows_inputs:
-        raise RecipeError(
-            f"batch is {first.batch}; a video that follows photos or clips, or is refined, is made by itself"
-        )
-    if len(recipes) > first.batch:
-        raise RecipeError(f"{len(recipes)} videos are more than the batch of {first.batch}")
-    for recipe in recipes:
-        own = {"prompt": recipe.prompt, "negative": recipe.negative, "seed": recipe.seed}
-        if msgspec.structs.replace(first, **own) != recipe:
-            raise RecipeError("videos of one batch differ in prompts and seed alone")
-
-
-def _check_finite(latents: Tensor, recipes: Sequence[GenerateRecipe]) -> None:
-    """Whether every video (b, c, f, h, w) came to something.
-
-    Raises:
-        DivergedError: naming the seed of one that did not.
-    """
-    for video, recipe in zip(latents, recipes, strict=True):
-        if not video.isfinite().all():
-            raise DivergedError(
-                f"the video of seed {recipe.seed} is not finite",
-                hint="--precision fp32 or bf16, or smaller weights",
-            )
-
-
 class LoadedBase:
     """A base in the device's memory, which one set of adapters after another is put on.
 
@@ -252,11 +227,13 @@ class LoadedBase:
         device: str = "auto",
         rank: int = 0,
         base: Base | None = None,
+        accelerator: Accelerator | None = None,
         progress: Progress = ignore,
     ) -> None:
         """Load the base, or take ``base``, which is; ``rank`` is this process's of those that share the machine.
 
         Raises:
+            IntegrityError, IncompatibleError: of the ``accelerator``; see `fold_in`.
             DeviceError: the device or the precision is not to be had.
             BaseInvalidError: the base cannot be loaded.
             MemoryExhaustedError: the device is too small.
@@ -270,6 +247,9 @@ class LoadedBase:
             self._base = base or open_base(
                 location, device=self.device, dtype=DTYPES[self.precision]
             )
+            if accelerator is not None:
+                fold_in(self._base, location, accelerator.file)
+        self.accelerator = accelerator
         self._prompts = PromptCache(self._base)
 
     @contextmanager
@@ -303,6 +283,7 @@ class LoadedBase:
                 photo=photo.digest if photo else None,
                 guides=guides,
                 prompts=self._prompts,
+                accelerator=self.accelerator.digest if self.accelerator else None,
                 progress=self._progress,
             )
 

@@ -49,6 +49,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     motion_until: float | None = None
     sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = None
     shift: float | None = None
+    accelerator: str | None = None
     appearance: float | str | None = None
     output: str | None = None
     format: Literal["mp4", "gif", "webp", "png"] | None = None

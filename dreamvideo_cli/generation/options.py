@@ -114,6 +114,13 @@ class SamplingOptions:
         float | None,
         _sampling(metavar="F", help="On a base of flow matching: more steps at much noise."),
     ] = None
+    accelerator: Annotated[
+        str | None,
+        _sampling(
+            metavar="NAME|PATH",
+            help="A change of the base that needs fewer steps; on mini: mini-4.",
+        ),
+    ] = None
     appearance: Annotated[
         str | None,
         _sampling(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.acceleration import accelerate, find_accelerator
 from dreamvideo_cli.generation.appearance import Appearance, read_appearance, settle_appearance
 from dreamvideo_cli.generation.options import read_batch, read_seeds, read_size
 from dreamvideo_cli.generation.outputs import Outputs, plan_outputs
@@ -18,6 +19,7 @@ from dreamvideo_cli.generation.start import Start, start_from_prompt, start_from
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.terminal.space import existing, require_free
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
+from engine.bases.accelerators import check_accelerator
 from engine.hardware import require_device
 from engine.media.output.formats import check_rate
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
     from dreamvideo_cli.generation.references import WeightedAdapter
     from engine.bases import BaseLocation
+    from engine.bases.accelerators import Accelerator
     from engine.bases.checks.fitness import FitnessWarning
     from engine.media.output.formats import Format
     from engine.recipe import GenerateRecipe
@@ -46,6 +49,7 @@ class SamplingPlan:
         recipes: one a video, differing in the seed.
         device: as asked for.
         look: what the motions are told of.
+        accelerator: what changes the base's own weights, or None.
         format: where neither `--format` nor a file's name says one.
         scale: how many times each pixel is repeated on each side when a video is written.
         notes: what was resolved, put into the prompt, drawn.
@@ -59,6 +63,7 @@ class SamplingPlan:
     recipes: tuple[GenerateRecipe, ...]
     device: str
     look: Appearance
+    accelerator: Accelerator | None
     format: Format
     scale: int
     notes: tuple[str, ...]
@@ -134,10 +139,12 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     seed = str(start.seed) if options.seed is None else options.seed
     seeds, seed_notes = read_seeds(seed, options.count)
     appearance, look_notes = settle_appearance(look, start.uses, start.base, start.values)
+    accelerator = find_accelerator(options, start.values)
+    values = accelerate(accelerator, options, start.values)
     settled = {**appearance, "prompt": start.prompt.sent}
-    recipes = [
-        video_recipe(start.base, options, start.values, {**settled, "seed": seed}) for seed in seeds
-    ]
+    recipes = [video_recipe(start.base, options, values, {**settled, "seed": s}) for s in seeds]
+    if accelerator is not None:
+        check_accelerator(accelerator, start.base, recipes[0])
     recipes = batch_recipes(recipes, _read_batch(options, recipes[0]))
     scale = start.scale if options.scale is None else options.scale
     check_scale(scale, recipes[0])
@@ -155,6 +162,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
         recipes=tuple(recipes),
         device=options.device,
         look=look,
+        accelerator=accelerator,
         format=start.format,
         scale=scale,
         warnings=warnings,

@@ -132,7 +132,9 @@ class Sampler:
     def _load(self, sampling: SamplingPlan) -> LoadedBase:
         """The base that these takes want, loaded unless it is there already."""
         precision = sampling.recipes[0].precision
-        wanted = (str(sampling.base.folder), sampling.base.fingerprint, sampling.device, precision)
+        changed = sampling.accelerator.digest if sampling.accelerator else ""
+        base = sampling.base
+        wanted = (str(base.folder), base.fingerprint, changed, sampling.device, precision)
         loaded = self._loaded.pop(wanted, None)
         if loaded is None:
             self._make_room(sampling)
@@ -150,6 +152,7 @@ class Sampler:
             precision=sampling.recipes[0].precision,
             device=sampling.device,
             rank=self._rank,
+            accelerator=sampling.accelerator,
             progress=self._progress,
         )
         _remember("load", loaded, 1.0, started)

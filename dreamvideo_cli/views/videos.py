@@ -199,7 +199,13 @@ def _sampling_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
         (use.adapter.kind, f"{use.label}  weight {use.weight:g}  {use.phrase}")
         for use in sampling.uses
     ]
-    return [*adapters, ("base", sampling.base.id), ("prompt", sampling.prompt.sent)]
+    changed = sampling.accelerator.name if sampling.accelerator else ""
+    return [
+        *adapters,
+        ("base", sampling.base.id),
+        ("accelerator", changed),
+        ("prompt", sampling.prompt.sent),
+    ]
 
 
 def _settings_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
@@ -221,6 +227,7 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
             "sampling",
             f"{recipe.sampler}, {recipe.steps} steps, guidance {_guidance_text(recipe)}{late}{early}",
         ),
+        ("changed by", f"sha256:{recipe.accelerator[:12]}" if recipe.accelerator else ""),
         ("batch", f"{recipe.batch} videos together" if recipe.batch > 1 else ""),
         ("look", _look_text(recipe)),
     ]

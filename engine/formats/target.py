@@ -61,7 +61,7 @@ class Target:
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """Every layer that low rank can stand beside, in the order of the denoiser's modules."""
-        return tuple(_slots(self.base.denoiser, self.location))
+        return tuple(find_slots(self.base.denoiser, self.location))
 
     @cached_property
     def convolutions(self) -> frozenset[str]:
@@ -78,7 +78,7 @@ class Target:
         return any(self.base.is_temporal(site.write) for site in self.base.sites("motion"))
 
 
-def _slots(denoiser: nn.Module, location: BaseLocation) -> Iterator[Slot]:
+def find_slots(denoiser: nn.Module, location: BaseLocation) -> Iterator[Slot]:
     """The layers of a denoiser, each with the part of the pipeline that it is in."""
     part, has_experts = location.family.part, location.limits.boundary is not None
     for path, module in denoiser.named_modules():

@@ -203,7 +203,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     identity adapters act, and ``motion_until`` the one after which the motion adapters no longer do: the first steps
     lay out the motion, the last ones the look. Both hold where subjects and motions are composed; one kind alone acts
     all the time. ``guidance_from`` and ``guidance_until`` are the fractions of the steps between which there is
-    guidance; the other steps call the network for the prompt alone, which is half the work. ``source``, ``inversion``,
+    guidance; the other steps call the network for the prompt alone, which is half the work. ``accelerator`` is the
+    SHA-256 of the file that changed the base's own weights; see `engine.bases.accelerators`. ``source``, ``inversion``,
     ``structure`` and ``reference`` are told of in `engine.sources`; ``refine`` counts rounds of FreeInit, each of which
     samples anew from what the last one gave. ``batch`` is the number of videos in one call of the network, and may
     change their last bits; the noise of each is its seed's alone.
@@ -227,6 +228,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     guidance_until: Probability = 1.0
     sampler: Sampler = "dpm++"
     shift: Annotated[float, Meta(gt=0.0, le=100.0)] | None = None
+    accelerator: Digest | None = None
     appearance: Strength = 1.0
     appearance_cond: Strength | None = None
     appearance_uncond: Strength | None = None

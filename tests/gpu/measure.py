@@ -119,6 +119,7 @@ def measure_video(stage: Stage, *, steps: int) -> Row:
         composition=Composition((), None),
         photo=None,
         prompts=PromptCache(stage.base),
+        accelerator=None,
         progress=ignore,
     )
     turns: dict[str, list[float]] = {"ours": [], "network": [], "pipeline": []}

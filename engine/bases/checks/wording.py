@@ -100,7 +100,11 @@ def _open_tokenizer(folder: Path, fingerprint: str) -> Tokenizer:  # noqa: ARG00
 
     try:
         if (folder / "tokenizer.json").is_file():
-            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            # Some are saved with the padding and the limit that they were last called with.
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            return tokenizer
         return _clip_tokenizer(folder)
     except Exception as error:  # the library raises plain exceptions
         raise BaseInvalidError(f"{folder} cannot be read: {error}") from error

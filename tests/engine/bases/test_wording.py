@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 from transformers import CLIPTokenizer
 
 from engine.bases import BaseLocation, locate_base
@@ -46,6 +47,21 @@ def test_a_prompt_fills_the_base_to_the_last_token(location: BaseLocation) -> No
     check_prompt(location, "dog " * 14)
     with pytest.raises(RecipeError, match="15 tokens; this base reads 14"):
         check_prompt(location, "dog " * 15)
+
+
+def test_padding_that_a_tokenizer_was_saved_with_counts_for_nothing(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    for path in tiny_folder.iterdir():
+        if path.name != "tokenizer":
+            (tmp_path / path.name).symlink_to(path)
+    build_tokenizer(tmp_path / "tokenizer")
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.enable_padding(length=99)
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(file))
+    assert count_tokens(locate_base(str(tmp_path)), "dog dog dog") == 3
 
 
 def test_a_learned_word_is_one_token(location: BaseLocation) -> None:
