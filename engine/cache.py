@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from engine.progress import Note, Progress
 
 SCHEMA = "dv.cache/1"
 LIMIT_BYTES = 2 << 30
+OLDEST_SECONDS = 90 * 24 * 3600
 CHECK = "sha256"
 
 
@@ -57,13 +59,13 @@ class Cache:
         return found.to(self._device)
 
     def prune(self) -> None:
-        """Let the entries go that were not used for longest, until the rest is small enough."""
+        """Let the entries go that nobody used for months, and those used longest ago while there is too much."""
         if self._folder is None:
             return
         entries = sorted(_entries(self._folder))
         excess = sum(size for _, size, _ in entries) - self._limit
-        for _, size, path in entries:
-            if excess <= 0:
+        for used, size, path in entries:
+            if excess <= 0 and time.time() - used < OLDEST_SECONDS:
                 return
             with suppress(OSError):
                 path.unlink()

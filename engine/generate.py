@@ -118,6 +118,7 @@ class Generator:
         self._guides.check(first)
         use_threads(first.threads)
         full = [*recipes, *[recipes[-1]] * (first.batch - len(recipes))]
+        sliced = sliced or first.memory == "low"
         with explain_memory("generating"):
             return self._sample(full, sliced=sliced)[: len(recipes)]
 
@@ -159,6 +160,8 @@ class Generator:
         self.composition.set_motions_alone()
         noise = mix_inverted(base, self._guides.inversion, recipe, drawn)
         text = self._encode_prompts(recipes)
+        if recipe.memory == "low":
+            base.release_towers()
         scheduler = base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
         latents, first = begin(base, self._guides.source, recipe, noise, scheduler)
         halves = len(text) // len(recipes)

@@ -57,6 +57,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sidecar: bool | None = None
     scale: Annotated[int, Meta(ge=1, le=16)] | None = None
     precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None
+    memory: Literal["low", "auto", "high"] | None = None
     device: str | None = None
     base: str | None = None
     image_tower: str | None = None

@@ -142,6 +142,10 @@ class SamplingOptions:
         str,
         _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
     ] = "auto"
+    memory: Annotated[
+        Literal["low", "auto", "high"] | None,
+        _machine(help="low works in slices, high never does, auto where memory runs out."),
+    ] = None
     batch: Annotated[
         str | None,
         _machine(

@@ -311,6 +311,7 @@ def video_recipe(
         "identity_from": options.identity_from,
         "motion_until": options.motion_until,
         "precision": options.precision,
+        "memory": options.memory,
         **read_size(options.size),
     }
     given = {name: value for name, value in asked.items() if value is not None}

@@ -111,7 +111,7 @@ class Sampler:
     def _sample_smaller(
         self, generator: VideoGenerator, recipes: Sequence[GenerateRecipe]
     ) -> tuple[list[GenerateRecipe], list[Any]] | None:
-        """A batch that did not fit, without other bases beside it, else in smaller batches; None where none fits."""
+        """A batch that did not fit: without other bases, in smaller batches, in slices; None where nothing fits."""
         from msgspec.structs import replace
 
         from engine.errors import MemoryExhaustedError
@@ -119,10 +119,16 @@ class Sampler:
         batch = recipes[0].batch
         sizes = [batch] if self._drop_others() else []
         sizes += [batch >> halvings for halvings in range(1, batch.bit_length())]
-        for size in sizes:
-            if size < batch:
-                self._announce(f"out of memory with {batch} videos together: trying {size}")
-            smaller = [replace(recipe, batch=size) for recipe in recipes]
+        tries: list[dict[str, Any]] = [{"batch": size} for size in sizes]
+        if recipes[0].memory == "auto":
+            tries.append({"batch": 1, "memory": "low"})
+        for changes in tries:
+            if "memory" in changes:
+                self._announce("out of memory: trying --memory low")
+            elif changes["batch"] < batch:
+                told = f"{batch} videos together: trying {changes['batch']}"
+                self._announce(f"out of memory with {told}")
+            smaller = [replace(recipe, **changes) for recipe in recipes]
             with suppress(MemoryExhaustedError):
                 groups = list(group_batches(smaller, range(len(smaller))))
                 parts = [generator.sample_together([smaller[k] for k in group]) for group in groups]

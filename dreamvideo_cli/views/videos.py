@@ -227,6 +227,7 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
             "sampling",
             f"{recipe.sampler}, {recipe.steps} steps, guidance {_guidance_text(recipe)}{late}{early}",
         ),
+        ("memory", "" if recipe.memory == "auto" else recipe.memory),
         ("changed by", f"sha256:{recipe.accelerator[:12]}" if recipe.accelerator else ""),
         ("batch", f"{recipe.batch} videos together" if recipe.batch > 1 else ""),
         ("look", _look_text(recipe)),

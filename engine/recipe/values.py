@@ -22,6 +22,7 @@ Sampler = Literal["ddim", "dpm++", "unipc", "euler"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
+Memory = Literal["low", "auto", "high"]
 MOST_TOGETHER = 64  # videos in one call of the network
 SEEDS = 2**32
 Seed = Annotated[int, Meta(ge=0, le=SEEDS - 1)]  # torch's CPU generator takes 32 bits
@@ -207,7 +208,9 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     SHA-256 of the file that changed the base's own weights; see `engine.bases.accelerators`. ``source``, ``inversion``,
     ``structure`` and ``reference`` are told of in `engine.sources`; ``refine`` counts rounds of FreeInit, each of which
     samples anew from what the last one gave. ``batch`` is the number of videos in one call of the network, and may
-    change their last bits; the noise of each is its seed's alone.
+    change their last bits; the noise of each is its seed's alone. With ``memory`` low the halves of guidance are
+    computed one after the other, frames decoded by themselves, and the text tower given back once it has read; high
+    never does so, and auto where memory runs out, which may change last bits too.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9. Guidance within an interval: arXiv 2404.07724.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
@@ -242,6 +245,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reference: sources.Reference | None = None
     precision: Precision = "auto"
     batch: Annotated[int, Meta(ge=1, le=MOST_TOGETHER)] = 1
+    memory: Memory = "auto"
     seed: Seed = 0
     threads: Threads = 0
 

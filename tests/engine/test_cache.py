@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from engine import cache as cache_module
 from engine.bases import BaseLocation, locate_base
-from engine.cache import Cache
+from engine.cache import OLDEST_SECONDS, Cache
 from engine.progress import Event, Note, ignore
 from engine.training.saver import SavePolicy
 from tests.engine.samples import clip, learn_motion, learn_subject, photo, photos
@@ -126,9 +127,21 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
         values(held, name)
         (paths[name],) = set(tmp_path.glob("??/*")) - set(paths.values())
     for age, name in enumerate("cab"):
-        os.utime(paths[name], (1000 - age, 1000 - age))
+        used = time.time() - 1000 - age
+        os.utime(paths[name], (used, used))
     values(held, "a")
     size = paths["a"].stat().st_size
     cache(tmp_path, limit_bytes=2 * size).prune()
     assert sorted(name for name, path in paths.items() if path.exists()) == ["a", "c"]
     cache(None).prune()
+
+
+def test_what_was_not_used_for_months_goes(tmp_path: Path) -> None:
+    kept = cache(tmp_path)
+    pixels = [np.full(3, number, np.uint8) for number in range(2)]
+    for each in pixels:
+        kept.get("prompt", each, lambda: torch.ones(3))
+    paths = sorted(tmp_path.glob("??/*"))
+    os.utime(paths[0], (0, time.time() - OLDEST_SECONDS - 9))
+    kept.prune()
+    assert sorted(tmp_path.glob("??/*")) == paths[1:]

@@ -104,7 +104,9 @@ class PromptReader:
             device=where,
         )
         key = np.frombuffer(said.encode() or b"\0", np.uint8)
-        return cache.get("prompt", key, lambda: self._read(ids, where))
+        features = cache.get("prompt", key, lambda: self._read(ids, where))
+        cache.prune()
+        return features
 
     @torch.no_grad()
     def _read(self, ids: Sequence[int], where: torch.device) -> Tensor:

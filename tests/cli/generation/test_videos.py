@@ -90,6 +90,29 @@ def test_a_batch_that_memory_does_not_hold_is_made_in_smaller_ones(
     assert [note["generate"]["batch"] for note in notes] == [2] * 5
 
 
+def test_a_video_that_memory_does_not_hold_is_made_in_slices_unless_told_not_to(
+    gen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.errors import MemoryExhaustedError
+    from engine.generate import Generator
+
+    real = Generator._sample
+
+    def sample(self, recipes, *, sliced: bool):
+        if not sliced:
+            raise MemoryExhaustedError("out of memory")
+        return real(self, recipes, sliced=sliced)
+
+    monkeypatch.setattr(Generator, "_sample", sample)
+    result = gen("-o", "auto.mp4")
+    assert (result.code, "trying --memory low" in result.err) == (0, True)
+    note = json.loads(str(read_comment(Path("auto.mp4"))))
+    assert note["generate"]["memory"] == "low"
+    assert gen("-o", "low.mp4", "--memory", "low", "-q").err == ""
+    assert Path("low.mp4").read_bytes() == Path("auto.mp4").read_bytes()
+    assert gen("-o", "high.mp4", "--memory", "high").code == 7
+
+
 @pytest.mark.parametrize("batch", ["0", "65", "many"])
 def test_a_batch_that_is_none_is_refused(gen, batch: str) -> None:
     refused = gen("--batch", batch)
