@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.acceleration import accelerate, find_accelerator
 from dreamvideo_cli.generation.appearance import Appearance, read_appearance, settle_appearance
 from dreamvideo_cli.generation.options import read_batch, read_seeds, read_size
 from dreamvideo_cli.generation.outputs import Outputs, plan_outputs
 from dreamvideo_cli.generation.prompt import Prompt
 from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
-from dreamvideo_cli.generation.start import Start, start_from_prompt, start_from_recipe
+from dreamvideo_cli.generation.start import (
+    Start,
+    accelerate,
+    find_accelerator,
+    start_from_prompt,
+    start_from_recipe,
+)
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.terminal.space import existing, require_free
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line

@@ -26,13 +26,14 @@ from dreamvideo_cli.generation.references import (
     refuse_clashing_words,
     resolve_adapters,
 )
-from dreamvideo_cli.settings.places import default_base
+from dreamvideo_cli.settings.places import default_base, fingerprint_memo
 from dreamvideo_cli.terminal.text import one_printable_line
 from engine.recipe import check_text
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.options import VideoOptions
+    from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
     from engine.bases import BaseLocation
+    from engine.bases.accelerators import Accelerator
     from engine.media.output.formats import Format
     from registry import Adapter, Kind
 
@@ -241,3 +242,46 @@ def prompt_words(uses: Sequence[WeightedAdapter]) -> list[Word]:
     return [
         Word(use.adapter.name, use.phrase, is_subject=use.adapter.kind == "subject") for use in uses
     ]
+
+
+def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Accelerator | None:
+    """The accelerator that is asked for, else the one of a recipe's ``values``, else none.
+
+    Raises:
+        BaseNotFoundError, BaseInvalidError: see `engine.bases.accelerators.locate_accelerator`.
+        InputNotFoundError: the recipe has one that is not bundled, and none was given.
+    """
+    from engine.bases.accelerators import find_bundled, locate_accelerator
+    from engine.errors import InputNotFoundError
+
+    former = values.get("accelerator")
+    if options.accelerator is not None:
+        return locate_accelerator(options.accelerator, memo=fingerprint_memo())
+    if former is None:
+        return None
+    found = find_bundled(former)
+    if found is None:
+        raise InputNotFoundError(
+            f"the video was made with an accelerator, sha256:{former}, which it does not hold",
+            hint="--accelerator PATH gives it again",
+        )
+    return found
+
+
+def accelerate(
+    accelerator: Accelerator | None, options: SamplingOptions, values: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The settings under the flags: those of ``values``, and of an accelerator's card where it is new to them.
+
+    Raises:
+        UsageError: there is no card, and no flag says in how many steps.
+    """
+    if accelerator is None or values.get("accelerator") == accelerator.digest:
+        return values
+    if accelerator.card is None and options.steps is None:
+        raise UsageError(
+            f"the accelerator {accelerator.name} has no accelerator.toml that says in how many steps it is used",
+            hint="--steps N, and --guidance and --sampler as its makers say",
+        )
+    told = accelerator.card.generate if accelerator.card else {}
+    return {**values, **told, "accelerator": accelerator.digest}
