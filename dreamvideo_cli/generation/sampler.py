@@ -116,18 +116,8 @@ class Sampler:
 
         from engine.errors import MemoryExhaustedError
 
-        batch = recipes[0].batch
-        sizes = [batch] if self._drop_others() else []
-        sizes += [batch >> halvings for halvings in range(1, batch.bit_length())]
-        tries: list[dict[str, Any]] = [{"batch": size} for size in sizes]
-        if recipes[0].memory == "auto":
-            tries.append({"batch": 1, "memory": "low"})
-        for changes in tries:
-            if "memory" in changes:
-                self._announce("out of memory: trying --memory low")
-            elif changes["batch"] < batch:
-                told = f"{batch} videos together: trying {changes['batch']}"
-                self._announce(f"out of memory with {told}")
+        for changes in smaller_tries(recipes[0], had_others=self._drop_others()):
+            self._announce(f"out of memory: trying {told_of(changes)}")
             smaller = [replace(recipe, **changes) for recipe in recipes]
             with suppress(MemoryExhaustedError):
                 groups = list(group_batches(smaller, range(len(smaller))))
@@ -183,6 +173,22 @@ class Sampler:
         had_others = len(self._loaded) > 1
         self._loaded = {last: self._loaded[last]}
         return had_others
+
+
+def smaller_tries(recipe: GenerateRecipe, *, had_others: bool) -> Iterator[dict[str, Any]]:
+    """What to change of a recipe that did not fit, one try after the other."""
+    sizes = range(int(not had_others), recipe.batch.bit_length())
+    yield from ({"batch": recipe.batch >> halvings} for halvings in sizes)
+    if recipe.memory == "auto":
+        yield {"batch": 1, "memory": "low"}
+
+
+def told_of(changes: dict[str, Any]) -> str:
+    """``2 videos together``, ``--memory low``."""
+    together = changes["batch"]
+    if "memory" in changes:
+        return f"--memory {changes['memory']}"
+    return "one video at a time" if together == 1 else f"{together} videos together"
 
 
 def group_batches(recipes: Sequence[GenerateRecipe], numbers: Sequence[int]) -> Iterator[list[int]]:

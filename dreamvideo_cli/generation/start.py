@@ -251,18 +251,22 @@ def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Acc
         BaseNotFoundError, BaseInvalidError: see `engine.bases.accelerators.locate_accelerator`.
         InputNotFoundError: the recipe has one that is not bundled, and none was given.
     """
-    from engine.bases.accelerators import find_bundled, locate_accelerator
-    from engine.errors import InputNotFoundError
+    from engine.bases.accelerators import locate_accelerator
 
-    former = values.get("accelerator")
     if options.accelerator is not None:
         return locate_accelerator(options.accelerator, memo=fingerprint_memo())
-    if former is None:
-        return None
-    found = find_bundled(former)
+    former = values.get("accelerator")
+    return None if former is None else _find_again_by_digest(former)
+
+
+def _find_again_by_digest(digest: str) -> Accelerator:
+    from engine.bases.accelerators import find_bundled
+    from engine.errors import InputNotFoundError
+
+    found = find_bundled(digest)
     if found is None:
         raise InputNotFoundError(
-            f"the video was made with an accelerator, sha256:{former}, which it does not hold",
+            f"the video was made with an accelerator, sha256:{digest}, which it does not hold",
             hint="--accelerator PATH gives it again",
         )
     return found

@@ -13,7 +13,7 @@ from engine.bases.models.unet3d import UNet3DBase
 from engine.generate import open_generator
 from engine.media.output.write import write_video
 from engine.recipe import GenerateRecipe
-from tests.bench.timing import CallClock, Ratio, timed
+from tests.bench.timing import CallClock, Ratio, Run, take_turns, timed
 from tests.parity.test_pipeline import open_pipeline
 
 if TYPE_CHECKING:

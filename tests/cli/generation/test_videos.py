@@ -85,7 +85,7 @@ def test_a_batch_that_memory_does_not_hold_is_made_in_smaller_ones(
     result = gen("--seed", "0..4", "--batch", 5)
     assert result.code == 0, result.err
     assert tried == [(5, 5), (2, 2), (2, 2), (1, 2)]
-    assert "out of memory with 5 videos together: trying 2" in result.err
+    assert "out of memory: trying 2 videos together" in result.err
     notes = [json.loads(str(read_comment(Path(path)))) for path in result.out.split()]
     assert [note["generate"]["batch"] for note in notes] == [2] * 5
 
