@@ -112,8 +112,8 @@ def _make_all(batch: Batch, jobs: Iterator[PlannedJob], shell: Shell, rank: Rank
     """Make one job after the other; nothing heavy is imported before the first."""
     with show_progress(shell) as progress:
         sampler = Sampler(progress, announce=partial(info, shell), rank=rank.local_index)
-        for job in jobs:
-            for video in batch.make(job, sampler):
+        for together in batch.share(jobs):
+            for job, video in batch.make(together, sampler):
                 show(shell, video_view(job.plan, video.recipe, video.path, job.label))
             end_if_stopped()
 

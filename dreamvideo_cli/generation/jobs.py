@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dreamvideo_cli.errors import BatchError, ShellError, UsageError
 from dreamvideo_cli.generation.job_lines import Job, merge_options, read_job
-from dreamvideo_cli.generation.plan import check_space, plan_videos
+from dreamvideo_cli.generation.options import read_batch
+from dreamvideo_cli.generation.plan import batch_recipes, check_space, plan_videos
 from dreamvideo_cli.generation.references import AdapterResolver
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.signals import end_if_stopped
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from registry import Registry
 
 Label = str | int
+# Of a plan what videos that share the calls of the network have in common, beside most of their recipe.
+SHARED = ("uses", "base", "device", "look", "accelerator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +84,39 @@ class Batch:
         check_space([job.plan for job in jobs])
         return jobs
 
-    def make(self, job: PlannedJob, sampler: Sampler) -> Iterator[Video]:
-        """Make the videos of one line and hand out each as soon as it is written.
+    def share(self, jobs: Iterable[PlannedJob]) -> Iterator[list[PlannedJob]]:
+        """Neighbours whose videos share the calls of the network, where `--batch` asks for it; else each by itself."""
+        if self._options.batch is None or self._options.keep_going:
+            yield from ([job] for job in jobs)
+            return
+        group: list[PlannedJob] = []
+        for job in jobs:
+            if group and not can_share(group[0].plan, job.plan):
+                yield group
+                group = []
+            group.append(job)
+        if group:
+            yield group
+
+    def make(
+        self, jobs: Sequence[PlannedJob], sampler: Sampler
+    ) -> Iterator[tuple[PlannedJob, Video]]:
+        """Make the videos of lines that `share` put together, and hand out each as soon as it is written.
 
         Raises:
             EngineError: naming the line; with `--keep-going` it is told instead.
         """
-        try:
-            yield from sampler.make(job.plan)
-        except Exception as error:  # noqa: BLE001 - one job's bug is no reason to lose the night's others
-            self._fail(error, job.label)
+        recipes = [recipe for job in jobs for recipe in job.plan.recipes]
+        if len(jobs) > 1:
+            recipes = batch_recipes(recipes, read_batch(self._options.batch, recipes[0].pixels))
+        with closing(sampler.make_together([job.plan for job in jobs], recipes)) as made:
+            for job in [each for each in jobs for _ in each.plan.recipes]:
+                try:
+                    video = next(made)
+                except Exception as error:  # noqa: BLE001 - one job's bug is no reason to lose the night's others
+                    self._fail(error, job.label)
+                    return
+                yield job, video
 
     def _read(self, number: int, line: bytes) -> PlannedJob | None:
         """The line as a job that can be done; None where it cannot and was told."""
@@ -138,6 +164,19 @@ class Batch:
                 info(self._shell, note)
         self._said.update(plan.notes)
         return plan
+
+
+def can_share(one: VideoPlan, other: VideoPlan) -> bool:
+    """Whether the videos of two plans can share the calls of the network: they differ in prompts and seeds alone."""
+    from msgspec.structs import replace
+
+    first, second = one.recipes[0], other.recipes[0]
+    own = {name: getattr(second, name) for name in ("prompt", "negative", "seed", "batch")}
+    return (
+        not first.follows_inputs
+        and replace(first, **own) == second
+        and all(getattr(one, name) == getattr(other, name) for name in SHARED)
+    )
 
 
 def open_source(name: str, rank: Rank) -> AbstractContextManager[BinaryIO]:

@@ -150,7 +150,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     recipes = [video_recipe(start.base, options, values, {**settled, "seed": s}) for s in seeds]
     if accelerator is not None:
         check_accelerator(accelerator, start.base, recipes[0])
-    recipes = batch_recipes(recipes, _read_batch(options, recipes[0]))
+    recipes = batch_recipes(recipes, read_batch(options.batch, recipes[0].pixels))
     scale = start.scale if options.scale is None else options.scale
     check_scale(scale, recipes[0])
     resolver.require_whole(start.base)
@@ -182,10 +182,6 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
             *seed_notes,
         ),
     )
-
-
-def _read_batch(options: VideoOptions, recipe: GenerateRecipe) -> int | None:
-    return read_batch(options.batch, recipe.frames * recipe.height_px * recipe.width_px)
 
 
 def batch_recipes(recipes: Sequence[GenerateRecipe], most: int | None) -> list[GenerateRecipe]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -73,6 +74,27 @@ class Sampler:
 
         chosen = range(len(plan.recipes)) if numbers is None else numbers
         return self.sample(plan, chosen, write)
+
+    def make_together(
+        self, plans: Sequence[VideoPlan], recipes: Sequence[GenerateRecipe]
+    ) -> Generator[Video, None, None]:
+        """The videos of plans that differ in prompts and seeds alone, each written when it is handed out.
+
+        Args:
+            plans: what is made.
+            recipes: theirs, in this order, with the batches that they are made in.
+
+        Raises:
+            EngineError: see `engine.generate` and `engine.media.output.write`.
+        """
+        owners = [(plan, number) for plan in plans for number in range(len(plan.recipes))]
+
+        def write(place: int, settled: GenerateRecipe, frames: Any) -> Video:
+            plan, number = owners[place]
+            return Video(settled, _write(plan, number, settled, frames), frames)
+
+        joined = dataclasses.replace(plans[0], recipes=tuple(recipes))
+        return self.sample(joined, range(len(owners)), write)
 
     def sample(
         self,

@@ -93,8 +93,7 @@ def expect_seconds(task: Task, base: str, device: str, work: float) -> float | N
 
 def count_work(recipe: GenerateRecipe) -> float:
     """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
-    pixels = recipe.frames * recipe.height_px * recipe.width_px
-    return (recipe.count_calls() + 1) * pixels / 1e6
+    return (recipe.count_calls() + 1) * recipe.pixels / 1e6
 
 
 def read_timings() -> list[Timing]:

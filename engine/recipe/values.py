@@ -271,6 +271,11 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return range(first, last)
 
     @property
+    def pixels(self) -> int:
+        """Of all frames together."""
+        return self.frames * self.height_px * self.width_px
+
+    @property
     def follows_inputs(self) -> bool:
         """Whether it is made from photos or clips, or in rounds: such a video is made by itself."""
         inputs = (self.source, self.inversion, self.structure, self.reference)

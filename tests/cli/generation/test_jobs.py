@@ -361,3 +361,31 @@ def test_accelerate_launch_makes_each_video_once(home: Path, learned: Learned) -
     assert ran.returncode == 0, ran.stderr
     assert sorted(video["id"] for video in objects(ran.stdout)) == [0, 1, 2, 3]
     assert len(list(Path.cwd().glob("*.mp4"))) == 4
+
+
+def test_neighbours_of_one_shape_share_the_calls_of_the_network(
+    gen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.generate import Generator
+
+    real, made = Generator.sample_together, []
+
+    def sample(self, recipes):
+        made.append([(recipe.prompt, recipe.seed) for recipe in recipes])
+        return real(self, recipes)
+
+    monkeypatch.setattr(Generator, "sample_together", sample)
+    lines = [
+        {**BOTH, "id": "a", "seed": 1},
+        {**BOTH, "id": "b", "prompt": "a red corgi skate", "seed": 2},
+        {**BOTH, "id": "c", "seed": 3},
+        {**BOTH, "id": "d", "guidance": 3},
+    ]
+    result = gen("--jobs", write(*lines), "--batch", 2, "--json")
+    assert result.code == 0, result.err
+    assert [video["id"] for video in objects(result.out)] == ["a", "b", "c", "d"]
+    assert [len(batch) for batch in made] == [2, 1, 1]
+    assert made[0] == [("a <corgi> skate", 1), ("a red <corgi> skate", 2)]
+    paths = [Path(video["path"]) for video in objects(result.out)]
+    alone = gen("--jobs", write(lines[2], name="one.ndjson"), "--json")
+    assert paths[2].read_bytes() == Path(objects(alone.out)[0]["path"]).read_bytes()
