@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 SHORT_DIGEST = 12
+LONGEST_CELL = 60  # of a difference; lists of sites are longer than any terminal, and whole in JSON
 HEAD = {
     "subject": ("NAME", "VERSION", "TAGS", "CLASS", "BASE", "SIZE", "CREATED"),
     "motion": ("NAME", "VERSION", "TAGS", "CAPTION", "BASE", "SIZE", "CREATED"),
@@ -269,4 +270,6 @@ def _happened_text(happened: Happened) -> str:
 
 def _cell(value: object) -> str:
     text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text[:SHORT_DIGEST] if len(text) == 64 else text
+    if len(text) == 64:
+        return text[:SHORT_DIGEST]
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"

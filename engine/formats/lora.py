@@ -130,7 +130,7 @@ def read_layers(
 
     Args:
         opened: the file.
-        slots: every layer of the base that low rank can stand beside.
+        slots: every layer of the base that low rank can stand beside; their order is the answer's.
         base: what the base is called.
         component: which of two experts it is for, where its keys do not say.
 
@@ -153,9 +153,10 @@ def read_layers(
         own.parts[part], own.keys[part] = tensor, key
     if unknown:
         raise _foreign_keys(opened, unknown, base)
-    by_path = {slot.path: slot for slot in slots}
     return {
-        path: _bake(opened, by_path[path], parts, spelling, base) for path, parts in found.items()
+        slot.path: _bake(opened, slot, found[slot.path], spelling, base)
+        for slot in slots
+        if slot.path in found
     }
 
 

@@ -414,6 +414,21 @@ def test_what_was_taken_makes_a_video_that_can_be_made_again(
     assert Path("one.mp4").read_bytes() == Path("two.mp4").read_bytes()
 
 
+def test_what_two_versions_change_is_told_in_lines_that_can_be_read(
+    dv: Dv, places, targets, tmp_path: Path
+) -> None:
+    """A list of a hundred layers is cut in the table and whole in JSON."""
+    for number, make in enumerate((GOOD["kohya.safetensors"][0], changed(lambda _: None))):
+        path = tmp_path / f"{number}.safetensors"
+        make(path, targets)
+        assert dv(*line(path, SUBJECT, places)).code == 0
+    told = dv("subject", "diff", "toy:v1", "toy:v2")
+    assert max(map(len, told.out.splitlines())) < 200
+    found = dv("subject", "diff", "toy:v1", "toy:v2", "--json").document["differences"]
+    sites = next(each for each in found if each["field"] == "adapter.sites")
+    assert sites["right"] == [slot.path for slot in of("unet3d")(targets)[:6]]
+
+
 FOREIGN = {
     "kohya.safetensors": "a LoRA",
     "learned_embeds.safetensors": "a learned word",

@@ -43,7 +43,7 @@ def test_every_matrix_comes_to_its_layer(
     for slot in slots:
         assert torch.equal(adapter.tensors[f"{slot.path}.down.weight"], draws(3, slot.widths[0]))
         assert torch.equal(adapter.tensors[f"{slot.path}.up.weight"], draws(slot.widths[1], 3))
-    assert {site.name for site in adapter.facts.sites} == {slot.path for slot in slots}
+    assert [site.name for site in adapter.facts.sites] == [slot.path for slot in slots]
     assert (adapter.facts.storage, adapter.facts.method) == ("low-rank", "lora")
     assert adapter.facts.recipe == {"format": layout, "rank": 3}
 
