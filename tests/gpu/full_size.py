@@ -19,13 +19,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from engine.bases.protocol import Role
 from engine.device import maker_name, resolve_device
-from tests.gpu.measure import Row, costly_kernels, measure_learning, measure_video
+from engine.training.memory import ROLES
+from tests.gpu.measure import (
+    Row,
+    costly_kernels,
+    measure_layout,
+    measure_learning,
+    measure_video,
+)
 from tests.gpu.scenes import FULL, TINY, Scene, Stage, set_up
 
 # Of what one row is expected to take at most, compiling aside.
@@ -125,6 +134,7 @@ def _plan(
     yield "identity", ROW_SECONDS, lambda: measure_learning(stage, "identity", steps=steps)
     yield "motion", ROW_SECONDS, lambda: measure_learning(stage, "motion", steps=steps)
     yield "kernels", ROW_SECONDS, lambda: kernels.extend(costly_kernels(stage, "motion"))
+    yield "channels last", ROW_SECONDS, lambda: measure_layout(stage, steps=steps)
     yield (
         "checkpointed",
         ROW_SECONDS,
@@ -132,11 +142,16 @@ def _plan(
     )
     if stage.device.type == "cuda" and options.compiled:
         fresh = _fresh(stage)
-        yield (
-            "compiled",
-            COMPILE_SECONDS,
-            lambda: measure_learning(fresh(), "motion", steps=steps, compiled=True),
-        )
+        for role in ROLES:
+            yield (
+                f"{role} compiled",
+                COMPILE_SECONDS,
+                partial(_measure_compiled, fresh, role, steps),
+            )
+
+
+def _measure_compiled(fresh: Callable[[], Stage], role: Role, steps: int) -> Row:
+    return measure_learning(fresh(), role, steps=steps, compiled=True)
 
 
 def _fresh(stage: Stage) -> Callable[[], Stage]:

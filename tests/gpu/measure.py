@@ -66,11 +66,17 @@ class Row:
 
 
 def measure_learning(
-    stage: Stage, role: Role, *, steps: int, checkpointing: bool = False, compiled: bool = False
+    stage: Stage,
+    role: Role,
+    *,
+    steps: int,
+    checkpointing: bool = False,
+    compiled: bool = False,
+    note: str = "",
 ) -> Row:
     """A step of learning over the network's own forward and backward pass, and over a plain loop.
 
-    What is checkpointed or compiled stays so: measure that last.
+    What is checkpointed or compiled stays so: measure that last. A ``note`` says what else is not as usual.
     """
     if checkpointing:
         recompute_blocks(stage.base)
@@ -85,9 +91,10 @@ def measure_learning(
             ours = _our_step(stage, role, bank, steps)
         network = _repeat(_network_step(stage, role, bank), steps, stage.device)
         plain = None
-        if not (checkpointing or compiled):
+        if not (checkpointing or compiled or note):
             plain = _repeat(_plain_step(stage, role, bank), max(steps // 2, 1), stage.device)
     flags = [word for word, on in (("checkpointed", checkpointing), ("compiled", compiled)) if on]
+    flags += [note] if note else []
     return Row(
         scene=stage.scene.name,
         what=" ".join([f"learn {role}", *flags]),
@@ -97,6 +104,21 @@ def measure_learning(
         peak_gib=peak[0],
         estimated_gib=_estimate(stage, role, checkpointing=checkpointing) if not compiled else None,
     )
+
+
+def measure_layout(stage: Stage, *, steps: int) -> Row | None:
+    """A step of learning a motion with images as convolutions like them, channels last; None of a base without any."""
+    modules = stage.base.denoiser.modules()
+    convolutions = [module for module in modules if isinstance(module, torch.nn.Conv2d)]
+    if not convolutions:
+        return None
+    for convolution in convolutions:
+        convolution.to(memory_format=torch.channels_last)
+    try:
+        return measure_learning(stage, "motion", steps=steps, note="channels last")
+    finally:
+        for convolution in convolutions:
+            convolution.to(memory_format=torch.contiguous_format)
 
 
 def measure_video(stage: Stage, *, steps: int) -> Row:
