@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.appearance import read_appearance, settle_appearance
 from dreamvideo_cli.generation.options import SamplingOptions
 from dreamvideo_cli.generation.prompt import compose_prompt
 from dreamvideo_cli.generation.references import (
@@ -27,6 +26,7 @@ from dreamvideo_cli.generation.references import (
     refuse_clashing_words,
     resolve_adapters,
 )
+from dreamvideo_cli.generation.sources.appearance import read_appearance, settle_appearance
 from dreamvideo_cli.generation.start import prompt_words
 from dreamvideo_cli.settings import places
 

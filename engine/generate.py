@@ -42,6 +42,7 @@ from engine.guides.follow import follow
 from engine.guides.inputs import Guides
 from engine.guides.prompts import PromptCache
 from engine.guides.start import begin, mix_inverted, refine_noise
+from engine.guides.structure import StructureGuide
 from engine.guides.together import check_finite, check_together
 from engine.media.photos import Photo, frame_photo
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
@@ -79,6 +80,7 @@ class Generator:
         self._guides = guides
         self._prompts = prompts
         self._accelerator = accelerator
+        self._opened: dict[GenerateRecipe, StructureGuide] = {}
 
     def sample(self, recipe: GenerateRecipe, *, sliced: bool = False) -> NDArray[np.uint8]:
         """The video of ``recipe``: uint8 (f, h, w, 3). The same recipe gives the same bytes.
@@ -164,8 +166,12 @@ class Generator:
             base.release_towers()
         scheduler = base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
         latents, first = begin(base, self._guides.source, recipe, noise, scheduler)
-        halves = len(text) // len(recipes)
-        with follow(base, self._guides, recipe, self.composition, halves) as self._followed:
+        following = follow(
+            *(base, self._guides, recipe, self.composition),
+            halves=len(text) // len(recipes),
+            opened=self._opened,
+        )
+        with following as self._followed:
             denoise = GuidedDenoiser(
                 base, self.composition, self._followed, recipe, text, one_by_one=sliced
             )

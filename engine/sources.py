@@ -52,18 +52,27 @@ class Inversion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 class Structure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A clip whose layout a ControlNet lays upon the video, frame by frame.
 
-    ``model`` is the ControlNet's fingerprint, ``kind`` what it is shown of the clip, ``scale`` multiplies what it
-    adds, and ``since`` and ``until`` are the fractions of the steps between which it acts.
+    ``model`` is the ControlNet's fingerprint, ``kind`` what it is shown of the clip, by the model of fingerprint
+    ``depth`` where that is depth. ``scale`` multiplies what it adds, and ``since`` and ``until`` are the fractions of
+    the steps between which it acts.
 
     Paper: arXiv 2302.05543 (ControlNet).
     """
 
     clip: Digest
     model: Digest
-    kind: Literal["canny", "luma", "as-is"] = "canny"
+    kind: Literal["canny", "luma", "depth", "as-is"] = "canny"
+    depth: Digest | None = None
     scale: Annotated[float, Meta(ge=0.0, le=2.0)] = 1.0
     since: Probability = 0.0
     until: Probability = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse depth without its model, and the model without depth."""
+        if (self.kind == "depth") != (self.depth is not None):
+            raise ValueError(
+                "a structure has a model of depth where its kind is depth, and only there"
+            )
 
 
 class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

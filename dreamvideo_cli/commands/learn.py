@@ -10,7 +10,7 @@ import typer
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.generation.prompt import EVERYDAY
 from dreamvideo_cli.learning.fitness import judge_plan
-from dreamvideo_cli.learning.inputs import Sources, read_inputs, refuse_photos, write_path
+from dreamvideo_cli.learning.inputs import Sources, read_inputs, refuse_photos
 from dreamvideo_cli.learning.options import (
     ClipOptions,
     LearnOptions,
@@ -37,7 +37,7 @@ from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import info, show
 from dreamvideo_cli.terminal.processes import quiet_other_ranks, read_rank
 from dreamvideo_cli.terminal.progress import show_progress, silent_libraries
-from dreamvideo_cli.terminal.text import is_utf8, one_line
+from dreamvideo_cli.terminal.text import is_utf8, one_line, write_path
 from dreamvideo_cli.views.adapters import label
 from dreamvideo_cli.views.estimates import estimate_learning
 from dreamvideo_cli.views.learning import (

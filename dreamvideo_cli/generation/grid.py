@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.grid_cells import Cell, GridCache
 from dreamvideo_cli.generation.options import GridOptions, SamplingOptions, VideoOptions
-from dreamvideo_cli.generation.plan import SamplingPlan, output_stem, plan_sampling
+from dreamvideo_cli.generation.outputs import output_stem
+from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.recipe_file import (
     GRID_SCHEMA,
     adapter_use,

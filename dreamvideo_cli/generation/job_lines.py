@@ -51,6 +51,24 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shift: float | None = None
     accelerator: str | None = None
     appearance: float | str | None = None
+    edit: str | None = None
+    animate: str | None = None
+    camera: Literal["still", "in", "out", "left", "right", "up", "down"] | None = None
+    noise: float | None = None
+    start_from: str | None = None
+    refine: int | None = None
+    structure: str | None = None
+    structure_model: str | None = None
+    structure_kind: Literal["canny", "luma", "depth", "as-is"] | None = None
+    depth_model: str | None = None
+    structure_scale: float | None = None
+    structure_from: float | None = None
+    structure_until: float | None = None
+    reference: str | list[str] | None = None
+    reference_mask: str | None = None
+    reference_blocks: Literal["midup", "full"] | None = None
+    reference_until: float | None = None
+    reference_guidance: Literal["cond", "both"] | None = None
     output: str | None = None
     format: Literal["mp4", "gif", "webp", "png"] | None = None
     overwrite: bool | None = None
@@ -123,7 +141,7 @@ def merge_options(job: Job, given: VideoOptions) -> VideoOptions:
     }
     own["seed"] = given.seed if job.seed is None else str(job.seed)
     own["appearance"] = given.appearance if job.appearance is None else str(job.appearance)
-    for kind in ("subject", "motion"):
+    for kind in ("subject", "motion", "reference"):
         texts = own.get(kind, getattr(given, kind))
         own[kind] = [texts] if isinstance(texts, str) else texts
     refs = [*(own["subject"] or []), *(own["motion"] or [])]

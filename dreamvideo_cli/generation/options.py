@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.source_options import SourceOptions
 from dreamvideo_cli.terminal.options import (
     MACHINE,
     OUTPUT,
@@ -164,7 +165,7 @@ class SamplingOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoOptions(SamplingOptions):
+class VideoOptions(SamplingOptions, SourceOptions):
     """What `dv gen` makes."""
 
     prompt: Annotated[

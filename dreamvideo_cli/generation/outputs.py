@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.generation.references import WeightedAdapter
+    from engine.bases import BaseLocation
     from engine.media.output.formats import Format
+    from engine.recipe import GenerateRecipe
 
+LONGEST_SIDE_PX = 4096
+LONGEST_STEM = 180  # a name has at most 255 bytes; seed, number and suffix come behind
 STDOUT = Path("-")
 # png is a folder of frames.
 SUFFIXES: Mapping[Format, str] = {"mp4": ".mp4", "gif": ".gif", "webp": ".webp", "png": ""}
@@ -176,3 +181,29 @@ def file_format(output: str, format: Format | None) -> Format:  # noqa: A002 - s
     chosen = format or named
     assert chosen is not None
     return chosen
+
+
+def output_stem(uses: Sequence[WeightedAdapter], base: BaseLocation) -> str:
+    """``corgi-v1_skate-v2``, or the base's name where no adapter takes part; cut to what a file system takes."""
+    named = "_".join(f"{use.adapter.name}-v{use.adapter.version}" for use in uses)
+    plain = re.sub(r"[^a-z0-9]+", "-", (base.card.name or base.folder.name).lower()).strip("-")
+    return (named or plain or "base")[:LONGEST_STEM].rstrip("-_.")
+
+
+def check_scale(scale: int, recipe: GenerateRecipe) -> None:
+    """Whether the enlarged video is one that players can show.
+
+    Raises:
+        UsageError: a side is too long.
+    """
+    side_px = max(recipe.width_px, recipe.height_px)
+    if scale > 1 and side_px * scale > LONGEST_SIDE_PX:
+        hint = f"at most {LONGEST_SIDE_PX} px a side: --scale {max(1, LONGEST_SIDE_PX // side_px)}"
+        raise UsageError(f"--scale {scale} makes {side_px} px into {side_px * scale}", hint=hint)
+
+
+def folder_notes(outputs: Outputs, frames: int) -> tuple[str, ...]:
+    """What a name that looks like a picture's becomes."""
+    if outputs.format != "png" or outputs.paths[0].suffix.lower() != ".png":
+        return ()
+    return (f"{outputs.paths[0].name} will be a folder of {frames} pictures, 0000.png and on",)

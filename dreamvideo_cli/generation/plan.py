@@ -8,12 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.appearance import Appearance, read_appearance, settle_appearance
+import msgspec
+
 from dreamvideo_cli.generation.options import read_batch, read_seeds, read_size
-from dreamvideo_cli.generation.outputs import Outputs, plan_outputs
+from dreamvideo_cli.generation.outputs import (
+    Outputs,
+    check_scale,
+    folder_notes,
+    output_stem,
+    plan_outputs,
+)
 from dreamvideo_cli.generation.prompt import Prompt
 from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
+from dreamvideo_cli.generation.sources.appearance import (
+    Appearance,
+    read_appearance,
+    recall_look,
+    settle_appearance,
+)
+from dreamvideo_cli.generation.sources.opened import Sources
+from dreamvideo_cli.generation.sources.settle import settle_sources
 from dreamvideo_cli.generation.start import (
     Start,
     accelerate,
@@ -38,9 +52,6 @@ if TYPE_CHECKING:
     from engine.recipe import GenerateRecipe
     from registry import Registry
 
-LONGEST_SIDE_PX = 4096
-LONGEST_STEM = 180  # a name has at most 255 bytes; seed, number and suffix come behind
-
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
@@ -55,6 +66,8 @@ class SamplingPlan:
         device: as asked for.
         look: what the motions are told of.
         accelerator: what changes the base's own weights, or None.
+        sources: photos and clips that the videos are made from.
+        paths: where each photo and clip of the recipes lies, by its digest.
         format: where neither `--format` nor a file's name says one.
         scale: how many times each pixel is repeated on each side when a video is written.
         notes: what was resolved, put into the prompt, drawn.
@@ -69,6 +82,8 @@ class SamplingPlan:
     device: str
     look: Appearance
     accelerator: Accelerator | None
+    sources: Sources
+    paths: Mapping[str, Path]
     format: Format
     scale: int
     notes: tuple[str, ...]
@@ -121,7 +136,7 @@ def plan_videos(
         taken=taken,
     )
     check_rate(outputs.format, sampling.recipes[0].fps)
-    notes = (*sampling.notes, *_folder_notes(outputs, sampling.recipes[0].frames))
+    notes = (*sampling.notes, *folder_notes(outputs, sampling.recipes[0].frames))
     fields = {name: getattr(sampling, name) for name in SamplingPlan.__dataclass_fields__} | {
         "notes": notes
     }
@@ -143,20 +158,18 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     start = (start_from_recipe if options.again else start_from_prompt)(resolver, options)
     seed = str(start.seed) if options.seed is None else options.seed
     seeds, seed_notes = read_seeds(seed, options.count)
+    look = recall_look(look, start.values)
     appearance, look_notes = settle_appearance(look, start.uses, start.base, start.values)
     accelerator = find_accelerator(options, start.values)
-    values = accelerate(accelerator, options, start.values)
     settled = {**appearance, "prompt": start.prompt.sent}
-    recipes = [video_recipe(start.base, options, values, {**settled, "seed": s}) for s in seeds]
-    if accelerator is not None:
-        check_accelerator(accelerator, start.base, recipes[0])
+    recipes = _seed_recipes(options, start, accelerator, settled, seeds)
+    sources = settle_sources(resolver.store, options, recipes[0], start.uses, start.base)
+    recipes = [msgspec.structs.replace(recipe, **sources.settings) for recipe in recipes]
     recipes = batch_recipes(recipes, read_batch(options.batch, recipes[0].pixels))
     scale = start.scale if options.scale is None else options.scale
     check_scale(scale, recipes[0])
-    resolver.require_whole(start.base)
-    _check_texts(start, recipes[0])
+    _check_base(resolver, start, recipes[0])
     require_device(options.device, recipes[0].precision)
-    composed = {"identity_from": options.identity_from, "motion_until": options.motion_until}
     warnings = prompt_fitness(start.base, start.uses, recipes[0], options.device)
     refuse_costly(warnings, anyway=options.anyway)
     return SamplingPlan(
@@ -168,6 +181,8 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
         device=options.device,
         look=look,
         accelerator=accelerator,
+        sources=sources.files,
+        paths={**sources.paths, **look.paths},
         format=start.format,
         scale=scale,
         warnings=warnings,
@@ -176,18 +191,32 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
             *start.notes,
             *_resolved_notes(start.uses),
             *start.prompt.notes,
-            *_composition_notes(start.uses, composed),
+            *_composition_notes(start.uses, options),
             *look_notes,
+            *sources.notes,
             *_size_notes(start.base, recipes[0]),
             *seed_notes,
         ),
     )
 
 
+def _seed_recipes(
+    options: VideoOptions,
+    start: Start,
+    accelerator: Accelerator | None,
+    settled: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> list[GenerateRecipe]:
+    """A recipe for each seed, with what the accelerator sets."""
+    values = accelerate(accelerator, options, start.values)
+    recipes = [video_recipe(start.base, options, values, {**settled, "seed": s}) for s in seeds]
+    if accelerator is not None:
+        check_accelerator(accelerator, start.base, recipes[0])
+    return recipes
+
+
 def batch_recipes(recipes: Sequence[GenerateRecipe], most: int | None) -> list[GenerateRecipe]:
     """The recipes with the size of the batch that each is made in, of ``most``; None leaves them as they are."""
-    import msgspec
-
     if most is None:
         return list(recipes)
     if recipes[0].follows_inputs:
@@ -200,34 +229,8 @@ def batch_recipes(recipes: Sequence[GenerateRecipe], most: int | None) -> list[G
     ]
 
 
-def check_scale(scale: int, recipe: GenerateRecipe) -> None:
-    """Whether the enlarged video is one that players can show.
-
-    Raises:
-        UsageError: a side is too long.
-    """
-    side_px = max(recipe.width_px, recipe.height_px)
-    if scale > 1 and side_px * scale > LONGEST_SIDE_PX:
-        hint = f"at most {LONGEST_SIDE_PX} px a side: --scale {max(1, LONGEST_SIDE_PX // side_px)}"
-        raise UsageError(f"--scale {scale} makes {side_px} px into {side_px * scale}", hint=hint)
-
-
-def _folder_notes(outputs: Outputs, frames: int) -> tuple[str, ...]:
-    """What a name that looks like a picture's becomes."""
-    if outputs.format != "png" or outputs.paths[0].suffix.lower() != ".png":
-        return ()
-    return (f"{outputs.paths[0].name} will be a folder of {frames} pictures, 0000.png and on",)
-
-
-def _composition_notes(
-    uses: Sequence[WeightedAdapter], asked: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """What several adapters come to, where it is not what one would think.
-
-    Args:
-        uses: that take part.
-        asked: of the flags that hold for a subject with a motion, those that were given.
-    """
+def _composition_notes(uses: Sequence[WeightedAdapter], options: VideoOptions) -> tuple[str, ...]:
+    """What several adapters come to, where it is not what one would think."""
     subjects = [use for use in uses if use.adapter.kind == "subject" and use.weight]
     motions = [use for use in uses if use.adapter.kind == "motion" and use.weight]
     notes = []
@@ -237,23 +240,24 @@ def _composition_notes(
             f"the motion is told of the mean look of {names}; --appearance PHOTO tells it of one"
         )
     if not (subjects and motions):
-        flags = [
-            f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None
-        ]
+        asked = {"--identity-from": options.identity_from, "--motion-until": options.motion_until}
+        flags = [flag for flag, value in asked.items() if value is not None]
         notes += [
             f"warning: {flag} changes nothing without a subject and a motion" for flag in flags
         ]
     return tuple(notes)
 
 
-def _check_texts(start: Start, recipe: GenerateRecipe) -> None:
-    """Whether the base reads both prompts to their ends; of a subject without weight its class word is read.
+def _check_base(resolver: AdapterResolver, start: Start, recipe: GenerateRecipe) -> None:
+    """Whether the base is whole and reads both prompts to their ends; without weight a subject is its class word.
 
     Raises:
-        RecipeError: one has too many tokens.
+        BaseInvalidError: a part of it is missing.
+        RecipeError: a prompt has too many tokens.
     """
     from engine.bases.checks.wording import check_prompt
 
+    resolver.require_whole(start.base)
     prompt, words = recipe.prompt, []
     for use in start.uses:
         if use.adapter.kind == "subject" and use.weight and use.adapter.record.token:
@@ -308,6 +312,7 @@ def video_recipe(
         "guidance_from": options.guidance_from,
         "guidance_until": options.guidance_until,
         "sampler": options.sampler,
+        "refine": options.refine,
         "shift": options.shift,
         "identity_from": options.identity_from,
         "motion_until": options.motion_until,
@@ -319,13 +324,6 @@ def video_recipe(
     recipe = build_recipe(GenerateRecipe, {**values, **given, **settled})
     check_video(base, recipe)
     return recipe
-
-
-def output_stem(uses: Sequence[WeightedAdapter], base: BaseLocation) -> str:
-    """``corgi-v1_skate-v2``, or the base's name where no adapter takes part; cut to what a file system takes."""
-    named = "_".join(f"{use.adapter.name}-v{use.adapter.version}" for use in uses)
-    plain = re.sub(r"[^a-z0-9]+", "-", (base.card.name or base.folder.name).lower()).strip("-")
-    return (named or plain or "base")[:LONGEST_STEM].rstrip("-_.")
 
 
 def _size_notes(base: BaseLocation, recipe: GenerateRecipe) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_path
 from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
+from dreamvideo_cli.runs.known import remember_paths
 from dreamvideo_cli.runs.timings import Task, Timing, count_work, remember
 from engine.bases.checks.weights import count_numbers, loaded_files
+from engine.bases.folder import weight_files
 from engine.hardware import expect_precision
 
 if TYPE_CHECKING:
@@ -106,15 +108,17 @@ class Sampler:
 
         Raises:
             EngineError: see `engine.generate`.
-            InputError, InputNotFoundError: the photo of `--appearance` cannot be used after all.
+            InputError, InputNotFoundError: a photo or clip cannot be used after all.
         """
         from engine.adapters.uses import AdapterUse, load_adapters
         from engine.errors import MemoryExhaustedError
 
+        guides = sampling.sources.open(sampling.recipes[0], sampling.base)
+        remember_paths(sampling.paths)
         uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in sampling.uses]
         photo = sampling.look.open()
         loaded = self._load(sampling)
-        with loaded.equipped(load_adapters(uses, sampling.base), photo) as generator:
+        with loaded.equipped(load_adapters(uses, sampling.base), photo, guides) as generator:
             for together in group_batches(sampling.recipes, numbers):
                 recipes = [sampling.recipes[number] for number in together]
                 started = time.monotonic()
@@ -309,4 +313,7 @@ def weights_bytes(sampling: SamplingPlan, device: str) -> int:
     precision = expect_precision(sampling.recipes[0].precision, device)
     numbers = sum(count_numbers(path) for path in loaded_files(sampling.base))
     numbers += sum(use.adapter.record.params for use in sampling.uses if use.weight)
+    if (structure := sampling.recipes[0].structure) is not None:
+        folder = sampling.paths[structure.model]
+        numbers += sum(count_numbers(path) for path in weight_files(folder))
     return numbers * BYTES_OF[precision]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
 from dreamvideo_cli.learning.options import MaskOptions
 from dreamvideo_cli.terminal.progress import silent_libraries
-from dreamvideo_cli.terminal.text import is_utf8, one_line
+from dreamvideo_cli.terminal.text import one_line, read_path
 from engine.progress import ignore
 
 if TYPE_CHECKING:
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
     from registry import Kind
-
-
-FILE_URI = "file://"
 
 
 class Sources(Struct, frozen=True):
@@ -47,19 +42,6 @@ class Sources(Struct, frozen=True):
     mask_model: str = ""
     skip_bad: bool = False
     holdout: str | None = None
-
-
-def write_path(path: Path) -> str:
-    """A path made absolute, as text for files in UTF-8: a name in other bytes makes it a file's URI."""
-    place = path.expanduser().absolute()
-    return str(place) if is_utf8(str(place)) else place.as_uri()
-
-
-def read_path(text: str) -> Path:
-    """The path that `write_path` wrote."""
-    if not text.startswith(FILE_URI):
-        return Path(text)
-    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(FILE_URI))))
 
 
 @dataclass(frozen=True, slots=True)

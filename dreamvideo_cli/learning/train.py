@@ -15,6 +15,7 @@ from dreamvideo_cli.learning.publish import find_published, publish
 from dreamvideo_cli.learning.resume import begin_or_resume, claim_run
 from dreamvideo_cli.learning.scoring import open_scoring, report_best
 from dreamvideo_cli.runs.events import Save, read_history
+from dreamvideo_cli.runs.known import remember_paths
 from dreamvideo_cli.runs.recorder import machine_facts, record
 from dreamvideo_cli.runs.timings import Timing, remember
 from dreamvideo_cli.settings.places import cache_folder
@@ -83,6 +84,7 @@ def train(
     from engine.methods.protocol import Inputs
 
     shell = quiet_other_ranks(shell)
+    remember_paths({clip.digest: clip.path for clip in plan.inputs.clips})
     info(shell, f"loading {plan.base.id} …")
     with (
         show_progress(shell) as progress,

@@ -93,7 +93,8 @@ def expect_seconds(task: Task, base: str, device: str, work: float) -> float | N
 
 def count_work(recipe: GenerateRecipe) -> float:
     """Megapixels that pass the denoiser, with guidance twice a step; what a video costs is in proportion."""
-    return (recipe.count_calls() + 1) * recipe.pixels / 1e6
+    calls = recipe.count_calls() + (recipe.steps if recipe.inversion else 0) + 1
+    return calls * recipe.pixels / 1e6
 
 
 def read_timings() -> list[Timing]:

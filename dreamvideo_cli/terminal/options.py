@@ -14,9 +14,13 @@ OPTIONS, EVERYWHERE = "Options", "With every command"
 # Headings for what few people need, behind what everybody does.
 TRAINING, RUNNING = "Training", "Stopping and going on"
 SAMPLING = "Sampling, by default as the base's card says"
+SOURCES = "Photos and clips that a video is made from"
 OUTPUT, MACHINE = "Output", "Memory and device"
 FOREIGN = "Files of other tools"
-SECTIONS = ("Arguments", OPTIONS, FOREIGN, SAMPLING, TRAINING, RUNNING, OUTPUT, MACHINE, EVERYWHERE)
+SECTIONS = (
+    *("Arguments", OPTIONS, SOURCES, FOREIGN, SAMPLING, TRAINING, RUNNING, OUTPUT, MACHINE),
+    EVERYWHERE,
+)
 
 
 Kind = Literal["subject", "motion"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, time, timedelta
 from itertools import zip_longest
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from dreamvideo_cli.errors import UsageError
 
@@ -169,3 +172,19 @@ def score_text(value: float | None) -> str:
 def doubt_text(metric: str, doubt: str) -> str:
     """What a person is told of a score that says nothing."""
     return f"{metric}: {doubt}: this scorer cannot judge these photos"
+
+
+FILE_URI = "file://"
+
+
+def write_path(path: Path) -> str:
+    """A path made absolute, as text for files in UTF-8: a name in other bytes makes it a file's URI."""
+    place = path.expanduser().absolute()
+    return str(place) if is_utf8(str(place)) else place.as_uri()
+
+
+def read_path(text: str) -> Path:
+    """The path that `write_path` wrote."""
+    if not text.startswith(FILE_URI):
+        return Path(text)
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(FILE_URI))))

@@ -231,7 +231,42 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
         ("changed by", f"sha256:{recipe.accelerator[:12]}" if recipe.accelerator else ""),
         ("batch", f"{recipe.batch} videos together" if recipe.batch > 1 else ""),
         ("look", _look_text(recipe)),
+        *_source_fields(recipe),
     ]
+
+
+def _source_fields(recipe: GenerateRecipe) -> list[tuple[str, str]]:
+    """What a video is made from beside its prompt, for people."""
+    source, inversion = recipe.source, recipe.inversion
+    structure, reference = recipe.structure, recipe.reference
+    fields = []
+    if source:
+        what = f"clip {_short(source.clip)}" if source.clip else f"photo {_short(source.photo)}"
+        filmed = f", camera {source.camera}" if source.camera != "still" else ""
+        steps = source.count_steps(recipe.steps)
+        run = f"noise {source.noise:g}: the last {steps} of {recipe.steps} steps"
+        fields.append(("made from", f"{what}{filmed}, {run}"))
+    if inversion:
+        told = f", told as {inversion.prompt!r}" if inversion.prompt else ""
+        clip = f"clip {_short(inversion.clip)}, share {inversion.share:g}{told}"
+        fields.append(("starts from", clip))
+    if recipe.refine:
+        fields.append(("refined", f"{recipe.refine} times, {recipe.count_steps()} steps in all"))
+    if structure:
+        span = f"steps from {structure.since:g} until {structure.until:g}"
+        drawn = f"{structure.kind} by ControlNet {_short(structure.model)}"
+        clip = f"clip {_short(structure.clip)}, {drawn}, scale {structure.scale:g}, {span}"
+        fields.append(("laid out by", clip))
+    if reference:
+        pairs = zip(reference.photos, reference.weights, strict=True)
+        photos = ", ".join(f"{_short(photo)}={weight:g}" for photo, weight in pairs)
+        where = f"{reference.blocks} blocks, until {reference.until:g}, {reference.guidance}"
+        fields.append(("reads", f"photos {photos} as {reference.prompt!r}; {where}"))
+    return fields
+
+
+def _short(digest: str | None) -> str:
+    return f"sha256:{(digest or '')[:12]}"
 
 
 def _guidance_text(recipe: GenerateRecipe) -> str:

@@ -108,7 +108,7 @@ def locate_base(
     if is_snapshot(folder):
         require_parts(folder)
     module_name = module_name or (known.motion_module if known else None)
-    module = _find_model(module_name, "motion module") if module_name else None
+    module = find_model(module_name, "motion module") if module_name else None
     family = find_family(folder, module)
     usual = default_card(folder, family)
     card = read_card(folder, fill_card(msgspec.to_builtins(known.card), usual) if known else usual)
@@ -194,7 +194,7 @@ def locate_mask_model(name: str) -> Path:
         BaseNotFoundError: it is not here; the hint says how to fetch it.
     """
     try:
-        return _find_model(name, "mask model")
+        return find_model(name, "mask model")
     except BaseNotFoundError as error:
         if is_path(name):
             raise BaseNotFoundError(error.message, code="mask_model.not_found") from error
@@ -205,7 +205,7 @@ def locate_mask_model(name: str) -> Path:
         ) from error
 
 
-def _find_model(name: str, what: str) -> Path:
+def find_model(name: str, what: str) -> Path:
     """Folder of a model that is no base, a path or a hub id.
 
     Raises:
@@ -252,7 +252,7 @@ def _find_tower(folder: Path, named: str | None) -> Path | None:
     """Folder of the image tower: the one named, else the base's own, else the usual one if it is here, else none."""
     own = folder / IMAGE_TOWER
     if named is not None:
-        return _find_model(named, "image tower")
+        return find_model(named, "image tower")
     return own if own.is_dir() else _model_in_hub_cache(USUAL_TOWER)
 
 

@@ -61,6 +61,7 @@ class Family:
         splits_time: some of its layers look along time alone, and the others at single frames.
         word_at: where a learned word stands: in the text tower's table, or as an offset to what the tower gives.
         photo_prompt: under which a photo of ``{}`` is learned; a text tower may need more of a sentence than others.
+        takes_controlnet: whether a ControlNet of an image model with the same blocks can lay out its frames.
         prompt_tokens: the most tokens of a prompt, end marks left out; None: as the text tower's config says.
     """
 
@@ -79,6 +80,7 @@ class Family:
     word_at: Literal["input", "output"] = "input"
     photo_prompt: str = "a {}"
     prompt_tokens: int | None = None
+    takes_controlnet: bool = False
 
     @property
     def weighted(self) -> tuple[str, ...]:
@@ -234,6 +236,7 @@ FAMILIES: Mapping[str, Family] = {
         parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER),
         schedulers=DIFFUSION_SCHEDULERS,
         samplers=("ddim", "dpm++"),
+        takes_controlnet=True,
     ),
     "UNetMotionModel": Family(
         name="animatediff",
@@ -244,6 +247,7 @@ FAMILIES: Mapping[str, Family] = {
         schedulers=DIFFUSION_SCHEDULERS,
         samplers=("ddim", "dpm++"),
         default_card=lambda _: ANIMATEDIFF_CARD,
+        takes_controlnet=True,
     ),
     "WanTransformer3DModel": Family(
         name="wan",

@@ -1,4 +1,4 @@
-"""What a video follows while it is made: photos that self-attention reads."""
+"""What a video follows while it is made: photos that self-attention reads, a clip's layout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from engine.bases.pixels import masks_at, to_unit
 from engine.bases.protocol import Base
 from engine.errors import RecipeError
 from engine.guides.inputs import Guides
+from engine.guides.structure import StructureGuide, acts_at, open_structure
 from engine.media.colours import BACKGROUND
 from engine.media.photos import Photo, frame_photo
 from engine.recipe import GenerateRecipe
@@ -27,17 +29,21 @@ class Followed:
     Attributes:
         recipe: of the video.
         reference: the photos that are read, or None.
+        structure: the layout that is followed, or None.
         halves: how many halves guidance has.
     """
 
     recipe: GenerateRecipe
     reference: Reference | None
+    structure: StructureGuide | None
     halves: int
     _step: int = 0
 
     def set_step(self, step: int) -> None:
         """Let act in this step, counted from 0, what the recipe lets act in it."""
         self._step = step
+        if self.structure is not None and self.recipe.structure is not None:
+            self.structure.is_on = acts_at(self.recipe.structure, step, self.recipe.steps)
         self.set_halves(range(self.halves))
 
     def set_halves(self, numbers: Sequence[int]) -> None:
@@ -53,18 +59,30 @@ class Followed:
 
 @contextmanager
 def follow(
-    base: Base, guides: Guides, recipe: GenerateRecipe, composition: Composition, halves: int
+    base: Base,
+    guides: Guides,
+    recipe: GenerateRecipe,
+    composition: Composition,
+    *,
+    halves: int,
+    opened: dict[GenerateRecipe, StructureGuide],
 ) -> Iterator[Followed]:
-    """Attach to a base what a recipe follows, until the block ends.
+    """Attach to a base what a recipe follows, until the block ends; ``opened`` keeps what other seeds take too.
 
     Raises:
         RecipeError: a photo's mask vanishes at the size of the latents.
+        BaseInvalidError: the ControlNet cannot be loaded.
     """
     with ExitStack() as stack:
         reference = _open_reference(base, guides.reference, recipe, composition)
         if reference is not None:
             stack.enter_context(reference.attached())
-        yield Followed(recipe, reference, halves)
+        any_seed = msgspec.structs.replace(recipe, seed=0)
+        structure = opened.get(any_seed) or open_structure(base, guides, recipe)
+        if structure is not None:
+            opened[any_seed] = structure
+            stack.enter_context(structure.attached(base.denoiser))
+        yield Followed(recipe, reference, structure, halves)
 
 
 def _open_reference(

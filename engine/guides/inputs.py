@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from engine.bases.controlnet import ModelLocation
 from engine.errors import RecipeError
 from engine.media.clips.reader import Clip
 from engine.media.photos import Photo
@@ -19,11 +20,17 @@ class Guides:
         source: the clip or the photo that a video is made of.
         inversion: the clip that is inverted.
         reference: the photos that are read.
+        structure: the clip that is followed.
+        controlnet: by which.
+        depth: the model that sees how near what is in it is.
     """
 
     source: Clip | Photo | None = None
     inversion: Clip | None = None
     reference: tuple[Photo, ...] = ()
+    structure: Clip | None = None
+    controlnet: ModelLocation | None = None
+    depth: ModelLocation | None = None
 
     def check(self, recipe: GenerateRecipe) -> None:
         """Whether these are what the recipe names, no more and no less.
@@ -45,6 +52,9 @@ class Guides:
             "inversion": (self.inversion.digest,) if self.inversion else (),
             "reference": tuple(photo.digest for photo in photos),
             "reference mask": masks if any(masks) else (),
+            "structure": (self.structure.digest,) if self.structure else (),
+            "ControlNet": (self.controlnet.fingerprint,) if self.controlnet else (),
+            "depth model": (self.depth.fingerprint,) if self.depth else (),
         }
 
 
@@ -54,12 +64,16 @@ def mask_digest(photo: Photo) -> str:
 
 
 def _asked(recipe: GenerateRecipe) -> dict[str, tuple[str, ...]]:
-    source, inversion, reference = recipe.source, recipe.inversion, recipe.reference
+    source, inversion = recipe.source, recipe.inversion
+    reference, structure = recipe.reference, recipe.structure
     return {
         "source": (source.clip or source.photo or "",) if source else (),
         "inversion": (inversion.clip,) if inversion else (),
         "reference": reference.photos if reference else (),
         "reference mask": reference.masks if reference else (),
+        "structure": (structure.clip,) if structure else (),
+        "ControlNet": (structure.model,) if structure else (),
+        "depth model": (structure.depth,) if structure and structure.depth else (),
     }
 
 

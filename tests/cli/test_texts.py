@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli import main
-from dreamvideo_cli.learning.inputs import read_path, write_path
+from dreamvideo_cli.terminal.text import read_path, write_path
 from tests.cli.conftest import Dv, Learned, Put
 from tests.cli.generation.test_jobs import environment
 from tests.stress.texts import fuzz_texts, make_strange

@@ -188,15 +188,25 @@ def refuse_fewer(
     if chosen is not None and chosen >= frames:
         return
     end_s = scan.end_s if scan.damage is None else scan.damage[0]
-    found = fastest_fps(times, below=min(MAX_FPS, scan.fps + 0.01), least=frames, end_s=end_s)
+    below = min(MAX_FPS, scan.fps + 0.01)
+    found = fastest_fps(times, below=below, least=frames, end_s=end_s)
+    slower = fastest_fps(times, below=below, least=2, end_s=end_s)
     ways = [f"--fps {found[0]:g}"] if found else []
-    ways += [f"--frames {1 + (chosen - 1) // frame_step * frame_step}"] if chosen else []
+    if chosen:
+        ways.append(f"--frames {_whole_steps(chosen, frame_step)}")
+    elif slower and not found:
+        ways.append(f"--fps {slower[0]:g} --frames {_whole_steps(slower[1], frame_step)}")
     damaged = "" if scan.damage is None else f", damaged from {seconds(scan.damage[0])} s on,"
-    gives = f"gives {chosen or 'too few'} different frames at {fps:g} fps"
+    count = "1 frame" if len(times) == 1 else f"{chosen or 'too few'} different frames"
     raise InputError(
-        f"{shown(path)}{damaged} {gives}, and the video has {frames}",
+        f"{shown(path)}{damaged} gives {count} at {fps:g} fps, and the video has {frames}",
         hint=" or ".join([*ways, "a longer clip"]) + " would do",
     )
+
+
+def _whole_steps(frames: int, frame_step: int) -> int:
+    """The most frames up to ``frames`` that a base's videos can have."""
+    return 1 + (frames - 1) // frame_step * frame_step
 
 
 def _too_short(

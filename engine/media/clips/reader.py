@@ -153,11 +153,13 @@ def read_clip(
     notes = [*scan.notes, *bars, *_length_notes(scan, times, frames, fps)]
     notes += _content_notes(scan, chosen, share)
     taken = _taken(scan, len(chosen), fps, times[0], is_folder=path.is_dir())
-    return Clip(path, pixels, times, fps, _digest(path), taken, tuple(notes))
+    return Clip(path, pixels, times, fps, digest_clip(path), taken, tuple(notes))
 
 
-def take_clip(path: Path, *, frames: int, fps: float, frame_step: int = 1) -> Clip:
-    """The first ``frames`` frames of a clip at ``fps``, chosen as `read_clip` does, whatever they show.
+def take_clip(
+    path: Path, *, frames: int, fps: float, start_s: float = 0.0, frame_step: int = 1
+) -> Clip:
+    """``frames`` frames of a clip at ``fps`` from ``start_s`` on, chosen as `read_clip` does, whatever they show.
 
     A folder's pictures are taken one by one. ``frame_step`` is the base's, for what is advised.
 
@@ -168,20 +170,20 @@ def take_clip(path: Path, *, frames: int, fps: float, frame_step: int = 1) -> Cl
     if not path.is_dir() and not is_clip(path):
         raise InputError(f"{shown(path)} is a photo, and a clip is wanted")
     source = SOURCES[kind_of(path)]
-    scan = source.scan(path, Window(0.0, math.inf, frames / fps), fps)
+    scan = source.scan(path, Window(start_s, math.inf, start_s + frames / fps), fps)
     refuse_small(path, scan)
     end_s = scan.end_s if scan.damage is None else scan.damage[0]
     inside = [k for k, time_s in enumerate(scan.times_s) if scan.window.holds(time_s)]
     times = [scan.times_s[k] for k in inside if scan.times_s[k] < end_s]
     chosen = choose_frames(times, frames=frames, fps=fps, end_s=end_s)
-    listed = [time_s for time_s in scan.listed_s if time_s < end_s]
+    listed = [time_s for time_s in scan.listed_s if start_s <= time_s < end_s]
     count = None if chosen is None else len(chosen)
     refuse_fewer(path, scan, listed, count, frames=frames, fps=fps, frame_step=frame_step)
     picked = [inside[k] for k in chosen or ()]
     pixels, bars = _without_bars(source.take(path, scan, picked))
     shown_s = tuple(scan.times_s[index] for index in picked)
     taken = _taken(scan, frames, fps, shown_s[0], is_folder=path.is_dir())
-    return Clip(path, pixels, shown_s, fps, _digest(path), taken, (*scan.notes, *bars))
+    return Clip(path, pixels, shown_s, fps, digest_clip(path), taken, (*scan.notes, *bars))
 
 
 def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
@@ -329,7 +331,8 @@ def _taken(scan: Scan, count: int, fps: float, start_s: float, *, is_folder: boo
     return f"{whole} → {count} frames at {fps:g} fps from {seconds(start_s)} s"
 
 
-def _digest(path: Path) -> str:
+def digest_clip(path: Path) -> str:
+    """SHA-256 of a file's bytes, or over those of a folder's pictures in order."""
     if not path.is_dir():
         return digest_file(path)
     files = "".join(digest_file(picture) for picture in list_pictures(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamvideo_cli.generation.appearance import read_appearance
+from dreamvideo_cli.generation.sources.appearance import read_appearance
 from engine.media.output.comments import read_comment
 from tests.cli.conftest import Dv, Learned, Put
 
@@ -104,10 +104,13 @@ def test_a_photo_changes_the_video_and_again_wants_it_by_its_bytes(
     assert gen(*plain, "--appearance", photo, "-o", "look.gif").code == 0
     assert Path("plain.gif").read_bytes() != Path("look.gif").read_bytes()
     assert str(photo) not in str(read_comment(Path("look.gif")))
+    digest = str(read_appearance(str(photo)).digest)
+    found = gen("--again", "look.gif", "-n").document["generate"]
+    assert found["appearance_photo"] == digest
+    moved = photo.rename("moved.png")
     lost = gen("--again", "look.gif", "-n")
     assert (lost.code, lost.error["code"]) == (3, "input.not_found")
-    assert str(read_appearance(str(photo)).digest) in lost.error["message"]
-    moved = photo.rename("moved.png")
+    assert digest in lost.error["message"]
     assert gen("--again", "look.gif", "--appearance", moved, "-o", "again.gif").code == 0
     assert Path("again.gif").read_bytes() == Path("look.gif").read_bytes()
     other = gen("--again", "look.gif", "--appearance", photos / "1.png", "-n")

@@ -153,9 +153,9 @@ def test_what_a_family_does_not_read_is_not_in_the_fingerprint(wide):
     assert locate_base(str(wide)).fingerprint == before
 
 
-def open_fake(location, *, device, dtype):
+def open_fake(location, **how):
     """A base that is UNet3D's in all but name."""
-    base = open_unet3d(location, device=device, dtype=dtype)
+    base = open_unet3d(location, **how)
     base.family = "fake"
     return base
 

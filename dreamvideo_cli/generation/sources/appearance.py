@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.sources.parse import read_number, split_number
+from dreamvideo_cli.runs.known import find_again
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import WeightedAdapter
@@ -33,6 +34,11 @@ class Appearance:
     photo: Path | None = None
     digest: str | None = None
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Where the photo lies, by its digest."""
+        return {self.digest: self.photo} if self.digest and self.photo else {}
+
     def open(self) -> Photo | None:
         """The photo, its pixels read; None without one.
 
@@ -55,16 +61,14 @@ def read_appearance(text: str | None) -> Appearance:
     """
     if text is None:
         return Appearance()
-    strength = _number(text)
+    strength = read_number(text)
     if strength is not None:
         return Appearance(_checked(strength, text))
-    path, written = text, None
-    if "=" in text and not Path(text).expanduser().exists():
-        path, _, behind = text.rpartition("=")
-        written = _number(behind)
-        if written is None:
-            raise UsageError(f"--appearance {text!r} is no strength and no photo", hint=EXAMPLES)
-    return Appearance(None if written is None else _checked(written, text), *_find_photo(path))
+    path, written = split_number(text)
+    number = None if written is None else read_number(written)
+    if written is not None and number is None:
+        raise UsageError(f"--appearance {text!r} is no strength and no photo", hint=EXAMPLES)
+    return Appearance(None if number is None else _checked(number, text), *_find_photo(path))
 
 
 def settle_appearance(
@@ -74,20 +78,16 @@ def settle_appearance(
 
     Raises:
         UsageError: there is no motion that could be told of it.
-        InputNotFoundError: the recipe is of a photo's look, and no photo was given.
         BaseInvalidError: the base has no image tower to see the photo with.
     """
     from engine.bases import require_image_tower
 
     former = values.get("appearance_photo")
     if look == Appearance():
-        _refuse_lost(former)
         return {}, ()
     if not any(use.adapter.kind == "motion" for use in uses):
-        raise UsageError(
-            "--appearance tells a motion of a look, and there is no --motion",
-            hint="--motion REF, or leave it out",
-        )
+        told = "--appearance tells a motion of a look, and there is no --motion"
+        raise UsageError(told, hint="--motion REF, or leave it out")
     if look.photo is not None:
         require_image_tower(base)
     strength = {} if look.strength is None else {"appearance": look.strength}
@@ -95,15 +95,20 @@ def settle_appearance(
     return {**strength, "appearance_photo": look.digest}, (note,) if note else ()
 
 
-def _refuse_lost(digest: str | None) -> None:
-    """A recipe says which photo it was, and nobody's recipe may say where it lies."""
-    from engine.errors import InputNotFoundError
+def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:
+    """The look that was asked for, else the photo of a recipe's ``values``, found where it lay.
 
-    if digest is not None:
-        raise InputNotFoundError(
-            f"the video was made with the look of a photo, sha256:{digest}, which it does not hold",
-            hint="--appearance PHOTO gives it again; --appearance 1 takes the subject's own look",
-        )
+    Raises:
+        InputNotFoundError, InputError: see `find_again`.
+    """
+    from engine.media.files import digest_file
+
+    digest = values.get("appearance_photo")
+    if digest is None or look != Appearance():
+        return look
+    own = "; --appearance 1 takes the subject's own look"
+    path = find_again(digest, "look of the photo", "--appearance PHOTO", digest_file, otherwise=own)
+    return Appearance(photo=path, digest=digest)
 
 
 def _find_photo(text: str) -> tuple[Path, str]:
@@ -130,15 +135,7 @@ def _find_photo(text: str) -> tuple[Path, str]:
 
 
 def _checked(strength: float, text: str) -> float:
-    if not 0 <= strength <= GREATEST_STRENGTH:
+    if not 0 <= strength <= GREATEST_STRENGTH:  # so nor is it NaN
         hint = "1 is what the motion was learned for, 0 leaves the look out"
         raise UsageError(f"--appearance {text} is not from 0 to 10", hint=hint)
     return strength
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return -1.0 if math.isnan(value) else value

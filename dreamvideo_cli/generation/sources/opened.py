@@ -1,0 +1,98 @@
+"""The photos and clips of a plan: where they lie, and their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamvideo_cli.settings.places import fingerprint_memo
+
+if TYPE_CHECKING:
+    from engine.bases import BaseLocation
+    from engine.guides.inputs import Guides
+    from engine.media.clips.reader import Clip
+    from engine.media.photos import Photo
+    from engine.recipe import GenerateRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Paths of what a plan is made from.
+
+    Attributes:
+        clip: that a video is made from.
+        photo: that it is made from instead.
+        inverted: the clip whose noise it begins with.
+        start_s: from where on that clip is taken.
+        references: photos that are read, each with the folder of its mask, or None.
+        structure: the clip whose layout is followed.
+        controlnet: by which ControlNet, a path or a hub id.
+        depth: the model that sees depth, likewise.
+    """
+
+    clip: Path | None = None
+    photo: Path | None = None
+    inverted: Path | None = None
+    start_s: float = 0.0
+    references: tuple[tuple[Path, Path | None], ...] = ()
+    structure: Path | None = None
+    controlnet: str | None = None
+    depth: str | None = None
+
+    def open(self, recipe: GenerateRecipe, base: BaseLocation) -> Guides:
+        """Their pixels, clips as long and as quick as the video.
+
+        Raises:
+            InputError, InputNotFoundError: see `engine.media.clips.reader.take_clip` and `read_photos`.
+            BaseNotFoundError, BaseInvalidError, IncompatibleError: see `engine.bases.controlnet.locate_controlnet`.
+        """
+        from engine.bases.controlnet import locate_controlnet, locate_depth_model
+        from engine.guides.inputs import Guides
+
+        memo, clip = fingerprint_memo(), partial(_open_clip, recipe, base)
+        controlnet = self.controlnet and locate_controlnet(self.controlnet, base, memo=memo)
+        depth = self.depth and locate_depth_model(self.depth, memo=memo)
+        return Guides(
+            source=_open_photo(self.photo) if self.photo else clip(self.clip),
+            inversion=clip(self.inverted, self.start_s),
+            reference=tuple(_open_photo(path, masks) for path, masks in self.references),
+            structure=clip(self.structure),
+            controlnet=controlnet or None,
+            depth=depth or None,
+        )
+
+    def by_digest(self, guides: Guides) -> dict[str, Path]:
+        """Each path by the digest of what was read there; of a mask's digest, the folder it lies in."""
+        from engine.guides.inputs import mask_digest
+
+        pairs = [(guides.source, self.clip or self.photo), (guides.inversion, self.inverted)]
+        pairs += [(guides.structure, self.structure)]
+        pairs += [(photo, path) for photo, (path, _) in self._photos(guides)]
+        masks = {
+            mask_digest(photo): folder for photo, (_, folder) in self._photos(guides) if folder
+        }
+        found = (guides.controlnet, guides.depth)
+        models = {model.fingerprint: model.folder for model in found if model}
+        return {each.digest: path for each, path in pairs if each and path} | masks | models
+
+    def _photos(self, guides: Guides) -> list[tuple[Photo, tuple[Path, Path | None]]]:
+        return list(zip(guides.reference, self.references, strict=True))
+
+
+def _open_clip(
+    recipe: GenerateRecipe, base: BaseLocation, path: Path | None, start_s: float = 0.0
+) -> Clip | None:
+    from engine.media.clips.reader import take_clip
+
+    if path is None:
+        return None
+    step = base.limits.frame_step
+    return take_clip(path, frames=recipe.frames, fps=recipe.fps, start_s=start_s, frame_step=step)
+
+
+def _open_photo(path: Path, masks: Path | None = None) -> Photo:
+    from engine.media.photos import read_photos
+
+    return read_photos([path], masks=masks).photos[0]

@@ -1,0 +1,46 @@
+"""Files on the command line, with a number behind them or without."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from dreamvideo_cli.errors import UsageError
+
+
+def only_given(**values: Any) -> dict[str, Any]:
+    """The values of flags that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_number(text: str) -> float | None:
+    """The number in a text, not finite where it says so; None where it is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def split_number(text: str) -> tuple[str, str | None]:
+    """``FILE=NUMBER`` in two; a file may have a name that looks so."""
+    if "=" not in text or Path(text).expanduser().exists():
+        return text, None
+    name, _, number = text.rpartition("=")
+    return name, number
+
+
+def split_file(flag: str, text: str, most: float) -> tuple[Path, float | None]:
+    """``FILE`` or ``FILE=NUMBER``, its path made absolute.
+
+    Raises:
+        UsageError: what stands behind the ``=`` is no number from 0 to ``most``.
+    """
+    name, written = split_number(text)
+    number = None if written is None else read_number(written)
+    if written is not None and (number is None or math.isnan(number) or not 0 <= number <= most):
+        raise UsageError(
+            f"{flag} {text!r}: {written!r} is not a number from 0 to {most:g}",
+            hint=f"for example {name}={most / 2:g}",
+        )
+    return Path(name).expanduser().absolute(), number
