@@ -48,7 +48,7 @@ DEFAULTS = Defaults(
         "guidance": 2.5,
         "sampler": "ddim",
         "identity_from": 0.2,
-        "motion_until": 0.8,
+        "motion_until": 0.6,
         "threads": THREADS,
     },
     subject={
