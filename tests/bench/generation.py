@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+import torch
 from msgspec.structs import replace
 
 from engine.bases.models.unet3d import UNet3DBase
@@ -38,7 +39,7 @@ def compare(location: BaseLocation, *, rounds: int) -> list[Ratio]:
         sampler="ddim",
     )
     with open_generator(location, (), device="cpu") as generator, _folder() as folder:
-        pipeline = open_pipeline(location.folder)
+        pipeline = open_pipeline(location.folder).to(torch.float32)
 
         def make_as_diffusers() -> None:
             pipeline(

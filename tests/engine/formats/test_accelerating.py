@@ -148,6 +148,7 @@ def test_the_bundled_accelerator_is_found_by_its_digest() -> None:
     found = locate_accelerator("mini-4")
     assert found.card is not None
     assert found.card.generate == {"steps": 4, "guidance": 1, "sampler": "ddim"}
+    assert found.card.base == locate_base("mini").fingerprint
     assert find_bundled(found.digest) is not None
     assert find_bundled("ab" * 32) is None
     assert "mini-4" not in KNOWN
