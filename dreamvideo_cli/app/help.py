@@ -107,8 +107,9 @@ FOUND: Mapping[str, str] = {
 SCHEMAS: Mapping[str, str] = {
     "dv.adapter/1": "a version: list, show, tag, rm, learn, import, resolve",
     "dv.video/1": "a video, one object a line: gen",
-    "dv.plan/1": "what would be done: -n of learn, gen and grid",
+    "dv.plan/1": "what would be done: -n of learn, gen, grid and tune",
     "dv.grid/1": "where a grid and its picture lie: grid",
+    "dv.tune/1": "every setting's scores, and the line that uses the best: tune",
     "dv.eval/1": "a video's scores: eval",
     "dv.eval_definitions/1": "what each score means: eval --explain",
     "dv.bench/1": "every method's scores: bench",

@@ -185,8 +185,13 @@ ROOT = Branch(
             section=MAKE,
         ),
         "grid": Leaf(
-            "commands.grid:grid",
+            "commands.compare:grid",
             "Compare versions, weights and seeds in one labelled video and one picture.",
+            section=MAKE,
+        ),
+        "tune": Leaf(
+            "commands.compare:tune",
+            "Search the weights and windows that keep both a subject and a motion, by the scores of their videos.",
             section=MAKE,
         ),
         "bench": Leaf(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dreamvideo_cli.generation.grid import GridPlan
+from dreamvideo_cli.generation.compare.grid import GridPlan
+from dreamvideo_cli.generation.compare.tune import Trial, TunePlan, Tuning, gen_line
 from dreamvideo_cli.generation.outputs import sidecar_path
 from dreamvideo_cli.generation.recipe_file import (
     GridRecipe,
@@ -20,6 +22,7 @@ from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import (
     field_lines,
     one_printable_line,
+    score_text,
     size_text,
     table,
     time_text,
@@ -106,6 +109,67 @@ def grid_plan_view(plan: GridPlan) -> View:
         *_settings_fields(sampling[0]),
         *_estimate_fields(estimate),
         ("video", str(plan.video) if plan.video else ""),
+        ("picture", str(plan.sheet)),
+    ]
+    return View(document, field_lines(fields))
+
+
+def tune_view(plan: TunePlan, found: Tuning, registry: Path | None) -> View:
+    """What a search found: every setting, the best first, and the line that uses it."""
+    line = gen_line(plan, found.best.setting, registry)
+    ranked = sorted(found.trials, key=found.rank, reverse=True)
+    shown = [name for name in ranked[0].values if name != "clip copy risk"]
+    document = {
+        "schema": "dv.tune/1",
+        "prompt": plan.sampling.typed,
+        "seeds": [recipe.seed for recipe in plan.sampling.recipes],
+        "measured_by": dict(found.metrics),
+        "settings": [_trial_document(found, trial) for trial in ranked],
+        "sheet": str(plan.sheet),
+        "line": line,
+    }
+    head = ("SUBJECT", "MOTION", "FROM", "UNTIL", "TOGETHER", *(name.upper() for name in shown))
+    rows = [
+        (
+            *(f"{value:g}" for value in astuple(trial.setting)),
+            score_text(found.total(trial)),
+            *(score_text(trial.values.get(name)) for name in shown),
+        )
+        for trial in ranked
+    ]
+    together = ", ".join(found.metrics.values())
+    lines = [*table(head, rows), f"together: the geometric mean of {together}"]
+    return View(document, [*lines, str(plan.sheet), line], brief=[str(plan.sheet), line])
+
+
+def _trial_document(found: Tuning, trial: Trial) -> dict[str, Any]:
+    return {**asdict(trial.setting), "together": found.total(trial), "scores": trial.values}
+
+
+def tune_plan_view(plan: TunePlan) -> View:
+    """What `tune` would try."""
+    estimate = estimate_videos([plan.sampling] * plan.most_trials)
+    document = {
+        "schema": "dv.plan/1",
+        "command": "tune",
+        **_sampling_document(plan.sampling),
+        "start": asdict(plan.start),
+        "values": dict(plan.values),
+        "settings": plan.most_trials,
+        "seeds": [recipe.seed for recipe in plan.sampling.recipes],
+        "sheet": str(plan.sheet),
+        **_estimate_document(plan.sampling.device, estimate),
+    }
+    fields = [
+        *_sampling_fields(plan.sampling),
+        ("start", str(plan.start)),
+        *(
+            (axis.replace("_", " "), " ".join(f"{v:g}" for v in values))
+            for axis, values in plan.values.items()
+        ),
+        ("settings", f"at most {plan.most_trials}, of {len(plan.sampling.recipes)} videos each"),
+        *_settings_fields(plan.sampling),
+        *_estimate_fields(estimate),
         ("picture", str(plan.sheet)),
     ]
     return View(document, field_lines(fields))

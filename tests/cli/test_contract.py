@@ -47,6 +47,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     "motion learn": ("CLIP --name new --base BASE -n", "CLIP --name new --base nosuch", 7),
     "gen": ("corgi --subject corgi --motion skate -n", "corgi --subject nosuch", 3),
     "grid": ("corgi --subject corgi --motion skate -n", "corgi --subject nosuch", 3),
+    "tune": ("", "corgi skate corgi --weights heavy", 2),
     "resolve": ("corgi:best motion/skate", "corgi:nosuch", 3),
     "import": ("taken.dva", "nosuch.dva", 3),
     "inspect": ("taken.dva", "nosuch.dva", 3),
@@ -74,9 +75,9 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo and bench make what they show, eval opens a video, promote wants a real save, base import a network: they have
+# demo, bench and tune make what they show, eval opens a video, promote wants a real save, base import a network: they have
 # tests of their own.
-OWN = {"base import", "bench", "demo", "eval", "runs promote"}
+OWN = {"base import", "bench", "demo", "eval", "runs promote", "tune"}
 RUNS = [name for name in LINES if name not in OWN]
 # Photos and clips are opened to be checked before anything is learned.
 OPEN_MEDIA = {"subject learn", "motion learn"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamvideo_cli.generation.grid_cells import Cell, GridCache
+from dreamvideo_cli.generation.compare.cells import Cell, GridCache
 from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.plan import plan_sampling
 from dreamvideo_cli.generation.references import AdapterResolver

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.grid_cells import Cell, GridCache
+from dreamvideo_cli.generation.compare.cells import Cell, GridCache
 from dreamvideo_cli.generation.options import GridOptions, SamplingOptions, VideoOptions
 from dreamvideo_cli.generation.outputs import output_stem
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
@@ -180,7 +180,7 @@ def _make_columns(plan: GridPlan, shell: Shell, store: GridCache) -> list[list[C
             for k, column in enumerate(plan.columns, 1):
                 info(shell, f"column {k} of {len(plan.columns)}: {column.name}")
                 columns.append([])
-                for cell, is_kept in _make_cells(sampler, column.sampling, store):
+                for cell, is_kept in make_cells(sampler, column.sampling, store):
                     columns[-1].append(cell)
                     kept += is_kept
     except BaseException:
@@ -191,9 +191,9 @@ def _make_columns(plan: GridPlan, shell: Shell, store: GridCache) -> list[list[C
     return columns
 
 
-def _make_cells(
+def make_cells(
     sampler: Sampler, sampling: SamplingPlan, store: GridCache
-) -> Iterator[tuple[Cell, bool]]:
+) -> Generator[tuple[Cell, bool], None, None]:
     """The cells of a column, each with whether it will be there next time."""
     known = [store.read(sampling, number) for number in range(len(sampling.recipes))]
     missing = [number for number, cell in enumerate(known) if cell is None]

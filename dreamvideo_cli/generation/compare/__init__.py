@@ -1,0 +1,1 @@
+"""Videos beside each other: grids, and the search for the best weights."""

@@ -1,0 +1,360 @@
+"""A search for the weights and windows with which a subject and a motion are both kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.compare.cells import GridCache
+from dreamvideo_cli.generation.compare.grid import make_cells
+from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
+from dreamvideo_cli.generation.plan import SamplingPlan, output_stem, plan_sampling
+from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
+from dreamvideo_cli.generation.sampler import Sampler
+from dreamvideo_cli.terminal.options import DryRun
+from engine.metrics.definitions import RANKED_BY, SUBJECT_SCORE
+
+if TYPE_CHECKING:
+    from engine.metrics.definitions import Measured
+    from engine.progress import Progress
+
+MOST_TRIALS = 100
+# What a search tries, one after the other, each from the best so far; the flag of each, and its largest value.
+AXES: Mapping[str, tuple[str, float]] = {
+    "subject_weight": ("--weights", GREATEST_WEIGHT),
+    "motion_weight": ("--weights", GREATEST_WEIGHT),
+    "identity_from": ("--identity-from", 1.0),
+    "motion_until": ("--motion-until", 1.0),
+}
+# A figure for each of what a video shall keep: the first of these that was measured without doubt.
+KEPT: Mapping[str, tuple[str, ...]] = {
+    "subject": RANKED_BY["subject"],
+    "motion": ("motion fidelity",),
+    "text": ("CLIP-T", "text"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions(SamplingOptions):
+    """What `dv tune` searches; the rest is as for `dv gen`, and goes into the line that it prints."""
+
+    subject: Annotated[  # type: ignore[assignment]
+        str, typer.Argument(metavar="REF", help="A learned subject, without a weight.")
+    ]
+    motion: Annotated[  # type: ignore[assignment]
+        str, typer.Argument(metavar="REF", help="A learned motion, without a weight.")
+    ]
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
+    ]
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where the picture goes, a .png."),
+    ] = None
+    weights: Annotated[
+        str, typer.Option(metavar="F,F…", help="Weights to try of the subject and of the motion.")
+    ] = "0.7,1,1.4"
+    identity_from: Annotated[
+        str, typer.Option("--identity-from", metavar="F,F…", help="Values of it to try.")
+    ] = "0,0.2,0.4"  # type: ignore[assignment]
+    motion_until: Annotated[
+        str, typer.Option("--motion-until", metavar="F,F…", help="Values of it to try.")
+    ] = "0.6,0.8,1"  # type: ignore[assignment]
+    seeds: Annotated[
+        str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="Videos of each setting.")
+    ] = "0..1"
+    rounds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=5, help="How often all is gone through.")
+    ] = 1
+    photos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The subject's photos, where its run doesn't know them."),
+    ] = None
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="CLIP", help="The motion's clip, where its run doesn't know it."),
+    ] = None
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scorer",
+            metavar="clip|dino|mini|DIR|ID",
+            help="Who scores; repeatable. By default mini on mini, else what is here.",
+        ),
+    ] = None
+    dry_run: DryRun = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The weights of both adapters, and their windows as fractions of the steps."""
+
+    subject_weight: float
+    motion_weight: float
+    identity_from: float
+    motion_until: float
+
+    def __str__(self) -> str:
+        """``subject 1, from 0.2; motion 1.4, until 0.8``."""
+        return (
+            f"subject {self.subject_weight:g}, from {self.identity_from:g};"
+            f" motion {self.motion_weight:g}, until {self.motion_until:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A setting that was tried.
+
+    Attributes:
+        setting: what was tried.
+        videos: one a seed, each uint8 (f, h, w, 3).
+        measured: of each video.
+    """
+
+    setting: Setting
+    videos: tuple[Any, ...]
+    measured: tuple[Measured, ...]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Mean over the videos of every score that all of them have."""
+        names = [n for n in self.measured[0].values if all(n in m.values for m in self.measured)]
+        return {name: fmean(m.values[name] for m in self.measured) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a search found.
+
+    Attributes:
+        trials: in the order in which they were made.
+        metrics: what stands for subject, motion and text.
+    """
+
+    trials: tuple[Trial, ...]
+    metrics: Mapping[str, str]
+
+    def total(self, trial: Trial) -> float:
+        """Geometric mean of what stands for subject, motion and text: nothing makes up for one that is lost."""
+        values = trial.values
+        found = [max(values[metric], 0.0) for metric in self.metrics.values()]
+        return math.prod(found) ** (1 / len(found))
+
+    def rank(self, trial: Trial) -> tuple[float, float]:
+        """By the total; of several without any, by the plain mean."""
+        values = trial.values
+        return self.total(trial), fmean(values[metric] for metric in self.metrics.values())
+
+    @property
+    def best(self) -> Trial:
+        """The one that keeps most; of equal ones the earliest."""
+        return max(self.trials, key=self.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class TunePlan:
+    """A search, checked as far as can be before it begins.
+
+    Attributes:
+        options: as given.
+        start: the adapters at weight 1, with the windows of the base's card.
+        values: what is tried of each of `AXES`.
+        sampling: the videos of ``start``.
+        sheet: where the picture goes.
+    """
+
+    options: TuneOptions
+    start: Setting
+    values: Mapping[str, tuple[float, ...]]
+    sampling: SamplingPlan
+    sheet: Path
+
+    @property
+    def most_trials(self) -> int:
+        """How many settings are tried at most."""
+        others = sum(
+            len({*values} - {getattr(self.start, axis)}) for axis, values in self.values.items()
+        )
+        return 1 + self.options.rounds * others
+
+
+def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
+    """Every value and path, checked before anything heavy is imported.
+
+    Raises:
+        UsageError: a value cannot be tried, or they are too many.
+        ShellError, EngineError, RegistryError: see `plan_videos`.
+    """
+    for kind, text in (("subject", options.subject), ("motion", options.motion)):
+        if has_weight(text):
+            ref = text.rpartition("=")[0]
+            raise UsageError(f"the {kind} {text} has a weight, which is searched", hint=ref)
+    values = {axis: _read_values(axis, options) for axis in AXES}
+    first = Setting(1.0, 1.0, 0.0, 1.0)
+    card = plan_setting(resolver, options, first).base.card.generate_defaults
+    windows = {
+        name: card.get(name, getattr(first, name)) for name in ("identity_from", "motion_until")
+    }
+    start = dataclasses.replace(first, **windows)
+    sampling = plan_setting(resolver, options, start)
+    plan = TunePlan(options, start, values, sampling, _sheet_path(options, sampling))
+    if plan.most_trials > MOST_TRIALS:
+        hint = "fewer values, or fewer --rounds"
+        raise UsageError(f"{plan.most_trials} settings are over {MOST_TRIALS}", hint=hint)
+    return plan
+
+
+def plan_setting(resolver: AdapterResolver, options: TuneOptions, setting: Setting) -> SamplingPlan:
+    """The videos of a setting, one a seed."""
+    names = {field.name for field in dataclasses.fields(SamplingOptions)}
+    shared = {name: getattr(options, name) for name in names}
+    shared |= {
+        "subject": [f"{options.subject}={setting.subject_weight:g}"],
+        "motion": [f"{options.motion}={setting.motion_weight:g}"],
+        "identity_from": setting.identity_from,
+        "motion_until": setting.motion_until,
+    }
+    return plan_sampling(
+        resolver, VideoOptions(prompt=options.prompt, seed=options.seeds, **shared)
+    )
+
+
+def search(plan: TunePlan, measure: Callable[[Setting], Trial]) -> Tuning:
+    """Go through the axes, each time from the best so far; no setting is tried twice."""
+    first = measure(plan.start)
+    tuning = Tuning((first,), _choose_metrics(first))
+    for axis in [*AXES] * plan.options.rounds:
+        begin = tuning.best.setting
+        for value in plan.values[axis]:
+            setting = dataclasses.replace(begin, **{axis: value})
+            if all(setting != trial.setting for trial in tuning.trials):
+                trials = (*tuning.trials, measure(setting))
+                tuning = dataclasses.replace(tuning, trials=trials)
+    return tuning
+
+
+def try_settings(
+    resolver: AdapterResolver,
+    plan: TunePlan,
+    judge: Callable[[Any], Measured],
+    progress: Progress,
+    announce: Callable[[str], None],
+) -> Tuning:
+    """Make and score the videos of every setting of a search; a search that was stopped finds its videos again."""
+    cache, sampler = GridCache(), Sampler(progress, announce=announce)
+    cache.prune()
+    count = iter(range(1, MOST_TRIALS + 1))
+
+    def measure(setting: Setting) -> Trial:
+        announce(f"setting {next(count)} of at most {plan.most_trials}: {setting}")
+        sampling = plan_setting(resolver, plan.options, setting)
+        with closing(make_cells(sampler, sampling, cache)) as made:
+            videos = tuple(cell.frames for cell, _ in made)
+        return Trial(setting, videos, tuple(judge(frames) for frames in videos))
+
+    return search(plan, measure)
+
+
+def write_tuning(plan: TunePlan, tuning: Tuning) -> Path:
+    """One picture: a row a setting, the best first, and a column a seed."""
+    from engine.media.output.grid import Column, grid_sheet, write_sheet
+
+    ranked = sorted(tuning.trials, key=tuning.rank, reverse=True)
+    columns = [Column((f"seed {recipe.seed}",), "") for recipe in plan.sampling.recipes]
+    rows = [f"{trial.setting}: {tuning.total(trial):.3f}" for trial in ranked]
+    picture = grid_sheet(plan.sampling.typed, columns, rows, [trial.videos for trial in ranked])
+    return write_sheet(picture, plan.sheet, overwrite=plan.options.overwrite)
+
+
+def gen_line(plan: TunePlan, setting: Setting, registry: Path | None) -> str:
+    """The line of a shell that makes a video of a setting, with every flag that the search was given."""
+    options = plan.options
+    words = ["dv", "gen", options.prompt]
+    words += ["--subject", f"{options.subject}={setting.subject_weight:g}"]
+    words += ["--motion", f"{options.motion}={setting.motion_weight:g}"]
+    words += ["--identity-from", f"{setting.identity_from:g}"]
+    words += ["--motion-until", f"{setting.motion_until:g}"]
+    words += ["--seed", str(plan.sampling.recipes[0].seed), *_given_flags(options)]
+    words += [] if registry is None else ["--registry", str(registry)]
+    return shlex.join(words)
+
+
+# Flags of the search that a line of `dv gen` has by itself, or has no use for.
+OWN = {"subject", "motion", "identity_from", "motion_until", "output", "overwrite"}
+
+
+def _given_flags(options: TuneOptions) -> Iterator[str]:
+    for field in dataclasses.fields(SamplingOptions):
+        value = getattr(options, field.name)
+        if field.name in OWN or value == field.default:
+            continue
+        yield f"--{field.name.replace('_', '-')}"
+        if value is not True:
+            yield f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _read_values(axis: str, options: TuneOptions) -> tuple[float, ...]:
+    """``0.7,1,1.4`` to numbers.
+
+    Raises:
+        UsageError: one is no number in range.
+    """
+    flag, most = AXES[axis]
+    text = options.weights if flag == "--weights" else getattr(options, axis)
+    values = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= most:
+            raise UsageError(f"{flag} {part.strip()!r} is not a number from 0 to {most:g}")
+        values.append(value)
+    return tuple(dict.fromkeys(values))
+
+
+def _choose_metrics(trial: Trial) -> dict[str, str]:
+    """What stands for subject, motion and text; a score that its scorer doubts stands for nothing.
+
+    Raises:
+        UsageError: nothing measured the subject or the motion.
+    """
+    doubted = {name for measured in trial.measured for name in measured.doubts} - {SUBJECT_SCORE}
+    usable = trial.values.keys() - doubted
+    found = {
+        what: next((name for name in names if name in usable), None) for what, names in KEPT.items()
+    }
+    for what in ("subject", "motion"):
+        if found[what] is None:
+            raise UsageError(f"no scorer can judge the {what} here", hint="--scorer names another")
+    return {what: name for what, name in found.items() if name is not None}
+
+
+def _sheet_path(options: TuneOptions, sampling: SamplingPlan) -> Path:
+    """Where the picture goes, free and writable.
+
+    Raises:
+        UsageError: no name of a picture.
+        OutputExistsError, OutputError: see `engine.media.output.staging`.
+    """
+    from dreamvideo_cli.generation.outputs import next_free
+    from engine.media.output.staging import refuse_existing
+
+    if options.output is None:
+        return next_free(Path.cwd() / f"tune_{output_stem(sampling.uses, sampling.base)}.png")
+    path = Path(options.output).expanduser().absolute()
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"-o {options.output} is no picture", hint="a name that ends in .png")
+    refuse_existing(path, overwrite=options.overwrite)
+    return path
