@@ -94,6 +94,29 @@ and dreamix change whole layers: their adapters are as large as what they
 change, half of what the base takes or more. motiondirector and tune-a-video
 need layers that look along time alone, which Wan has not.
 """
+PAIRS = """\
+dv bench --pairs DIR measures with photos and clips of your own, on any base. A
+file pairs.toml in the folder says what is in it; paths start at the folder:
+
+  [subjects.corgi]
+  photos = "corgi"           # a folder of photos
+  class = "dog"              # what the base may call it
+  masks = "corgi-masks"      # may be left out: white where the subject is
+
+  [motions.skate]
+  clip = "skate.mp4"         # or a folder of frames
+  caption = "skateboarding"  # what moves how, without who
+  actor = "a man"            # may be left out: who moves in the clip
+  start_s = 0.0              # may be left out, as may end_s
+
+  [[pairs]]                  # without any, every subject in every motion
+  subject = "corgi"
+  motion = "skate"
+  prompt = "a {subject} {motion} on a beach"  # else "a {subject} {motion}"
+
+Scores are CLIP's and DINO's, or those of --scorer. There is no row of the
+truth, for nobody knows it; the photos and the clip stand first on every sheet.
+"""
 # What of the system's own variables is honoured; the rest of the environment is not looked at.
 FOUND: Mapping[str, str] = {
     "NO_COLOR": "any value: no colours",
@@ -155,7 +178,7 @@ def show_topic(
 ) -> None:
     """Explain what holds for all commands: exit codes, references, JSON, settings.
 
-    Topics: exit-codes, references, methods, json, environment, scripting, safety.
+    Topics: exit-codes, references, methods, json, environment, scripting, safety, pairs.
 
     Example: dv help references
     """
@@ -258,5 +281,6 @@ TOPICS: Mapping[str, Topic] = {
     "json": Topic("what --json prints, and the codes of errors", _json),
     "environment": Topic("variables and files that settings come from", _environment),
     "scripting": Topic("stdout, stderr, and idioms of the shell", SCRIPTING.splitlines),
+    "pairs": Topic("photos and clips of your own in dv bench", PAIRS.splitlines),
     "safety": Topic("what dv never does to your files", SAFETY.splitlines),
 }

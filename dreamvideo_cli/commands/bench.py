@@ -19,11 +19,13 @@ from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from engine.bases import BaseLocation
     from engine.benchmark.results import Results
+    from engine.benchmark.rows import Row
     from engine.benchmark.run import BenchPlan
+    from engine.benchmark.sources import PairSource
     from engine.benchmark.store import Part
 
 QUICK_PAIRS, FULL_PAIRS = 3, 24
@@ -49,11 +51,30 @@ class BenchOptions:
         typer.Option(help="Held-out things: tune on development, tell of test."),
     ] = "development"
     pairs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many pairs; by default 24.")
+        str | None,
+        typer.Option(
+            metavar="N|DIR",
+            help="How many pairs, by default 24; or a folder of photos and clips with a pairs.toml.",
+        ),
     ] = None
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", metavar="METHOD", help="Only these rows; repeatable."),
+        typer.Option("--method", metavar="ROW", help="Only these rows; repeatable."),
+    ] = None
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME…|all",
+            help="Rows of other methods beside ours: each alone and with the other half, of as many draws.",
+        ),
+    ] = None
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scorer",
+            metavar="clip|dino|mini|DIR|ID",
+            help="Who scores; repeatable. By default mini, and clip and dino for pairs of your own.",
+        ),
     ] = None
     setting: Annotated[
         list[str] | None,
@@ -79,46 +100,108 @@ class BenchOptions:
 def bench(options: BenchOptions, shell: Shell) -> None:
     """Measure every method on held-out subjects in held-out motions; a killed bench goes on.
 
+    Pairs of your own, on any base: `dv help pairs` says what the folder holds.
+
     Example: dv bench --quick -o ./dv-bench
     """
     check_device(options.device)
     location = locate_whole(options.base, options.image_tower, options.motion_module)
-    pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
-    _check(options, location)
+    source, pairs = _choose_pairs(options)
+    rows = choose_rows(options.method, options.methods)
+    scorers = _check(options, location, source, rows)
     folder = make_folder(options.out)
-    info(shell, f"{pairs} pairs of {options.half} on {location.id}, kept in {folder} …")
+    info(shell, f"{pairs} pairs of {source.name} on {location.id}, kept in {folder} …")
     with show_progress(shell) as progress:
         from engine.benchmark.run import run_bench
 
-        plan = _plan(options, location, folder, pairs)
+        plan = _plan(options, location, folder, (source, pairs, rows, scorers))
+        for key, why in plan.missing.items():
+            info(shell, f"without {rows[key].label}: {why}")
         results = run_bench(plan, progress)
     _write(shell, plan.results, results, _facts(options, plan, results))
 
 
-def _check(options: BenchOptions, location: "BaseLocation") -> None:
-    """Fail before the wait, and before anything is loaded.
+def _choose_pairs(options: BenchOptions) -> "tuple[PairSource, int]":
+    """Where the pairs come from, and how many there are.
 
     Raises:
-        UsageError: a method that does not exist.
-        ScorerMissingError: OpenCV is not installed.
+        UsageError: neither a number nor a folder, or both halves and a folder.
+        InputNotFoundError, InputError: see `open_own_pairs`.
+    """
+    from engine.benchmark.sources import WorldPairs, open_own_pairs
+
+    text = options.pairs
+    if text is None or text.isdecimal():
+        usual = QUICK_PAIRS if options.quick else FULL_PAIRS
+        count = usual if text is None else int(text)
+        if count < 1:
+            raise UsageError("--pairs 0 measures nothing", hint="a number, or a folder")
+        return WorldPairs(options.half), count
+    folder = Path(text).expanduser().absolute()
+    if not folder.is_dir() and "/" not in text:
+        raise UsageError(f"--pairs {text!r} is no number and no folder", hint="3, or ./my-pairs")
+    own = open_own_pairs(folder)
+    return own, len(own.pairs)
+
+
+def choose_rows(only: "Sequence[str] | None", methods: str | None) -> "dict[str, Row]":
+    """The rows that are asked for: the usual ones, those of other methods, or some of both.
+
+    Raises:
+        UsageError: a row or a method that does not exist.
+    """
+    from engine.benchmark.rows import BESIDE, ROWS, TRUTHS, list_methods, method_rows
+
+    known = list_methods()
+    names = known if methods == "all" else [n.strip() for n in (methods or "").split(",") if n]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"no method is called {name!r}", hint=f"all, or of: {', '.join(known)}"
+            )
+    rows = {**ROWS, **method_rows(known if only else names)}
+    usual = [*BESIDE, *method_rows(names), *TRUTHS] if methods else list(ROWS)
+    chosen = dict.fromkeys([*(only or usual), *(method_rows(names) if only else ())])
+    for name in chosen:
+        if name not in rows:
+            raise UsageError(f"no row is called {name!r}", hint="known: " + ", ".join(rows))
+    return {name: rows[name] for name in chosen}
+
+
+def _check(
+    options: BenchOptions,
+    location: "BaseLocation",
+    source: "PairSource",
+    rows: "Mapping[str, Row]",
+) -> tuple[str, ...]:
+    """Fail before the wait, and before anything is loaded; returns who scores.
+
+    Raises:
+        ScorerMissingError: OpenCV or a tower is not on this machine.
         BaseInvalidError: a motion is to be learned, and the base has no image tower.
         OutputError: the disk would be full.
     """
     from engine.bases import require_image_tower
-    from engine.benchmark.rows import ROWS, looks_at_clips
-    from engine.metrics.places import require_open_cv
+    from engine.benchmark.rows import looks_at_clips
+    from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
 
-    methods = options.method or list(ROWS)
-    for name in methods:
-        if name not in ROWS:
-            raise UsageError(f"no method is called {name!r}", hint="known: " + ", ".join(ROWS))
+    scorers = tuple(options.scorer or ((MINI,) if source.has_truth else USUAL))
+    for name in scorers:
+        if name != MINI:
+            find_tower(name)
     require_open_cv()
-    if any(looks_at_clips(name) for name in methods):
+    if any(map(looks_at_clips, rows.values())):
         require_image_tower(location)
     check_space([options.out.expanduser().absolute()], location)
+    return scorers
 
 
-def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: int) -> "BenchPlan":
+def _plan(
+    options: BenchOptions,
+    location: "BaseLocation",
+    folder: Path,
+    asked: "tuple[PairSource, int, Mapping[str, Row], Sequence[str]]",
+) -> "BenchPlan":
     """What is to be done.
 
     Raises:
@@ -128,35 +211,41 @@ def _plan(options: BenchOptions, location: "BaseLocation", folder: Path, pairs: 
     from engine.benchmark.run import plan_bench
     from engine.benchmark.store import Workshop
 
+    source, pairs, rows, scorers = asked
     workshop = Workshop(
         location,
-        options.half,
+        source,
         "draft" if options.quick else "standard",
         folder,
         options.device,
-        tried=_read_settings(options.setting or ()),
+        tried=_read_settings(options.setting or (), rows),
         maker=_commit(),
     )
     try:
-        return plan_bench(workshop, pairs, options.method)
+        return plan_bench(workshop, pairs, rows, scorers)
     except ValueError as error:
         raise UsageError(str(error), hint="fewer --pairs") from error
 
 
-def _read_settings(given: "Sequence[str]") -> dict["Part", dict[str, Any]]:
+def _read_settings(
+    given: "Sequence[str]", rows: "Mapping[str, Row]"
+) -> dict["Part", dict[str, Any]]:
     """``subject.adapter_lr=1e-3`` as a value for a part of the card; values as `learn --set` reads them.
 
     Raises:
         UsageError: it has another shape, or names no part.
     """
-    settings: dict[Part, dict[str, Any]] = {"subject": {}, "motion": {}, "generate": {}}
+    methods = {row.subject_method for row in rows.values() if row.look}
+    methods |= {row.motion_method for row in rows.values() if row.move}
+    parts = ("subject", "motion", "generate", *sorted(methods - {"dreamvideo"}))
+    settings: dict[Part, dict[str, Any]] = {part: {} for part in parts}
     for each in given:
         name, equals, text = each.partition("=")
         part, dot, field = name.strip().partition(".")
         if not (equals and dot and field) or part not in settings:
             raise UsageError(
                 f"--set {each!r} is not PART.NAME=VALUE",
-                hint="PART is subject, motion or generate: --set motion.steps=150",
+                hint=f"--set motion.steps=150; PART is one of: {', '.join(parts)}",
             )
         settings[part][field] = read_value(text.strip())
     return {part: fields for part, fields in settings.items() if fields}
@@ -169,7 +258,8 @@ def _facts(options: BenchOptions, plan: "BenchPlan", results: "Results") -> dict
         "commit": shop.maker,
         "base": shop.location.id,
         "base_fingerprint": shop.location.fingerprint,
-        "half": shop.half,
+        "half": shop.source.name,
+        "scorers": list(plan.scorers),
         "pairs": plan.pairs,
         "quality": shop.quality,
         "device": shop.computes_on,

@@ -16,16 +16,17 @@ from engine.benchmark.results import (
     Results,
     is_seconds,
 )
-from engine.benchmark.rows import ROWS
 
 SCHEMA = "dv.bench/1"
 READING = """\
 Mean over pairs [95 % interval, by bootstrap over the motions and over the pairs of each]; seconds are medians, and a
 pair's learning counts its adapters whole, though each is learned once for all pairs that have it. The joint LoRA draws
-photos and clip as often as subject and motion do together, in about as many updates. Text, image and
-consistency are measured by the mini image tower, which also conditions motions; they are not CLIP ViT-B/32's and not to
-be compared with the paper's. The subject score is made by hand, of colours and outlines. Of subject, image and motion
-the oracle shows the most that can be had, and the stranger what is had for nothing."""
+photos and clip as often as subject and motion do together, in about as many updates; another method draws as often as
+ours does, at the rate of its own paper or of the base's card."""
+BY_MINI = """\
+Text, image and consistency are measured by the mini image tower, which also conditions motions; they are not CLIP
+ViT-B/32's and not to be compared with the paper's. The subject score is made by hand, of colours and outlines. Of
+subject, image and motion the oracle shows the most that can be had, and the stranger what is had for nothing."""
 
 
 def document_of(results: Results, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def document_of(results: Results, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _row_document(results: Results, method: str) -> dict[str, Any]:
     return {
         "method": method,
-        "label": ROWS[method].label,
+        "label": results.label(method),
         "missing": results.missing.get(method),
         "cells": {
             column: _seconds_document(cell) if is_seconds(column) else _cell_document(cell)
@@ -96,7 +97,7 @@ def markdown_of(results: Results, facts: Mapping[str, Any]) -> str:
         ["# Bench"],
         told,
         _methods_table(results),
-        [READING],
+        [READING, *([BY_MINI] if results.scorers == ("mini",) else [])],
         _differences(results),
         _motions_table(results),
         _pairs_table(results),
@@ -112,7 +113,7 @@ def _methods_table(results: Results) -> list[str]:
     rows = []
     for method in results.methods:
         why = results.missing.get(method)
-        label = ROWS[method].label + (f" ({why})" if why else "")
+        label = results.label(method) + (f" ({why})" if why else "")
         cells = [text_of(results.cell(method, column), column) for column in COLUMNS]
         share = results.share(method, SUBJECT)
         rows.append([label, *cells, "–" if share is None else f"{share:.0%}"])
@@ -120,14 +121,16 @@ def _methods_table(results: Results) -> list[str]:
 
 
 def _claims_of(results: Results) -> list[tuple[str, str]]:
-    return [claim for claim in CLAIMS if set(claim) <= set(results.methods)]
+    others = [("full", method) for method in results.methods if method.endswith(":both")]
+    measured = set(results.methods) - set(results.missing)
+    return [claim for claim in (*CLAIMS, *others) if set(claim) <= measured]
 
 
 def _differences(results: Results) -> list[str]:
     """Where an interval holds 0, the pairs do not tell the two apart."""
     rows = [
         [
-            f"{ROWS[method].label} − {ROWS[other].label}",
+            f"{results.label(method)} − {results.label(other)}",
             *(text_of(results.difference(method, other, column), column) for column in COMPARED),
         ]
         for method, other in _claims_of(results)
@@ -141,7 +144,7 @@ def _differences(results: Results) -> list[str]:
 def _motions_table(results: Results) -> list[str]:
     rows = [
         [
-            ROWS[method].label,
+            results.label(method),
             *(text_of(results.cell(method, FIDELITY, m), FIDELITY) for m in results.motions),
         ]
         for method in results.methods
@@ -167,7 +170,7 @@ def _pairs_table(results: Results) -> list[str]:
         for m in sorted(full, key=_subject_of, reverse=True)
     ]
     head = ["pair", "of", "doing", "subject", "motion fidelity", "oracle's subject"]
-    return [f"## Pair by pair: {ROWS['full'].label}", "", *_table(head, rows)]
+    return [f"## Pair by pair: {results.label('full')}", "", *_table(head, rows)]
 
 
 def _subject_of(measured: Measured) -> float:

@@ -50,6 +50,11 @@ class Pair:
     motion: str
     background: str
 
+    @property
+    def caption(self) -> str:
+        """The motion in words."""
+        return self.motion
+
     def prompt(self, noun: str) -> str:
         """What is asked for, the subject being called ``noun``."""
         return f"{name_subject(noun)} {self.motion} on a {self.background} background"

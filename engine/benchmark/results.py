@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 RESAMPLES = 2000
-SUBJECT, FIDELITY = "mini subject score", "motion fidelity"
+SUBJECT, FIDELITY = "subject", "motion fidelity"
 # Columns in their order, each with the paper's column that it stands in for.
 COLUMNS: Mapping[str, str] = {
     "text": "text ↑ (CLIP-T)",
@@ -42,7 +42,7 @@ class Measured:
     """One video's scores; seconds are None where nothing was learned or generated.
 
     Attributes:
-        method: key of `methods.METHODS`.
+        method: key of its row.
         pair: number of the pair in its half.
         subject: the pair's.
         motion: the pair's; pairs that share it share what was learned of it.
@@ -84,6 +84,8 @@ class Results:
     measured: tuple[Measured, ...]
     methods: tuple[str, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scorers: tuple[str, ...] = ("mini",)
 
     def cell(self, method: str, column: str, motion: str | None = None) -> Cell | None:
         """The cell of a method and a column, of one motion's pairs or of all; None where nothing was measured."""
@@ -113,6 +115,10 @@ class Results:
         """A method's mean as a part of the oracle's; None where either is missing, or the oracle has nothing."""
         mine, most = self.cell(method, column), self.cell("oracle", column)
         return mine.middle / most.middle if mine and most and most.middle else None
+
+    def label(self, method: str) -> str:
+        """What a row is called for people."""
+        return self.labels.get(method, method)
 
     @property
     def motions(self) -> tuple[str, ...]:

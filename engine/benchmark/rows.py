@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from engine.methods import METHODS
 
 Source = Literal["adapters", "world", "other"]
 Look = Literal["word", "adapter", "both"]
 Move = Literal["guided", "unguided"]
+OURS = "dreamvideo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Row:
         source: adapters on the base, or the world, which paints the truth of this pair or of another.
         look: which parts of a subject are learned, or None for no subject.
         move: how a motion is learned, or None for no motion.
+        subject_method: by which the subject is learned; another than DreamVideo learns all that it has to.
+        motion_method: likewise of the motion.
         is_joint: whether one LoRA is learned of subject and motion together.
     """
 
@@ -28,6 +33,8 @@ class Row:
     look: Look | None = None
     move: Move | None = None
     is_joint: bool = False
+    subject_method: str = OURS
+    motion_method: str = OURS
 
 
 ROWS: Mapping[str, Row] = {
@@ -45,6 +52,33 @@ ROWS: Mapping[str, Row] = {
 }
 
 
-def looks_at_clips(key: str) -> bool:
-    """Whether a row learns of a clip, which takes an image tower."""
-    return ROWS[key].move is not None or ROWS[key].is_joint
+# What other methods' rows stand beside, first and last.
+BESIDE, TRUTHS = ("base", "subject", "motion", "full"), ("oracle", "stranger")
+
+
+def list_methods() -> tuple[str, ...]:
+    """Every method but ours that learns subjects or motions."""
+    known = dict.fromkeys(name for name, kind in METHODS if kind != "joint")
+    return tuple(name for name in known if name != OURS)
+
+
+def method_rows(names: Sequence[str]) -> dict[str, Row]:
+    """Rows of each method: what it learns alone, and both; where it learns one of both, the other is ours."""
+    rows: dict[str, Row] = {}
+    for name in names:
+        kinds = {kind: (name, kind) in METHODS for kind in ("subject", "motion")}
+        subject, motion = (name if kinds[kind] else OURS for kind in kinds)
+        if kinds["subject"]:
+            rows[f"{name}:subject"] = Row(f"{name}: subject", look="both", subject_method=name)
+        if kinds["motion"]:
+            rows[f"{name}:motion"] = Row(f"{name}: motion", move="guided", motion_method=name)
+        both = f"{subject} subject, {motion} motion" if subject != motion else f"{name}: both"
+        rows[f"{name}:both"] = Row(
+            both, look="both", move="guided", subject_method=subject, motion_method=motion
+        )
+    return rows
+
+
+def looks_at_clips(row: Row) -> bool:
+    """Whether a row learns of a clip as DreamVideo does, which takes an image tower."""
+    return row.is_joint or (row.move is not None and row.motion_method == OURS)

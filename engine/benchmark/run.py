@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from engine.adapters.file import Kind
 from engine.bases.catalog import BUNDLED, locate_base
-from engine.benchmark.pairs import Pair, list_pairs
-from engine.benchmark.results import Measured, Results
-from engine.benchmark.rows import ROWS
-from engine.benchmark.store import Workshop, digest_of, photo_set, slug
+from engine.benchmark.pairs import Pair
+from engine.benchmark.results import SUBJECT, Measured, Results
+from engine.benchmark.rows import OURS, ROWS, Row
+from engine.benchmark.sources import slug
+from engine.benchmark.store import Workshop, digest_of
 from engine.benchmark.videos import Made, Studio
+from engine.errors import RecipeError
 from engine.media.clips.reader import frame_clip
 from engine.media.output.sheets import sheet
 from engine.media.output.staging import staged
 from engine.media.photos import frame_photo
+from engine.methods import check_family
 from engine.metrics.scores import References, score_video
-from engine.metrics.towers import Tower, open_tower
+from engine.metrics.towers import open_towers
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted
 
 if TYPE_CHECKING:
@@ -36,7 +40,14 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 STAGE, SCORER = "bench", "mini"
-USUAL: list[object] = [list(ROWS), {}]
+USUAL: list[object] = [list(ROWS), {}, [SCORER]]
+# The columns in which the scores of any tower stand.
+COLUMN_OF: Mapping[str, str] = {
+    **dict.fromkeys(("CLIP-T",), "text"),
+    **dict.fromkeys(("CLIP-I",), "image"),
+    **dict.fromkeys(("mini subject score", "DINO-I", "DINOv2-I", "ViT-I"), SUBJECT),
+    "T.Cons": "consistency",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +55,27 @@ class BenchPlan:
     """What a bench does.
 
     Attributes:
-        workshop: base, half, quality, folder and device.
+        workshop: base, pairs' source, quality, folder and device.
         pairs: how many.
-        methods: keys of `ROWS`, each once.
+        rows: by key, in their order.
+        missing: why a row cannot be had on this base, by key.
+        scorers: the towers that score.
     """
 
     workshop: Workshop
     pairs: int
-    methods: tuple[str, ...] = tuple(ROWS)
+    rows: Mapping[str, Row]
+    missing: Mapping[str, str] = field(default_factory=dict)
+    scorers: tuple[str, ...] = (SCORER,)
 
     @property
     def results(self) -> Path:
         """Folder of the results, ``mini@4-test-24``; results of other methods or settings have one of their own."""
         shop = self.workshop
-        name = f"{slug(Path(shop.location.id).name)}-{shop.half}-{self.pairs}"
+        name = f"{slug(Path(shop.location.id).name)}-{shop.source.name}-{self.pairs}"
         if shop.quality != "standard":
             name += f"-{shop.quality}"
-        asked = [list(self.methods), shop.tried]
+        asked = [list(self.rows), shop.tried, list(self.scorers)]
         return shop.folder / (name if asked == USUAL else f"{name}-{digest_of(asked)[:6]}")
 
 
@@ -71,33 +86,36 @@ def run_bench(plan: BenchPlan, progress: Progress) -> Results:
         EngineError: see the learners, `engine.generate` and `engine.media.output.staging`.
     """
     started = time.monotonic()
-    pairs = list_pairs(plan.workshop.half, plan.pairs)
-    studio, scorer = Studio(plan.workshop), Scorer()
-    progress(StageStarted(STAGE, len(pairs) * len(plan.methods)))
+    pairs = plan.workshop.source.take(plan.pairs)
+    studio, scorer = Studio(plan.workshop), Scorer(plan.scorers)
+    rows = {key: row for key, row in plan.rows.items() if key not in plan.missing}
+    progress(StageStarted(STAGE, len(pairs) * len(rows)))
     measured = []
     for pair in pairs:
         videos = {}
-        for key in plan.methods:
-            videos[key] = studio.make(key, pair)
+        for key, row in rows.items():
+            videos[key] = studio.make(key, row, pair)
             measured.append(measure(plan, key, pair, videos[key], scorer))
-            progress(StageAdvanced(STAGE, len(measured), len(pairs) * len(plan.methods)))
+            progress(StageAdvanced(STAGE, len(measured), len(pairs) * len(rows)))
         draw_pair(plan, pair, videos)
     progress(StageEnded(STAGE, time.monotonic() - started))
-    return Results(tuple(measured), plan.methods)
+    labels = {key: row.label for key, row in plan.rows.items()}
+    return Results(tuple(measured), tuple(plan.rows), plan.missing, labels, plan.scorers)
 
 
 class Scorer:
-    """The tower that scores, and the digest of the weights that it scores with."""
+    """The towers that score, and the digest of what they are."""
 
-    def __init__(self) -> None:
-        self.tower: Tower = open_tower(SCORER)
-        self.digest = locate_base(str(BUNDLED)).fingerprint
+    def __init__(self, names: Sequence[str] = (SCORER,)) -> None:
+        self.towers = open_towers(names)
+        own = locate_base(str(BUNDLED)).fingerprint
+        self.digest = own if list(names) == [SCORER] else digest_of(own, list(names))
 
 
 def measure(plan: BenchPlan, key: str, pair: Pair, made: Made, scorer: Scorer) -> Measured:
     """Scores of a video, taken now or before."""
     workshop = plan.workshop
-    photos = photo_set(pair.subject, workshop.half)
+    photos = workshop.source.photos(pair)
     clip, prompt = workshop.clip(pair), pair.prompt(pair.class_word)
     digest = digest_of(made.digest, photos.inputs, clip.digest, prompt, SCORER, scorer.digest)
     folder = workshop.folder / "scores"
@@ -105,18 +123,26 @@ def measure(plan: BenchPlan, key: str, pair: Pair, made: Made, scorer: Scorer) -
     place = folder / f"{digest[:24]}.json"
     if not place.is_file():
         pixels = tuple(photo.pixels for photo in photos.photos)
-        scores = score_video(made.frames, References(pixels, clip.frames, prompt), [scorer.tower])
+        scores = score_video(made.frames, References(pixels, clip.frames, prompt), scorer.towers)
         write_text(place, json.dumps({score.metric: score.value for score in scores}))
     return Measured(
         key,
         pair.number,
         pair.subject,
         pair.motion,
-        json.loads(place.read_text("utf-8")),
+        _in_columns(json.loads(place.read_text("utf-8"))),
         made.learning_s,
         made.generating_s,
         made.makers,
     )
+
+
+def _in_columns(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores by column; of several that stand in one the first."""
+    found: dict[str, float] = {}
+    for metric, value in scores.items():
+        found.setdefault(COLUMN_OF.get(metric, metric), value)
+    return found
 
 
 def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
@@ -124,11 +150,11 @@ def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
     workshop = plan.workshop
     video = workshop.location.card.video
     size = video.height_px, video.width_px
-    photos = [frame_photo(p, *size)[0] for p in photo_set(pair.subject, workshop.half).photos]
+    photos = [frame_photo(p, *size)[0] for p in workshop.source.photos(pair).photos]
     rows = [
         (f"photos: {pair.subject}", np.stack(photos)),
         (f"clip: {pair.motion}", frame_clip(workshop.clip(pair), *size)),
-        *((ROWS[key].label, made.frames) for key, made in videos.items()),
+        *((plan.rows[key].label, made.frames) for key, made in videos.items()),
     ]
     folder = plan.results / "sheets"
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,15 +175,42 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def plan_bench(workshop: Workshop, pairs: int, methods: Sequence[str] | None = None) -> BenchPlan:
+def plan_bench(
+    workshop: Workshop,
+    pairs: int,
+    rows: Mapping[str, Row] = ROWS,
+    scorers: Sequence[str] = (SCORER,),
+) -> BenchPlan:
     """A plan whose pairs exist and whose recipes can be built.
 
     Raises:
-        ValueError: the half has fewer.
+        ValueError: there are fewer pairs.
         RecipeError: a setting's name or value cannot be used.
     """
-    first = list_pairs(workshop.half, pairs)[0]
+    first = workshop.source.take(pairs)[0]
     workshop.subject_recipe(first, "both")
     workshop.motion_recipe(first, "guided")
     workshop.generate_recipe(first, first.class_word)
-    return BenchPlan(workshop, pairs, tuple(dict.fromkeys(methods or ROWS)))
+    missing = {key: why for key, row in rows.items() if (why := _refusal(workshop, row, first))}
+    return BenchPlan(workshop, pairs, rows, missing, tuple(scorers))
+
+
+def _refusal(workshop: Workshop, row: Row, pair: Pair) -> str | None:
+    """Why this base or these pairs cannot have a row; None where they can.
+
+    Raises:
+        RecipeError: a value that is tried cannot be used.
+    """
+    if row.source != "adapters":
+        return None if workshop.source.has_truth else "nobody knows it of these pairs"
+    parts: list[tuple[Kind, str]] = []
+    parts += [("subject", row.subject_method)] if row.look else []
+    parts += [("motion", row.motion_method)] if row.move else []
+    for kind, method in parts:
+        try:
+            check_family(method, kind, workshop.location.family)
+        except RecipeError as error:
+            return error.message
+        if method != OURS:
+            workshop.method_recipe(kind, method, pair)
+    return None

@@ -9,21 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from filelock import FileLock
 
 from engine.adapters.file import Kind
 from engine.bases import BaseLocation
-from engine.benchmark.pairs import Half, Pair, describe_actor, paint_clip, paint_photos
-from engine.benchmark.rows import Look, Move
+from engine.benchmark.pairs import Pair
+from engine.benchmark.rows import OURS, Look, Move
+from engine.benchmark.sources import PairSource, slug
 from engine.device import resolve_device, resolve_precision
 from engine.drafts import draft_in
 from engine.learn import learn
 from engine.media.clips.reader import Clip
 from engine.media.output.staging import output_error
-from engine.media.photos import Photo, PhotoSet
+from engine.methods import find_entry
 from engine.methods.protocol import Inputs
 from engine.recipe import (
     GenerateRecipe,
@@ -34,18 +35,16 @@ from engine.recipe import (
     SubjectRecipe,
     WordRecipe,
     build_recipe,
+    method_recipe,
     motion_recipe,
     subject_recipe,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
-    Pixels = npt.NDArray[np.uint8]
-
-Part = Literal["subject", "motion", "generate"]
+# Subject, motion and generate; or another method by its name.
+Part = str
 Recipe = LearnRecipe | GenerateRecipe
 # The better of 1e-3 and 4e-3, the rate of our own identity adapter, on the development half.
 JOINT_RATE = 1e-3
@@ -80,7 +79,7 @@ class Workshop:
 
     Attributes:
         location: the base.
-        half: of the world's held-out things.
+        source: of the pairs.
         quality: of the recipes.
         folder: where all is kept; processes that share it make each thing once.
         device: as asked for.
@@ -89,34 +88,50 @@ class Workshop:
     """
 
     location: BaseLocation
-    half: Half
+    source: PairSource
     quality: Quality
     folder: Path
     device: str = "auto"
     tried: Mapping[Part, Mapping[str, Any]] = field(default_factory=dict)
     maker: str = ""
 
-    def subject(self, pair: Pair, look: Look, before: Callable[[], None]) -> Kept:
+    def subject(
+        self, pair: Pair, look: Look, before: Callable[[], None], method: str = OURS
+    ) -> Kept:
         """The pair's subject, learned as ``look`` says, now or before; ``before`` is called before it is learned.
 
         Raises:
             EngineError: see `engine.learn.learn`.
         """
+        photos = self.source.photos(pair)
+        if method != OURS:
+            entry, recipe = (
+                find_entry(method, "subject"),
+                self.method_recipe("subject", method, pair),
+            )
+            inputs = Inputs(photos=photos, token=TOKEN if entry.has_word else "")
+            return self._keep("subject", method, f"{pair.subject} {method}", recipe, inputs, before)
         whole = self.subject_recipe(pair, look)
-        inputs = Inputs(photos=photo_set(pair.subject, self.half), token=TOKEN)
+        inputs = Inputs(photos=photos, token=TOKEN)
         if look == "word":
             named = {name: getattr(whole, name) for name in WordRecipe.__struct_fields__}
             return self._keep("subject", "word", pair.subject, WordRecipe(**named), inputs, before)
         name = f"{pair.subject} {look}"
         return self._keep("subject", "dreamvideo", name, whole, inputs, before)
 
-    def motion(self, pair: Pair, move: Move, before: Callable[[], None]) -> Kept:
+    def motion(
+        self, pair: Pair, move: Move, before: Callable[[], None], method: str = OURS
+    ) -> Kept:
         """The pair's motion, learned as ``move`` says, now or before; ``before`` is called before it is learned.
 
         Raises:
             EngineError: see `engine.learn.learn`.
         """
-        recipe, inputs = self.motion_recipe(pair, move), Inputs(clips=[self.clip(pair)])
+        inputs = Inputs(clips=[self.clip(pair)])
+        if method != OURS:
+            theirs = self.method_recipe("motion", method, pair)
+            return self._keep("motion", method, f"{pair.motion} {method}", theirs, inputs, before)
+        recipe = self.motion_recipe(pair, move)
         name = f"{pair.motion} {move}"
         return self._keep("motion", "dreamvideo", name, recipe, inputs, before)
 
@@ -126,7 +141,7 @@ class Workshop:
         Raises:
             EngineError: see `engine.learn.learn`.
         """
-        inputs = Inputs(photos=photo_set(pair.subject, self.half), clips=[self.clip(pair)])
+        inputs = Inputs(photos=self.source.photos(pair), clips=[self.clip(pair)])
         name = f"{pair.subject} {pair.motion}"
         return self._keep("joint", "lora", name, self.joint_recipe(pair), inputs, before)
 
@@ -162,16 +177,38 @@ class Workshop:
 
     def motion_recipe(self, pair: Pair, move: Move) -> MotionRecipe:
         """The card's recipe with what is tried, at the base's own length and rate."""
-        video = self.location.card.video
-        given = {
-            "actor": describe_actor(pair.motion, self.half),
-            "caption": pair.motion,
-            "frames": video.frames,
-            "fps": video.fps,
-            **self.tried.get("motion", {}),
-        }
+        given = {**self._told_of(pair), **self.tried.get("motion", {})}
         whole = motion_recipe(self.quality, self.location.card.motion, given, clips=1)
         return msgspec.structs.replace(whole, **MOVES[move])
+
+    def method_recipe(self, kind: Kind, method: str, pair: Pair) -> LearnRecipe:
+        """Another method's recipe: as many draws of photos or of the clip as ours takes, at its own rate.
+
+        Raises:
+            RecipeError: a value that is tried cannot be used.
+        """
+        entry, is_subject = find_entry(method, kind), kind == "subject"
+        ours = (
+            self.subject_recipe(pair, "both") if is_subject else self.motion_recipe(pair, "guided")
+        )
+        card = self.location.card.subject if is_subject else self.location.card.motion
+        told = {"class_word": pair.class_word} if is_subject else self._told_of(pair)
+        given = {**told, "seed": ours.seed, **self.tried.get(method, {})}
+        own = method_recipe(entry.recipe, (method, kind), self.quality, card, given)
+        draws = sum(ours.stages.values()) * ours.batch
+        steps = {"steps": max(1, round(draws / own.batch))}
+        return method_recipe(entry.recipe, (method, kind), self.quality, card, {**steps, **given})
+
+    def _told_of(self, pair: Pair) -> dict[str, Any]:
+        """What is said of a clip; the base's own length and rate, unless its card names others to learn from."""
+        video = self.location.card.video
+        own = {name for layer in self.location.card.motion.values() for name in layer}
+        size = {"frames": video.frames, "fps": video.fps}
+        return {
+            "actor": self.source.actor(pair),
+            "caption": pair.caption,
+            **{name: value for name, value in size.items() if name not in own},
+        }
 
     def generate_recipe(self, pair: Pair, noun: str) -> GenerateRecipe:
         """The card's with what is tried, the pair's prompt with ``noun`` as its subject, a seed of the pair's own."""
@@ -204,11 +241,8 @@ class Workshop:
 
     def clip(self, pair: Pair) -> Clip:
         """The clip that the pair's motion is learned from."""
-        video = self.location.card.video
-        frames = paint_clip(pair.motion, self.half, frames=video.frames)
-        times = tuple(k / video.fps for k in range(video.frames))
-        name = Path(f"{slug(pair.motion)}.mp4")
-        return Clip(name, frames, times, video.fps, digest_of_pixels(frames), "painted")
+        recipe = self.motion_recipe(pair, "guided")
+        return self.source.clip(pair, frames=recipe.frames, fps=recipe.fps)
 
     def _keep(  # noqa: PLR0917 - what decides an adapter
         self,
@@ -236,15 +270,6 @@ class Workshop:
         make_once(place, make)
         facts = json.loads((place / FACTS).read_text("utf-8"))
         return Kept(place / WEIGHTS, float(facts["seconds"]), digest, facts["maker"])
-
-
-def photo_set(subject: str, half: Half) -> PhotoSet:
-    """The photos that a subject is learned from."""
-    photos = tuple(
-        Photo(Path(f"{slug(subject)}-{k}.png"), pixels, None, digest_of_pixels(pixels))
-        for k, pixels in enumerate(paint_photos(subject, half))
-    )
-    return PhotoSet(photos)
 
 
 def make_once(place: Path, make: Callable[[], None]) -> None:
@@ -288,13 +313,3 @@ def digest_of(*facts: Any) -> str:
     """SHA-256 of plain values, as 64 hex digits."""
     text = json.dumps([EDITION, *facts], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def digest_of_pixels(pixels: Pixels) -> str:
-    """SHA-256 of an array's shape and bytes."""
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-
-
-def slug(name: str) -> str:
-    """A name as part of a file's."""
-    return name.replace(" ", "-")

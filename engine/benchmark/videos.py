@@ -12,18 +12,19 @@ import numpy as np
 
 from engine.adapters.file import Kind
 from engine.adapters.uses import AdapterUse, load_adapters
-from engine.benchmark.pairs import Pair, list_pairs, paint_truth
-from engine.benchmark.rows import ROWS, Row
+from engine.benchmark.pairs import Pair
+from engine.benchmark.rows import Row
+from engine.benchmark.sources import digest_of_pixels, slug
 from engine.benchmark.store import (
     TOKEN,
     Kept,
     Workshop,
     digest_of,
     make_once,
-    slug,
 )
 from engine.generate import LoadedBase
 from engine.media.output.staging import staged
+from engine.methods import find_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,19 +62,20 @@ class Studio:
     workshop: Workshop
     _loaded: LoadedBase | None = field(default=None, init=False)
 
-    def make(self, key: str, pair: Pair) -> Made:
-        """The video of method ``key`` for ``pair``.
+    def make(self, key: str, row: Row, pair: Pair) -> Made:
+        """The video of the row called ``key`` for ``pair``.
 
         Raises:
             EngineError: see the learners and `engine.generate`.
         """
-        method = ROWS[key]
-        if method.source in {"world", "other"}:
-            return self._paint(pair, other=method.source == "other")
-        recipe = self.workshop.generate_recipe(pair, TOKEN if method.look else pair.class_word)
-        kept = self._learn(method, pair)
+        if row.source in {"world", "other"}:
+            return self._paint(pair, other=row.source == "other")
+        has_word = row.look and find_entry(row.subject_method, "subject").has_word
+        recipe = self.workshop.generate_recipe(pair, TOKEN if has_word else pair.class_word)
+        kept = self._learn(row, pair)
         digest = self._digest(recipe, kept)
-        name = f"{slug(pair.subject)}-{slug(pair.motion)}-{key}-{digest[:12]}.npz"
+        named = f"{slug(pair.subject)}-{slug(pair.motion)}-{key.replace(':', '-')}"
+        name = f"{named}-{digest[:12]}.npz"
         place = self.workshop.folder / "videos" / name
         make_once(place, partial(self._film, place, recipe, kept))
         with np.load(place) as found:
@@ -81,14 +83,15 @@ class Studio:
             makers = {str(found["maker"]), *(each.maker for each in kept.values())}
             return Made(found["frames"], digest, learning or None, generating, frozenset(makers))
 
-    def _learn(self, method: Row, pair: Pair) -> dict[Kind, Kept]:
-        """The adapters of a method by their kind."""
+    def _learn(self, row: Row, pair: Pair) -> dict[Kind, Kept]:
+        """The adapters of a row by their kind."""
         kept: dict[Kind, Kept] = {}
-        if method.look:
-            kept["subject"] = self.workshop.subject(pair, method.look, self._unload)
-        if method.move:
-            kept["motion"] = self.workshop.motion(pair, method.move, self._unload)
-        if method.is_joint:
+        shop, free = self.workshop, self._unload
+        if row.look:
+            kept["subject"] = shop.subject(pair, row.look, free, row.subject_method)
+        if row.move:
+            kept["motion"] = shop.motion(pair, row.move, free, row.motion_method)
+        if row.is_joint:
             kept["joint"] = self.workshop.joint(pair, self._unload)
         return kept
 
@@ -117,16 +120,6 @@ class Studio:
 
     def _paint(self, pair: Pair, *, other: bool) -> Made:
         """The pair's truth, or that of another subject in another motion."""
-        video = self.workshop.location.card.video
-        shown = _stranger(pair, self.workshop) if other else pair
-        frames = paint_truth(shown, frames=video.frames, side_px=video.height_px)
-        facts = [video.frames, video.height_px, shown.subject, shown.motion, shown.number, other]
-        return Made(frames, digest_of(facts))
-
-
-def _stranger(pair: Pair, workshop: Workshop) -> Pair:
-    """The next pair of the half with another subject and another motion."""
-    pairs = list_pairs(workshop.half, 24)
-    start = pair.number % len(pairs)
-    ahead = [*pairs[start:], *pairs[:start]]
-    return next(p for p in ahead if p.subject != pair.subject and p.motion != pair.motion)
+        video, source = self.workshop.location.card.video, self.workshop.source
+        frames = source.truth(pair, frames=video.frames, side_px=video.height_px, other=other)
+        return Made(frames, digest_of("truth", digest_of_pixels(frames)))

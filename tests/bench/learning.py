@@ -167,7 +167,7 @@ def _learn(
 ) -> list[tuple[Path, int, float]]:
     """Learn in ``place``; the states on the way, each after so many updates and seconds."""
 
-    from engine.benchmark.store import TOKEN, photo_set
+    from engine.benchmark.store import TOKEN
     from engine.recipe import SubjectRecipe
     from engine.training.saver import SavePolicy
 
@@ -177,7 +177,7 @@ def _learn(
     keeping = SavePolicy(save_every=max(1, -(-steps // points)), save_seconds=1e9)
     common: dict[str, Any] = {"progress": clock.hear, "keeping": keeping}
     if isinstance(recipe, SubjectRecipe):
-        photos = photo_set(pair.subject, workshop.half)
+        photos = workshop.source.photos(pair)
         learn_subject(recipe, photos, base, place, token=TOKEN, device=workshop.device, **common)
     else:
         clips = [workshop.clip(pair)]
@@ -190,12 +190,12 @@ def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable
     import msgspec
 
     from engine.adapters.uses import AdapterUse, load_adapters
-    from engine.benchmark.store import TOKEN, photo_set
+    from engine.benchmark.store import TOKEN
     from engine.generate import LoadedBase
     from engine.metrics.judge import Judge, references_of_clips, references_of_photos
     from engine.progress import ignore
 
-    photos = photo_set(pair.subject, workshop.half)
+    photos = workshop.source.photos(pair)
     references = (
         references_of_photos(photos, pair.class_word)
         if kind == "subject"
@@ -224,6 +224,7 @@ def main() -> None:
 
     from engine.bases import locate_base
     from engine.benchmark.pairs import list_pairs
+    from engine.benchmark.sources import WorldPairs
     from engine.benchmark.store import Workshop
 
     torch.set_num_threads(options.threads)
@@ -232,7 +233,9 @@ def main() -> None:
     print(f"{location.id}, {pair.subject}, {pair.motion}; {options.videos} videos a score")
     kinds: tuple[Kind, ...] = ("subject", "motion")
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(location, "development", "standard", Path(folder), options.device)
+        workshop = Workshop(
+            location, WorldPairs("development"), "standard", Path(folder), options.device
+        )
         for kind in kinds:
             print(
                 compare(

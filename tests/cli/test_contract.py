@@ -75,8 +75,8 @@ LINES: dict[str, tuple[str, str, int]] = {
     "help": ("references", "nosuch", 2),
     "demo": ("", "--device nonsense", 2),
 }
-# demo, bench and tune make what they show, eval opens a video, promote wants a real save, base import a network: they have
-# tests of their own.
+# demo, bench and tune make what they show, eval opens a video, promote wants a real save, base import a network: they
+# have tests of their own.
 OWN = {"base import", "bench", "demo", "eval", "runs promote", "tune"}
 RUNS = [name for name in LINES if name not in OWN]
 # Photos and clips are opened to be checked before anything is learned.

@@ -36,7 +36,7 @@ EXPECTED = {
     ("base", "list"), ("base", "show"), ("base", "pull"), ("base", "use"),
     ("base", "import"), ("gen",), ("grid",),
     ("resolve",), ("demo",), ("help",),
-    ("eval",), ("bench",),
+    ("eval",), ("bench",), ("tune",),
 }  # fmt: skip
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 

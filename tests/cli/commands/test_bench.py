@@ -19,8 +19,9 @@ from engine.bases import BaseCard, locate_base
 from engine.benchmark import store
 from engine.benchmark.pages import document_of, markdown_of
 from engine.benchmark.pairs import list_pairs
-from engine.benchmark.results import COLUMNS, Cell, Measured, Results, summarise
+from engine.benchmark.results import COLUMNS, SUBJECT, Cell, Measured, Results, summarise
 from engine.benchmark.rows import ROWS
+from engine.benchmark.sources import WorldPairs
 from engine.benchmark.store import Workshop, make_once
 from engine.learn import learn
 from tests.cli.conftest import Dv
@@ -183,7 +184,7 @@ def test_a_tried_value_changes_nothing_else_of_a_base_without_a_card(
     bare = replace(location, card=BaseCard(video=location.card.video))
     pair = list_pairs("development", 1)[0]
     plain, tried = (
-        Workshop(bare, "development", "draft", tmp_path, "cpu", tried=tried)
+        Workshop(bare, WorldPairs("development"), "draft", tmp_path, "cpu", tried=tried)
         for tried in ({}, {"subject": {"adapter_lr": 1e-3}, "motion": {"lr": 1e-3}})
     )
     for recipe, same in (
@@ -207,7 +208,7 @@ def test_another_rate_of_the_lora_is_another_video(
 
 def test_a_lora_draws_as_often_as_subject_and_motion_do_together(tmp_path: Path) -> None:
     """With mini's card: 260 updates of 8 photos and 200 of 4 clips, in about as many updates."""
-    shop = Workshop(locate_base("mini"), "development", "standard", tmp_path, "cpu")
+    shop = Workshop(locate_base("mini"), WorldPairs("development"), "standard", tmp_path, "cpu")
     pair = list_pairs("development", 1)[0]
     look, move, joint = (
         shop.subject_recipe(pair, "both"),
@@ -270,7 +271,7 @@ def test_what_two_want_is_made_by_one_while_the_other_waits(tmp_path: Path) -> N
 
 
 def measured(method: str, pair: int, motion: str, subject: float, fidelity: float) -> Measured:
-    scores = {"mini subject score": subject, "motion fidelity": fidelity}
+    scores = {SUBJECT: subject, "motion fidelity": fidelity}
     return Measured(method, pair, "cat", motion, scores, None, 2.0)
 
 
@@ -302,9 +303,7 @@ def test_differences_are_taken_pair_by_pair() -> None:
         for pair in range(5)
     ]
     rows.append(measured("subject", 9, "left", 0.9, 0.5))
-    found = Results(tuple(rows), ("subject", "word")).difference(
-        "subject", "word", "mini subject score"
-    )
+    found = Results(tuple(rows), ("subject", "word")).difference("subject", "word", SUBJECT)
     assert found.count == 5
     assert (found.middle, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
 
@@ -315,7 +314,7 @@ def test_seconds_are_a_median_and_shares_are_of_the_oracles_mean() -> None:
     rows += [measured("oracle", pair, "left", 0.6, 1.0) for pair in range(3)]
     results = Results(tuple(rows), ("full", "oracle"))
     assert results.cell("full", "generating_s") == Cell(2.0, None, None, 3)
-    assert results.share("full", "mini subject score") == pytest.approx(0.5)
+    assert results.share("full", SUBJECT) == pytest.approx(0.5)
     document = document_of(results, {"pairs": 3})
     assert document["rows"][0]["cells"]["generating_s"] == {"median": 2.0, "count": 3}
     assert document["rows"][0]["by_motion"]["left"]["mean"] == 0.5
@@ -328,5 +327,5 @@ def test_a_cell_without_a_figure_is_a_dash() -> None:
     results = Results((Measured("base", 0, "cat", "left", {"text": 0.25}, None, 2.0),), ("base",))
     rows = markdown_of(results, {"pairs": 1}).splitlines()
     row = next(row for row in rows if row.startswith("| base"))
-    assert row.startswith("| base, text only | 0.250 | – |")
+    assert row.startswith("| base | 0.250 | – |")
     assert row.endswith("| – | 2.0 | – |")
