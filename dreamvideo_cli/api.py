@@ -9,12 +9,17 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import fields, replace
+from functools import partial
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.options import SamplingOptions
@@ -28,7 +33,9 @@ from dreamvideo_cli.generation.references import (
 )
 from dreamvideo_cli.generation.sources.appearance import read_appearance, settle_appearance
 from dreamvideo_cli.generation.start import prompt_words
+from dreamvideo_cli.learning.options import ClipOptions, LearnOptions, MaskOptions, ScoreOptions
 from dreamvideo_cli.settings import places
+from dreamvideo_cli.terminal.options import Kind, Shell
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -55,6 +62,7 @@ def attach(
     base: str | Path | None = None,
     appearance: float | str | Path | None = None,
     identity_from: float | None = None,
+    identity_early: float | None = None,
     motion_until: float | None = None,
 ) -> Iterator[tuple[Adapter, ...]]:
     """Let learned subjects and motions act in a pipeline of diffusers until the block ends.
@@ -72,6 +80,7 @@ def attach(
         base: path, name or hub id of the pipeline's base, where it is not where the adapters say.
         appearance: as `dv gen --appearance` takes it: a strength from 0 to 10, or a photo whose look motions are told.
         identity_from: with a motion, the fraction of the steps after which subjects act; None: as the base's card says.
+        identity_early: with a motion, the share of their weight before; None: as the base's card says.
         motion_until: with a subject, the fraction after which motions no longer act; None: as the base's card says.
 
     Yields:
@@ -92,7 +101,11 @@ def attach(
     look = read_appearance(None if appearance is None else str(appearance))
     card = location.card.generate_defaults
     told, _ = settle_appearance(look, uses, location, card)
-    windows = {"identity_from": identity_from, "motion_until": motion_until}
+    windows = {
+        "identity_from": identity_from,
+        "identity_early": identity_early,
+        "motion_until": motion_until,
+    }
     given = {name: value for name, value in windows.items() if value is not None}
     recipe = build_recipe(GenerateRecipe, {**card, **told, **given, "prompt": ""})
     with equip_pipeline(
@@ -104,6 +117,65 @@ def attach(
         read=lambda prompt: _read_prompt(prompt, uses),
     ):
         yield tuple(use.adapter for use in uses)
+
+
+def learn(
+    kind: Kind,
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    name: str,
+    registry: str | Path | None = None,
+    **options: Any,
+) -> Adapter:
+    """Learn a subject or a motion as `dv subject learn` and `dv motion learn` do, and publish it.
+
+    It is a run as theirs are: stopped by Ctrl-C it is saved, and the same call goes on.
+
+    Args:
+        kind: ``subject`` or ``motion``.
+        inputs: photos, or folders of them; or clips.
+        name: to publish it under.
+        registry: folder of the registry; by default the one that `dv` uses here.
+        **options: the flags of those commands by their names, such as ``class_word="dog"`` (of ``--class``),
+            ``caption=…``, ``base=…``, ``method=…``, ``quality="draft"`` and ``tag=["best"]``; any other name is a field
+            of the recipe, as ``--set`` takes it.
+
+    Returns:
+        The version that was published; with ``if_exists="skip"`` perhaps one that was there.
+
+    Raises:
+        UsageError, registry.RegistryError, engine.errors.EngineError: as the commands refuse it.
+    """
+    from dreamvideo_cli.commands.learn import learn_motion, learn_subject
+
+    paths = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(path) for path in inputs]
+    place = None if registry is None else Path(registry)
+    shell = Shell(quiet=True, no_input=True, progress="none", registry=place)
+    options = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    options["base"] = _as_name(options.get("base"))
+    own = {n: options.pop(n) for n in ("method", "class_word", "holdout") if n in options}
+    if kind == "subject":
+        run = partial(learn_subject, photos=paths, masks=_take(MaskOptions, options), **own)
+    elif kind == "motion":
+        run = partial(learn_motion, clips=paths, taken=_take(ClipOptions, options), **own)
+    else:
+        raise UsageError(f"{kind!r} is neither subject nor motion")
+    scores, common = _take(ScoreOptions, options), _take(LearnOptions, options)
+    settings = [f"{key}={json.dumps(value)}" for key, value in options.items()]
+    common = replace(common, setting=[*(common.setting or ()), *settings])
+    printed = StringIO()
+    with redirect_stdout(printed), suppress(typer.Exit):
+        run(name=name, options=common, scores=scores, shell=shell)
+    return open_registry(place).resolve(printed.getvalue().strip(), kind=kind)
+
+
+Group = TypeVar("Group", MaskOptions, ClipOptions, ScoreOptions, LearnOptions)
+
+
+def _take(group: type[Group], options: dict[str, Any]) -> Group:
+    """The options of a group, taken out of all of them."""
+    names = [field.name for field in fields(group) if field.name in options]
+    return group(**{name: options.pop(name) for name in names})
 
 
 def _resolve(

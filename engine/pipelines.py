@@ -78,6 +78,11 @@ def equip_pipeline(
     base = open_base(location, device=device, dtype=dtype, parts=parts)
     loaded = LoadedBase(location, precision=precision, device=str(device), base=base)
     with loaded.equipped(adapters, photo) as generator:
+        if generator.composition.reference is not None:
+            raise IncompatibleError(
+                "a subject that was learned by the method reference reads photos, which a pipeline cannot show it",
+                hint="dv gen shows them; subjects of other methods can be attached",
+            )
         hooks = _Hooks(pipeline, base, generator.composition, recipe=recipe, read=read, dtype=dtype)
         with hooks.installed([part for name, part in parts.items() if name in DENOISERS]):
             yield generator.composition

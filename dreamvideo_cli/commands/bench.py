@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.benchmark.run import BenchPlan
     from engine.benchmark.sources import PairSource
     from engine.benchmark.store import Part
+    from engine.recipe import Quality
 
 QUICK_PAIRS, FULL_PAIRS = 3, 24
 
@@ -183,6 +184,15 @@ def _check(
     """
     from engine.bases import require_image_tower
     from engine.benchmark.rows import looks_at_clips
+
+    scorers = _choose_scorers(options, source)
+    if any(map(looks_at_clips, rows.values())):
+        require_image_tower(location)
+    check_space([options.out.expanduser().absolute()], location)
+    return scorers
+
+
+def _choose_scorers(options: BenchOptions, source: "PairSource") -> tuple[str, ...]:
     from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
 
     scorers = tuple(options.scorer or ((MINI,) if source.has_truth else USUAL))
@@ -190,9 +200,6 @@ def _check(
         if name != MINI:
             find_tower(name)
     require_open_cv()
-    if any(map(looks_at_clips, rows.values())):
-        require_image_tower(location)
-    check_space([options.out.expanduser().absolute()], location)
     return scorers
 
 
@@ -212,14 +219,10 @@ def _plan(
     from engine.benchmark.store import Workshop
 
     source, pairs, rows, scorers = asked
+    quality: Quality = "draft" if options.quick else "standard"
+    tried = _read_settings(options.setting or (), rows)
     workshop = Workshop(
-        location,
-        source,
-        "draft" if options.quick else "standard",
-        folder,
-        options.device,
-        tried=_read_settings(options.setting or (), rows),
-        maker=_commit(),
+        location, source, quality, folder, options.device, tried=tried, maker=_commit()
     )
     try:
         return plan_bench(workshop, pairs, rows, scorers)

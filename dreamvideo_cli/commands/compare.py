@@ -1,8 +1,8 @@
 """`dv grid` and `dv tune`: videos beside each other, looked at or scored, before a tag or a weight is chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.compare.grid import make_grid, plan_grid
@@ -15,7 +15,6 @@ from dreamvideo_cli.generation.compare.tune import (
 )
 from dreamvideo_cli.generation.options import GridOptions
 from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
-from dreamvideo_cli.learning.inputs import read_path
 from dreamvideo_cli.learning.options import ScoreOptions
 from dreamvideo_cli.learning.scoring import choose_scorers
 from dreamvideo_cli.settings.places import open_registry, runs_folder
@@ -23,7 +22,9 @@ from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info, show
 from dreamvideo_cli.terminal.processes import read_rank
 from dreamvideo_cli.terminal.progress import show_progress
-from dreamvideo_cli.views.videos import grid_plan_view, grid_view, tune_plan_view, tune_view
+from dreamvideo_cli.terminal.text import read_path
+from dreamvideo_cli.views.tune import tune_plan_view, tune_view
+from dreamvideo_cli.views.videos import grid_plan_view, grid_view
 
 if TYPE_CHECKING:
     from engine.metrics.scores import References
@@ -93,27 +94,25 @@ def _find_sources(store: "Registry", plan: TunePlan) -> tuple[Sequence[Path], Se
         UsageError: nothing says where, or they are not there any more.
         InputNotFoundError: what the user names is not there.
     """
+    subject, motion = plan.sampling.uses
+    photos = _find_inputs(store, subject, plan.options.photos, "--photos DIR")
+    return photos, _find_inputs(store, motion, plan.options.clip, "--clip CLIP")
+
+
+def _find_inputs(
+    store: "Registry", use: WeightedAdapter, given: Path | None, flag: str
+) -> Sequence[Path]:
     from engine.media.files import require_path
 
-    options = plan.options
-    found = []
-    for use, flag, given in zip(
-        plan.sampling.uses,
-        ("--photos DIR", "--clip CLIP"),
-        (options.photos, options.clip),
-        strict=True,
-    ):
-        paths = [given.expanduser()] if given else _learned_from(store, use)
-        missing = next((path for path in paths if not path.exists()), None)
-        if given:
-            require_path(paths[0])
-        elif missing or not paths:
-            why = (
-                f"{missing} is not there any more" if missing else "its run is not on this machine"
-            )
-            raise UsageError(f"nothing to measure {use.label} against: {why}", hint=flag)
-        found.append(paths)
-    return found[0], found[1]
+    if given is not None:
+        require_path(given.expanduser())
+        return [given.expanduser()]
+    paths = _learned_from(store, use)
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing or not paths:
+        why = f"{missing} is not there any more" if missing else "its run is not on this machine"
+        raise UsageError(f"nothing to measure {use.label} against: {why}", hint=flag)
+    return paths
 
 
 def _learned_from(store: "Registry", use: WeightedAdapter) -> list[Path]:
@@ -143,12 +142,18 @@ def _read_references(
     prompt = plan.sampling.prompt.sent
     if subject.phrase:
         prompt = prompt.replace(subject.phrase, subject.adapter.record.class_word or "")
-    video, learned = plan.sampling.base.card.video, store.manifest(motion.adapter).training.recipe
-    window = {"frames": learned.get("frames", video.frames), "fps": learned.get("fps", video.fps)}
-    if plan.options.clip is None:
-        window |= {"start_s": learned.get("start_s", 0.0), "end_s": learned.get("end_s")}
-    first, *others = (read_clip(path, **window).frames for path in clips)
+    taken = _clip_settings(plan, store.manifest(motion.adapter).training.recipe)
+    first, *others = (read_clip(path, **taken).frames for path in clips)
     return (
         References(pixels, first, prompt),
         *(References(clip=clip) for clip in others),
     )
+
+
+def _clip_settings(plan: TunePlan, learned: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a clip the frames that were learned; of one that the user names from its start."""
+    video = plan.sampling.base.card.video
+    size = {"frames": learned.get("frames", video.frames), "fps": learned.get("fps", video.fps)}
+    if plan.options.clip is not None:
+        return size
+    return size | {"start_s": learned.get("start_s", 0.0), "end_s": learned.get("end_s")}

@@ -46,6 +46,7 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     guidance_from: float | None = None
     guidance_until: float | None = None
     identity_from: float | None = None
+    identity_early: float | None = None
     motion_until: float | None = None
     sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = None
     shift: float | None = None

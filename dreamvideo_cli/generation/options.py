@@ -98,6 +98,16 @@ class SamplingOptions:
             help="With a motion: fraction of the steps after which the subject's look acts.",
         ),
     ] = None
+    identity_early: Annotated[
+        float | None,
+        _sampling(
+            "--identity-early",
+            metavar="F",
+            min=0,
+            max=1,
+            help="With a motion: share of the subject's weight before --identity-from.",
+        ),
+    ] = None
     motion_until: Annotated[
         float | None,
         _sampling(

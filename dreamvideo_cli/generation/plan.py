@@ -52,6 +52,13 @@ if TYPE_CHECKING:
     from engine.recipe import GenerateRecipe
     from registry import Registry
 
+# Options that the recipe of a video calls so too.
+SETTINGS = (
+    *("negative", "frames", "fps", "steps", "guidance", "guidance_low", "guidance_from"),
+    *("guidance_until", "sampler", "refine", "shift", "identity_from", "identity_early"),
+    *("motion_until", "precision", "memory"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
@@ -240,8 +247,8 @@ def _composition_notes(uses: Sequence[WeightedAdapter], options: VideoOptions) -
             f"the motion is told of the mean look of {names}; --appearance PHOTO tells it of one"
         )
     if not (subjects and motions):
-        asked = {"--identity-from": options.identity_from, "--motion-until": options.motion_until}
-        flags = [flag for flag, value in asked.items() if value is not None]
+        windows = ("identity_from", "identity_early", "motion_until")
+        flags = [f"--{n.replace('_', '-')}" for n in windows if getattr(options, n) is not None]
         notes += [
             f"warning: {flag} changes nothing without a subject and a motion" for flag in flags
         ]
@@ -302,24 +309,7 @@ def video_recipe(
     from engine.bases.checks.limits import check_video
     from engine.recipe import GenerateRecipe, build_recipe
 
-    asked = {
-        "negative": options.negative,
-        "frames": options.frames,
-        "fps": options.fps,
-        "steps": options.steps,
-        "guidance": options.guidance,
-        "guidance_low": options.guidance_low,
-        "guidance_from": options.guidance_from,
-        "guidance_until": options.guidance_until,
-        "sampler": options.sampler,
-        "refine": options.refine,
-        "shift": options.shift,
-        "identity_from": options.identity_from,
-        "motion_until": options.motion_until,
-        "precision": options.precision,
-        "memory": options.memory,
-        **read_size(options.size),
-    }
+    asked = {name: getattr(options, name) for name in SETTINGS} | read_size(options.size)
     given = {name: value for name, value in asked.items() if value is not None}
     recipe = build_recipe(GenerateRecipe, {**values, **given, **settled})
     check_video(base, recipe)

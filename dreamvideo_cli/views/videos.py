@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dreamvideo_cli.generation.compare.grid import GridPlan
-from dreamvideo_cli.generation.compare.tune import Trial, TunePlan, Tuning, gen_line
 from dreamvideo_cli.generation.outputs import sidecar_path
 from dreamvideo_cli.generation.recipe_file import (
     GridRecipe,
@@ -22,7 +20,6 @@ from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import (
     field_lines,
     one_printable_line,
-    score_text,
     size_text,
     table,
     time_text,
@@ -47,7 +44,7 @@ def video_view(
         **_places(plan, path),
         "seed": recipe.seed,
         "format": plan.outputs.format,
-        **_sampling_document(plan),
+        **sampling_document(plan),
         "frames": recipe.frames,
         "fps": recipe.fps,
         "width_px": recipe.width_px,
@@ -63,7 +60,7 @@ def plan_view(plan: VideoPlan, estimate: Estimate) -> View:
         ("output", f"{path}  seed {each.seed}")
         for path, each in zip(plan.outputs.paths, plan.recipes, strict=True)
     ]
-    fields = [*_sampling_fields(plan), *_settings_fields(plan), *_estimate_fields(estimate)]
+    fields = [*sampling_fields(plan), *settings_fields(plan), *estimate_fields(estimate)]
     return View(_plan_document(plan, estimate), field_lines([*fields, *_few(outputs)]))
 
 
@@ -73,7 +70,7 @@ def jobs_view(jobs: Sequence[tuple[str | int, VideoPlan, Estimate]], total: Esti
         "schema": "dv.plan/1",
         "command": "gen",
         "jobs": [{"id": job, **_plan_document(plan, each)} for job, plan, each in jobs],
-        **_estimate_document(jobs[0][1].device, total),
+        **estimate_document(jobs[0][1].device, total),
     }
     rows = [
         (str(job), str(recipe.seed), path.name, plan.prompt.sent)
@@ -81,7 +78,7 @@ def jobs_view(jobs: Sequence[tuple[str | int, VideoPlan, Estimate]], total: Esti
         for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True)
     ]
     head = ("JOB", "SEED", "OUTPUT", "PROMPT")
-    return View(document, [*field_lines(_estimate_fields(total)), "", *table(head, rows)])
+    return View(document, [*field_lines(estimate_fields(total)), "", *table(head, rows)])
 
 
 def grid_view(plan: GridPlan) -> View:
@@ -100,76 +97,15 @@ def grid_plan_view(plan: GridPlan) -> View:
         "schema": "dv.plan/1",
         "command": "grid",
         "generate": {name: value for name, value in generate.items() if name != "prompt"},
-        **_estimate_document(sampling[0].device, estimate),
+        **estimate_document(sampling[0].device, estimate),
     }
     fields = [
         *(("column", f"{column.name}: {column.sampling.prompt.sent}") for column in plan.columns),
         ("seeds", " ".join(str(seed) for seed in plan.seeds)),
         ("base", sampling[0].base.id),
-        *_settings_fields(sampling[0]),
-        *_estimate_fields(estimate),
+        *settings_fields(sampling[0]),
+        *estimate_fields(estimate),
         ("video", str(plan.video) if plan.video else ""),
-        ("picture", str(plan.sheet)),
-    ]
-    return View(document, field_lines(fields))
-
-
-def tune_view(plan: TunePlan, found: Tuning, registry: Path | None) -> View:
-    """What a search found: every setting, the best first, and the line that uses it."""
-    line = gen_line(plan, found.best.setting, registry)
-    ranked = sorted(found.trials, key=found.rank, reverse=True)
-    shown = [name for name in ranked[0].values if name != "clip copy risk"]
-    document = {
-        "schema": "dv.tune/1",
-        "prompt": plan.sampling.typed,
-        "seeds": [recipe.seed for recipe in plan.sampling.recipes],
-        "measured_by": dict(found.metrics),
-        "settings": [_trial_document(found, trial) for trial in ranked],
-        "sheet": str(plan.sheet),
-        "line": line,
-    }
-    head = ("SUBJECT", "MOTION", "FROM", "UNTIL", "TOGETHER", *(name.upper() for name in shown))
-    rows = [
-        (
-            *(f"{value:g}" for value in astuple(trial.setting)),
-            score_text(found.total(trial)),
-            *(score_text(trial.values.get(name)) for name in shown),
-        )
-        for trial in ranked
-    ]
-    together = ", ".join(found.metrics.values())
-    lines = [*table(head, rows), f"together: the geometric mean of {together}"]
-    return View(document, [*lines, str(plan.sheet), line], brief=[str(plan.sheet), line])
-
-
-def _trial_document(found: Tuning, trial: Trial) -> dict[str, Any]:
-    return {**asdict(trial.setting), "together": found.total(trial), "scores": trial.values}
-
-
-def tune_plan_view(plan: TunePlan) -> View:
-    """What `tune` would try."""
-    estimate = estimate_videos([plan.sampling] * plan.most_trials)
-    document = {
-        "schema": "dv.plan/1",
-        "command": "tune",
-        **_sampling_document(plan.sampling),
-        "start": asdict(plan.start),
-        "values": dict(plan.values),
-        "settings": plan.most_trials,
-        "seeds": [recipe.seed for recipe in plan.sampling.recipes],
-        "sheet": str(plan.sheet),
-        **_estimate_document(plan.sampling.device, estimate),
-    }
-    fields = [
-        *_sampling_fields(plan.sampling),
-        ("start", str(plan.start)),
-        *(
-            (axis.replace("_", " "), " ".join(f"{v:g}" for v in values))
-            for axis, values in plan.values.items()
-        ),
-        ("settings", f"at most {plan.most_trials}, of {len(plan.sampling.recipes)} videos each"),
-        *_settings_fields(plan.sampling),
-        *_estimate_fields(estimate),
         ("picture", str(plan.sheet)),
     ]
     return View(document, field_lines(fields))
@@ -215,10 +151,10 @@ def _plan_document(plan: VideoPlan, estimate: Estimate) -> dict[str, Any]:
         "command": "gen",
         "format": plan.outputs.format,
         "scale": plan.scale,
-        **_sampling_document(plan),
+        **sampling_document(plan),
         "generate": _settings_document(plan),
         "videos": [{**_places(plan, path), "seed": recipe.seed} for path, recipe in pairs],
-        **_estimate_document(plan.device, estimate),
+        **estimate_document(plan.device, estimate),
     }
 
 
@@ -228,7 +164,7 @@ def _places(plan: VideoPlan, path: Path) -> dict[str, str]:
     return {"path": str(path), **beside}
 
 
-def _sampling_document(sampling: SamplingPlan) -> dict[str, Any]:
+def sampling_document(sampling: SamplingPlan) -> dict[str, Any]:
     """What a video and a plan of it have in common."""
     return {
         "prompt": sampling.typed,
@@ -246,7 +182,7 @@ def _settings_document(sampling: SamplingPlan) -> dict[str, Any]:
     return {name: value for name, value in generate.items() if name != "seed"}
 
 
-def _estimate_document(device: str, estimate: Estimate) -> dict[str, Any]:
+def estimate_document(device: str, estimate: Estimate) -> dict[str, Any]:
     """What the work will take; ``expected_seconds`` is null where nothing like it was done here before."""
     return {
         "device": device,
@@ -257,7 +193,7 @@ def _estimate_document(device: str, estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _sampling_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
+def sampling_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
     """Who takes part, for people."""
     adapters = [
         (use.adapter.kind, f"{use.label}  weight {use.weight:g}  {use.phrase}")
@@ -272,7 +208,7 @@ def _sampling_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
     ]
 
 
-def _settings_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
+def settings_fields(sampling: SamplingPlan) -> list[tuple[str, str]]:
     """The recipe that all of the videos share, for people."""
     return _recipe_fields(sampling.recipes[0], sampling.scale)
 
@@ -282,7 +218,8 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
     size = f"{recipe.width_px}x{recipe.height_px}"
     if scale > 1:
         size += f", enlarged to {recipe.width_px * scale}x{recipe.height_px * scale}"
-    late = f", identity from {recipe.identity_from:g}" if recipe.identity_from else ""
+    before = f", {recipe.identity_early:g} of it before" if recipe.identity_early else ""
+    late = f", identity from {recipe.identity_from:g}{before}" if recipe.identity_from else ""
     early = f", motion until {recipe.motion_until:g}" if recipe.motion_until < 1 else ""
     return [
         ("negative", recipe.negative),
@@ -349,7 +286,7 @@ def _look_text(recipe: GenerateRecipe) -> str:
     return ", ".join(part for part in (whose, strength) if part)
 
 
-def _estimate_fields(estimate: Estimate) -> list[tuple[str, str]]:
+def estimate_fields(estimate: Estimate) -> list[tuple[str, str]]:
     """What the work will take, for people."""
     wait = "not known: this base has made nothing here yet"
     if estimate.seconds is not None:
@@ -389,7 +326,7 @@ def _grid_document(plan: GridPlan) -> dict[str, Any]:
         "sheet": str(plan.sheet),
         "format": plan.format,
         "columns": [
-            {"label": column.name, **_sampling_document(column.sampling)} for column in plan.columns
+            {"label": column.name, **sampling_document(column.sampling)} for column in plan.columns
         ],
         "seeds": list(plan.seeds),
     }

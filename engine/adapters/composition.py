@@ -54,19 +54,20 @@ class Composition:
         self.reference = None
 
     def set_step(self, recipe: GenerateRecipe, step: int) -> None:
-        """Let the adapters act in this step whose turn it is; one kind without the other always acts."""
-        acts = {
-            "subject": step >= recipe.identity_from * recipe.steps,
-            "motion": step < recipe.motion_until * recipe.steps,
+        """Let the adapters act in this step as it is their turn; one kind without the other always acts in full."""
+        is_late = step >= recipe.identity_from * recipe.steps
+        shares: dict[str, float] = {
+            "subject": 1.0 if is_late else recipe.identity_early,
+            "motion": float(step < recipe.motion_until * recipe.steps),
         }
         kinds = {delta.kind for delta in self.deltas if delta.weight != 0.0}
         for delta in self.deltas:
-            delta.act(is_on=not acts.keys() <= kinds or acts.get(delta.kind, True))
+            delta.act(shares.get(delta.kind, 1.0) if shares.keys() <= kinds else 1.0)
 
     def set_motions_alone(self) -> None:
         """Let only motions act, and tell them no look."""
         for delta in self.deltas:
-            delta.act(is_on=delta.kind == "motion")
+            delta.act(float(delta.kind == "motion"))
             if delta.bank is not None:
                 delta.bank.condition = None
 

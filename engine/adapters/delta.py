@@ -91,7 +91,7 @@ class Delta:
     @contextmanager
     def attached(self, base: Base) -> Iterator[Delta]:
         """Let its layers act in the base's denoiser until the block ends."""
-        self.act(is_on=True)
+        self.act()
         with ExitStack() as stack:
             for bank in self.banks:
                 stack.enter_context(bank.attached(base.denoiser))
@@ -124,10 +124,10 @@ class Delta:
             blocks=photos.blocks,
         )
 
-    def act(self, *, is_on: bool) -> None:
-        """Let its layers act at the adapter's weight, or not at all."""
+    def act(self, share: float = 1.0) -> None:
+        """Let its layers act at a share of the adapter's weight; of 0 not at all."""
         if self.bank is not None:
-            self.bank.weight = self.weight if is_on else 0.0
+            self.bank.weight = share * self.weight
 
     def words(self, base: Base) -> dict[str, LearnedWord]:
         """Its word at its weight, ``class + w·(word - class)``, as `Base.encode_text` takes it; none at weight 0."""

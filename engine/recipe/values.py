@@ -199,18 +199,19 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     guidance of a base's expert for little noise, where it has one; None: the same. ``shift`` moves the steps of flow
     matching towards much noise; None: as the base's scheduler says. ``appearance`` multiplies the strengths that each
     motion was learned for; 0 leaves the look out. ``appearance_cond`` and ``appearance_uncond``, where they are not
-    None, stand in place of the learned ones. ``appearance_photo`` is the SHA-256 of a photo whose look the motions
-    are told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the
-    identity adapters act, and ``motion_until`` the one after which the motion adapters no longer do: the first steps
-    lay out the motion, the last ones the look. Both hold where subjects and motions are composed; one kind alone acts
-    all the time. ``guidance_from`` and ``guidance_until`` are the fractions of the steps between which there is
-    guidance; the other steps call the network for the prompt alone, which is half the work. ``accelerator`` is the
-    SHA-256 of the file that changed the base's own weights; see `engine.bases.accelerators`. ``source``, ``inversion``,
-    ``structure`` and ``reference`` are told of in `engine.sources`; ``refine`` counts rounds of FreeInit, each of which
-    samples anew from what the last one gave. ``batch`` is the number of videos in one call of the network, and may
-    change their last bits; the noise of each is its seed's alone. With ``memory`` low the halves of guidance are
-    computed one after the other, frames decoded by themselves, and the text tower given back once it has read; high
-    never does so, and auto where memory runs out, which may change last bits too.
+    None, stand in place of the learned ones. ``appearance_photo`` is the SHA-256 of a photo whose look the motions are
+    told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the identity
+    adapters act in full, ``identity_early`` the share of their weight before, and ``motion_until`` the one after which
+    the motion adapters no longer do: the first steps lay out the motion, the last ones the look. They hold where
+    subjects and motions are composed; one kind alone acts all the time. ``guidance_from`` and ``guidance_until`` are
+    the fractions of the steps between which there is guidance; the other steps call the network for the prompt alone,
+    which is half the work. ``accelerator`` is the SHA-256 of the file that changed the base's own weights; see
+    `engine.bases.accelerators`. ``source``, ``inversion``, ``structure`` and ``reference`` are told of in
+    `engine.sources`; ``refine`` counts rounds of FreeInit, each of which samples anew from what the last one gave.
+    ``batch`` is the number of videos in one call of the network, and may change their last bits; the noise of each is
+    its seed's alone. With ``memory`` low the halves of guidance are computed one after the other, frames decoded by
+    themselves, and the text tower given back once it has read; high never does so, and auto where memory runs out,
+    which may change last bits too.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9. Guidance within an interval: arXiv 2404.07724.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
@@ -237,6 +238,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     appearance_uncond: Strength | None = None
     appearance_photo: Digest | None = None
     identity_from: Probability = 0.0
+    identity_early: Probability = 0.0
     motion_until: Probability = 1.0
     source: sources.Source | None = None
     inversion: sources.Inversion | None = None

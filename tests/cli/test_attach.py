@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from dreamvideo_cli.api import attach, open_registry
+from dreamvideo_cli.api import attach, learn, open_registry
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.main import main
 from engine.bases.models.stable_diffusion import StableDiffusionBase
 from engine.bases.models.wan import WanBase
 from engine.diffusion.samplers import draw_start
-from engine.errors import IncompatibleError
+from engine.errors import IncompatibleError, RecipeError
 from registry import NotFoundError
 from tests import animatediff
 from tests.parity import test_pipeline, test_wan_pipeline
@@ -66,23 +66,23 @@ def learned(
     (home / "config.toml").touch()
 
     @cache
-    def learn(family: str) -> tuple[Path, Any]:
+    def both(family: str) -> tuple[Path, Any]:
         build, open_pipeline, _ = FAMILIES[family]
         folder = build(home / family / "tiny")
-        common = (*("--batch", 1), *("--base", folder), "-q")
-        subject = (*("--class", "dog"), *("--steps", 4), "--set", "word_lr=0.5")
-        subject += ("--set", "adapter_lr=0.05")
-        run("subject", "learn", photos, "--name", name_of(family, "corgi"), *subject, *common)
-        motion = (*("--caption", "skating"), *("--steps", 2), *("--lr", 0.05))
-        motion += ("--frames", FRAMES)
-        run("motion", "learn", clip, "--name", name_of(family, "skate"), *motion, *common)
+        common = {"base": folder, "batch": 1}
+        corgi, skate = name_of(family, "corgi"), name_of(family, "skate")
+        strong = {"word_lr": 0.5, "adapter_lr": 0.05}
+        found = learn("subject", photos, name=corgi, class_word="dog", steps=4, **strong, **common)
+        assert (found.name, found.record.class_word) == (corgi, "dog")
+        told = {"caption": "skating", "steps": 2, "lr": 0.05, "frames": FRAMES}
+        assert learn("motion", clip, name=skate, **told, **common).version == 1
         return folder, open_pipeline(folder)
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("REGISTRY", "STATE", "CACHE"):
             patch.setenv(f"DV_{name}", str(home / name.lower()))
         patch.setenv("DV_CONFIG", str(home / "config.toml"))
-        yield learn
+        yield both
 
 
 def name_of(family: str, name: str) -> str:
@@ -159,7 +159,7 @@ def test_the_latents_are_those_of_dv_gen_and_nothing_is_left_behind(
 ) -> None:
     folder, pipeline = learned(family)
     bare = their_latents(pipeline, "a dog skating on grass", folder)
-    windows = {"identity_from": 0.3, "motion_until": 0.7}
+    windows = {"identity_from": 0.3, "identity_early": 0.5, "motion_until": 0.7}
     uses = {
         "subject": name_of(family, "corgi") + "=0.9",
         "motion": name_of(family, "skate") + "=1.5",
@@ -251,6 +251,13 @@ def test_errors_say_what_is_wrong(unet3d: tuple[Path, Any], tmp_path: Path) -> N
     conv_in, pipeline.unet.conv_in = pipeline.unet.conv_in, torch.nn.Conv2d(4, 3, 1)
     assert "unet's conv_in.bias is (3,), and the base's (" in refusal(pipeline, subject=CORGI)
     pipeline.unet.conv_in = conv_in
+
+
+def test_what_cannot_be_learned_is_refused_as_the_commands_do(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(UsageError, match="neither subject nor motion"):
+        learn("joint", photos, name="x")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="unknown setting 'adapter_rl'"):
+        learn("subject", photos, name="x", registry=tmp_path, adapter_rl=1.0)
 
 
 def test_the_pipelines_own_folder_does_where_the_adapters_base_has_moved(

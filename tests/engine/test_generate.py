@@ -178,6 +178,22 @@ def test_identity_that_waits_changes_the_video_but_not_a_motion_alone(world: Wor
     assert np.array_equal(video(world, motion=1, identity_from=0.5), video(world, motion=1))
 
 
+def test_a_share_of_the_identity_before_its_turn_lies_between_none_and_all(world: World) -> None:
+    waits = {"subject": 1.0, "motion": 1.0, "identity_from": 1.0}
+    assert np.array_equal(
+        video(world, **waits, identity_early=1.0), video(world, subject=1, motion=1)
+    )
+    halved = video(world, subject=0.5, motion=1)
+    uses = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")]
+    recipe = msgspec.structs.replace(RECIPE, identity_from=1.0, identity_early=0.5)
+    with open_generator(world.location, uses) as generator:
+        generator.composition.set_step(recipe, 0)
+        assert [bank.weight for bank in generator.composition.banks] == [0.5, 1.0]
+    assert not np.array_equal(
+        video(world, **waits, identity_early=0.5), halved
+    )  # the word is whole
+
+
 def test_identity_that_never_comes_leaves_word_and_motion(world: World) -> None:
     steps = RECIPE.steps
     never = video(world, subject=1, motion=1, identity_from=1.0)

@@ -18,7 +18,8 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.compare.cells import GridCache
 from dreamvideo_cli.generation.compare.grid import make_cells
 from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
-from dreamvideo_cli.generation.plan import SamplingPlan, output_stem, plan_sampling
+from dreamvideo_cli.generation.outputs import output_stem
+from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
 from dreamvideo_cli.generation.sampler import Sampler
 from dreamvideo_cli.terminal.options import DryRun
@@ -196,10 +197,7 @@ def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
         UsageError: a value cannot be tried, or they are too many.
         ShellError, EngineError, RegistryError: see `plan_videos`.
     """
-    for kind, text in (("subject", options.subject), ("motion", options.motion)):
-        if has_weight(text):
-            ref = text.rpartition("=")[0]
-            raise UsageError(f"the {kind} {text} has a weight, which is searched", hint=ref)
+    _refuse_weights(options)
     values = {axis: _read_values(axis, options) for axis in AXES}
     first = Setting(1.0, 1.0, 0.0, 1.0)
     card = plan_setting(resolver, options, first).base.card.generate_defaults
@@ -213,6 +211,13 @@ def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
         hint = "fewer values, or fewer --rounds"
         raise UsageError(f"{plan.most_trials} settings are over {MOST_TRIALS}", hint=hint)
     return plan
+
+
+def _refuse_weights(options: TuneOptions) -> None:
+    for kind, text in (("subject", options.subject), ("motion", options.motion)):
+        if has_weight(text):
+            ref = text.rpartition("=")[0]
+            raise UsageError(f"the {kind} {text} has a weight, which is searched", hint=ref)
 
 
 def plan_setting(resolver: AdapterResolver, options: TuneOptions, setting: Setting) -> SamplingPlan:
