@@ -14,7 +14,7 @@ from dreamvideo_cli.commands.bundles import show_adapters_in
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.recipe_file import find_grid, may_carry_recipe, read_recipe
 from dreamvideo_cli.learning.fitness import photos_fitness
-from dreamvideo_cli.learning.inputs import read_subject
+from dreamvideo_cli.learning.inputs import read_subject, settle_mask
 from dreamvideo_cli.learning.options import MaskOptions
 from dreamvideo_cli.settings.places import default_base, locate
 from dreamvideo_cli.terminal.options import Shell
@@ -107,7 +107,14 @@ def inspect(
         return
     word = learning.class_word or "object"
     with show_progress(shell) as progress:
-        found = read_subject([place], masks, class_word=word, skip_bad=True, progress=progress)
+        found = read_subject(
+            [place],
+            settle_mask(masks, base),
+            mask_model=masks.mask_model,
+            class_word=word,
+            skip_bad=True,
+            progress=progress,
+        )
     _inspect_photos(place, found, learning, shell, base)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -10,7 +10,7 @@ import typer
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.generation.prompt import EVERYDAY
 from dreamvideo_cli.learning.fitness import judge_plan
-from dreamvideo_cli.learning.inputs import Sources, read_inputs, refuse_photos
+from dreamvideo_cli.learning.inputs import Sources, read_inputs, refuse_photos, settle_mask
 from dreamvideo_cli.learning.options import (
     ClipOptions,
     LearnOptions,
@@ -89,8 +89,15 @@ def learn_subject(
     store = _open_store(shell, "subject", name, options)
     base = _locate(options, "subject", method)
     recipe = subject_settings(base.card.subject, options, class_word, method)
+    asked, recipe = recipe.class_word, _in_known_words(base, recipe)
     check_class_word(base, recipe.class_word)
-    sources = msgspec.structs.replace(_sources(options, photos, masks), holdout=holdout)
+    _refuse_bytes([masks.mask_model])
+    sources = msgspec.structs.replace(
+        _sources(options, photos),
+        mask=settle_mask(masks, base),
+        mask_model=absolute_name(masks.mask_model),
+        holdout=holdout,
+    )
     with show_progress(shell) as progress:
         inputs = read_inputs(sources, "subject", recipe, options.device, progress)
     if class_word is None:
@@ -100,7 +107,7 @@ def learn_subject(
     settings = _settings(
         shell, options, scores, sources=sources, kind="subject", base=base, method=method
     )
-    plan = LearnPlan("subject", name, base, recipe, inputs, settings)
+    plan = LearnPlan("subject", name, base, recipe, inputs, settings, asked)
     warnings = _begin(shell, store, plan, options)
     with stopping_in_time(shell):
         adapter = train(shell, store, plan, terms)
@@ -155,6 +162,16 @@ def learn_motion(
     with stopping_in_time(shell):
         adapter = train(shell, store, plan, terms)
     _show(shell, store, adapter, warnings, options)
+
+
+def _in_known_words(base: "BaseLocation", recipe: Any) -> Any:
+    """The recipe with a class word that the base knows; which is said with the plan's warnings."""
+    from engine.bases.checks.fitness import unknown_words
+    from engine.bases.checks.stand_ins import class_stand_in
+
+    knows = base.card.knows
+    known = class_stand_in(knows, recipe.class_word, unknown_words(knows, recipe.class_word))
+    return msgspec.structs.replace(recipe, class_word=known)
 
 
 def _locate(options: LearnOptions, kind: Kind, method: str) -> "BaseLocation":
@@ -305,20 +322,14 @@ def _refuse_bytes(paths: Iterable[str]) -> None:
             raise UsageError(told, hint="rename it, or copy it to where it can be named")
 
 
-def _sources(
-    options: LearnOptions, paths: Sequence[Path], masks: MaskOptions | None = None
-) -> Sources:
+def _sources(options: LearnOptions, paths: Sequence[Path]) -> Sources:
     """The inputs by paths that mean the same from anywhere."""
     base = join_names(options.base or default_base(), options.motion_module)
     tower = options.image_tower
-    chosen = masks or MaskOptions()
-    is_folder = chosen.mask not in {"none", "auto"}
-    _refuse_bytes([base, tower or "", chosen.mask_model])
+    _refuse_bytes([base, tower or ""])
     return Sources(
         base=absolute_name(base),
         image_tower=absolute_name(tower) if tower else None,
         paths=tuple(map(write_path, paths)),
-        mask=write_path(Path(chosen.mask)) if is_folder else chosen.mask,
-        mask_model=absolute_name(chosen.mask_model),
         skip_bad=options.skip_bad,
     )

@@ -177,7 +177,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     check_scale(scale, recipes[0])
     _check_base(resolver, start, recipes[0])
     require_device(options.device, recipes[0].precision)
-    warnings = prompt_fitness(start.base, start.uses, recipes[0], options.device)
+    warnings = prompt_fitness(start, recipes[0], options.device)
     refuse_costly(warnings, anyway=options.anyway)
     return SamplingPlan(
         typed=start.typed,
@@ -344,18 +344,16 @@ def _resolved_notes(uses: Sequence[WeightedAdapter]) -> tuple[str, ...]:
     )
 
 
-def prompt_fitness(
-    base: BaseLocation, uses: Sequence[WeightedAdapter], recipe: GenerateRecipe, device: str
-) -> tuple[FitnessWarning, ...]:
+def prompt_fitness(start: Start, recipe: GenerateRecipe, device: str) -> tuple[FitnessWarning, ...]:
     """What speaks against making a video; what adapters stand for in the prompt they were taught."""
     from dreamvideo_cli.runs.timings import count_work, expect_seconds
     from engine.bases.checks.fitness import Request, check_fitness
     from engine.bases.checks.work import Work
 
-    taught = sorted((use.phrase for use in uses if use.phrase), key=len, reverse=True)
-    plain = (
-        re.sub("|".join(map(re.escape, taught)), " ", recipe.prompt) if taught else recipe.prompt
-    )
+    base, plain = start.base, start.prompt.asked or recipe.prompt
+    taught = sorted((use.phrase for use in start.uses if use.phrase), key=len, reverse=True)
+    if taught:
+        plain = re.sub("|".join(map(re.escape, taught)), " ", plain)
     expected_s = expect_seconds("generate", base.fingerprint, device, count_work(recipe))
     halves = 1 if recipe.guidance == 1.0 else 2
     work = Work(1, recipe.frames, recipe.height_px, recipe.width_px, halves * recipe.steps)

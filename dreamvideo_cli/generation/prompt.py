@@ -29,10 +29,14 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The prompt as it is sent, and a line for everything that was put in."""
+    """The prompt as it is sent, and a line for everything that was put in.
+
+    ``asked`` is the same before words that the base knows stood in for others, where some do.
+    """
 
     sent: str
     notes: tuple[str, ...] = ()
+    asked: str | None = None
 
 
 def compose_prompt(typed: str, words: Sequence[Word]) -> Prompt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def start_from_recipe(resolver: AdapterResolver, options: VideoOptions) -> Start
     uses, notes = _uses_again(resolver, recipe, options)
     refuse_clashing_words(uses)
     base = _base_again(recipe, uses, options)
-    prompt = _prompt_again(recipe, uses, options)
+    prompt = _prompt_again(recipe, uses, base, options)
     return Start(
         typed=one_printable_line(options.prompt or "") or prompt.sent,
         prompt=prompt,
@@ -159,14 +159,17 @@ def _bare_base_again(note: BaseNote, options: VideoOptions) -> BaseLocation:
 
 
 def _prompt_again(
-    recipe: VideoRecipe, uses: Sequence[WeightedAdapter], options: VideoOptions
+    recipe: VideoRecipe,
+    uses: Sequence[WeightedAdapter],
+    base: BaseLocation,
+    options: VideoOptions,
 ) -> Prompt:
     """The prompt as it was sent; other adapters speak in the place of those they stand in for."""
     if options.prompt is not None:
         typed = one_printable_line(options.prompt)
         if not typed:
             raise UsageError("the prompt is empty", hint="leave it out to keep the video's own")
-        return compose_prompt(typed, prompt_words(uses))
+        return _in_known_words(compose_prompt(typed, prompt_words(uses)), uses, base)
     sent: str = recipe.generate["prompt"]
     if options.subject is None and options.motion is None:
         return Prompt(sent)
@@ -233,8 +236,18 @@ def start_from_prompt(resolver: AdapterResolver, options: VideoOptions) -> Start
     )
     refuse_clashing_words(uses)
     base = find_base(uses, options)
-    prompt = compose_prompt(typed, prompt_words(uses))
+    prompt = _in_known_words(compose_prompt(typed, prompt_words(uses)), uses, base)
     return Start(typed, prompt, uses, base, base.card.generate_defaults)
+
+
+def _in_known_words(prompt: Prompt, uses: Sequence[WeightedAdapter], base: BaseLocation) -> Prompt:
+    """The prompt with what stands in for words that the base does not know; adapters' phrases stay."""
+    from engine.bases.checks.fitness import unknown_words
+    from engine.bases.checks.stand_ins import put_stand_ins, stand_ins
+
+    near = stand_ins(base.card.knows, unknown_words(base.card.knows, prompt.sent))
+    sent = put_stand_ins(prompt.sent, near, [use.phrase for use in uses])
+    return prompt if sent == prompt.sent else replace(prompt, sent=sent, asked=prompt.sent)
 
 
 def prompt_words(uses: Sequence[WeightedAdapter]) -> list[Word]:

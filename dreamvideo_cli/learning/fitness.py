@@ -49,7 +49,7 @@ def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarn
         asked = Request(recipe.caption, "caption")
     else:
         assert photos is not None
-        asked = _photos_request(photos, recipe.class_word)
+        asked = _photos_request(photos, plan.class_asked or recipe.class_word)
     whole = replace(
         asked,
         device=plan.settings.device,

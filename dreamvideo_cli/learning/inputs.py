@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from dreamvideo_cli.learning.options import MaskOptions
+from dreamvideo_cli.learning.options import MASK_MODEL, MaskOptions
 from dreamvideo_cli.terminal.progress import silent_libraries
-from dreamvideo_cli.terminal.text import one_line, read_path
+from dreamvideo_cli.terminal.text import one_line, read_path, write_path
 from engine.progress import ignore
 
 if TYPE_CHECKING:
+    from engine.bases import BaseLocation
     from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
     from engine.progress import Progress
@@ -29,7 +30,7 @@ class Sources(Struct, frozen=True):
         base: as named, a path made absolute.
         paths: of photos or clips, absolute, as `write_path` writes them.
         image_tower: named like the base, or None.
-        mask: none, auto, or their folder, likewise.
+        mask: none, auto, photographs (found by their colours; drawings have none) or their folder, likewise.
         mask_model: of auto, named like the base.
         skip_bad: whether inputs that cannot be used are left out.
         holdout: the photo that is kept out to score against, as it was called, or None.
@@ -42,6 +43,15 @@ class Sources(Struct, frozen=True):
     mask_model: str = ""
     skip_bad: bool = False
     holdout: str | None = None
+
+
+def settle_mask(options: MaskOptions, base: BaseLocation) -> str:
+    """What `Sources.mask` holds: as the user says, else as suits the base."""
+    if options.mask is None:
+        return "photographs" if base.card.knows.pictures == "drawn" else "none"
+    if options.mask in {"none", "auto"}:
+        return options.mask
+    return write_path(Path(options.mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,8 @@ def read_inputs(
     if kind == "subject":
         photos = read_subject(
             paths,
-            MaskOptions(str(read_path(sources.mask)), sources.mask_model),
+            sources.mask,
+            mask_model=sources.mask_model,
             class_word=recipe.class_word,
             device=device,
             skip_bad=sources.skip_bad,
@@ -172,34 +183,59 @@ def refuse_photos(clips: Sequence[Clip]) -> None:
 
 def read_subject(
     paths: Sequence[Path],
-    options: MaskOptions,
+    mask: str,
     *,
+    mask_model: str,
     class_word: str,
     device: str = "auto",
     skip_bad: bool = False,
     progress: Progress = ignore,
 ) -> PhotoSet:
-    """The photos with their masks.
+    """The photos with their masks; ``mask`` as `Sources` has it.
 
     Raises:
-        BaseNotFoundError: the model of `--mask auto` is not here.
+        BaseNotFoundError: the model that was named for `--mask auto` is not here.
         InputError, InputNotFoundError: see `engine.media.photos.read_photos`.
     """
     from engine.media.photos import read_photos
+    from engine.media.photos.found_masks import mask_photographs, mask_photos
 
-    if options.mask != "auto":
-        masks = None if options.mask == "none" else Path(options.mask).expanduser()
-        return read_photos(paths, masks=masks, skip_bad=skip_bad, progress=progress)
-    masker = _masker(options.mask_model, class_word, device)
-    with silent_libraries():
-        return read_photos(paths, masker=masker, skip_bad=skip_bad, progress=progress)
+    read = functools.partial(read_photos, paths, skip_bad=skip_bad, progress=progress)
+    if mask not in {"none", "auto", "photographs"}:
+        return read(masks=read_path(mask))
+    folder = _mask_model(mask_model) if mask == "auto" else None
+    if folder is not None:
+        with silent_libraries():
+            return read(masker=_masker(folder, class_word, device))
+    finders = {"auto": mask_photos, "photographs": mask_photographs}
+    photos = read(finder=finders.get(mask))
+    return replace(photos, notes=(*_told_of_masks(photos), *photos.notes))
 
 
-def _masker(name: str, word: str, device: str) -> Callable[..., Any]:
-    """What masks a photo; the model is loaded for the first one that needs it."""
+def _told_of_masks(photos: PhotoSet) -> list[str]:
+    """That masks were found by colours, if any was."""
+    found = sum(photo.mask_from == "colours" for photo in photos.photos)
+    if not found:
+        return []
+    told = f"the masks of {found} of {len(photos.photos)} photos were found by their colours"
+    return [f"{told}: dv inspect PATH -o sheet.png shows them, --mask none learns whole photos"]
+
+
+def _mask_model(name: str) -> Path | None:
+    """Folder of the model that finds masks; None of the usual one where it is not on this machine."""
     from engine.bases.catalog import locate_mask_model
+    from engine.errors import BaseNotFoundError
 
-    folder = locate_mask_model(name)
+    try:
+        return locate_mask_model(name)
+    except BaseNotFoundError:
+        if name == MASK_MODEL:
+            return None
+        raise
+
+
+def _masker(folder: Path, word: str, device: str) -> Callable[..., Any]:
+    """What masks a photo; the model is loaded for the first one that needs it."""
 
     @functools.cache
     def opened() -> Any:

@@ -277,16 +277,19 @@ class MaskOptions:
     """Which pixels of the photos are the subject."""
 
     mask: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="none|auto|DIR",
-            help="Masks by the photos' names, white where it is; auto finds what --class names.",
+            help="Masks by the photos' names, white where it is; auto finds it. By default auto of photos on a base"
+            " of drawings.",
         ),
-    ] = "none"
+    ] = None
     mask_model: Annotated[
         str,
         typer.Option(
-            metavar="DIR|ID", help="The CLIPSeg model of --mask auto.", rich_help_panel=MACHINE
+            metavar="DIR|ID",
+            help="The CLIPSeg model of --mask auto, which goes by colours without one.",
+            rich_help_panel=MACHINE,
         ),
     ] = MASK_MODEL
 

@@ -68,6 +68,7 @@ class LearnPlan:
         recipe: how; "auto" in it is settled when the device is known.
         inputs: photos or clips, as they were read.
         settings: the rest.
+        class_asked: the class word as the user said it, or "" where it is the recipe's.
     """
 
     kind: Kind
@@ -76,6 +77,7 @@ class LearnPlan:
     recipe: LearnRecipe
     inputs: Inputs
     settings: LearnSettings = field(default_factory=LearnSettings)
+    class_asked: str = ""
 
     @property
     def token(self) -> str | None:

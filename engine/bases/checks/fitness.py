@@ -13,6 +13,7 @@ from typing import Literal
 
 from engine.bases.cards import Knowledge
 from engine.bases.catalog import BaseLocation
+from engine.bases.checks.stand_ins import WORD, class_stand_in, stand_ins
 from engine.bases.checks.work import Work, expect_cpu_seconds
 from engine.errors import EngineError
 
@@ -48,7 +49,7 @@ class Request:
     """What is asked of a base.
 
     Attributes:
-        text: the class word, the caption, or the prompt without learned words and captions.
+        text: the class word, the caption, or the prompt without learned words and captions, as the user said them.
         said_as: which of these it is.
         is_photographed: whether what is learned from are photographs.
         is_masked: whether every one of them has a mask.
@@ -93,7 +94,7 @@ def unknown_words(knowledge: Knowledge, text: str) -> list[str]:
     """The words of ``text`` that a base does not know, each once, in their order; none where it lists no words."""
     if not knowledge.words:
         return []
-    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
+    words = WORD.findall(text.lower())
     known = JOINING.union(knowledge.words)
     return [word for word in dict.fromkeys(words) if word not in known and not word.isdigit()]
 
@@ -106,11 +107,16 @@ def _check_words(base: BaseLocation, request: Request) -> FitnessWarning | None:
     if request.said_as == "caption":
         return _check_caption(base, request.text, unknown)
     drawn = f"{base.id} draws {len(knows.things)} things: {', '.join(knows.things)}"
+    near = stand_ins(knows, unknown)
     if request.said_as == "prompt":
-        nearer = f" (all its words: dv base show {base.id})"
-    else:
-        nearer = f" (the nearest: {' or '.join(knows.general)})" if knows.general else ""
-    return FitnessWarning("words", f"{drawn}; it has no {_either(unknown)}{nearer}")
+        told = [
+            f"{word} ({near[word]} stands in for it)" if word in near else word for word in unknown
+        ]
+        more = "" if near.keys() >= set(unknown) else f" (all its words: dv base show {base.id})"
+        return FitnessWarning("words", f"{drawn}; it has no {_either(told)}{more}")
+    known = class_stand_in(knows, request.text, unknown)
+    more = "" if known == request.text else f" ({known} stands in for {request.text})"
+    return FitnessWarning("words", f"{drawn}; it has no {_either(unknown)}{more}")
 
 
 def _check_caption(base: BaseLocation, text: str, unknown: Sequence[str]) -> FitnessWarning | None:

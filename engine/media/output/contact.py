@@ -125,7 +125,8 @@ def _photo_tile(photo: Photo, photos: PhotoSet, height_px: int, width_px: int) -
         learned = _outlined(learned, mask)
     width, height = photo.size_px
     lines = [Line(photo.name, INK), Line(f"{width}×{height}")]
-    lines += [Line(text) for text in (*photo.notes, note) if text]
+    found = "mask found by colours" if photo.mask_from == "colours" else None
+    lines += [Line(text) for text in (*photo.notes, found, note) if text]
     lines += [Line(each.text, ALARM) for each in photos.warnings if each.path == photo.path]
     box = _box_in(photo, height_px, width_px, photo.pixels.shape[1::-1])
     whole = _with_window(photo.pixels, box)

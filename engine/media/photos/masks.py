@@ -1,4 +1,4 @@
-"""Masks: which pixels of a photo are the subject. None is ever invented."""
+"""Masks that are given: which pixels of a photo are the subject, read from files and a model's probabilities."""
 
 from __future__ import annotations
 

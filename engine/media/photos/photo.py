@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-MaskSource = Literal["file", "alpha", "model"]
+MaskSource = Literal["file", "alpha", "model", "colours"]
 WarningKind = Literal["blurred", "near_duplicate", "odd_one_out", "mask_of_all"]
 
 
@@ -30,7 +30,7 @@ class Photo:
         mask: uint8 (h, w), 255 = subject, grey = partly; or None.
         digest: SHA-256 of the file's bytes, in hexadecimal.
         notes: what was done to its pixels, for people.
-        mask_from: where the mask comes from: a file, the photo's own alpha, a model; or None.
+        mask_from: where the mask comes from: a file, the photo's own alpha, a model, its colours; or None.
         whole_px: width and height in the file, where it was scaled down while it was read.
     """
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
     Masker = Callable[[Photo], Pixels]
+    Finder = Callable[[Sequence[Photo], Progress], list[Photo]]
 
 
 # Beyond this many the line that says what is wrong could no longer be read.
@@ -110,6 +111,7 @@ def read_photos(
     *,
     masks: Path | None = None,
     masker: Masker | None = None,
+    finder: Finder | None = None,
     skip_bad: bool = False,
     min_side_px: int = 32,
     progress: Progress = ignore,
@@ -120,6 +122,7 @@ def read_photos(
         paths: photos and folders, as for `gather_photos`.
         masks: folder with a mask for every photo, matched by stem, any extension.
         masker: makes the mask of a photo that has none, not even in its own transparency.
+        finder: the same, of all photos together: `mask_photos` or `mask_photographs`.
         skip_bad: leave out what cannot be used, and report it in `skipped`.
         min_side_px: photos with a shorter side cannot be used.
         progress: is told of each photo where there is much to read.
@@ -153,6 +156,8 @@ def read_photos(
             photos.append(photo)
     if skipped and (not photos or not skip_bad):
         raise _unusable(skipped, hints, total=len(gathered), skip_bad=skip_bad)
+    if finder is not None:
+        photos = finder(photos, progress)
     notes = [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
     notes += [f"left out: {item.reason}" for item in skipped]
     warnings = find_warnings(photos)

@@ -16,7 +16,8 @@ from dreamvideo_cli.views.learning import line_with, next_lines
 from engine.errors import DivergedError, RecipeError
 from engine.media.output.write import write_video
 from registry import open_registry
-from tests.cli.conftest import Dv, Learned, Put
+from tests.cli.conftest import Dv, Learned, Put, Result
+from tests.engine.media.drawings import scene
 from tests.tiny import build_clipseg
 
 
@@ -70,13 +71,49 @@ def test_masks_are_inputs_too(dv: Dv, base: Path, photos: Path, home: Path) -> N
     assert names[:2] == ["0.png", "mask of 0.png"]
 
 
-def test_a_mask_model_that_is_not_here_is_said_before_anything_is_read(
+def test_a_mask_model_that_was_named_and_is_not_here_is_said_before_anything_is_read(
     dv: Dv, base: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
-    result = dv("subject", "learn", photos, "--name", "corgi", "--base", base, "--mask", "auto")
+    line = ("subject", "learn", photos, "--name", "corgi", "--base", base, "--mask", "auto")
+    result = dv(*line, "--mask-model", "someone/clipseg")
     assert (result.code, result.out) == (7, "")
-    assert "hf download CIDAS/clipseg-rd64-refined" in result.err
+    assert "hf download someone/clipseg" in result.err
+
+
+def test_without_a_mask_model_auto_goes_by_colours(
+    dv: Dv, base: Path, disc_photos: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    line = ("subject", "learn", disc_photos, "--name", "corgi", "--base", base)
+    assert inputs_of(dv(*line, "-n", "--json")) == ["1.png", "2.png"]
+    found = dv(*line, "--mask", "auto", "-n", "--json")
+    assert inputs_of(found) == ["1.png", "mask of 1.png", "2.png", "mask of 2.png"]
+    assert "the masks of 2 of 2 photos were found by their colours" in found.err
+
+
+def test_a_base_of_drawings_takes_masks_of_photographs_unless_told_not_to(
+    dv: Dv, disc_photos: Path
+) -> None:
+    line = ("subject", "learn", disc_photos, "--name", "corgi", "--class", "animal")
+    taken = dv(*line, "-n", "--json")
+    assert inputs_of(taken) == ["1.png", "mask of 1.png", "2.png", "mask of 2.png"]
+    assert "--mask none learns whole photos" in taken.err
+    assert inputs_of(dv(*line, "--mask", "none", "-n", "--json")) == ["1.png", "2.png"]
+
+
+@pytest.fixture
+def disc_photos(home: Path) -> Path:
+    """Rough discs on rough ground, which no drawing is."""
+    folder = home / "discs"
+    folder.mkdir()
+    for seed in (1, 2):
+        Image.fromarray(scene(seed, 0.5, 0.5, 0.2 + seed / 20)[0]).save(folder / f"{seed}.png")
+    return folder
+
+
+def inputs_of(planned: Result) -> list[str]:
+    return [item["name"] for item in planned.document["inputs"]]
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_the_wait(

@@ -38,14 +38,17 @@ def test_learning_from_photos_of_an_unknown_class_is_warned_of_in_one_line(
     planned = dv("subject", "learn", photos, "--name", "corgi", "--class", "dog", "-n")
     assert planned.code == 0
     (line,) = warnings_in(planned.err)
-    for told in ("it has no dog", "coloured noise", "--mask DIR", "dv base list"):
-        assert told in line
+    told = ("it has no dog (animal stands in for dog)", "coloured noise", "--mask DIR")
+    assert all(part in line for part in (*told, "dv base list"))
 
 
 def test_json_carries_the_warnings(dv: Dv, photos: Path) -> None:
     line = ("subject", "learn", photos, "--name", "corgi", "--class", "dog", "-n", "--json")
-    assert [each["kind"] for each in dv(*line).document["warnings"]] == ["words", "photographs"]
+    planned = dv(*line).document
+    assert [each["kind"] for each in planned["warnings"]] == ["words", "photographs"]
+    assert planned["recipe"]["class_word"] == "animal"
     made = dv("gen", "a dog bouncing", "-n", "--json").document
+    assert made["prompt_sent"] == "an animal bouncing"
     assert [each["kind"] for each in made["warnings"]] == ["words"]
     grid = dv("grid", "a dog bouncing", "--seeds", "0..1", "-n", "--json").document
     assert [each["kind"] for each in grid["columns"][0]["warnings"]] == ["words"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,3 +31,19 @@ def save_picture(path: Path, pixels: np.ndarray | None = None, **options: object
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(draw_picture() if pixels is None else pixels).save(path, **options)
     return path
+
+
+def rough(seed: int, colour: tuple[int, int, int], side: int = 120) -> np.ndarray:
+    """A texture about a colour, as fur and grass have it."""
+    grain = np.random.default_rng(seed).normal(0, 40, (side, side, 1))
+    soft = Image.fromarray(np.uint8(np.clip(grain[..., 0] + 128, 0, 255)))
+    grey = np.asarray(soft.filter(ImageFilter.GaussianBlur(1)), np.float64)[..., None] - 128
+    return np.uint8(np.clip(grey + colour, 0, 255))
+
+
+def scene(seed: int, x: float, y: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """A rough orange disc on rough green, and where it is."""
+    rows, columns = np.mgrid[:120, :120] / 120
+    disc = np.hypot(columns - x, rows - y) < radius
+    picture = np.where(disc[..., None], rough(seed, (200, 110, 40)), rough(seed + 9, (70, 120, 60)))
+    return picture.astype(np.uint8), disc
