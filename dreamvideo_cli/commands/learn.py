@@ -84,6 +84,7 @@ def learn_subject(
     Example: dv subject learn ./dv-demo/photos --name fox --class cat
     """
     from engine.bases.checks.wording import check_class_word
+    from engine.media.photos.photographs import are_photographs
 
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "subject", name, options)
@@ -100,6 +101,11 @@ def learn_subject(
     )
     with show_progress(shell) as progress:
         inputs = read_inputs(sources, "subject", recipe, options.device, progress)
+    assert inputs.photos is not None
+    if are_photographs([photo.pixels for photo in inputs.photos.photos]):
+        card = base.card.subject
+        own = subject_settings(card, options, class_word, method, photographed=True)
+        recipe = msgspec.structs.replace(own, class_word=recipe.class_word)
     if class_word is None:
         info(shell, f'no --class: taking "{recipe.class_word}"')
     for note in inputs.notes:

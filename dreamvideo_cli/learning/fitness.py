@@ -86,7 +86,7 @@ def _work_of(plan: LearnPlan) -> Work:
     from engine.bases.checks.work import Work
 
     recipe, video = plan.recipe, plan.base.card.video
-    frames = getattr(recipe, "frames", 1) if recipe.has_clips else 1
+    frames = getattr(recipe, "frames" if recipe.has_clips else "photo_frames", 1)
     passes = LEARNING_PASSES * sum(plan.stages.values())
     return Work(recipe.batch, frames, video.height_px, video.width_px, passes)
 

@@ -119,6 +119,8 @@ def subject_settings(
     options: LearnOptions,
     class_word: str | None,
     method: str = "dreamvideo",
+    *,
+    photographed: bool = False,
 ) -> Any:
     """The recipe of a subject; of a word and an adapter `--lr` is the adapter's, and the word's keeps its proportion.
 
@@ -134,14 +136,15 @@ def subject_settings(
     if method != "dreamvideo":
         rates = {} if options.lr is None else {"lr": options.lr}
         return _recipe_of_method((method, "subject"), options, card, {**rates, **values})
-    planned = subject_recipe(options.quality, card, values)
+    build = partial(subject_recipe, options.quality, card, photographed=photographed)
+    planned = build(values)
     if options.lr is None:
         return planned
     scaled = {
         "adapter_lr": options.lr,
         "word_lr": planned.word_lr * options.lr / planned.adapter_lr,
     }
-    return subject_recipe(options.quality, card, {**scaled, **values})
+    return build({**scaled, **values})
 
 
 def motion_settings(

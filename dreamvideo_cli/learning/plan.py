@@ -107,7 +107,7 @@ class LearnPlan:
     def step_megapixels(self) -> float:
         """Megapixels of an update, to which the time that it takes is in proportion."""
         video = self.base.card.video
-        frames = getattr(self.recipe, "frames", 1) if self.kind == "motion" else 1
+        frames = getattr(self.recipe, "frames" if self.kind == "motion" else "photo_frames", 1)
         return self.recipe.batch * frames * video.height_px * video.width_px / 1e6
 
     @property

@@ -75,6 +75,7 @@ def see_photos(session: Session[Any], inputs: Inputs, progress: Progress) -> Enc
         progress,
         session.cache(progress),
         views=getattr(session.recipe, "views", 1),
+        frames=getattr(session.recipe, "photo_frames", 1),
         seed=session.recipe.seed,
     )
     if seen.appearance is None:

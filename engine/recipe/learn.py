@@ -31,16 +31,22 @@ SEVERAL_CLIPS: Mapping[str, Any] = {"image_drop": 0.0, "appearance_uncond": 0.0}
 
 
 def subject_recipe(
-    quality: Quality, card: Mapping[str, Any], settings: Mapping[str, Any]
+    quality: Quality,
+    card: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    photographed: bool = False,
 ) -> SubjectRecipe:
     """The recipe of a subject from the quality, the base's card and the caller's settings.
 
-    A setting ``steps`` is the total of both stages and is split in their proportion, each getting at least one.
+    What the card says of ``photographs`` lies over every quality where photographs are learned from. A setting
+    ``steps`` is the total of both stages and is split in their proportion, each getting at least one.
 
     Raises:
         RecipeError: a setting's name or value cannot be used.
     """
     layers = _layers(SUBJECT_QUALITY, quality, card)
+    layers |= card.get("photographs", {}) if photographed else {}
     total = _whole_steps(settings)
     rest = {name: value for name, value in settings.items() if name != "steps"}
     recipe = build_recipe(SubjectRecipe, {**layers, **rest})

@@ -32,6 +32,7 @@ Lanes = Annotated[int, Meta(ge=1, le=64)]
 # "auto" is settled by what the device turns out to have.
 Switch = bool | Literal["auto"]
 Views = Annotated[int, Meta(ge=1, le=64)]
+PhotoFrames = Annotated[int, Meta(ge=1, le=64)]
 WidthRatio = Annotated[float, Meta(gt=0.0, le=4.0)]
 Rank = Annotated[int, Meta(ge=1, le=1024)]
 
@@ -109,6 +110,7 @@ class WordRecipe(LearnRecipe, frozen=True, kw_only=True):
     word_steps: Count = 3000
     word_lr: Rate = 1e-4
     views: Views = 1
+    photo_frames: PhotoFrames = 1
 
     @property
     def stages(self) -> dict[str, int]:
@@ -120,10 +122,13 @@ class SubjectRecipe(WordRecipe, frozen=True, kw_only=True):
     """How a subject is learned: first the word, then the identity adapter with the word frozen.
 
     ``width_ratio`` is the bottleneck's hidden width over the stream's. ``views`` counts how often each photo is seen:
-    once as it is, otherwise smaller and elsewhere in the frame; see `engine.media.photos.views`.
+    once as it is, otherwise smaller and elsewhere in the frame; see `engine.media.photos.views`. ``photo_frames`` is
+    how many latent frames a photo stands still for: with several, each under its own noise, the layers of time see what
+    is learned, and it stays the same from frame to frame where a base has never seen the like.
 
     Paper: arXiv 2312.04433, section 3.1 and its implementation details.
-    Differs: adapter steps stand in the middle of the paper's 500 to 1000; ``views`` other than 1 are not the paper's.
+    Differs: adapter steps stand in the middle of the paper's 500 to 1000; neither ``views`` nor ``photo_frames`` other
+    than 1 are the paper's.
     """
 
     adapter_steps: Count = 800

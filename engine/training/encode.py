@@ -29,7 +29,7 @@ class EncodedPhotos:
     """A subject's photos, n, each in v views.
 
     Attributes:
-        latents: (n·v, c, 1, h, w), videos of one frame, the views of a photo side by side.
+        latents: (n·v, c, f, h, w), videos of f equal frames, the views of a photo side by side.
         masks: (n·v, 1, 1, h, w) in [0, 1] at the latents' size, or None.
         appearance: (n, d) of the photos as they are, or None where the base has no image tower.
         names: of each view's file.
@@ -57,9 +57,12 @@ def encode_photos(
     cache: Cache | None = None,
     *,
     views: int = 1,
+    frames: int = 1,
     seed: int = 0,
 ) -> EncodedPhotos:
     """Frame every photo for the base and encode its views, alone: its numbers depend on no other photo.
+
+    Each view stands still for so many latent ``frames``.
 
     Raises:
         InputError: a mask vanishes at the latents' size.
@@ -89,6 +92,7 @@ def encode_photos(
     refuse_vanished(paths, masks)
     progress(StageEnded("encode photos", time.monotonic() - started))
     names = tuple(printable(path.name) for path in paths)
+    seen = seen.expand(-1, -1, frames, -1, -1)
     return EncodedPhotos(seen, masks, torch.cat(looks) if looks else None, names)
 
 

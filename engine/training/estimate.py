@@ -49,7 +49,7 @@ def estimate_recipe(
     role: Role = "motion" if has_clips else "identity"
     sizes = Sizes(
         batch=recipe.batch // recipe.accumulate,
-        frames=getattr(recipe, "frames", 1) if has_clips else 1,
+        frames=getattr(recipe, "frames" if has_clips else "photo_frames", 1),
         height_px=video.height_px,
         width_px=video.width_px,
     )

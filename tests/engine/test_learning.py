@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from engine.adapters.file import APPEARANCE, WORD, load_adapter
-from engine.bases import BaseLocation, locate_base
+from engine.bases import BaseLocation, locate_base, open_base
 from engine.diffusion.losses import Draw
 from engine.errors import DeviceError, DivergedError, InputError, RecipeError
 from engine.media.photos import PhotoSet
-from engine.progress import Event, Note, StageAdvanced, StageStarted
+from engine.progress import Event, Note, StageAdvanced, StageStarted, ignore
 from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
+from engine.training.encode import encode_photos
 from engine.training.fit import FitPlan, draws_of, final_losses, fit, open_accelerator
 from engine.training.result import Learned
 from tests.engine.samples import clip, learn_motion, learn_subject, photos
@@ -77,6 +78,25 @@ def test_views_change_what_is_learned_and_not_the_look(
     seen = load_adapter(several.weights)
     assert torch.equal(seen.tensors[APPEARANCE], one.tensors[APPEARANCE])
     assert any(not torch.equal(seen.tensors[n], one.tensors[n]) for n in one.bank_tensors)
+
+
+def test_a_photo_stands_still_for_as_many_frames_as_asked(location: BaseLocation) -> None:
+    base = open_base(location, device=torch.device("cpu"), dtype=torch.float32)
+    still = encode_photos(base, photos(), ignore, views=2)
+    longer = encode_photos(base, photos(), ignore, views=2, frames=3)
+    assert torch.equal(longer.latents, still.latents.repeat(1, 1, 3, 1, 1))
+    assert longer.names == still.names
+
+
+def test_a_look_is_learned_through_the_layers_of_time_where_photos_have_frames(
+    tmp_path: Path, location: BaseLocation
+) -> None:
+    recipe = msgspec.structs.replace(SUBJECT, photo_frames=3)
+    learned = load_adapter(subject(tmp_path / "b", location, recipe).weights)
+    one = load_adapter(subject(tmp_path / "a", location).weights)
+    assert learned.facts.recipe["photo_frames"] == 3
+    assert torch.equal(learned.tensors[APPEARANCE], one.tensors[APPEARANCE])
+    assert any(not torch.equal(learned.tensors[n], one.tensors[n]) for n in one.bank_tensors)
 
 
 def test_micro_batches_give_the_adapter_of_the_whole_batch(

@@ -32,6 +32,16 @@ def test_standard_without_a_card_is_the_paper() -> None:
     assert (motion.steps, motion.lr, motion.text_drop, motion.image_drop) == (1500, 1e-5, 0.5, 0.5)
 
 
+def test_what_a_card_says_of_photographs_lies_over_every_quality() -> None:
+    card = {"standard": {"batch": 8}, "photographs": {"photo_frames": 4, "batch": 3}}
+    for quality in ("draft", "standard", "max"):
+        drawn = subject_recipe(quality, card, {})
+        assert (drawn.photo_frames, drawn.batch) == (1, 8)
+        photographed = subject_recipe(quality, card, {}, photographed=True)
+        assert (photographed.photo_frames, photographed.batch) == (4, 3)
+    assert subject_recipe("draft", card, {"photo_frames": 2}, photographed=True).photo_frames == 2
+
+
 def test_several_clips_never_drop_the_image() -> None:
     recipe = motion_recipe("standard", {}, {}, clips=2)
     assert (recipe.steps, recipe.batch, recipe.image_drop, recipe.appearance_uncond) == (

@@ -69,6 +69,8 @@ DEFAULTS = Defaults(
         "lora": {"standard": {"steps": 200, "lr": 1e-3, "batch": 8}},
         "dreamix": {"standard": {"steps": 100, "lr": 3e-4}},
         "reference": {"standard": {"steps": 150, "lr": 2e-3, "rank": 16}},
+        # What no drawing looks like flickers, unless the layers of time see it learned.
+        "photographs": {"photo_frames": 4, "batch": 4},
     },
     motion={
         "draft": {"steps": 80},

@@ -35,10 +35,9 @@ def save_picture(path: Path, pixels: np.ndarray | None = None, **options: object
 
 def rough(seed: int, colour: tuple[int, int, int], side: int = 120) -> np.ndarray:
     """A texture about a colour, as fur and grass have it."""
-    grain = np.random.default_rng(seed).normal(0, 40, (side, side, 1))
-    soft = Image.fromarray(np.uint8(np.clip(grain[..., 0] + 128, 0, 255)))
-    grey = np.asarray(soft.filter(ImageFilter.GaussianBlur(1)), np.float64)[..., None] - 128
-    return np.uint8(np.clip(grey + colour, 0, 255))
+    grain = np.random.default_rng(seed).normal(128, 50, (side, side, 3)).clip(0, 255)
+    soft = Image.fromarray(grain.astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))
+    return np.clip(np.asarray(soft, np.float64) - 128 + colour, 0, 255).astype(np.uint8)
 
 
 def scene(seed: int, x: float, y: float, radius: float) -> tuple[np.ndarray, np.ndarray]:

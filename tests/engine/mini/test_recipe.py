@@ -12,6 +12,7 @@ from diffusers import TextToVideoSDPipeline
 from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
+from engine.bases.cards import read_card
 from engine.mini import WEIGHTS
 from engine.mini.recipe import sheets, train
 from engine.mini.recipe.autoencoder import (
@@ -31,7 +32,7 @@ from engine.mini.recipe.denoiser import (
 from engine.mini.recipe.distil import CALLS, GUIDANCE, SUBSTEPS, Teacher
 from engine.mini.recipe.inherit import open_ancestor, take_weights, take_words
 from engine.mini.recipe.presets import PRESETS
-from engine.mini.recipe.release import LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
+from engine.mini.recipe.release import DEFAULTS, LARGEST_FILE_BYTES, LARGEST_FOLDER_BYTES
 from engine.mini.recipe.towers import Towers, encode_text, normalise
 from engine.mini.world.batches import Coded
 from engine.mini.world.captions import build_tokenizer, tokenize
@@ -258,6 +259,11 @@ def test_shipped_weights_keep_their_limits():
     sizes = [path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()]
     assert max(sizes) <= LARGEST_FILE_BYTES
     assert sum(sizes) <= LARGEST_FOLDER_BYTES
+
+
+@pytest.mark.skipif(not (WEIGHTS / "base.toml").is_file(), reason="no weights ship here")
+def test_the_shipped_card_has_the_recipes_settings_of_subjects():
+    assert read_card(WEIGHTS).subject == DEFAULTS.subject
 
 
 def test_a_students_aim_is_where_the_guided_sampler_lands(trained):

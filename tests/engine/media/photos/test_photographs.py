@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from engine.benchmark.pairs import list_pairs, paint_photos
 from engine.media.photos import read_photos
-from engine.media.photos.photographs import are_photographs, flat_share
+from engine.media.photos.photographs import are_photographs, few_share, flat_share
 
 SAMPLES = Path(__file__).resolve().parents[4] / "dreamvideo_cli" / "samples" / "subject"
 
@@ -29,6 +30,31 @@ def test_the_background_is_left_out() -> None:
     picture = np.full((128, 128, 3), 255, np.uint8)
     picture[32:96, 32:96] = np.random.default_rng(0).integers(0, 200, (64, 64, 3), np.uint8)
     assert flat_share(picture) < 0.02
+
+
+def as_jpeg(picture: np.ndarray, quality: int, side: int) -> np.ndarray:
+    file = BytesIO()
+    small = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+    small.save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize(("side", "quality"), [(256, 60), (128, 85), (96, 95)])
+def test_drawings_are_drawings_as_small_jpegs_too(side: int, quality: int) -> None:
+    pairs = list_pairs("development", 6)[:3]
+    drawn = [paint_photos(pair.subject, "development")[:3] for pair in pairs]
+    for pictures in [pixels_of(SAMPLES), *drawn]:
+        assert not are_photographs([as_jpeg(each, quality, side) for each in pictures])
+
+
+def test_few_colours_are_a_drawing_and_shades_of_one_are_none() -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (4, 3))
+    noise = rng.integers(-4, 5, (128, 128, 3))
+    few = np.clip(colours[rng.integers(0, 4, (128, 128))] + noise, 0, 255).astype(np.uint8)
+    assert few_share(few) == 1.0
+    assert few_share(rng.integers(0, 256, (128, 128, 3), np.uint8)) < 0.05
+    assert few_share(np.repeat(few[..., :1], 3, axis=2)) == 0.0
 
 
 def test_small_pictures_are_not_judged() -> None:
@@ -51,6 +77,7 @@ def test_the_demos_photos_are_drawings_with_a_wide_margin() -> None:
 def test_real_photos_are_photographs(real_data: Path, subject: str) -> None:
     photos = pixels_of(real_data / "subjects" / subject)
     assert are_photographs(photos)
+    assert are_photographs([as_jpeg(each, 60, 96) for each in photos])
     assert max(flat_share(each) for each in photos) < 0.15
 
 
