@@ -351,9 +351,8 @@ def prompt_fitness(start: Start, recipe: GenerateRecipe, device: str) -> tuple[F
     from engine.bases.checks.work import Work
 
     base, plain = start.base, start.prompt.asked or recipe.prompt
-    taught = sorted((use.phrase for use in start.uses if use.phrase), key=len, reverse=True)
-    if taught:
-        plain = re.sub("|".join(map(re.escape, taught)), " ", plain)
+    for phrase in sorted((use.phrase for use in start.uses if use.phrase), key=len, reverse=True):
+        plain = plain.replace(phrase, " ")
     expected_s = expect_seconds("generate", base.fingerprint, device, count_work(recipe))
     halves = 1 if recipe.guidance == 1.0 else 2
     work = Work(1, recipe.frames, recipe.height_px, recipe.width_px, halves * recipe.steps)
