@@ -101,7 +101,7 @@ def check_accelerator(
         raise RecipeError(
             f"the accelerator {accelerator.name} saves nothing: {recipe.steps} steps with guidance"
             f" {recipe.guidance:g} are {calls} calls, and without it {location.id} is called {usual} times",
-            hint="fewer --steps, or --guidance 1; or leave it out",
+            hint=f"--steps {card.generate.get('steps', max(1, usual // 4))}, or leave it out",
         )
 
 

@@ -132,8 +132,11 @@ def test_an_accelerator_that_saves_no_call_is_refused(
     calls = usual.count_calls()
     found = locate_accelerator(str(file))
     check_accelerator(found, location, msgspec.structs.replace(RECIPE, steps=calls - 1))
-    with pytest.raises(RecipeError, match=f"are {calls} calls, and without it .* {calls} times"):
+    with pytest.raises(
+        RecipeError, match=f"are {calls} calls, and without it .* {calls} times"
+    ) as caught:
         check_accelerator(found, location, msgspec.structs.replace(RECIPE, steps=calls))
+    assert caught.value.hint == f"--steps {calls // 4}, or leave it out"
 
 
 def test_a_name_that_is_nowhere_lists_what_is_bundled(tmp_path: Path) -> None:
