@@ -286,7 +286,9 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("place", ["generation.jobs.read_job", "generation.sampler.Sampler.make"])
+@pytest.mark.parametrize(
+    "place", ["generation.jobs.read_job", "generation.sampler.Sampler.make_together"]
+)
 def test_a_signal_that_is_turned_into_an_error_is_not_passed_over(
     gen, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
