@@ -163,12 +163,15 @@ def motion_settings(
 
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
     values = _with_set(given, options)
-    if not str(values.get("caption", "")).strip():
+    recipe: Any = (
+        motion_recipe(options.quality, card, values, clips=clips)
+        if method == "dreamvideo"
+        else _recipe_of_method((method, "motion"), options, card, values)
+    )
+    if not recipe.caption.strip():
         hint = 'say what moves how: --caption "moving in a zigzag"'
         raise UsageError("the caption is empty", hint=hint)
-    if method == "dreamvideo":
-        return motion_recipe(options.quality, card, values, clips=clips)
-    return _recipe_of_method((method, "motion"), options, card, values)
+    return recipe
 
 
 def _recipe_of_method(
