@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.settings.places import fingerprint_memo
+from engine.errors import InputError
+from engine.media.files import quoted
+from engine.media.signatures import VIDEO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.bases import BaseLocation
     from engine.guides.inputs import Guides
     from engine.media.clips.reader import Clip
@@ -55,7 +60,7 @@ class Sources:
         controlnet = self.controlnet and locate_controlnet(self.controlnet, base, memo=memo)
         depth = self.depth and locate_depth_model(self.depth, memo=memo)
         return Guides(
-            source=_open_photo(self.photo) if self.photo else clip(self.clip),
+            source=_open_filmed(self.photo) if self.photo else _open_edited(clip, self.clip),
             inversion=clip(self.inverted, self.start_s),
             reference=tuple(_open_photo(path, masks) for path, masks in self.references),
             structure=clip(self.structure),
@@ -90,6 +95,26 @@ def _open_clip(
         return None
     step = base.limits.frame_step
     return take_clip(path, frames=recipe.frames, fps=recipe.fps, start_s=start_s, frame_step=step)
+
+
+def _open_edited(clip: Callable[[Path | None], Clip | None], path: Path | None) -> Clip | None:
+    from engine.media.clips.reader import is_clip
+
+    try:
+        return clip(path)
+    except InputError as error:
+        if path and path.is_file() and not is_clip(path):
+            raise InputError(error.message, hint=f"--animate {quoted(path)}") from error
+        raise
+
+
+def _open_filmed(path: Path) -> Photo:
+    try:
+        return _open_photo(path)
+    except InputError as error:
+        if error.message.endswith(VIDEO):
+            raise InputError(error.message, hint=f"--edit {quoted(path)}") from error
+        raise
 
 
 def _open_photo(path: Path, masks: Path | None = None) -> Photo:

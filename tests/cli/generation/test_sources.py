@@ -127,7 +127,8 @@ def test_another_file_in_its_place_is_taken_and_told(gen, again, clip: Path) -> 
     [
         (("--edit", "nowhere.mp4"), 3, "nowhere.mp4"),
         (("--edit", "face.png"), 10, "is a photo, and a clip is wanted"),
-        (("--animate", "walk.mp4"), 10, "walk.mp4"),
+        (("--edit", "face.png"), 10, "face.png is a photo, and a clip is wanted --animate "),
+        (("--animate", "walk.mp4"), 10, "walk.mp4 is a video, not a picture --edit "),
         (("--animate", "letter.txt"), 10, "letter.txt"),
         (("--reference", "letter.txt"), 10, "letter.txt"),
         (("--reference", "nowhere.png"), 3, "nowhere.png"),
