@@ -78,7 +78,7 @@ def look_into(path: Path, *, tool: str) -> tuple[Packed, ...] | Loose:
         IntegrityError: it is damaged, not safe, or neither.
         IncompatibleError: it has a newer schema.
     """
-    if not _is_bundle(path):
+    if not _is_bundle(path, path):
         return read_loose(path, tool=tool)
     with open_bundle(path) as bundle:
         return bundle.adapters
@@ -92,8 +92,8 @@ def import_file(
         check_name(name)
     make_writable(layout)
     with _readable_twice(layout, source, most_bytes) as path:
-        if not _is_bundle(path):
-            called = source if isinstance(source, Path) else Path("-")
+        called = source if isinstance(source, Path) else Path("-")
+        if not _is_bundle(path, called):
             return (_import_loose(layout, path, called, name, tool),)
         with open_bundle(path) as bundle:
             return _import_bundle(layout, bundle, name)
@@ -153,7 +153,7 @@ def _has_manifest(layout: Layout, known: Adapter) -> bool:
     return False
 
 
-def _is_bundle(path: Path) -> bool:
+def _is_bundle(path: Path, called: Path) -> bool:
     if not path.exists():
         hint = f"ls {path.parent} shows what is there"
         raise NotFoundError(f"there is no file {path}", hint=hint, code="file.not_found")
@@ -161,7 +161,7 @@ def _is_bundle(path: Path) -> bool:
         start = stream.read(_HEAD)
     # Either magic number, or the length of a header and the brace that begins it.
     if not start.startswith(_ZIP) and start[8:] != b"{":
-        message = "it is neither a bundle (.dva) nor an adapter's file (.safetensors)"
+        message = f"{called} is neither a bundle (.dva) nor an adapter's file (.safetensors)"
         raise IntegrityError(message, hint="name another, or get it again", code="tensors.unsafe")
     return start.startswith(_ZIP)
 

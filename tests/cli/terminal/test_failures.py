@@ -186,7 +186,7 @@ def test_a_file_that_is_no_adapters_is_said_so(dv: Dv) -> None:
     Path("notes.txt").write_text("dear diary")
     result = dv("import", "notes.txt", "--json")
     assert (result.code, result.error["code"]) == (5, "tensors.unsafe")
-    assert "neither a bundle" in result.error["message"]
+    assert "notes.txt is neither a bundle" in result.error["message"]
 
 
 def test_every_path_that_is_not_there_comes_with_what_would_do(dv: Dv) -> None:
