@@ -19,6 +19,7 @@ from engine.bases.protocol import Role
 from engine.blocks import compile_blocks, recompute_blocks
 from engine.diffusion.samplers import draw_start
 from engine.generate import Generator
+from engine.guides.inputs import Guides
 from engine.guides.prompts import PromptCache
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.progress import StageAdvanced, ignore
@@ -140,6 +141,7 @@ def measure_video(stage: Stage, *, steps: int) -> Row:
         precision="bf16" if stage.base.dtype == torch.bfloat16 else "fp32",
         composition=Composition((), None),
         photo=None,
+        guides=Guides(),
         prompts=PromptCache(stage.base),
         accelerator=None,
         progress=ignore,

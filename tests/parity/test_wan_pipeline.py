@@ -60,7 +60,7 @@ def latents_of_both(base, pipeline, sampler, *, guidance=5.0, low=None, shift=No
         output_type="latent",
     ).frames
     prompts = [NEGATIVE, PROMPT] if guidance != 1.0 else [PROMPT]
-    scale = guidance if low is None else lambda time: guidance if time >= 875 else low
+    scale = guidance if low is None else lambda _, time: guidance if time >= 875 else low
     with torch.no_grad():
         text = base.encode_text(prompts, {})
         *_, ours = sample(

@@ -89,20 +89,20 @@ class Sources:
 def _open_clip(
     recipe: GenerateRecipe, base: BaseLocation, path: Path | None, start_s: float = 0.0
 ) -> Clip | None:
-    from engine.media.clips.reader import take_clip
-
     if path is None:
         return None
+    from engine.media.clips.reader import take_clip
+
     step = base.limits.frame_step
     return take_clip(path, frames=recipe.frames, fps=recipe.fps, start_s=start_s, frame_step=step)
 
 
 def _open_edited(clip: Callable[[Path | None], Clip | None], path: Path | None) -> Clip | None:
-    from engine.media.clips.reader import is_clip
-
     try:
         return clip(path)
     except InputError as error:
+        from engine.media.clips.reader import is_clip
+
         if path and path.is_file() and not is_clip(path):
             raise InputError(error.message, hint=f"--animate {quoted(path)}") from error
         raise

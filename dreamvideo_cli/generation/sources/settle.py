@@ -158,9 +158,6 @@ def _refuse_idle_flags(options: SourceOptions, recipe: GenerateRecipe) -> None:
 
 def _find_source(options: SourceOptions, recipe: GenerateRecipe) -> tuple[Path | None, Path | None]:
     """The clip, or the photo, that a video is made from."""
-    from engine.media.clips.reader import digest_clip
-    from engine.media.files import digest_file
-
     if options.edit is not None:
         return _absolute(options.edit), None
     if options.animate is not None:
@@ -168,6 +165,9 @@ def _find_source(options: SourceOptions, recipe: GenerateRecipe) -> tuple[Path |
     former = recipe.source
     if former is None or options.start_from is not None:
         return None, None
+    from engine.media.clips.reader import digest_clip
+    from engine.media.files import digest_file
+
     if former.clip is not None:
         return find_again(former.clip, "clip", "--edit CLIP", digest_clip), None
     assert former.photo is not None
@@ -181,8 +181,6 @@ def _find_inverted(
     uses: Sequence[WeightedAdapter],
 ) -> tuple[Path | None, float]:
     """The clip whose noise a video begins with, and from where on it is taken."""
-    from engine.media.clips.reader import digest_clip
-
     if options.start_from is not None:
         path, _ = split_file("--start-from", options.start_from, 1.0)
         if path.name == "motion" and not path.exists():
@@ -191,6 +189,8 @@ def _find_inverted(
     former = recipe.inversion
     if former is None or options.edit or options.animate:
         return None, 0.0
+    from engine.media.clips.reader import digest_clip
+
     return find_again(former.clip, "clip", "--start-from CLIP", digest_clip), former.start_s
 
 
@@ -198,6 +198,8 @@ def _find_references(
     options: SourceOptions, recipe: GenerateRecipe
 ) -> tuple[tuple[Path, Path | None], ...]:
     """The photos that are read, each with the folder of its mask."""
+    if options.reference is None and recipe.reference is None:
+        return ()
     from engine.media.files import digest_file
     from engine.media.photos.reader import gather_photos
 
@@ -206,8 +208,7 @@ def _find_references(
         named = [split_file("--reference", text, MOST_WEIGHT)[0] for text in options.reference]
         return tuple((photo, masks) for path in named for photo in gather_photos([path]))
     former = recipe.reference
-    if former is None:
-        return ()
+    assert former is not None
     flag = "--reference PHOTO"
     paths = [find_again(each, "photo", flag, digest_file) for each in former.photos]
     folders = [_former_masks(each) if masks is None else masks for each in former.masks]

@@ -29,12 +29,12 @@ def find_structure(
         UsageError: no ControlNet is named, or a model of depth that has nothing to do.
         InputNotFoundError, InputError: see `find_again`.
     """
-    from engine.media.clips.reader import digest_clip
-
     former, model, clip = recipe.structure, options.structure_model, None
     if options.structure is not None:
         clip = Path(options.structure).expanduser().absolute()
     elif former is not None:
+        from engine.media.clips.reader import digest_clip
+
         clip = find_again(former.clip, "clip", "--structure CLIP", digest_clip)
     if clip is not None and model is None:
         model = _find_controlnet(recipe)

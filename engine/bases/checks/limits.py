@@ -48,6 +48,11 @@ def _check_interval(recipe: GenerateRecipe) -> None:
         RecipeError: no step would have guidance.
     """
     is_whole = (recipe.guidance_from, recipe.guidance_until) == (0.0, 1.0)
+    if not is_whole and recipe.guidance == 1 and recipe.guidance_low in (None, 1):
+        raise RecipeError(
+            "guidance is 1, so there is none to keep within an interval",
+            hint="leave the interval out, or guidance above 1",
+        )
     if not is_whole and not recipe.guided_steps:
         raise RecipeError(
             f"guidance_from is {recipe.guidance_from:g} and guidance_until {recipe.guidance_until:g}:"

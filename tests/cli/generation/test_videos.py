@@ -125,6 +125,8 @@ def test_an_interval_of_guidance_is_told_and_must_hold_a_step(gen) -> None:
     assert "guidance 4 from 0.5 until 1 of the steps" in told
     refused = gen("--guidance-from", 0.5, "--guidance-until", 0.5)
     assert (refused.code, "none of 2 steps has guidance" in refused.err) == (2, True)
+    unguided = gen("-n", "--guidance-until", 0.6, "--guidance", 1)
+    assert (unguided.code, "guidance is 1, so there is none" in unguided.err) == (2, True)
 
 
 def test_an_existing_video_is_replaced_only_when_told(gen) -> None:
