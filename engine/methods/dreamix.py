@@ -27,11 +27,10 @@ from engine.diffusion.losses import DenoisingLoss, Draw, masked_mse
 from engine.methods.clips import by_length, check_clips, clip_plan, note_look, see_clips
 from engine.methods.dreamvideo import IdentityObjective
 from engine.methods.protocol import Inputs, Stage
-from engine.methods.word import see_photos
+from engine.methods.word import photo_plan, see_photos
 from engine.progress import Progress
 from engine.recipe import DreamixMotionRecipe, DreamixSubjectRecipe
 from engine.training.encode import EncodedClip
-from engine.training.fit import plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
 
@@ -58,16 +57,7 @@ class Subject:
         delta = Delta(
             kind=self.kind, bank=bank, phrase=recipe.class_word, appearance=seen.appearance
         )
-        ((stage, steps),) = recipe.stages.items()
-        plan = plan_stage(
-            recipe,
-            stage,
-            steps=steps,
-            items=seen.latents.shape[0],
-            lr=recipe.lr,
-            lanes=recipe.lanes,
-            names=seen.names,
-        )
+        plan = photo_plan(recipe, seen)
         yield Stage(
             "adapter_loss", IdentityObjective(base, bank, text, seen, recipe.seed), plan, delta
         )

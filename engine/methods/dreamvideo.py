@@ -24,6 +24,7 @@ from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame
 from engine.errors import RecipeError
+from engine.methods.clips import clip_plan
 from engine.methods.protocol import Inputs, Stage
 from engine.methods.word import photo_losses, photo_prompt, see_photos, start_word, word_stage
 from engine.progress import Progress
@@ -114,15 +115,7 @@ class Motion:
         )
         text = base.encode_text(["", recipe.told], {}).detach()
         base.release_towers()
-        plan = plan_stage(
-            recipe,
-            "learn the motion",
-            steps=recipe.steps,
-            items=len(seen),
-            lr=recipe.lr,
-            lanes=recipe.lanes,
-            names=tuple(clip.name for clip in seen),
-        )
+        plan = clip_plan(recipe, seen)
         objective = MotionObjective(
             base,
             bank,

@@ -29,11 +29,10 @@ from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, keyed_generator
 from engine.errors import RecipeError
 from engine.methods.protocol import Inputs, Stage
-from engine.methods.word import photo_losses, see_photos
+from engine.methods.word import photo_losses, photo_plan, see_photos
 from engine.progress import Progress
 from engine.recipe import ReferenceRecipe
 from engine.training.encode import EncodedPhotos
-from engine.training.fit import plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
 
@@ -74,16 +73,7 @@ class ReferenceSubject:
             appearance=seen.appearance,
             photos=Photos(seen.latents, seen.masks, recipe.blocks),
         )
-        ((stage, steps),) = recipe.stages.items()
-        plan = plan_stage(
-            recipe,
-            stage,
-            steps=steps,
-            items=len(seen.latents),
-            lr=recipe.lr,
-            lanes=recipe.lanes,
-            names=seen.names,
-        )
+        plan = photo_plan(recipe, seen)
         objective = ReferenceObjective(base, bank, text, seen, recipe=recipe)
         with objective.reference.attached():
             yield Stage("adapter_loss", objective, plan, delta)

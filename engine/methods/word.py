@@ -22,7 +22,7 @@ from engine.methods.protocol import Inputs, Stage
 from engine.progress import Note, Progress
 from engine.recipe import SubjectRecipe, WordRecipe
 from engine.training.encode import EncodedPhotos, encode_photos
-from engine.training.fit import plan_stage
+from engine.training.fit import FitPlan, plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
 from engine.transfer import upload
@@ -82,6 +82,20 @@ def see_photos(session: Session[Any], inputs: Inputs, progress: Progress) -> Enc
         progress(Note("the base has no image tower: motions will not be told this subject's look"))
     session.base.release_towers()
     return seen
+
+
+def photo_plan(recipe: Any, seen: EncodedPhotos) -> FitPlan:
+    """The one stage of a recipe that draws photos."""
+    ((stage, steps),) = recipe.stages.items()
+    return plan_stage(
+        recipe,
+        stage,
+        steps=steps,
+        items=len(seen.latents),
+        lr=recipe.lr,
+        lanes=recipe.lanes,
+        names=seen.names,
+    )
 
 
 def start_word(session: Session[SubjectRecipe] | Session[WordRecipe], token: str) -> Word:
