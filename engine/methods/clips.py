@@ -1,22 +1,68 @@
-"""What methods that learn from clips alone share."""
+"""What methods that learn from clips share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from engine.adapters.delta import Delta
+from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
 from engine.bases.checks.limits import check_frames
 from engine.bases.protocol import Text
 from engine.diffusion.losses import Draw
 from engine.errors import RecipeError
-from engine.methods.protocol import Inputs
+from engine.methods.protocol import Inputs, Stage, single_plan
 from engine.progress import Note, Progress
 from engine.recipe import ClipRecipe
 from engine.training.encode import EncodedClip, encode_clips
-from engine.training.fit import FitPlan, plan_stage
+from engine.training.fit import FitPlan
+from engine.training.gradients import Objective
 from engine.training.session import Session
+
+# A session, the clips and what the base is told of them: what is optimised, and the adapter as it is meanwhile.
+Build = Callable[[Session[Any], Sequence[EncodedClip], Text], tuple[Objective, Delta]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipMethod:
+    """A method of one stage that learns a motion from clips without their looks.
+
+    Attributes:
+        name, storage, kind: see `engine.methods.protocol.Method`.
+        build: what it optimises.
+        changes_frames: whether layers that look at single frames are changed too, which is said.
+    """
+
+    name: str
+    storage: Storage
+    build: Build
+    changes_frames: bool = False
+    kind: Kind = "motion"
+
+    def check(self, recipe: ClipRecipe, inputs: Inputs, location: BaseLocation) -> None:
+        """A caption, and frames that the base can take."""
+        del inputs
+        check_clips(recipe, location)
+
+    def stages(self, session: Session[Any], inputs: Inputs, progress: Progress) -> Iterator[Stage]:
+        """One stage."""
+        base, recipe = session.base, session.recipe
+        if self.changes_frames:
+            progress(
+                Note(
+                    "layers of single frames change too: with a subject, some of the clip's look comes along"
+                )
+            )
+        clips = encode_clips(
+            base, inputs.clips, progress, session.cache(progress), with_looks=False
+        )
+        text = base.encode_text([recipe.told], {}).detach()
+        base.release_towers()
+        objective, delta = self.build(session, clips, text)
+        yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
 
 
 def check_clips(recipe: ClipRecipe, location: BaseLocation) -> None:
@@ -30,44 +76,16 @@ def check_clips(recipe: ClipRecipe, location: BaseLocation) -> None:
     check_frames(location, recipe.frames)
 
 
-def see_clips(
-    session: Session[Any], inputs: Inputs, progress: Progress
-) -> tuple[tuple[EncodedClip, ...], Text]:
-    """The clips as the base sees them, without their looks, and what it is told of them."""
-    base = session.base
-    clips = encode_clips(base, inputs.clips, progress, session.cache(progress), with_looks=False)
-    text = base.encode_text([session.recipe.told], {}).detach()
-    base.release_towers()
-    return clips, text
-
-
-def note_look(progress: Progress) -> None:
-    """Say what comes along where layers that look at single frames are changed."""
-    progress(
-        Note(
-            "layers of single frames change too: with a subject, some of the clip's look comes along"
-        )
-    )
-
-
 def clip_plan(recipe: Any, clips: Sequence[EncodedClip]) -> FitPlan:
     """The one stage of a recipe that draws whole clips."""
-    ((stage, steps),) = recipe.stages.items()
-    return plan_stage(
-        recipe,
-        stage,
-        steps=steps,
-        items=len(clips),
-        lr=recipe.lr,
-        lanes=recipe.lanes,
-        names=tuple(clip.name for clip in clips),
-    )
+    return single_plan(recipe, items=len(clips), names=tuple(clip.name for clip in clips))
+
+
+def by_shape(draws: Sequence[Draw], shape: Callable[[Draw], int]) -> list[Sequence[Draw]]:
+    """The draws by what ``shape`` says of them, such as frames: one batch has one shape."""
+    return [list(part) for _, part in groupby(sorted(draws, key=shape), key=shape)]
 
 
 def by_length(clips: Sequence[EncodedClip], draws: Sequence[Draw]) -> list[Sequence[Draw]]:
-    """The draws by the number of frames of their clips: one batch has one shape."""
-
-    def length(draw: Draw) -> int:
-        return clips[draw.item].latents.shape[1]
-
-    return [list(part) for _, part in groupby(sorted(draws, key=length), key=length)]
+    """The draws by the number of frames of their clips."""
+    return by_shape(draws, lambda draw: clips[draw.item].latents.shape[1])

@@ -24,7 +24,7 @@ from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw, masked_mse
-from engine.methods.clips import by_length, check_clips, clip_plan, note_look, see_clips
+from engine.methods.clips import ClipMethod, by_length
 from engine.methods.dreamvideo import IdentityObjective
 from engine.methods.protocol import Inputs, Stage
 from engine.methods.word import photo_plan, see_photos
@@ -63,32 +63,17 @@ class Subject:
         )
 
 
-class Motion:
-    """A clip and its frames."""
-
-    name = "dreamix"
-    kind: Kind = "motion"
-    storage: Storage = "full-rank"
-
-    def check(self, recipe: DreamixMotionRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """A caption, and frames that the base can take."""
-        del inputs
-        check_clips(recipe, location)
-
-    def stages(
-        self, session: Session[DreamixMotionRecipe], inputs: Inputs, progress: Progress
-    ) -> Iterator[Stage]:
-        """One stage."""
-        base, recipe = session.base, session.recipe
-        note_look(progress)
-        clips, text = see_clips(session, inputs, progress)
-        bank = full_rank_bank(base, weight_sites(base)).to(session.device)
-        delta = Delta(kind=self.kind, bank=bank, phrase=recipe.caption)
-        objective = MixedObjective(base, bank, text, clips, recipe=recipe)
-        yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
+def _build(
+    session: Session[DreamixMotionRecipe], clips: Sequence[EncodedClip], text: Text
+) -> tuple[Objective, Delta]:
+    base, recipe = session.base, session.recipe
+    bank = full_rank_bank(base, weight_sites(base)).to(session.device)
+    objective = MixedObjective(base, bank, text, clips, recipe=recipe)
+    return objective, Delta(kind="motion", bank=bank, phrase=recipe.caption)
 
 
-SUBJECT, MOTION = Subject(), Motion()
+SUBJECT = Subject()
+MOTION = ClipMethod("dreamix", "full-rank", _build, changes_frames=True)
 
 
 class MixedObjective(Objective):

@@ -9,7 +9,6 @@ Paper: arXiv 2312.04433, sections 3.1 and 3.2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import msgspec
 import torch
@@ -19,12 +18,10 @@ from engine.adapters.bank import Bank, Condition, fresh_bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation, require_image_tower
-from engine.bases.checks.limits import check_frames
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame
-from engine.errors import RecipeError
-from engine.methods.clips import clip_plan
+from engine.methods.clips import by_length, check_clips, clip_plan
 from engine.methods.protocol import Inputs, Stage
 from engine.methods.word import photo_losses, photo_prompt, see_photos, start_word, word_stage
 from engine.progress import Progress
@@ -90,11 +87,9 @@ class Motion:
     def check(self, recipe: MotionRecipe, inputs: Inputs, location: BaseLocation) -> None:
         """A caption, frames that the base can take and, for appearance guidance, an image tower are needed."""
         del inputs
-        if not recipe.caption.strip():
-            raise RecipeError("the caption is empty; it says in words what moves how")
+        check_clips(recipe, location)
         if recipe.appearance_guidance:
             require_image_tower(location, otherwise="; or appearance_guidance false")
-        check_frames(location, recipe.frames)
 
     def stages(
         self, session: Session[MotionRecipe], inputs: Inputs, progress: Progress
@@ -181,12 +176,8 @@ class MotionObjective(Objective):
         self._text_drop, self._image_drop = text_drop, image_drop
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
-        """The draws by the number of frames of their clips: one batch has one shape and one condition."""
-        by_length = sorted(draws, key=self._length)
-        return [list(part) for _, part in groupby(by_length, key=self._length)]
-
-    def _length(self, draw: Draw) -> int:
-        return self._clips[draw.item].latents.shape[1]
+        """See `by_length`."""
+        return by_length(self._clips, draws)
 
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),), of clips of one length.

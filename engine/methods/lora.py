@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -20,16 +19,15 @@ from engine.adapters.bank import Bank, linear_sites, low_rank_bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
-from engine.bases.checks.limits import check_frames
 from engine.bases.protocol import Base, Role, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.errors import RecipeError
-from engine.methods.protocol import Inputs, Stage
+from engine.methods.clips import by_shape, check_clips
+from engine.methods.protocol import Inputs, Stage, single_plan
 from engine.methods.word import photo_losses
 from engine.progress import Progress
 from engine.recipe import LoraRecipe
 from engine.training.encode import EncodedClip, EncodedPhotos, encode_clips, encode_photos
-from engine.training.fit import plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
 
@@ -54,10 +52,8 @@ class Lora:
         ):
             if bool(draws) != bool(found):
                 raise RecipeError(f"{what}_draws is {draws}, and {len(found)} {what}s are given")
-        if recipe.clip_draws and not recipe.caption.strip():
-            raise RecipeError("the caption is empty; it says in words what moves how")
         if recipe.clip_draws:
-            check_frames(location, recipe.frames)
+            check_clips(recipe, location)
 
     def stages(
         self, session: Session[LoraRecipe], inputs: Inputs, progress: Progress
@@ -80,16 +76,7 @@ class Lora:
             site for role in self.roles for site in linear_sites(base, role, LAYERS)
         )
         bank = low_rank_bank(base, tuple(sites), recipe.rank, seed=recipe.seed).to(session.device)
-        draws = recipe.photo_draws + recipe.clip_draws
-        ((stage, steps),) = recipe.stages.items()
-        plan = plan_stage(
-            recipe,
-            stage,
-            steps=steps,
-            items=draws,
-            lr=recipe.lr,
-            lanes=recipe.lanes,
-        )
+        plan = single_plan(recipe, items=recipe.photo_draws + recipe.clip_draws)
         phrase = recipe.caption if self.kind == "motion" else recipe.class_word
         delta = Delta(
             kind=self.kind,
@@ -133,8 +120,7 @@ class LoraObjective(Objective):
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
         """The photos, and the clips of each number of frames."""
-        in_order = sorted(draws, key=self._frames)
-        return [list(part) for _, part in groupby(in_order, key=self._frames)]
+        return by_shape(draws, self._frames)
 
     def _frames(self, draw: Draw) -> int:
         """Frames of a draw's clip; 0 of a photo."""

@@ -12,7 +12,7 @@ are clipped together; `ClipRecipe.noise_bias` and ``actor`` are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -21,14 +21,10 @@ from torch import Tensor
 from engine.adapters.bank import Bank, linear_sites, low_rank_bank
 from engine.adapters.bottleneck import LowRank
 from engine.adapters.delta import Delta
-from engine.adapters.file import Kind, Storage
-from engine.bases import BaseLocation
 from engine.bases.protocol import Base, Role, Text
 from engine.diffusion.losses import DenoisingLoss, Draw, debiased_mse, masked_mse
 from engine.diffusion.noise import draw_chance, draw_frame
-from engine.methods.clips import check_clips, clip_plan, see_clips
-from engine.methods.protocol import Inputs, Stage
-from engine.progress import Progress
+from engine.methods.clips import ClipMethod
 from engine.recipe import MotionDirectorRecipe
 from engine.training.encode import EncodedClip
 from engine.training.gradients import Objective
@@ -43,37 +39,23 @@ LAYERS: Mapping[Role, tuple[str, ...]] = {
 }
 
 
-class MotionDirector:
-    """One stage, in which both paths are learned."""
-
-    name = "motiondirector"
-    kind: Kind = "motion"
-    storage: Storage = "low-rank"
-
-    def check(self, recipe: MotionDirectorRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """A caption, and frames that the base can take."""
-        del inputs
-        check_clips(recipe, location)
-
-    def stages(
-        self, session: Session[MotionDirectorRecipe], inputs: Inputs, progress: Progress
-    ) -> Iterator[Stage]:
-        """One stage; each clip has layers of its own for its look."""
-        base, recipe = session.base, session.recipe
-        clips, text = see_clips(session, inputs, progress)
-        temporal = _layers(base, "motion", recipe.rank, recipe.seed)
-        looks = [
-            _layers(base, "identity", recipe.rank, recipe.seed + number)
-            for number in range(1, len(clips) + 1)
-        ]
-        for bank in (temporal, *looks):
-            bank.to(session.device)
-        delta = Delta(kind=self.kind, bank=temporal, phrase=recipe.caption, scaffold=tuple(looks))
-        objective = MotionDirectorObjective(base, temporal, looks, text, clips, recipe=recipe)
-        yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
+def _build(
+    session: Session[MotionDirectorRecipe], clips: Sequence[EncodedClip], text: Text
+) -> tuple[Objective, Delta]:
+    """Both paths; each clip has layers of its own for its look."""
+    base, recipe = session.base, session.recipe
+    temporal = _layers(base, "motion", recipe.rank, recipe.seed)
+    looks = [
+        _layers(base, "identity", recipe.rank, recipe.seed + number)
+        for number in range(1, len(clips) + 1)
+    ]
+    for bank in (temporal, *looks):
+        bank.to(session.device)
+    delta = Delta(kind="motion", bank=temporal, phrase=recipe.caption, scaffold=tuple(looks))
+    return MotionDirectorObjective(base, temporal, looks, text, clips, recipe=recipe), delta
 
 
-MOTION = MotionDirector()
+MOTION = ClipMethod("motiondirector", "low-rank", _build)
 
 
 def _layers(base: Base, role: Role, rank: int, seed: int) -> Bank:

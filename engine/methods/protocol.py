@@ -13,7 +13,7 @@ from engine.media.clips.reader import Clip
 from engine.media.files import printable
 from engine.media.photos import PhotoSet
 from engine.progress import Progress
-from engine.training.fit import FitPlan
+from engine.training.fit import FitPlan, plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
 
@@ -55,6 +55,13 @@ class Stage:
     objective: Objective
     plan: FitPlan
     delta: Delta | None = None
+
+
+def single_plan(recipe: Any, *, items: int, names: tuple[str, ...] = ()) -> FitPlan:
+    """The stage of a recipe that has one."""
+    ((stage, steps),) = recipe.stages.items()
+    lr, lanes = recipe.lr, recipe.lanes
+    return plan_stage(recipe, stage, steps=steps, items=items, lr=lr, lanes=lanes, names=names)
 
 
 class Method(Protocol):

@@ -12,54 +12,34 @@ place of the new one, and spatial self-attention stays as it is. The paper sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from engine.adapters.bank import Bank, full_rank_bank, linear_sites
 from engine.adapters.delta import Delta
-from engine.adapters.file import Kind, Storage
-from engine.bases import BaseLocation
 from engine.bases.protocol import Base, Site, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
-from engine.methods.clips import by_length, check_clips, clip_plan, note_look, see_clips
-from engine.methods.protocol import Inputs, Stage
-from engine.progress import Progress
+from engine.methods.clips import ClipMethod, by_length
 from engine.recipe import TuneAVideoRecipe
 from engine.training.encode import EncodedClip
 from engine.training.gradients import Objective
 from engine.training.session import Session
 
 
-class TuneAVideo:
-    """One stage."""
-
-    name = "tune-a-video"
-    kind: Kind = "motion"
-    storage: Storage = "full-rank"
-
-    def check(self, recipe: TuneAVideoRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """A caption, and frames that the base can take."""
-        del inputs
-        check_clips(recipe, location)
-
-    def stages(
-        self, session: Session[TuneAVideoRecipe], inputs: Inputs, progress: Progress
-    ) -> Iterator[Stage]:
-        """One stage."""
-        base, recipe = session.base, session.recipe
-        note_look(progress)
-        clips, text = see_clips(session, inputs, progress)
-        bank = full_rank_bank(base, tuned_sites(base)).to(session.device)
-        delta = Delta(kind=self.kind, bank=bank, phrase=recipe.caption)
-        objective = ClipObjective(
-            base, bank, text, clips, seed=recipe.seed, noise_bias=recipe.noise_bias
-        )
-        yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
+def _build(
+    session: Session[TuneAVideoRecipe], clips: Sequence[EncodedClip], text: Text
+) -> tuple[Objective, Delta]:
+    base, recipe = session.base, session.recipe
+    bank = full_rank_bank(base, tuned_sites(base)).to(session.device)
+    objective = ClipObjective(
+        base, bank, text, clips, seed=recipe.seed, noise_bias=recipe.noise_bias
+    )
+    return objective, Delta(kind="motion", bank=bank, phrase=recipe.caption)
 
 
-MOTION = TuneAVideo()
+MOTION = ClipMethod("tune-a-video", "full-rank", _build, changes_frames=True)
 
 
 def tuned_sites(base: Base) -> tuple[Site, ...]:

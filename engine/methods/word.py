@@ -18,7 +18,7 @@ from engine.bases import BaseLocation
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.errors import RecipeError
-from engine.methods.protocol import Inputs, Stage
+from engine.methods.protocol import Inputs, Stage, single_plan
 from engine.progress import Note, Progress
 from engine.recipe import SubjectRecipe, WordRecipe
 from engine.training.encode import EncodedPhotos, encode_photos
@@ -86,16 +86,7 @@ def see_photos(session: Session[Any], inputs: Inputs, progress: Progress) -> Enc
 
 def photo_plan(recipe: Any, seen: EncodedPhotos) -> FitPlan:
     """The one stage of a recipe that draws photos."""
-    ((stage, steps),) = recipe.stages.items()
-    return plan_stage(
-        recipe,
-        stage,
-        steps=steps,
-        items=len(seen.latents),
-        lr=recipe.lr,
-        lanes=recipe.lanes,
-        names=seen.names,
-    )
+    return single_plan(recipe, items=len(seen.latents), names=seen.names)
 
 
 def start_word(session: Session[SubjectRecipe] | Session[WordRecipe], token: str) -> Word:

@@ -8,7 +8,7 @@ quality: ``[motion.motiondirector.standard]``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from msgspec import Meta
 
@@ -61,10 +61,7 @@ class MotionDirectorRecipe(ClipRecipe, frozen=True, kw_only=True):
     debias: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
     spatial_off: Probability = 0.2
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn by motiondirector": self.steps}
+    counted: ClassVar[Mapping[str, str]] = {"learn by motiondirector": "steps"}
 
 
 class TuneAVideoRecipe(ClipRecipe, frozen=True, kw_only=True):
@@ -77,15 +74,8 @@ class TuneAVideoRecipe(ClipRecipe, frozen=True, kw_only=True):
     lr: Rate = 3e-5
     batch: PositiveInt = 1
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn by tune-a-video": self.steps}
-
-    @property
-    def weights_share(self) -> float:
-        """See `LearnRecipe.weights_share`."""
-        return 0.09
+    counted: ClassVar[Mapping[str, str]] = {"learn by tune-a-video": "steps"}
+    weights_share: ClassVar[float] = 0.09
 
 
 class DreamixMotionRecipe(ClipRecipe, frozen=True, kw_only=True):
@@ -99,15 +89,8 @@ class DreamixMotionRecipe(ClipRecipe, frozen=True, kw_only=True):
     batch: PositiveInt = 1
     alpha: Probability = 0.65
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn by dreamix": self.steps}
-
-    @property
-    def weights_share(self) -> float:
-        """See `LearnRecipe.weights_share`."""
-        return 1.0
+    counted: ClassVar[Mapping[str, str]] = {"learn by dreamix": "steps"}
+    weights_share: ClassVar[float] = 1.0
 
 
 class DreamixSubjectRecipe(LearnRecipe, frozen=True, kw_only=True):
@@ -119,15 +102,8 @@ class DreamixSubjectRecipe(LearnRecipe, frozen=True, kw_only=True):
     views: Views = 1
     lanes: PositiveInt = 1
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn by dreamix": self.steps}
-
-    @property
-    def weights_share(self) -> float:
-        """See `LearnRecipe.weights_share`."""
-        return 0.6
+    counted: ClassVar[Mapping[str, str]] = {"learn by dreamix": "steps"}
+    weights_share: ClassVar[float] = 0.6
 
 
 class ReferenceRecipe(LearnRecipe, frozen=True, kw_only=True):
@@ -145,10 +121,7 @@ class ReferenceRecipe(LearnRecipe, frozen=True, kw_only=True):
     blocks: Literal["midup", "full"] = "midup"
     lanes: PositiveInt = 1
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn by reference": self.steps}
+    counted: ClassVar[Mapping[str, str]] = {"learn by reference": "steps"}
 
 
 def method_recipe(
@@ -181,7 +154,7 @@ def method_recipe(
 
 
 def _usual_steps(recipe_type: type[LearnRecipe]) -> int:
-    return LORA_STEPS if recipe_type is LoraRecipe else sum(recipe_type().stages.values())
+    return sum(recipe_type().stages.values()) or LORA_STEPS
 
 
 def _named(recipe_type: type[LearnRecipe], kind: str, values: dict[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -58,20 +58,20 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     seed: Seed = 0
     threads: Threads = 0
 
+    # The stages in their order, each with the field that counts its updates.
+    counted: ClassVar[Mapping[str, str]] = {}
+    # Of a method that changes the base's weights the share of them that it changes, on ModelScope; else 0.
+    weights_share: ClassVar[float] = 0.0
+
     @property
     def stages(self) -> dict[str, int]:
         """The updates of each stage, in their order."""
-        raise NotImplementedError
+        return {stage: getattr(self, name) for stage, name in self.counted.items()}
 
     @property
     def has_clips(self) -> bool:
         """Whether clips are learned from."""
         return False
-
-    @property
-    def weights_share(self) -> float:
-        """Of a method that changes the base's weights the share of them that it changes, on ModelScope; else 0."""
-        return 0.0
 
 
 class ClipRecipe(LearnRecipe, frozen=True, kw_only=True):
@@ -112,10 +112,7 @@ class WordRecipe(LearnRecipe, frozen=True, kw_only=True):
     views: Views = 1
     photo_frames: PhotoFrames = 1
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn the word": self.word_steps}
+    counted: ClassVar[Mapping[str, str]] = {"learn the word": "word_steps"}
 
 
 class SubjectRecipe(WordRecipe, frozen=True, kw_only=True):
@@ -136,10 +133,10 @@ class SubjectRecipe(WordRecipe, frozen=True, kw_only=True):
     width_ratio: WidthRatio = 0.5
     lanes: Lanes = 1
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn the word": self.word_steps, "learn the look": self.adapter_steps}
+    counted: ClassVar[Mapping[str, str]] = {
+        "learn the word": "word_steps",
+        "learn the look": "adapter_steps",
+    }
 
 
 class MotionRecipe(ClipRecipe, frozen=True, kw_only=True):
@@ -165,10 +162,7 @@ class MotionRecipe(ClipRecipe, frozen=True, kw_only=True):
     placement: Literal["parts", "blocks"] = "parts"
     width_ratio: WidthRatio = 0.5
 
-    @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn the motion": self.steps}
+    counted: ClassVar[Mapping[str, str]] = {"learn the motion": "steps"}
 
 
 class LoraRecipe(ClipRecipe, frozen=True, kw_only=True):
@@ -186,10 +180,12 @@ class LoraRecipe(ClipRecipe, frozen=True, kw_only=True):
     lr: Rate = 1e-4
     views: Views = 1
 
+    counted: ClassVar[Mapping[str, str]] = {"learn by lora": "steps"}
+
     @property
-    def stages(self) -> dict[str, int]:
-        """See `LearnRecipe.stages`."""
-        return {"learn by lora": math.ceil((self.photo_draws + self.clip_draws) / self.batch)}
+    def steps(self) -> int:
+        """Updates, the last of which may take fewer draws."""
+        return math.ceil((self.photo_draws + self.clip_draws) / self.batch)
 
     @property
     def has_clips(self) -> bool:

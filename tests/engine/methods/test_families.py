@@ -18,11 +18,13 @@ from engine.adapters.file import load_adapter
 from engine.bases import BaseLocation, locate_base
 from engine.bases.protocol import Base
 from engine.diffusion.losses import Draw
-from engine.errors import RecipeError
+from engine.errors import RecipeError, StoppedError
+from engine.learn import learn
 from engine.methods import METHODS, check_family, find_method
 from engine.methods.protocol import Inputs, Stage
-from engine.progress import ignore
+from engine.progress import Event, Progress, StageAdvanced, ignore
 from engine.training.result import Draft
+from engine.training.saver import SavePolicy
 from engine.training.session import Session
 from tests.engine.bases.families import BUILDERS, Scene, denoise, draw_scene
 from tests.engine.methods.cases import RECIPES
@@ -68,19 +70,23 @@ def open_family(family: str) -> tuple[BaseLocation, Base, Scene, torch.Tensor]:
     return locate_base(str(folder)), base, scene, denoise(base, scene)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=" ".join)
-def case(request, tmp_path_factory):
-    family, *key = request.param
-    location, base, scene, plain = open_family(family)
-    name, kind = key
+def task(name: str, kind: str) -> tuple[Any, Inputs]:
+    """What is learned, and how; a clip of five frames, as Wan takes them."""
     recipe = RECIPES[name, kind]
     if hasattr(recipe, "frames"):
         recipe = msgspec.structs.replace(recipe, frames=5)
-    inputs = Inputs(
+    return recipe, Inputs(
         photos=None if kind == "motion" else photos(2, masked=True),
         clips=[] if kind == "subject" else [clip(0, frames=5)],
         token="<rex>" if kind == "subject" else "",
     )
+
+
+@pytest.fixture(scope="module", params=CASES, ids=" ".join)
+def case(request, tmp_path_factory):
+    family, name, kind = request.param
+    location, base, scene, plain = open_family(family)
+    recipe, inputs = task(name, kind)
     method = find_method(name, kind)
     method.check(recipe, inputs, location)
     folder = tmp_path_factory.mktemp("run")
@@ -167,6 +173,39 @@ def test_a_file_does_what_was_learned(case):
         if delta.bank
         else True
     )
+
+
+# UNet3D's are in `test_methods`.
+@pytest.mark.parametrize(
+    ("family", "name", "kind"), [case for case in CASES if case[0] != "UNet3DConditionModel"]
+)
+def test_a_stopped_run_goes_on_to_the_same_bytes(family, name, kind, tmp_path):
+    location, *_ = open_family(family)
+    recipe, inputs = task(name, kind)
+    policy = SavePolicy()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StageAdvanced) and event.loss is not None and event.step == 2:
+            policy.stop.reason = "test"
+
+    def run(folder: str, saves: SavePolicy, progress: Progress = ignore) -> bytes:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        learned = learn(
+            kind,
+            recipe,
+            inputs,
+            location,
+            tmp_path / folder,
+            method=name,
+            device="cpu",
+            policy=saves,
+            progress=progress,
+        )
+        return learned.weights.read_bytes()
+
+    with pytest.raises(StoppedError, match="is saved"):
+        run("stopped", policy, stop)
+    assert run("stopped", SavePolicy()) == run("whole", SavePolicy())
 
 
 def case_storage(case: Case):
