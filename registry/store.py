@@ -11,7 +11,7 @@ from registry.content import manifest
 from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import Draft, Manifest
 from registry.content.record import Adapter
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import InvalidError, NotFoundError, storage_errors
 from registry.names import items, lookup, publishing, removal, renaming
 from registry.names.items import find_item
 from registry.names.listing import Listing, Wanted, list_rows
@@ -20,7 +20,6 @@ from registry.names.moving import make_writable
 from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
 from registry.storage.layout import Layout, check_readable
-from registry.storage.refusals import storage_errors
 
 if TYPE_CHECKING:
     from datetime import datetime

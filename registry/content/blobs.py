@@ -13,17 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from registry.content.manifest import MOST_MANIFEST_BYTES, Digest, StoredFile
-from registry.errors import IntegrityError
-from registry.storage.digest import hash_bytes
+from registry.errors import IntegrityError, storage_errors
 from registry.storage.files import TMP, temporary
 from registry.storage.layout import Layout, blob_path, manifest_path
 from registry.storage.lines import BAD_JSON
-from registry.storage.refusals import storage_errors
 
 NEEDS = "needs-"
 COLLECTED = "collected-"
@@ -46,7 +43,7 @@ def check_manifest(layout: Layout, data: bytes | None, digest: str) -> bytes:
     if data is None:
         message = f"the manifest sha256:{digest} is missing: {path}"
         raise IntegrityError(message, hint=_hint(layout, path.name), code="manifest.missing")
-    if (found := hash_bytes(data)) != digest:
+    if (found := hashlib.sha256(data).hexdigest()) != digest:
         message = f"{path} is damaged: its SHA-256 is {found}, not {digest}"
         raise IntegrityError(message, hint=_HEAL, code="manifest.damaged")
     return data
@@ -74,34 +71,28 @@ def find_file(layout: Layout, file: StoredFile, *, verify: bool = True) -> Path:
 def take_copy(layout: Layout, role: str, source: Path) -> tuple[str, StoredFile]:
     """Copy a file among the unfinished ones; the copy's path, and what it is."""
     with storage_errors(f"store {source}"), FileIO(source) as reader:
-        return copy_stream(layout, role, reader)
-
-
-def copy_stream(layout: Layout, role: str, stream: IO[bytes]) -> tuple[str, StoredFile]:
-    """Copy an open file among the unfinished ones; the copy's path, and what it is."""
-    temp = temporary()
-    digest, size_bytes = layout.files.copy_in(temp, stream)
-    return temp, StoredFile(role=role, digest=digest, size_bytes=size_bytes)
+        copy, digest, size_bytes = layout.files.copy_in(reader)
+    return copy, StoredFile(role=role, digest=digest, size_bytes=size_bytes)
 
 
 def store_copies(layout: Layout, copies: Mapping[str, str]) -> None:
     """Move copies, by their digests, to where those say, which heals what is damaged there."""
     for digest, copy in copies.items():
-        _store(layout, blob_path(digest), copy)
+        with storage_errors(f"store {layout.blob(digest)}"):
+            layout.files.move(copy, blob_path(digest))
 
 
 def drop_copies(layout: Layout, copies: Iterable[str]) -> None:
     """Delete copies that were not stored."""
     for copy in copies:
         with suppress(OSError):
-            layout.files.unlink(copy)
+            layout.files.remove(copy)
 
 
 def store_manifest(layout: Layout, data: bytes) -> None:
     """Put a manifest to the place that its digest names, in place of what lies there."""
     with storage_errors("store the manifest"):
-        temp = layout.files.write_temporary(data)
-    _store(layout, manifest_path(hash_bytes(data)), temp)
+        layout.files.replace(manifest_path(hashlib.sha256(data).hexdigest()), data)
 
 
 @contextmanager
@@ -140,14 +131,6 @@ def collected_folders(layout: Layout) -> list[str]:
 def is_collected(layout: Layout, entry: str) -> bool:
     """Whether a collector has moved the bytes that would have this file name."""
     return any(layout.files.stat(f"{folder}/{entry}") for folder in collected_folders(layout))
-
-
-def _store(layout: Layout, path: str, copy: str) -> None:
-    with storage_errors(f"store {layout.root / path}"):
-        try:
-            layout.files.move(copy, path)
-        finally:
-            drop_copies(layout, [copy])
 
 
 def _wait_for_collector(layout: Layout, path: str) -> None:

@@ -6,6 +6,7 @@ written, is the adapter's identity: names come and go, exports and imports keep 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -16,7 +17,6 @@ from msgspec import Meta, Struct
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
 from registry.ref import Kind
 from registry.storage import toml
-from registry.storage.digest import hash_bytes
 
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileRole = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
@@ -188,7 +188,7 @@ def decode(data: bytes) -> Manifest:
 def content_key(files: Sequence[StoredFile]) -> str:
     """64 hex digits, equal where all files are, whatever the manifests say beside them."""
     lines = sorted(f"{file.role} {file.digest}\n" for file in files)
-    return hash_bytes("".join(lines).encode())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def printable(text: str) -> str:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.content.blobs import COLLECTED, collected_folders
-from registry.errors import RegistryError
+from registry.errors import RegistryError, storage_errors
 from registry.maintenance import needed
 from registry.names.moving import make_writable
 from registry.storage.files import TMP, temporary
 from registry.storage.layout import Layout, blob_path, manifest_path
-from registry.storage.refusals import storage_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def _return(layout: Layout, place: str) -> None:
     target = blob_path(digest) if digest == entry else manifest_path(digest)
     with suppress(FileNotFoundError):
         if layout.files.stat(target):
-            layout.files.unlink(place)
+            layout.files.remove(place)
         else:
             layout.files.move(place, target)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from registry.content import blobs, manifest, record
-from registry.errors import IntegrityError, RegistryError, StorageError
+from registry.errors import IntegrityError, RegistryError, StorageError, storage_errors
 from registry.maintenance.garbage import put_back
 from registry.maintenance.verify import lost_items
 from registry.names import log, pointers
@@ -17,7 +17,6 @@ from registry.names.pointers import all_pointers, read_pointer
 from registry.ref import KINDS, Kind, parse_ref
 from registry.storage.files import TMP
 from registry.storage.layout import HEADER, HEADER_NAME, Layout, check_readable
-from registry.storage.refusals import storage_errors
 
 
 def rewrite_header(layout: Layout, where: str) -> None:
@@ -29,7 +28,7 @@ def rewrite_header(layout: Layout, where: str) -> None:
         is_damaged = True
     if is_damaged:
         with storage_errors(f"write {layout.root / HEADER_NAME}"):
-            layout.files.make_temporary_folder(TMP)
+            layout.files.make_folder(TMP)
             layout.put_aside(HEADER_NAME)
             layout.files.replace(HEADER_NAME, HEADER)
 

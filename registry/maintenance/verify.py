@@ -15,13 +15,12 @@ from registry.content import manifest, record
 from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import StoredFile
 from registry.content.record import Record
-from registry.errors import IntegrityError, RegistryError
+from registry.errors import IntegrityError, RegistryError, storage_errors
 from registry.maintenance.needed import stored_files
 from registry.names.items import Item, Version, all_item_ids, open_item
 from registry.names.pointers import Pointer, all_pointers
 from registry.ref import KINDS, Kind
 from registry.storage.layout import Layout, blob_path, manifest_path
-from registry.storage.refusals import storage_errors
 
 _MEND = "dv registry doctor --fix"
 

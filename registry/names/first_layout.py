@@ -13,6 +13,7 @@ one, see `registry.names.moving`; one that cannot is read as it is.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from heapq import merge
 from typing import Literal
@@ -22,15 +23,13 @@ from msgspec import Struct
 
 from registry.content import record
 from registry.content.record import Removal
-from registry.errors import RegistryError
+from registry.errors import RegistryError, storage_errors
 from registry.names import log
 from registry.names.log import Entry, Place
 from registry.names.pointer_lines import Former, Line, Take
 from registry.ref import Kind, Number, Word, is_name, is_tag, version_number
 from registry.storage import lines
-from registry.storage.digest import hash_bytes
 from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout
-from registry.storage.refusals import storage_errors
 
 
 class _Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +67,7 @@ def folder_path(kind: Kind, name: str) -> str:
 
 def item_id(kind: Kind, name: str) -> str:
     """The id that the item of a name gets when it is moved over: the same for every process."""
-    return hash_bytes(f"{kind}/{name}".encode())[:16]
+    return hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:16]
 
 
 def item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
@@ -93,7 +92,9 @@ def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[Line]:
         last = max([forward.last, *_numbers(layout, kind, forward.to)])
         to = forward.to if is_done else None
         line = Former(at=forward.at, id="", last=last, to=to, item=item)
-        found.append(msgspec.structs.replace(line, id=hash_bytes(lines.encode(line))[:16]))
+        found.append(
+            msgspec.structs.replace(line, id=hashlib.sha256(lines.encode(line)).hexdigest()[:16])
+        )
     if layout.files.stat(folder_path(kind, name)) is not None:
         item = item_id(kind, name)
         found.append(Take(at="", id=f"first-{item}", item=item))

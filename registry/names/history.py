@@ -16,7 +16,7 @@ from registry.names.items import get_item
 from registry.names.log import Event
 from registry.ref import COMPUTED_TAGS, Kind
 from registry.storage.layout import Layout
-from registry.storage.times import stamp
+from registry.storage.lines import stamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,13 @@ import msgspec
 
 from registry.content import record
 from registry.content.record import Adapter, Record
-from registry.errors import ConflictError, IntegrityError, NotFoundError, RegistryError
+from registry.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RegistryError,
+    storage_errors,
+)
 from registry.names import first_layout, log
 from registry.names.log import NOWHERE, Entry, Happened, State
 from registry.names.pointers import read_pointer, sync_pointer
@@ -21,7 +27,6 @@ from registry.ref import Kind, version_number
 from registry.storage import lines
 from registry.storage.folder import Folder
 from registry.storage.layout import LOG, Layout
-from registry.storage.refusals import storage_errors
 
 _MEND = "dv registry doctor --fix"
 

@@ -30,7 +30,7 @@ from registry.content.manifest import Digest
 from registry.content.record import Removal
 from registry.ref import Number, Word
 from registry.storage import lines
-from registry.storage.times import now
+from registry.storage.lines import now
 
 NOWHERE = 0
 Event = Literal["publish", "tag", "untag", "remove", "restore", "rename", "begin", "mend"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from registry.errors import storage_errors
 from registry.names import first_layout, pointers
 from registry.ref import KINDS, Kind, is_name
 from registry.storage import lines
 from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout, make_root
-from registry.storage.refusals import storage_errors
 
 
 def make_writable(layout: Layout) -> None:

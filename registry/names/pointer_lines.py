@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from registry.ref import Number, Word
+
+# The id of an item, or "" for none: it is a folder's name, so it can be nothing else.
+ItemId = Annotated[str, Meta(pattern=r"\A([0-9a-f]{16})?\Z")]
 
 
 class _Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -18,7 +22,7 @@ class _Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 class Take(_Line, frozen=True, tag_field="event", tag="take"):
     """The name shall stand for an item; ``source`` is the old name where a renaming claims it."""
 
-    item: str
+    item: ItemId
     source: Word | None = None
 
 
@@ -41,13 +45,13 @@ class Former(_Line, frozen=True, tag_field="event", tag="former"):
 
     last: Number
     to: Word | None = None
-    item: str = ""
+    item: ItemId = ""
 
 
 class Mend(_Line, frozen=True, tag_field="event", tag="mend"):
     """A repair after damage: the name stands for this item from here on, or for none."""
 
-    item: str = ""
+    item: ItemId = ""
 
 
 Line = Take | Leave | Cancel | Former | Mend

@@ -12,14 +12,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from registry.errors import IntegrityError, StorageError
+from registry.errors import IntegrityError, StorageError, storage_errors
 from registry.names import first_layout
 from registry.names.pointer_lines import Cancel, Former, Leave, Line, Mend, Take, decide, decoder
 from registry.ref import Kind
 from registry.storage import lines
 from registry.storage.layout import Layout, pointer_path
-from registry.storage.refusals import storage_errors
-from registry.storage.times import now
+from registry.storage.lines import now
 
 _MOST_LOOKS = 6
 
@@ -131,9 +130,9 @@ def all_pointers(layout: Layout, kind: Kind) -> dict[str, Pointer]:
     found: dict[str, Pointer] = {}
     for _ in range(_MOST_LOOKS):
         # An item that is renamed between two reads would be seen twice or not at all.
-        before = layout.files.sizes(f"pointers/{kind}")
+        before = _sizes(layout, kind)
         found = {name: _read_or_damaged(layout, kind, name) for name in layout.names(kind)}
-        if layout.files.sizes(f"pointers/{kind}") == before:
+        if _sizes(layout, kind) == before:
             break
     return found
 
@@ -181,6 +180,11 @@ def _read_both(layout: Layout, kind: Kind, name: str) -> tuple[list[Line], list[
     ids = {line.id for line in known if line}
     first = first_layout.pointer_lines(layout, kind, name)
     return [line for line in first if line.id not in ids], known
+
+
+def _sizes(layout: Layout, kind: Kind) -> dict[str, int]:
+    found = layout.files.facts(f"pointers/{kind}")
+    return {name: facts.st_size for name, facts in found.items()}
 
 
 def _read_or_damaged(layout: Layout, kind: Kind, name: str) -> Pointer:

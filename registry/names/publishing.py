@@ -8,26 +8,32 @@ acknowledged stands in its way.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry.content import blobs, manifest, record
 from registry.content.manifest import Draft, Manifest, StoredFile
 from registry.content.record import Adapter
-from registry.errors import BusyError, ConflictError, IntegrityError, InvalidError, RegistryError
+from registry.errors import (
+    BusyError,
+    ConflictError,
+    IntegrityError,
+    InvalidError,
+    RegistryError,
+    storage_errors,
+)
 from registry.names import log
 from registry.names.items import Item, highest, open_item, set_tag
 from registry.names.moving import make_writable
 from registry.names.pointers import find_name, read_pointer, sync_pointer, take
 from registry.ref import LAST_VERSION, Kind, check_name, check_tag
-from registry.storage.digest import hash_bytes
 from registry.storage.files import NO_LINKS, Files
 from registry.storage.layout import Layout, blob_path, manifest_path
-from registry.storage.refusals import storage_errors
-from registry.storage.times import now, to_seconds
+from registry.storage.lines import now
 
 _MOST_TRIES = 10_000
 
@@ -38,13 +44,11 @@ class Ready:
 
     manifest: Manifest  # read from ``data``
     data: bytes  # its bytes
-    # by a file's digest, where it can be copied from again, if it can
-    sources: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """Of the manifest."""
-        return hash_bytes(self.data)
+        return hashlib.sha256(self.data).hexdigest()
 
 
 def publish(
@@ -70,7 +74,7 @@ def publish(
             if copies.setdefault(file.digest, copy) != copy:  # two roles have the same bytes
                 blobs.drop_copies(layout, [copy])
             stored.append(file)
-        ready = make_ready(draft, kind, stored, {file.digest: files[file.role] for file in stored})
+        ready = make_ready(draft, kind, stored)
         with blobs.needing(layout, [*copies, ready.digest]):
             blobs.store_copies(layout, copies)
             return publish_ready(layout, name, ready, tags)
@@ -78,12 +82,10 @@ def publish(
         blobs.drop_copies(layout, copies.values())
 
 
-def make_ready(
-    draft: Draft, kind: Kind, files: Sequence[StoredFile], sources: Mapping[str, Path]
-) -> Ready:
+def make_ready(draft: Draft, kind: Kind, files: Sequence[StoredFile]) -> Ready:
     """Complete a draft by what the registry knows."""
-    whole = manifest.complete(draft, kind, to_seconds(now()), files)
-    return Ready(whole, manifest.encode(whole), sources)
+    whole = manifest.complete(draft, kind, now().partition(".")[0] + "Z", files)
+    return Ready(whole, manifest.encode(whole))
 
 
 def publish_ready(layout: Layout, name: str, ready: Ready, tags: Sequence[str] = ()) -> Adapter:
@@ -99,7 +101,7 @@ def publish_ready(layout: Layout, name: str, ready: Ready, tags: Sequence[str] =
     try:
         with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
             folder.sync()
-        _put_again(layout, ready)
+        _check_bytes(layout, ready)
         _announce(item, number, ready.digest, tags)
         called = find_name(layout, kind, item.id, name)
     except RegistryError as error:
@@ -134,7 +136,7 @@ def _take_number(item: Item, data: bytes) -> int:
                 _link_or_write(files, temp, f"{item.path}/v{number}", data)
                 return number
     finally:
-        files.unlink(temp)
+        files.remove(temp)
     hint = "wait for the other writers, or look at the file system"
     raise BusyError(f"no number of {item.name} was free in {_MOST_TRIES} tries", hint=hint)
 
@@ -169,22 +171,15 @@ def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
     return item
 
 
-def _put_again(layout: Layout, ready: Ready) -> None:
-    """Put bytes again that are gone: this process may have slept for days before it took a number."""
-    for file in ready.manifest.files:
-        if not layout.files.is_file(blob_path(file.digest)):
-            source = ready.sources.get(file.digest)
-            if source is None:
-                message = "its bytes were collected before it had a number"
-                raise IntegrityError(message, hint="import it again", code="blob.missing")
-            copy, again = blobs.take_copy(layout, file.role, source)
-            if again.digest != file.digest:
-                blobs.drop_copies(layout, [copy])
-                message = f"{source} changed while it was published"
-                raise IntegrityError(message, hint="publish it again", code="blob.missing")
-            blobs.store_copies(layout, {file.digest: copy})
-    if not layout.files.is_file(manifest_path(ready.digest)):
-        blobs.store_manifest(layout, ready.data)
+def _check_bytes(layout: Layout, ready: Ready) -> None:
+    """Pass a version whose bytes are there: this process may have slept for days before it had one."""
+    paths = (
+        manifest_path(ready.digest),
+        *(blob_path(file.digest) for file in ready.manifest.files),
+    )
+    if not all(map(layout.files.is_file, paths)):
+        message = "its bytes were collected before it had a number"
+        raise IntegrityError(message, hint="publish or import it again", code="blob.missing")
 
 
 def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> None:

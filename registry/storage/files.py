@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
+from registry.errors import storage_errors
 from registry.storage.folder import (
     BINARY,
     MOST_READ_BYTES,
@@ -29,7 +31,6 @@ from registry.storage.folder import (
     Folder,
     open_root,
 )
-from registry.storage.refusals import storage_errors
 
 TMP = "tmp"
 READ_ONLY = 0o444
@@ -101,10 +102,6 @@ class Files:
         found = self.facts(path).items()
         return [entry for entry, facts in found if stat.S_ISDIR(facts.st_mode)]
 
-    def sizes(self, path: str) -> dict[str, int]:
-        """The bytes of each entry of a folder."""
-        return {entry: facts.st_size for entry, facts in self.facts(path).items()}
-
     def stat(self, path: str) -> os.stat_result | None:
         """What lies at a path, a link itself and not what it leads to; None where nothing does."""
         with self._reading(path), suppress(FileNotFoundError), self.parent(path) as (folder, entry):
@@ -140,11 +137,6 @@ class Files:
                     folder.sync()
                 folder = inner
 
-    def make_temporary_folder(self, path: str) -> None:
-        """Make a folder that may be gone after a power loss, unless it is there."""
-        with self.parent(path) as (folder, entry), suppress(FileExistsError):
-            os.mkdir(folder.name(entry), dir_fd=folder.descriptor)
-
     @contextmanager
     def creating(self, path: str, *, is_lasting: bool = True) -> Iterator[int]:
         """A descriptor of a new file. After the block it is read-only, and synced if it is to last.
@@ -171,15 +163,15 @@ class Files:
         with self.creating(path, is_lasting=is_lasting) as descriptor:
             _write_all(descriptor, data)
 
-    def copy_in(self, path: str, source: IO[bytes]) -> tuple[str, int]:
-        """Copy an open file to a new one, as `write_new` does; its SHA-256 and its size."""
-        hasher, size_bytes = hashlib.sha256(), 0
+    def copy_in(self, source: IO[bytes], most_bytes: int = sys.maxsize) -> tuple[str, str, int]:
+        """Copy an open file, or its first bytes, among the unfinished files: path, SHA-256, size."""
+        path, hasher, size_bytes = temporary(), hashlib.sha256(), 0
         with self.creating(path) as descriptor:
-            while chunk := source.read(_CHUNK_BYTES):
+            while chunk := source.read(min(_CHUNK_BYTES, most_bytes - size_bytes)):
                 hasher.update(chunk)
                 _write_all(descriptor, chunk)
                 size_bytes += len(chunk)
-        return hasher.hexdigest(), size_bytes
+        return path, hasher.hexdigest(), size_bytes
 
     def write_temporary(self, data: bytes) -> str:
         """Write a new file into the folder of unfinished files; its path."""
@@ -194,7 +186,7 @@ class Files:
         try:
             self.move(temp, path, is_lasting=is_lasting)
         finally:
-            self.unlink(temp)
+            self.remove(temp)
 
     def append(self, path: str, line: bytes) -> None:
         """Append a line in one write; it is synced when this returns, and so is the file's entry.
@@ -243,13 +235,8 @@ class Files:
             places = (left.name(old), right.name(new))
             os.link(*places, src_dir_fd=left.descriptor, dst_dir_fd=right.descriptor)
 
-    def unlink(self, path: str) -> None:
-        """Delete a file, or a link itself; nothing happens where it is not there."""
-        with suppress(FileNotFoundError), self.parent(path) as (folder, entry):
-            os.unlink(folder.name(entry), dir_fd=folder.descriptor)
-
     def remove(self, path: str) -> None:
-        """Delete a file, a link, or a folder with all that lies in it; no link is followed."""
+        """Delete a file, a link itself, or a folder with all that lies in it, if it is there."""
         with suppress(FileNotFoundError), self.parent(path) as (folder, entry):
             facts = folder.stat(entry)
             if facts and stat.S_ISDIR(facts.st_mode):
@@ -277,8 +264,8 @@ class Files:
                 raise
             return False
         finally:
-            self.unlink(first)
-            self.unlink(second)
+            self.remove(first)
+            self.remove(second)
         return True
 
     def write_and_delete(self) -> float:
@@ -286,7 +273,7 @@ class Files:
         path = temporary()
         with self.creating(path, is_lasting=False) as descriptor:
             written = os.fstat(descriptor).st_mtime
-        self.unlink(path)
+        self.remove(path)
         return written
 
     def _reading(self, path: str) -> AbstractContextManager[None]:

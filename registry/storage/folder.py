@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from registry.errors import StorageError
-from registry.storage.refusals import storage_errors
+from registry.errors import StorageError, storage_errors
 
 MOST_READ_BYTES = 1 << 26
 HOLDS_FOLDERS = os.open in os.supports_dir_fd  # Windows opens no folders, and paths must do there
@@ -95,6 +94,8 @@ class Folder:
     def enter(self, entry: str) -> Folder:
         """Open a folder in this one."""
         path = self.where(entry)
+        if entry == "..":
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         try:
             if self.descriptor is not None:
                 return Folder(path, os.open(entry, _FOLDER | NO_FOLLOW, dir_fd=self.descriptor))

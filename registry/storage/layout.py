@@ -21,11 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
 from registry.ref import Kind, is_name
 from registry.storage import toml
 from registry.storage.files import TMP, Files, is_temporary, temporary
-from registry.storage.refusals import storage_errors
 
 SCHEMA = 2
 HEADER = b"schema = 2\nmin_reader = 2\nmin_writer = 2\n"
@@ -104,7 +103,7 @@ def make_root(layout: Layout) -> None:
     with storage_errors(f"write to the registry {layout.root}"):
         if not is_complete:
             layout.files.make_root()
-        layout.files.make_temporary_folder(TMP)
+        layout.files.make_folder(TMP)
         if not is_complete:
             # Every process writes these same bytes, so it does not matter whose rename is last.
             layout.files.replace(HEADER_NAME, HEADER)

@@ -4,18 +4,19 @@
 
     {"at":"2026-01-05T12:00:00.000000Z","version":3,"sum":"77b0c21e9ac1f0d2"}
 
-Lines without one, from before there were any, are read as they are.
+Lines without one, from before there were any, are read as they are. Their times are for people:
+what is true never depends on them.
 """
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
-
-from registry.storage.digest import hash_bytes
 
 T = TypeVar("T", bound=Struct)
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -39,6 +40,16 @@ def decode_all(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T | None]:
     return [_decode(line, decoder) for line in finished]
 
 
+def now() -> str:
+    """The time, UTC, ISO 8601, microseconds."""
+    return stamp(datetime.now(UTC))
+
+
+def stamp(time: datetime) -> str:
+    """A time as lines have it; stamps sort as the times do."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def _decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
     head, mark, tail = line.rpartition(_MARK)
     if mark:
@@ -52,4 +63,4 @@ def _decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
 
 
 def _checksum(data: bytes) -> bytes:
-    return hash_bytes(data)[:_DIGITS].encode()
+    return hashlib.sha256(data).hexdigest()[:_DIGITS].encode()

@@ -26,16 +26,14 @@ import msgspec
 from msgspec import Struct
 
 from registry.content import manifest, record
-from registry.content.blobs import copy_stream, drop_copies, find_file, read_manifest
+from registry.content.blobs import drop_copies, find_file, read_manifest
 from registry.content.manifest import MOST_MANIFEST_BYTES, Digest, Manifest, StoredFile
 from registry.content.record import Adapter
-from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
 from registry.ref import Kind, check_name
 from registry.storage import toml
-from registry.storage.digest import hash_bytes
 from registry.storage.files import READ_ONLY
 from registry.storage.layout import Layout, blob_path
-from registry.storage.refusals import storage_errors
 from registry.strangers.contents import check_content
 
 SCHEMA = 1
@@ -124,8 +122,8 @@ def unpacked(layout: Layout, bundle: Bundle) -> Iterator[dict[str, str]]:
         with storage_errors("unpack the bundle"), _zip_errors():
             for digest, file in bundle.files.items():
                 with bundle.archive.open(f"blobs/{digest}") as stream:
-                    copies[digest], found = copy_stream(layout, file.role, stream)
-                if found.digest != digest:
+                    copies[digest], found, _ = layout.files.copy_in(stream)
+                if found != digest:
                     raise _damaged(f"the file {file.role!r} is not what its digest says")
             for packed in bundle.adapters:
                 for file in packed.manifest.files:
@@ -254,7 +252,7 @@ def _read_all_packed(archive: zipfile.ZipFile) -> Iterator[Packed]:
 
 def _read_packed(archive: zipfile.ZipFile, entry: _Entry) -> Packed:
     data = _read_member(archive, f"manifests/{entry.digest}", MOST_MANIFEST_BYTES)
-    if hash_bytes(data) != entry.digest:
+    if hashlib.sha256(data).hexdigest() != entry.digest:
         raise _damaged(f"the manifest of {entry.name} is not what its digest says")
     whole = manifest.decode(data)
     record.encode(record.describe(whole, entry.digest))  # what could not be published ends here

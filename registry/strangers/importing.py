@@ -8,9 +8,8 @@ latest version of a ``corgi`` that was here before; `Imported.over` says so.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,19 +17,16 @@ from typing import BinaryIO
 from registry.content import blobs
 from registry.content.manifest import content_key
 from registry.content.record import Adapter
-from registry.errors import IntegrityError, InvalidError, NotFoundError
+from registry.errors import IntegrityError, InvalidError, NotFoundError, storage_errors
 from registry.names.items import find_item, get_item
 from registry.names.listing import live_rows
 from registry.names.moving import make_writable
 from registry.names.publishing import Ready, make_ready, publish_ready
 from registry.ref import Kind, check_name
-from registry.storage.files import temporary
 from registry.storage.layout import Layout
-from registry.storage.refusals import storage_errors
 from registry.strangers.bundle import Bundle, Packed, open_bundle, unpacked
 from registry.strangers.loose import Loose, read_loose
 
-_CHUNK_BYTES = 1 << 20
 _ZIP = b"PK"
 _HEAD = 9  # the length of a header, and the brace that begins it
 
@@ -133,7 +129,7 @@ def _import_loose(
         if chosen is None:
             message = f"{called} does not say a name that could be used"
             raise InvalidError(message, hint="--name gives it one", code="name.needed")
-        ready = make_ready(loose.draft, loose.kind, [file], {file.digest: path})
+        ready = make_ready(loose.draft, loose.kind, [file])
         with blobs.needing(layout, [file.digest, ready.digest]):
             blobs.store_copies(layout, {file.digest: copy})
             known, content = _Names(layout), content_key([file])
@@ -176,30 +172,18 @@ def _readable_twice(layout: Layout, source: Path | BinaryIO, most_bytes: int) ->
             raise _too_large(most_bytes)
         yield source
         return
-    temp = temporary()
-    try:
-        with storage_errors(f"write to the registry {layout.root}"):
-            if isinstance(source, Path):  # a pipe with a name
-                with source.open("rb") as stream:
-                    _spool(layout, stream, temp, most_bytes)
-            else:
-                _spool(layout, source, temp, most_bytes)
-        yield layout.root / temp
-    finally:
-        blobs.drop_copies(layout, [temp])
-
-
-def _spool(layout: Layout, stream: BinaryIO, target: str, most_bytes: int) -> None:
-    left = most_bytes
     with (
-        layout.files.creating(target, is_lasting=False) as descriptor,
-        os.fdopen(descriptor, "wb", closefd=False) as writer,
+        storage_errors(f"write to the registry {layout.root}"),
+        # A path is that of a pipe here.
+        source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream,
     ):
-        while chunk := stream.read(min(_CHUNK_BYTES, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                raise _too_large(most_bytes)
-            writer.write(chunk)
+        copy, _, size_bytes = layout.files.copy_in(stream, most_bytes + 1)
+    try:
+        if size_bytes > most_bytes:
+            raise _too_large(most_bytes)
+        yield layout.root / copy
+    finally:
+        blobs.drop_copies(layout, [copy])
 
 
 def _too_large(most_bytes: int) -> InvalidError:

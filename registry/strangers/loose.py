@@ -14,9 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from registry.content.manifest import MOST_MANIFEST_BYTES, Draft, Input, read_draft
-from registry.errors import IncompatibleError, IntegrityError, InvalidError
+from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
 from registry.ref import Kind, is_name
-from registry.storage.refusals import storage_errors
 from registry.strangers.tensors import Header, read_header
 
 METADATA_KEY = "dreamvideo"

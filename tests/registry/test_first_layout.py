@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from datetime import UTC, datetime
@@ -21,7 +22,6 @@ from registry import (
 )
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import moving
-from registry.storage.digest import hash_bytes
 from registry.storage.layout import HEADER
 from tests.registry.samples import safetensors
 from tests.registry.test_publish import KILLED, die_at
@@ -37,7 +37,7 @@ def write_first_registry(root: Path) -> None:
         place.write_text(text)
     for value in range(1, 7):
         data = safetensors(value=value)
-        digest = hash_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
         (root / "blobs/sha256" / digest[:2]).mkdir(parents=True, exist_ok=True)
         (root / "blobs/sha256" / digest[:2] / digest).write_bytes(data)
     (root / "tmp").mkdir()

@@ -10,7 +10,7 @@ import pytest
 from registry import ConflictError, IntegrityError, NotFoundError, Registry
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import log, pointers
-from registry.storage.times import stamp
+from registry.storage.lines import stamp
 from tests.registry.places import log_of, record_of
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)

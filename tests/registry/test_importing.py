@@ -242,7 +242,7 @@ def test_bytes_that_are_collected_before_an_import_has_a_number_are_an_error(
     monkeypatch.setattr(os, "link", collect_and_link)
     with pytest.raises(IntegrityError, match="other:v1 is published, but: its bytes") as caught:
         store.import_file(path, tool=TOOL, name="other")
-    assert caught.value.hint == "import it again"
+    assert caught.value.hint == "publish or import it again"
     assert not store.import_file(path, tool=TOOL, name="other")[0].is_new
     assert store.verify().is_whole
 

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from registry import InvalidError, Registry, RegistryError, StorageError, open_registry
+from registry import (
+    IntegrityError,
+    InvalidError,
+    Registry,
+    RegistryError,
+    StorageError,
+    open_registry,
+)
 from registry.maintenance.doctor import diagnose, repair
-from tests.registry.places import item_of, overwrite, record_of, tmp_of
+from tests.registry.places import item_of, overwrite, pointer_of, record_of, tmp_of
 
 PLACES = ["tmp", "blobs", "manifests/sha256", "items/subject", "pointers", "pointers/subject"]
 
@@ -118,6 +125,27 @@ def test_nothing_is_put_back_from_or_to_a_link(store: Registry, publish, outside
         store.delete_garbage(store.find_garbage())
     repair(store.layout, diagnose(store.layout))
     assert unchanged(outside)
+
+
+def test_a_name_that_leads_out_of_the_registry_leads_nowhere(
+    store: Registry, publish, outside: Path
+) -> None:
+    """Its line in a copied registry may hold anything where the item's id stands."""
+    publish()
+    pointer = pointer_of(store, "rex")
+    pointer.write_text('\n{"event":"take","at":"","id":"1","item":"../../../../../outside"}\n')
+    for act in (lambda: publish("rex"), lambda: store.rename("corgi", "rex", "subject")):
+        with pytest.raises(IntegrityError, match="rex"):
+            act()
+    repair(store.layout, diagnose(store.layout))
+    assert unchanged(outside)
+    assert publish("rex").version == 1
+
+
+def test_no_path_leads_above_the_root(store: Registry, publish) -> None:
+    publish()
+    with pytest.raises(StorageError):
+        store.layout.files.read("items/../../outside/thesis")
 
 
 def test_a_folder_with_a_tmp_of_somebodys_is_no_registry(outside: Path) -> None:

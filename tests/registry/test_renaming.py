@@ -13,7 +13,6 @@ from registry import ConflictError, InvalidError, NotFoundError, Registry, Stora
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import pointers, publishing
 from registry.names.items import Item
-from registry.storage.files import Files
 from tests.registry.places import numbers_of
 from tests.registry.test_publish import KILLED, die_at
 
@@ -470,5 +469,5 @@ def test_names_that_change_all_the_time_are_listed_as_they_were_last(
 ) -> None:
     publish()
     sizes = count()
-    monkeypatch.setattr(Files, "sizes", lambda *_: {"corgi": next(sizes)})
+    monkeypatch.setattr(pointers, "_sizes", lambda *_: {"corgi": next(sizes)})
     assert [row.name for row in store.list().rows] == ["corgi"]

@@ -22,11 +22,10 @@ from dreamvideo_cli.runs.folders.owners import (
 )
 from dreamvideo_cli.runs.folders.reading import UNFINISHED, DamagedRun, Run, RunFacts
 from registry.content.manifest import Input
-from registry.errors import ConflictError, RegistryError
+from registry.errors import ConflictError, RegistryError, storage_errors
 from registry.ref import Kind
 from registry.storage import toml
 from registry.storage.files import Files
-from registry.storage.refusals import storage_errors
 
 _DAY_SECONDS = 86_400.0
 State = Literal["running", "stopped", "failed", "finished", "abandoned"]

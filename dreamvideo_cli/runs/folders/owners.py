@@ -10,8 +10,8 @@ import msgspec
 
 from dreamvideo_cli.runs.folders.events import EVENTS
 from dreamvideo_cli.runs.folders.process import Process, is_alive, this_process
+from registry.errors import storage_errors
 from registry.storage.files import NO_LINKS, Files, temporary
-from registry.storage.refusals import storage_errors
 
 OWNERS = "owners"
 # A process on another machine cannot be seen; its run is its own while it writes to it.
@@ -35,7 +35,7 @@ def write_owner(folder: Path, number: int) -> None:
             raise
         files.write_new(target, data)
     finally:
-        files.unlink(draft)
+        files.remove(draft)
     files.sync(target)
 
 
