@@ -6,20 +6,15 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.benchmark.pairs import paint_held_out_motions
 from engine.errors import EngineError
 from engine.media.clips.reader import read_clip
+from engine.media.pixels import Pixels
 from engine.metrics.fidelity import compare_tracks
 from engine.metrics.motion import Track, trace
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 FRAMES, SIDE_PX = 8, 40
 CLIP_FRAMES, CLIP_FPS = 16, 8.0

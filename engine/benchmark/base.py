@@ -9,21 +9,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from engine.bases.pixels import to_pixels, to_unit
 from engine.benchmark.pairs import paint_album
 from engine.errors import EngineError
-from engine.media.photos import frame_photo, gather_photos, read_photo
+from engine.media.photos import Photo, frame_photo, gather_photos, read_photo
 from engine.metrics.motion import Track, trace
 from engine.metrics.subject import describe_photos, subject_score
 from engine.mini.recipe.autoencoder import measure_decibels, rebuild
@@ -43,13 +45,6 @@ from engine.mini.world.scenes import (
 )
 from engine.mini.world.split import list_trained, read_held_out
 from engine.mini.world.sprites import open_sprite
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from engine.media.photos import Photo
 
 Paths = npt.NDArray[np.float64]
 PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
+from engine.media.pixels import Pixels
 from engine.mini.world.captions import name_subject
 from engine.mini.world.scenes import (
     HELD_OUT_MOTIONS,
@@ -18,11 +19,6 @@ from engine.mini.world.scenes import (
     paint_scene,
 )
 from engine.mini.world.split import HeldOut, list_trained, read_held_out
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 Half = Literal["development", "test"]
 PHOTOS = 5

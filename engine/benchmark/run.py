@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -33,11 +32,6 @@ from engine.methods import check_family
 from engine.metrics.scores import References, score_video
 from engine.metrics.towers import open_towers
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 STAGE, SCORER = "bench", "mini"
 USUAL: list[object] = [list(ROWS), {}, [SCORER]]

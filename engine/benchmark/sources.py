@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -25,12 +25,7 @@ from engine.benchmark.pairs import (
 from engine.errors import InputError, InputNotFoundError
 from engine.media.clips.reader import Clip, read_clip
 from engine.media.photos import Photo, PhotoSet, read_photos
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 INDEX = "pairs.toml"
 

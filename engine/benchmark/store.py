@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import torch
 from filelock import FileLock
 
 from engine.adapters.file import Kind
@@ -39,9 +40,6 @@ from engine.recipe import (
     motion_recipe,
     subject_recipe,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 # Subject, motion and generate; or another method by its name.
 Part = str

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
@@ -24,16 +24,9 @@ from engine.benchmark.store import (
 )
 from engine.generate import LoadedBase
 from engine.media.output.staging import staged
+from engine.media.pixels import Pixels
 from engine.methods import find_entry
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from engine.recipe import GenerateRecipe
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.recipe import GenerateRecipe
 
 
 @dataclass(frozen=True, slots=True)

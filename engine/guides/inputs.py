@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from engine.bases.controlnet import ModelLocation
 from engine.errors import RecipeError
-
-if TYPE_CHECKING:
-    from engine.bases.controlnet import ModelLocation
-    from engine.media.clips.reader import Clip
-    from engine.media.photos import Photo
-    from engine.recipe import GenerateRecipe
+from engine.media.clips.reader import Clip
+from engine.media.photos import Photo
+from engine.recipe import GenerateRecipe
 
 
 @dataclass(frozen=True, slots=True)

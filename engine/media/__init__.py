@@ -7,6 +7,7 @@ Map:
     output/   frames to videos, sheets and pictures, whole or not at all
     files     files before they are opened: there, readable, told by name and content
     ffmpeg    the one way in which ffmpeg is run; `boxes` reads an mp4 without it
+    pixels    the types of arrays
 
 Pixels are uint8 sRGB, channels last. Nothing here imports torch.
 """

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 # Of one parent. Real files have some dozen; a hostile one could keep a reader busy.
 MOST_BOXES = 10_000

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from engine.errors import InputError
 from engine.media.files import printable, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 # Neither light nor dark, so that a cut-out gets no halo on either kind of background.
 BACKGROUND = (128, 128, 128)

@@ -6,15 +6,15 @@ Reference: `cv2.Canny` of OpenCV with thresholds 100 and 200, whose numbers thes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from engine.media.pixels import Pixels
 
-    Pixels = npt.NDArray[np.uint8]
-    Whole = npt.NDArray[np.int64]
+Whole = npt.NDArray[np.int64]
+
 
 WEAK, STRONG = 100, 200
 TAN_22 = round(np.tan(np.pi / 8) * 2**15)

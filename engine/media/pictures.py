@@ -7,12 +7,12 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from engine.errors import EngineError, InputError
@@ -25,6 +25,7 @@ from engine.media.files import (
     require_file,
     shown,
 )
+from engine.media.pixels import Pixels
 from engine.media.signatures import (
     HEIF,
     PICTURE_SIGNATURES,
@@ -35,14 +36,6 @@ from engine.media.signatures import (
     name_format,
     without_text,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 # Otherwise Python prints on stderr what Pillow logs of damaged files.
 logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -8,16 +8,10 @@ alike, and this is about the picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
+from engine.media.pixels import Floats, Pixels
 
 SMALL_PX = 24
 

@@ -13,19 +13,12 @@ still.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.media.pixels import Floats, Pixels
 from engine.metrics.motion import Track, trace
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from engine.metrics.videos import Video
-
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
+from engine.metrics.videos import Video
 
 SMALLEST, LARGEST = 0.5, 2.0
 

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from engine.errors import ScorerMissingError
+from engine.media.clips.reader import Clip
+from engine.media.photos import PhotoSet
+from engine.media.pixels import Pixels
 from engine.metrics.definitions import Measured
 from engine.metrics.scores import References, Score, names_of, score_by_tower, score_video
 from engine.metrics.towers import Tower, open_towers
 from engine.progress import Note, Progress
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from engine.media.clips.reader import Clip
-    from engine.media.photos import PhotoSet
-
-    Pixels = npt.NDArray[np.uint8]
 
 # What several references make of one score; of any other it is their mean.
 COMBINED: Mapping[str, Callable[[list[float]], float]] = {"clip copy risk": max}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from engine.media.pixels import Floats, Pixels
 from engine.metrics.regions import (
     Region,
     keep_large,
@@ -18,12 +18,6 @@ from engine.metrics.regions import (
     rescale,
     weigh_plain,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
 
 # Angles and radii at which a region is compared with its turned self.
 ANGLES, RADII = 120, 24

@@ -7,17 +7,13 @@ the region is what moves against the camera, as dense optical flow tells.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from engine.media.pixels import Floats, Pixels
 from engine.metrics.places import require_open_cv
-
-if TYPE_CHECKING:
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
 
 # Frames are measured with this short side: smaller ones are enlarged, for flow finds nothing in 32 pixels.
 SIDE_PX = 160

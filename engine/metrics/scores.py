@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from engine.media.pixels import Pixels
 from engine.metrics.copying import copy_risk
 from engine.metrics.definitions import SUBJECT_SCORE
 from engine.metrics.fidelity import motion_fidelity
 from engine.metrics.subject import Look, describe_photos, score_among, subject_score
 from engine.metrics.towers import Tower
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    from torch import Tensor
-
-    Pixels = npt.NDArray[np.uint8]
 
 TRACKED, CUT, PIXELS = "tracked region", "colours and edges", "pixels"
 
@@ -247,6 +243,4 @@ def _copies_among(photos: Sequence[Pixels]) -> float | None:
 
 def _see_each(tower: Tower, photos: Sequence[Pixels]) -> Tensor:
     """Features of photos of any sizes, (n, d)."""
-    import torch
-
     return torch.cat([tower.see(photo[None]) for photo in photos])

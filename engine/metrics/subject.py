@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from engine.media.pixels import Floats, Pixels
 from engine.metrics.regions import (
     Region,
     measure_region,
@@ -26,10 +25,6 @@ from engine.metrics.regions import (
     rescale,
     weigh_plain,
 )
-
-if TYPE_CHECKING:
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
 
 CUT_PX, CELLS, DIRECTIONS = 48, 6, 8
 LEVELS = 6

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
@@ -25,9 +24,9 @@ from engine.bases.models.image_pixels import crop_middle, fit_short_side
 from engine.bases.models.parts import load_part
 from engine.bases.models.stable_diffusion import MODELS
 from engine.errors import BaseInvalidError
+from engine.media.pixels import Pixels
 from engine.metrics.places import CONFIG, MINI, PREPARATION, find_tower, title_of
 
-Pixels = npt.NDArray[np.uint8]
 See = Callable[[Pixels], Tensor]
 Read = Callable[[Sequence[str]], Tensor]
 

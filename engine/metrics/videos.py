@@ -6,8 +6,9 @@ Nothing is refused for being still or short, for that is what scores tell.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
@@ -17,14 +18,7 @@ from engine.media.clips.frame_times import choose_frames
 from engine.media.clips.reader import SOURCES, kind_of, read_clip
 from engine.media.clips.scan import TIME_SLACK_S, Window
 from engine.media.files import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 # More would be measured for minutes, and generated videos have fewer.
 MOST_FRAMES, MOST_SECONDS = 64, 30.0

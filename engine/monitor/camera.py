@@ -6,24 +6,18 @@ None of them can end a run: where memory runs out they are made with less of it,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from engine.adapters.uses import AdapterUse
 from engine.errors import MemoryExhaustedError
 from engine.generate import LoadedBase
+from engine.media.pixels import Pixels
 from engine.progress import Event, Note, Progress, RungTaken
 from engine.recipe import GenerateRecipe
 from engine.training.fallback import collect
 from engine.training.result import WEIGHTS, Draft
 from engine.training.saver import StopRequest
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.media.output.write import write_video
+from engine.media.pixels import Pixels
 from engine.monitor.camera import PreviewMaker
 from engine.monitor.scores import ScoreBook, Scores
 from engine.progress import Note, Previewed, Progress
@@ -14,12 +15,6 @@ from engine.training.result import Draft
 from engine.training.saver import PREVIEWS, SavePolicy, Saver
 from engine.training.session import Session
 from engine.training.workers import Workers
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 
 def open_saver(

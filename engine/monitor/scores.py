@@ -8,23 +8,16 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from engine.adapters.file import Kind
 from engine.drafts import drafted
+from engine.media.pixels import Pixels
 from engine.metrics.definitions import Measured, best_step
 from engine.progress import Note, Progress, Scored
 from engine.training.saver import Scoring
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from engine.adapters.file import Kind
-
-    Pixels = npt.NDArray[np.uint8]
 
 SCORES = "scores.json"
 

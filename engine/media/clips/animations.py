@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -12,14 +13,7 @@ from engine.media.clips.scan import Scan, Window, measure_timing, reduced, thumb
 from engine.media.colours import BACKGROUND
 from engine.media.files import shown
 from engine.media.pictures import count_frames, decoding, open_picture
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 # A frame may be larger than the file's header says, and equal ones pack to nothing. 4K has 8.3.
 MAX_FRAME_MEGAPIXELS = 16

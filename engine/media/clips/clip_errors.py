@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from engine.errors import InputError
 from engine.media.clips.frame_times import choose_frames, fastest_fps
-from engine.media.clips.scan import TIME_SLACK_S
+from engine.media.clips.scan import TIME_SLACK_S, Scan, Timing, Window
 from engine.media.clips.scene_changes import BLEND_SPANS, find_blend, find_cut, moving_share
 from engine.media.files import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from engine.media.clips.scan import Scan, Timing, Window
 
 # Three steps of movement: fewer show a jump, not a motion.
 MIN_FRAMES = 4

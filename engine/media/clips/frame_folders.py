@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,14 +15,7 @@ from engine.errors import InputError
 from engine.media.clips.scan import Scan, Timing, Window, reduced, thumbnail
 from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, shown
 from engine.media.pictures import Picture, read_picture
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 MOST_NAMED = 3
 

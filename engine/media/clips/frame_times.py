@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from engine.media.clips.scan import TIME_SLACK_S
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def choose_frames(

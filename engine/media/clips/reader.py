@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -34,16 +36,8 @@ from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bar
 from engine.media.clips.video import scan_video, take_video
 from engine.media.files import digest_file, list_pictures, require_file, require_path, shown
 from engine.media.pictures import count_frames, open_picture
+from engine.media.pixels import Pixels
 from engine.media.signatures import is_picture_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-
 
 # JPEG, PNG, BMP, and TIFF in either order of bytes.
 BITMAP = b"BM"

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from engine.media.clips.treatment import Treatment
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 THUMB_PX = 64
 # Frames are decoded no larger than this on the short side: no base learns from more, and an hour

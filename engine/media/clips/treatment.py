@@ -5,21 +5,15 @@ from __future__ import annotations
 import functools
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from engine.media.boxes import Box, list_boxes
 from engine.media.colours import BACKGROUND
 from engine.media.ffmpeg import run_ffmpeg
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import BinaryIO
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 HDR_NAMES = {"smpte2084": "HDR (PQ)", "arib-std-b67": "HDR (HLG)"}
 # White of a film or a page on an HDR screen (ITU-R BT.2408), and the brightest light kept apart

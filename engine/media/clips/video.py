@@ -8,10 +8,13 @@ with their times, `take_video` decodes chosen ones.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import InputError
 from engine.media.clips.clip_errors import MOST_SCANNED, refuse_crowded, refuse_outside, seconds
@@ -32,14 +35,7 @@ from engine.media.clips.treatment import HDR_NAMES, Treatment, describe_turn, is
 from engine.media.colours import BACKGROUND
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
 from engine.media.files import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 MAX_TAKEN_BYTES = 2 * 1024**3
 # Times of one frame in two passes: a filter may give them in other ticks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import InputError
@@ -10,9 +11,8 @@ from engine.media.files import list_pictures, require_file, require_path, shown
 from engine.media.output.staging import staged
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL import Image, PngImagePlugin
+
 
 # More than any recipe needs; a stranger's file may claim any size.
 MAX_READ_BYTES = 1 << 20

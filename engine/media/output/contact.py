@@ -5,23 +5,18 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from engine.media.clips.reader import Clip, frame_box, frame_clip
 from engine.media.output.drawing import fitted
 from engine.media.output.staging import staged
 from engine.media.photos import Photo, PhotoSet, frame_photo, place_photo
+from engine.media.pixels import Pixels
 
-if TYPE_CHECKING:
-    from pathlib import Path
+Box = tuple[float, float, float, float]
 
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-    Box = tuple[float, float, float, float]
 
 PAPER, INK, FAINT = (255, 255, 255), (24, 24, 27), (113, 113, 122)
 ALARM, OUTLINE, SHADOW = (190, 24, 24), (255, 225, 0), (0, 0, 0)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 
-from PIL import Image
-
-if TYPE_CHECKING:
-    from PIL import ImageFont
+from PIL import Image, ImageFont
 
 
 def fitted(image: Image.Image, side_px: int) -> Image.Image:

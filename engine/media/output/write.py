@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,14 +16,7 @@ from engine.media.files import shown
 from engine.media.output.comments import exif_comment, png_comment
 from engine.media.output.formats import Format, check_rate
 from engine.media.output.staging import staged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 # The comment travels to ffmpeg as one argument, which the kernel limits to 128 KiB.
 MAX_COMMENT_BYTES = 100_000

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
 from engine.media.photos.framing import place_photo
+from engine.media.photos.photo import Photo
+from engine.media.pixels import Pixels
+from engine.sources import Camera
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+# Left, top and side of a view, as shares of the frame.
+View = tuple[float, float, float]
 
-    import numpy.typing as npt
-
-    from engine.media.photos.photo import Photo
-    from engine.sources import Camera
-
-    Pixels = npt.NDArray[np.uint8]
-    # Left, top and side of a view, as shares of the frame.
-    View = tuple[float, float, float]
 
 # A view narrowed to this share of the frame fills it, and moves through what it leaves.
 NARROW = 0.75

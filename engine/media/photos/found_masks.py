@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -24,13 +23,8 @@ from engine.media.photos.masks import scale_mask
 from engine.media.photos.mixtures import Mixture, fit_mixture
 from engine.media.photos.photo import Photo
 from engine.media.photos.photographs import are_photographs
+from engine.media.pixels import Floats, Pixels
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
 
 STAGE = "find masks"
 SIDE_PX = 96  # the longer side at which masks are found: they are learned from at a latent's size

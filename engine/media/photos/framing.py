@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from engine.media.photos.masks import scale_mask
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from engine.media.photos.photo import Photo
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.photos.photo import Photo
+from engine.media.pixels import Pixels
 
 
 @dataclass(frozen=True)

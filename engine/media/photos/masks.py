@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from engine.errors import InputError, InputNotFoundError
 from engine.media.files import list_pictures, printable, require_path, shown
 from engine.media.pictures import Picture, read_picture
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
+from engine.media.pixels import Pixels
 
 # Masks that hold labels (0 and 1) look black: nothing in them says "subject" as white does.
 MIN_BRIGHTEST = 16

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+from engine.media.pixels import Floats
 
 ROUNDS = 6
 # No part is narrower than this, in levels of 0 to 255: what a camera's noise and JPEG do to one colour.

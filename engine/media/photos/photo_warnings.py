@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from engine.media.photos.masks import marks_all
 from engine.media.photos.photo import Photo, PhotoWarning
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
+from engine.media.pixels import Floats, Pixels
 
 # No base learns from more pixels than this on the short side, so nothing finer can be missed.
 SHARPNESS_PX = 256

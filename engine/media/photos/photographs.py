@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from engine.media.pixels import Pixels
 
-    Pixels = npt.NDArray[np.uint8]
-    Levels = npt.NDArray[np.int16]
+Levels = npt.NDArray[np.int16]
+
 
 SIDE_PX = 128  # pictures are compared at this size: fine noise is averaged, shapes stay
 FLAT_LEVELS = 2  # neighbours of one colour differ by at most so much, of 255

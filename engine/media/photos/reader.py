@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
@@ -24,20 +25,12 @@ from engine.media.photos.masks import match_masks, read_mask
 from engine.media.photos.photo import MaskSource, Photo, PhotoSet, Skipped
 from engine.media.photos.photo_warnings import find_warnings
 from engine.media.pictures import read_picture
+from engine.media.pixels import Pixels
 from engine.media.signatures import RAW_SUFFIXES
-from engine.progress import StageAdvanced, StageEnded, StageStarted, ignore
+from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from engine.progress import Progress
-
-    Pixels = npt.NDArray[np.uint8]
-    Masker = Callable[[Photo], Pixels]
-    Finder = Callable[[Sequence[Photo], Progress], list[Photo]]
+Masker = Callable[[Photo], Pixels]
+Finder = Callable[[Sequence[Photo], Progress], list[Photo]]
 
 
 # Beyond this many the line that says what is wrong could no longer be read.
