@@ -181,11 +181,7 @@ def _take(group: type[Group], options: dict[str, Any]) -> Group:
 def _resolve(
     registry: Registry | str | Path | None, subject: References, motion: References
 ) -> tuple[WeightedAdapter, ...]:
-    """The adapters of all references, pinned.
-
-    Raises:
-        UsageError: there are none.
-    """
+    """The adapters of all references, pinned."""
     is_place = registry is None or isinstance(registry, str | Path)
     resolver = AdapterResolver(open_registry(registry) if is_place else registry)  # type: ignore[arg-type]
     uses = (

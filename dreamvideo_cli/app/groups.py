@@ -73,11 +73,7 @@ class SettingsCommand(Command):
 
 
 def _refuse_bytes(params: Iterable[Any], values: Mapping[str, Any]) -> None:
-    """A path may be any bytes; what is text for people or for a model is UTF-8.
-
-    Raises:
-        UsageError: naming the option.
-    """
+    """A path may be any bytes; what is text for people or for a model is UTF-8."""
     for param in params:
         found = values.get(param.name)
         for text in found if isinstance(found, list | tuple) else [found]:
@@ -101,11 +97,7 @@ class FileDefaults(dict[str, Any]):
         }
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value in the nearest file, for Typer's `Context.lookup_default`.
-
-        Raises:
-            UsageError: see `settings.look_up`.
-        """
+        """The value in the nearest file, for Typer's `Context.lookup_default`."""
         from dreamvideo_cli.settings.lookup import from_files
 
         found = from_files(self._keys[name]) if name in self._keys else None

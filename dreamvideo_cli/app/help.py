@@ -201,11 +201,7 @@ def _list_topics(shell: Shell) -> None:
 
 
 def _find_command(words: Sequence[str]) -> Topic:
-    """The help of a command, which some look for here.
-
-    Raises:
-        UsageError: there is no such topic or command.
-    """
+    """The help of a command, which some look for here."""
     from dreamvideo_cli.app.groups import build
     from dreamvideo_cli.app.tree import ROOT, Branch
 

@@ -52,19 +52,17 @@ def list_adapters(
         bool, typer.Option("--removed", help="Versions that were removed and can be restored.")
     ] = False,
     tag: Annotated[
-        str | None, typer.Option("--tag", metavar="TAG", help="Only versions with this tag.")
+        str | None, typer.Option(metavar="TAG", help="Only versions with this tag.")
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option("--base", metavar="BASE", help="Only versions of this base or fingerprint."),
+        typer.Option(metavar="BASE", help="Only versions of this base or fingerprint."),
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option("--method", metavar="METHOD", help="Only versions that were learned by it."),
+        typer.Option(metavar="METHOD", help="Only versions that were learned by it."),
     ] = None,
-    sort: Annotated[
-        Sort, typer.Option("--sort", help="By name, or newest or largest first.")
-    ] = "name",
+    sort: Annotated[Sort, typer.Option(help="By name, or newest or largest first.")] = "name",
 ) -> None:
     """List the learned KINDs.
 
@@ -114,7 +112,7 @@ def tag_adapter(
     ] = False,
     if_at: Annotated[
         str | None,
-        typer.Option("--if-at", metavar="REF", help="Only if it is on this version now."),
+        typer.Option(metavar="REF", help="Only if it is on this version now."),
     ] = None,
 ) -> None:
     """Tag a version of a KIND.
@@ -186,9 +184,7 @@ def print_path(
     kind: Kind,
     ref: Reference,
     shell: Shell,
-    file: Annotated[
-        str, typer.Option("--file", metavar="ROLE", help="Which of its files.")
-    ] = "weights",
+    file: Annotated[str, typer.Option(metavar="ROLE", help="Which of its files.")] = "weights",
 ) -> None:
     """Print where a KIND's file lies, its bytes checked.
 
@@ -211,12 +207,7 @@ def resolve(refs: References, shell: Shell) -> None:
 
 
 def _ask(shell: Shell, adapters: Sequence["Adapter"]) -> None:
-    """Ask on a terminal; elsewhere somebody must have said yes already.
-
-    Raises:
-        UsageError: nobody can be asked.
-        typer.Abort: the answer is no.
-    """
+    """Ask on a terminal; elsewhere somebody must have said yes already."""
     named = ", ".join(
         label(adapter) + (f" ({', '.join(adapter.tags)})" if adapter.tags else "")
         for adapter in adapters
@@ -250,7 +241,6 @@ def show_log(
     at: Annotated[
         str | None,
         typer.Option(
-            "--at",
             metavar="TIME",
             help="Where the tags were then: a date, a time, yesterday, or 'last tuesday'.",
         ),

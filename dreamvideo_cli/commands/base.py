@@ -139,12 +139,7 @@ def pull_base(
 
 
 def _agree(shell: Shell, base: str, parcels: Sequence["Parcel"], *, yes: bool) -> None:
-    """Tell what will be fetched, under which licence and for what, and ask once.
-
-    Raises:
-        UsageError: nobody can be asked.
-        typer.Abort: the answer is no.
-    """
+    """Tell what will be fetched, under which licence and for what, and ask once."""
     from engine.bases.pull.fetch import missing_bytes, require_room
 
     require_room(parcels)
@@ -161,11 +156,7 @@ def _agree(shell: Shell, base: str, parcels: Sequence["Parcel"], *, yes: bool) -
 
 
 def _find_whole(base: str) -> "BaseLocation | None":
-    """The base where all of it is here, else None.
-
-    Raises:
-        BaseInvalidError: it is no base at all, whatever is fetched.
-    """
+    """The base where all of it is here, else None."""
     from engine.bases.hub_cache import find_snapshot
     from engine.bases.pull.fetch import check_pulled, known_release
     from engine.errors import BaseInvalidError, BaseNotFoundError
@@ -209,7 +200,6 @@ def import_base(
     like: Annotated[
         str,
         typer.Option(
-            "--like",
             metavar="BASE",
             help="A base of its shapes, which gives all else of the new one.",
         ),

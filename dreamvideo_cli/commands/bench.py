@@ -60,7 +60,7 @@ class BenchOptions:
     ] = None
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", metavar="ROW", help="Only these rows; repeatable."),
+        typer.Option(metavar="ROW", help="Only these rows; repeatable."),
     ] = None
     methods: Annotated[
         str | None,
@@ -72,7 +72,6 @@ class BenchOptions:
     scorer: Annotated[
         list[str] | None,
         typer.Option(
-            "--scorer",
             metavar="clip|dino|mini|DIR|ID",
             help="Who scores; repeatable. By default mini, and clip and dino for pairs of your own.",
         ),
@@ -123,12 +122,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
 
 
 def _choose_pairs(options: BenchOptions) -> "tuple[PairSource, int]":
-    """Where the pairs come from, and how many there are.
-
-    Raises:
-        UsageError: neither a number nor a folder, or both halves and a folder.
-        InputNotFoundError, InputError: see `open_own_pairs`.
-    """
+    """Where the pairs come from, and how many there are."""
     from engine.benchmark.sources import WorldPairs, open_own_pairs
 
     text = options.pairs
@@ -175,13 +169,7 @@ def _check(
     source: "PairSource",
     rows: "Mapping[str, Row]",
 ) -> tuple[str, ...]:
-    """Fail before the wait, and before anything is loaded; returns who scores.
-
-    Raises:
-        ScorerMissingError: OpenCV or a tower is not on this machine.
-        BaseInvalidError: a motion is to be learned, and the base has no image tower.
-        OutputError: the disk would be full.
-    """
+    """Fail before the wait, and before anything is loaded; returns who scores."""
     from engine.bases import require_image_tower
     from engine.benchmark.rows import looks_at_clips
 
@@ -209,12 +197,7 @@ def _plan(
     folder: Path,
     asked: "tuple[PairSource, int, Mapping[str, Row], Sequence[str]]",
 ) -> "BenchPlan":
-    """What is to be done.
-
-    Raises:
-        UsageError: more pairs than there are.
-        RecipeError: a value that cannot be tried.
-    """
+    """What is to be done."""
     from engine.benchmark.run import plan_bench
     from engine.benchmark.store import Workshop
 
@@ -233,11 +216,7 @@ def _plan(
 def _read_settings(
     given: "Sequence[str]", rows: "Mapping[str, Row]"
 ) -> dict["Part", dict[str, Any]]:
-    """``subject.adapter_lr=1e-3`` as a value for a part of the card; values as `learn --set` reads them.
-
-    Raises:
-        UsageError: it has another shape, or names no part.
-    """
+    """``subject.adapter_lr=1e-3`` as a value for a part of the card; values as `learn --set` reads them."""
     methods = {row.subject_method for row in rows.values() if row.look}
     methods |= {row.motion_method for row in rows.values() if row.move}
     parts = ("subject", "motion", "generate", *sorted(methods - {"dreamvideo"}))

@@ -55,7 +55,7 @@ def export_adapters(
     ] = None,
     expert: Annotated[
         Literal["high", "low"] | None,
-        typer.Option("--expert", help="With --format: the layers of one of two experts."),
+        typer.Option(help="With --format: the layers of one of two experts."),
     ] = None,
 ) -> None:
     """Write versions of a KIND into one bundle, for another registry, or one of them for another tool.
@@ -99,11 +99,7 @@ def _export_to_tool(
     expert: str | None,
     overwrite: bool,
 ) -> "Written":
-    """Write an adapter as a file of another tool.
-
-    Raises:
-        RegistryError, EngineError: see `Registry.file` and `engine.formats.writing.write_foreign`.
-    """
+    """Write an adapter as a file of another tool."""
     from engine.formats.writing import write_foreign
 
     return write_foreign(
@@ -112,11 +108,7 @@ def _export_to_tool(
 
 
 def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:
-    """Where the one adapter goes that a file of another tool can hold.
-
-    Raises:
-        UsageError: there are several, or they go into a pipe.
-    """
+    """Where the one adapter goes that a file of another tool can hold."""
     if len(adapters) > 1:
         named = ", ".join(label(each) for each in adapters)
         raise UsageError(f"a file of {tool} holds one adapter, not {named}", hint="export each")
@@ -126,12 +118,7 @@ def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:
 
 
 def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
-    """Whether a bundle can be written there.
-
-    Raises:
-        UsageError: it names a folder, or a file of another kind.
-        OutputExistsError, OutputError: see `engine.media.output.staging.refuse_existing`.
-    """
+    """Whether a bundle can be written there."""
     from engine.media.output.staging import refuse_existing
 
     if output.endswith("/") or path.is_dir():
@@ -156,10 +143,10 @@ def import_adapters(
     shell: Shell,
     *,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Instead of the name in the file.")
+        str | None, typer.Option(metavar="NAME", help="Instead of the name in the file.")
     ] = None,
     max_size: Annotated[
-        str, typer.Option("--max-size", metavar="SIZE", help="Refuse more than this, such as 500M.")
+        str, typer.Option(metavar="SIZE", help="Refuse more than this, such as 500M.")
     ] = "4G",
 ) -> None:
     """Take adapters from a file or a pipe into the registry; words and LoRA of other tools too.
@@ -198,11 +185,7 @@ def _arrival(imported: "Imported") -> str:
 
 
 def _refuse_longer(source: str, most_bytes: int, foreign: ForeignOptions) -> Path:
-    """The path of another tool's file that is not too long to read.
-
-    Raises:
-        UsageError: it is too long, or comes from a pipe.
-    """
+    """The path of another tool's file that is not too long to read."""
     if source == "-":
         raise UsageError(
             f"{foreign.given[0]} is for a file of another tool, which a pipe cannot bring",
@@ -217,12 +200,7 @@ def _refuse_longer(source: str, most_bytes: int, foreign: ForeignOptions) -> Pat
 
 
 def show_adapters_in(place: Path, shell: Shell) -> None:
-    """Tell what a bundle, an adapter's file or another tool's holds, without importing it.
-
-    Raises:
-        RegistryError: see `registry.strangers.importing.look_into`.
-        EngineError: see `dreamvideo_cli.exchange.imports.find_foreign`.
-    """
+    """Tell what a bundle, an adapter's file or another tool's holds, without importing it."""
     from registry.strangers.importing import look_into
 
     try:
@@ -249,11 +227,7 @@ def read_bytes(text: str) -> int:
 
 
 def _resolve_either(store: "Registry", ref: str, kind: Kind) -> "Adapter":
-    """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both.
-
-    Raises:
-        RegistryError: see `Registry.resolve`; of one of the other kind the hint says how to write it.
-    """
+    """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both."""
     from registry import NotFoundError, RegistryError
 
     if ref.startswith(tuple(f"{each}/" for each in get_args(Kind))):

@@ -88,12 +88,7 @@ def _refuse_launcher(what: str) -> None:
 
 
 def _find_sources(store: "Registry", plan: TunePlan) -> tuple[Sequence[Path], Sequence[Path]]:
-    """Where the photos and the clips lie: where the user says, else where they were learned from.
-
-    Raises:
-        UsageError: nothing says where, or they are not there any more.
-        InputNotFoundError: what the user names is not there.
-    """
+    """Where the photos and the clips lie: where the user says, else where they were learned from."""
     subject, motion = plan.sampling.uses
     photos = _find_inputs(store, subject, plan.options.photos, "--photos DIR")
     return photos, _find_inputs(store, motion, plan.options.clip, "--clip CLIP")
@@ -128,11 +123,7 @@ def _learned_from(store: "Registry", use: WeightedAdapter) -> list[Path]:
 def _read_references(
     store: "Registry", plan: TunePlan, photos: Sequence[Path], clips: Sequence[Path]
 ) -> "tuple[References, ...]":
-    """What videos are measured against; the clips at the frames that were learned.
-
-    Raises:
-        InputError: photos or clips cannot be read.
-    """
+    """What videos are measured against; the clips at the frames that were learned."""
     from engine.media.clips.reader import read_clip
     from engine.media.photos import read_photos
     from engine.metrics.scores import References

@@ -109,11 +109,7 @@ def _file(*, project: bool) -> Path:
 
 
 def _as_written(name: str, value: str | bool, path: Path, *, project: bool) -> str | bool:
-    """A project is moved about: its folders are written as seen from its file.
-
-    Raises:
-        UsageError: the folder is not within the project.
-    """
+    """A project is moved about: its folders are written as seen from its file."""
     if not project or KEYS[name].kind != "path":
         return value
     folder = Path(str(value))

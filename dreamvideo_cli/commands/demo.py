@@ -149,12 +149,7 @@ def _scale_of(location: "BaseLocation") -> int:
 
 
 def _locate(name: str) -> "BaseLocation":
-    """The base, which must be able to learn a motion too.
-
-    Raises:
-        BaseNotFoundError, BaseInvalidError: see `bases.locate`.
-        BaseInvalidError: it has no image tower.
-    """
+    """The base, which must be able to learn a motion too."""
     from engine.bases import require_image_tower
     from engine.errors import BaseInvalidError
 
@@ -167,11 +162,7 @@ def _locate(name: str) -> "BaseLocation":
 
 
 def _refuse_foreign(folder: Path, store: "Registry") -> None:
-    """Only what an earlier demo made may be replaced.
-
-    Raises:
-        OutputExistsError: other files have the names of what is to be made.
-    """
+    """Only what an earlier demo made may be replaced."""
     from engine.errors import OutputExistsError
     from engine.media.files import shown
 
@@ -209,11 +200,7 @@ def _is_copy(sample: "Traversable", path: Path) -> bool:
 
 
 def _copy(sample: "Traversable", path: Path) -> None:
-    """Put a sample where the user can look at it and learn from it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Put a sample where the user can look at it and learn from it."""
     from engine.drafts import drafted
     from engine.media.output.staging import output_error
 

@@ -48,7 +48,6 @@ class EvalOptions:
     scorer: Annotated[
         list[str] | None,
         typer.Option(
-            "--scorer",
             metavar="clip|dino|mini|none|DIR|ID",
             help="Who scores; repeatable. By default clip and dino, for mini's videos mini.",
         ),
@@ -88,11 +87,7 @@ def _explain(shell: Shell) -> None:
 
 
 def _require_all(paths: Sequence[Path | None]) -> None:
-    """Fail before anything heavy is imported.
-
-    Raises:
-        InputNotFoundError, InputError: naming the path.
-    """
+    """Fail before anything heavy is imported."""
     from engine.media.files import require_path
 
     for path in paths:
@@ -142,12 +137,7 @@ def _folder_fps(path: Path) -> float | None:
 
 
 def _refuse_without_scorers(names: Sequence[str], options: EvalOptions) -> None:
-    """Look for all that scores before any of it is loaded.
-
-    Raises:
-        UsageError: `none` beside others.
-        ScorerMissingError: a tower is not on this machine, or OpenCV is not, and what is asked for needs it.
-    """
+    """Look for all that scores before any of it is loaded."""
     from engine.metrics.places import MINI, find_tower, require_open_cv
 
     if NO_SCORER in names and len(names) > 1:
@@ -160,11 +150,7 @@ def _refuse_without_scorers(names: Sequence[str], options: EvalOptions) -> None:
 
 
 def _examiner(options: EvalOptions, names: Sequence[str]) -> "Callable[[Path], Sequence[Score]]":
-    """What scores one video after the other; photos, prompt, clip and towers are taken in once, now.
-
-    Raises:
-        EngineError: see `read_photos`, `ReferenceClip` and `open_towers`.
-    """
+    """What scores one video after the other; photos, prompt, clip and towers are taken in once, now."""
     from engine.media.photos import read_photos
     from engine.metrics.fidelity import paced_fidelity
     from engine.metrics.scores import References, score_looks, score_motion, set_standard
@@ -197,11 +183,7 @@ def _reference(path: Path) -> "ReferenceClip":
 def _score_all(
     paths: Sequence[Path], examine: "Callable[[Path], Sequence[Score]]", shell: Shell
 ) -> "list[Scored]":
-    """The videos that can be scored, with their scores; of several the others are told and passed over.
-
-    Raises:
-        EngineError: the only video cannot be scored, or none can for want of what scores.
-    """
+    """The videos that can be scored, with their scores; of several the others are told and passed over."""
     from engine.errors import ScorerMissingError
 
     found: list[Scored] = []

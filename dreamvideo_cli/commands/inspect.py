@@ -119,11 +119,7 @@ def inspect(
 
 
 def _check_known(place: Path) -> None:
-    """Refuse what is not there, and files of text.
-
-    Raises:
-        InputNotFoundError, UsageError: see above.
-    """
+    """Refuse what is not there, and files of text."""
     from engine.media.files import is_text, require_path, shown
 
     require_path(place)
@@ -133,12 +129,7 @@ def _check_known(place: Path) -> None:
 
 
 def _check_sheet(learning: Learning) -> None:
-    """See before anything is read that the sheet can be written.
-
-    Raises:
-        UsageError: it would be no png.
-        OutputExistsError, OutputError: it cannot be written there.
-    """
+    """See before anything is read that the sheet can be written."""
     from engine.media.output.staging import refuse_existing
 
     if learning.sheet is None:
@@ -193,11 +184,7 @@ def _is_clip(place: Path, learning: Learning) -> bool:
 def _inspect_photos(
     place: Path, found: PhotoSet, learning: Learning, shell: Shell, base: BaseLocation
 ) -> None:
-    """Every photo, those included that would stop a `learn`.
-
-    Raises:
-        InputError: after the result is printed, if there are such photos.
-    """
+    """Every photo, those included that would stop a `learn`."""
     from engine.errors import InputError
     from engine.media.files import printable, shown
 
@@ -226,11 +213,7 @@ def _inspect_photos(
 
 
 def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocation) -> None:
-    """What a clip is and what would be taken of it, or why nothing would.
-
-    Raises:
-        InputError: it cannot be opened, or, after the result is printed, cannot be learned from.
-    """
+    """What a clip is and what would be taken of it, or why nothing would."""
     from engine.bases.checks.fitness import Request, check_fitness
     from engine.errors import InputError
     from engine.media.clips.reader import look_at_clip, read_clip
@@ -261,11 +244,7 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
 
 
 def show_recipe(path: Path, shell: Shell) -> None:
-    """Tell how a video was made, from what it carries.
-
-    Raises:
-        EngineError: see `read_recipe`.
-    """
+    """Tell how a video was made, from what it carries."""
     grid = find_grid(path)
     if grid is not None:
         show(shell, grid_recipe_view(path, grid))

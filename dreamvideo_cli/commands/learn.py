@@ -191,11 +191,7 @@ def _locate(options: LearnOptions, kind: Kind, method: str) -> "BaseLocation":
 
 
 def _run_options(options: LearnOptions) -> RunOptions:
-    """Which run the flags want.
-
-    Raises:
-        UsageError: `--max-time` is no duration.
-    """
+    """Which run the flags want."""
     return RunOptions(fresh=options.fresh, deadline=read_deadline(options.max_time))
 
 
@@ -218,14 +214,7 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
 def _begin(
     shell: Shell, store: "Registry", plan: LearnPlan, options: LearnOptions
 ) -> "Sequence[FitnessWarning]":
-    """Check what is left to check, and say what speaks against the plan.
-
-    Raises:
-        typer.Exit: only the plan is wanted, or the same is there already.
-        OutputError: the disk would be full.
-        ExistsError: see `_take_equal` and `find_unfinished`.
-        UnfitError: it would take hours, and the user does not insist.
-    """
+    """Check what is left to check, and say what speaks against the plan."""
     check_space(
         [store.layout.root, state_folder()],
         plan.base,
@@ -249,12 +238,7 @@ def _begin(
 
 
 def _take_equal(shell: Shell, store: "Registry", plan: LearnPlan, options: LearnOptions) -> None:
-    """Show the version that was learned from the same, where there is one.
-
-    Raises:
-        typer.Exit: there is one.
-        ExistsError: there is one, and `--if-exists error` asks for that.
-    """
+    """Show the version that was learned from the same, where there is one."""
     equal = find_equal(store, plan)
     if equal is None:
         return
@@ -317,11 +301,7 @@ def _settings(
 
 
 def _refuse_bytes(paths: Iterable[str]) -> None:
-    """A run writes down where its models lie, to open them again, and its files are UTF-8.
-
-    Raises:
-        UsageError: one is not.
-    """
+    """A run writes down where its models lie, to open them again, and its files are UTF-8."""
     for path in paths:
         if not is_utf8(path):
             told = f"{one_line(path)} is not UTF-8, and a run could not write down where it lies"

@@ -156,11 +156,7 @@ def _verdict(findings: "Sequence[Finding]") -> str:
 
 
 def _fail_on_damage(findings: "Sequence[Finding]") -> None:
-    """The result is printed; the exit code says that it is no good news.
-
-    Raises:
-        IntegrityError: something is damaged.
-    """
+    """The result is printed; the exit code says that it is no good news."""
     from registry import IntegrityError
 
     damaged = [finding for finding in findings if finding.is_damage]

@@ -73,7 +73,7 @@ def resume_run(
     *,
     max_time: Annotated[
         str | None,
-        typer.Option("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+        typer.Option(metavar="DURATION", help="Save and stop by then, such as 55m."),
     ] = None,
 ) -> None:
     """Go on with a stopped run from its last save; of a finished one print what it published.
@@ -104,12 +104,10 @@ def promote_run(
     run: RunId,
     shell: Shell,
     *,
-    step: Annotated[
-        int, typer.Option("--step", metavar="N", help="The step whose save to publish.")
-    ],
+    step: Annotated[int, typer.Option(metavar="N", help="The step whose save to publish.")],
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+        typer.Option(metavar="TAG", help="Tag the new version; repeatable."),
     ] = None,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
         None
@@ -179,12 +177,7 @@ def _registry_of(run: "Run") -> Any:
 
 
 def _ask(shell: Shell, ids: list[str]) -> None:
-    """Ask on a terminal; elsewhere somebody must have said yes already.
-
-    Raises:
-        UsageError: nobody can be asked.
-        typer.Abort: the answer is no.
-    """
+    """Ask on a terminal; elsewhere somebody must have said yes already."""
     named = ", ".join(ids)
     if shell.no_input or not sys.stdin.isatty():
         raise UsageError(

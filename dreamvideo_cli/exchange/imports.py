@@ -37,18 +37,17 @@ class ForeignOptions:
 
     kind: Annotated[
         Kind | None,
-        typer.Option("--kind", rich_help_panel=FOREIGN, help="What the file is taken for."),
+        typer.Option(rich_help_panel=FOREIGN, help="What the file is taken for."),
     ] = None
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", metavar="BASE", rich_help_panel=FOREIGN, help="The base that it was made for."
+            metavar="BASE", rich_help_panel=FOREIGN, help="The base that it was made for."
         ),
     ] = None
     motion_module: Annotated[
         str | None,
         typer.Option(
-            "--motion-module",
             metavar="DIR|ID",
             rich_help_panel=FOREIGN,
             help="AnimateDiff's motion module, where --base is an image model.",
@@ -72,7 +71,6 @@ class ForeignOptions:
     word: Annotated[
         Path | None,
         typer.Option(
-            "--word",
             metavar="FILE",
             rich_help_panel=FOREIGN,
             help="The word that goes with VGen's subject.",
@@ -81,7 +79,6 @@ class ForeignOptions:
     expert: Annotated[
         Literal["high", "low"] | None,
         typer.Option(
-            "--expert",
             rich_help_panel=FOREIGN,
             help="Of a base of two experts: the one for much noise, or the other.",
         ),
@@ -109,8 +106,6 @@ def import_foreign(
     Raises:
         UsageError: it is a file of our own, or no name fits.
         BaseNotFoundError, BaseInvalidError: the base cannot be used.
-        InputNotFoundError, IntegrityError, IncompatibleError: see `engine.formats.reading.convert`.
-        RegistryError: see `Registry.import_file`.
     """
     from engine.formats.opening import open_file
     from engine.formats.reading import convert, recognise
@@ -137,11 +132,7 @@ def _told(adapter: Adapter, what: str, options: ForeignOptions, note: str) -> It
 
 
 def _refuse_own(path: Path, options: ForeignOptions, tool: str) -> None:
-    """A file of our own says itself what it is.
-
-    Raises:
-        UsageError: it is one.
-    """
+    """A file of our own says itself what it is."""
     from registry import RegistryError
     from registry.strangers.importing import look_into
 
@@ -158,11 +149,7 @@ def _refuse_own(path: Path, options: ForeignOptions, tool: str) -> None:
 
 
 def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
-    """What is asked for, a name found where none is given.
-
-    Raises:
-        UsageError, InvalidError: see `_choose_name`.
-    """
+    """What is asked for, a name found where none is given."""
     from engine.formats.readers import Wish
 
     chosen = _choose_name(opened, name)
@@ -177,12 +164,7 @@ def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
 
 
 def _choose_name(opened: Opened, name: str | None) -> str:
-    """The name that is given, or the one that the file proposes.
-
-    Raises:
-        InvalidError: the one that is given cannot be used.
-        UsageError: the file's cannot.
-    """
+    """The name that is given, or the one that the file proposes."""
     from engine.formats.reading import propose_name
     from registry import InvalidError, check_name
 
@@ -209,11 +191,7 @@ def _assumed(adapter: Adapter, options: ForeignOptions) -> Iterator[str]:
 
 @contextmanager
 def foreign_explained(source: object) -> Iterator[None]:
-    """Where the registry cannot read a file, say what it is if another tool wrote it.
-
-    Raises:
-        RegistryError, EngineError: see `explain_foreign`.
-    """
+    """Where the registry cannot read a file, say what it is if another tool wrote it."""
     from registry import RegistryError
 
     try:
@@ -248,7 +226,6 @@ def find_foreign(path: Path) -> dict[str, Any]:
     """What a file of another tool is, as JSON tells of it.
 
     Raises:
-        InputNotFoundError, IntegrityError: see `engine.formats.opening.open_file`.
         IncompatibleError: it cannot be taken, whatever it is taken for.
     """
     from engine.formats.opening import open_file

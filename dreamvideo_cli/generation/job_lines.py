@@ -161,11 +161,7 @@ def _weighted(text: str, weights: dict[str, float]) -> str:
 
 
 def _field_name(written: str) -> str:
-    """The field that is meant: a flag's name with ``-`` or ``_``.
-
-    Raises:
-        UsageError: there is none, naming the nearest.
-    """
+    """The field that is meant: a flag's name with ``-`` or ``_``."""
     name = written.replace("-", "_")
     name = OTHER_NAMES.get(name, name)
     if name not in Job.__struct_fields__:

@@ -36,15 +36,11 @@ class SamplingOptions:
 
     subject: Annotated[
         list[str] | None,
-        typer.Option(
-            "--subject", metavar="REF[=WEIGHT]", help="A learned subject; repeat to compose."
-        ),
+        typer.Option(metavar="REF[=WEIGHT]", help="A learned subject; repeat to compose."),
     ] = None
     motion: Annotated[
         list[str] | None,
-        typer.Option(
-            "--motion", metavar="REF[=WEIGHT]", help="A learned motion; repeat to compose."
-        ),
+        typer.Option(metavar="REF[=WEIGHT]", help="A learned motion; repeat to compose."),
     ] = None
     output: Annotated[
         str | None,
@@ -63,7 +59,6 @@ class SamplingOptions:
     guidance_low: Annotated[
         float | None,
         _sampling(
-            "--guidance-low",
             metavar="F",
             help="On a base of two experts: guidance of the one for little noise.",
         ),
@@ -71,7 +66,6 @@ class SamplingOptions:
     guidance_from: Annotated[
         float | None,
         _sampling(
-            "--guidance-from",
             metavar="F",
             min=0,
             max=1,
@@ -81,7 +75,6 @@ class SamplingOptions:
     guidance_until: Annotated[
         float | None,
         _sampling(
-            "--guidance-until",
             metavar="F",
             min=0,
             max=1,
@@ -91,7 +84,6 @@ class SamplingOptions:
     identity_from: Annotated[
         float | None,
         _sampling(
-            "--identity-from",
             metavar="F",
             min=0,
             max=1,
@@ -101,7 +93,6 @@ class SamplingOptions:
     identity_early: Annotated[
         float | None,
         _sampling(
-            "--identity-early",
             metavar="F",
             min=0,
             max=1,
@@ -111,7 +102,6 @@ class SamplingOptions:
     motion_until: Annotated[
         float | None,
         _sampling(
-            "--motion-until",
             metavar="F",
             min=0,
             max=1,
@@ -191,12 +181,11 @@ class VideoOptions(SamplingOptions, SourceOptions):
     ] = None
     again: Annotated[
         str | None,
-        typer.Option("--again", metavar="VIDEO", help="Make a video again; other flags override."),
+        typer.Option(metavar="VIDEO", help="Make a video again; other flags override."),
     ] = None
     jobs: Annotated[
         str | None,
         typer.Option(
-            "--jobs",
             metavar="FILE|-",
             help="Videos by a JSON object a line, named as flags are; flags hold for all.",
         ),
@@ -230,7 +219,6 @@ class GridOptions(SamplingOptions):
     subject: Annotated[
         list[str] | None,
         typer.Option(
-            "--subject",
             metavar="REF[,REF…]",
             help="Learned subjects; a comma composes, repeating makes a column.",
         ),
@@ -238,7 +226,6 @@ class GridOptions(SamplingOptions):
     motion: Annotated[
         list[str] | None,
         typer.Option(
-            "--motion",
             metavar="REF[,REF…]",
             help="Learned motions; a comma composes, repeating makes a column.",
         ),

@@ -155,8 +155,6 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     """Everything about the videos but where they go.
 
     Raises:
-        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError, RecipeError: see `plan_videos`.
-        InputNotFoundError, InputError, BaseInvalidError: see `read_appearance` and `settle_appearance`.
         UnfitError: the base would need hours for it on this machine.
     """
     check_device(options.device)
@@ -255,12 +253,7 @@ def _composition_notes(uses: Sequence[WeightedAdapter], options: VideoOptions) -
 
 
 def _check_base(resolver: AdapterResolver, start: Start, recipe: GenerateRecipe) -> None:
-    """Whether the base is whole and reads both prompts to their ends; without weight a subject is its class word.
-
-    Raises:
-        BaseInvalidError: a part of it is missing.
-        RecipeError: a prompt has too many tokens.
-    """
+    """Whether the base is whole and reads both prompts to their ends; without weight a subject is its class word."""
     from engine.bases.checks.wording import check_prompt
 
     resolver.require_whole(start.base)

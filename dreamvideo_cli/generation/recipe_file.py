@@ -115,11 +115,7 @@ def read_schema(comment: str | None) -> str | None:
 
 
 def parse_recipe(comment: str, schema: str, path: Path) -> VideoRecipe:
-    """The recipe in a comment.
-
-    Raises:
-        IntegrityError, IncompatibleError: see `read_recipe`.
-    """
+    """The recipe in a comment."""
     from engine.errors import IncompatibleError, IntegrityError
     from engine.recipe import GenerateRecipe
 
@@ -199,7 +195,6 @@ def find_grid(path: Path) -> GridRecipe | None:
     """The recipe in a grid; None where the file carries another one, or none.
 
     Raises:
-        InputNotFoundError, InputError: see `engine.media.output.comments.read_comment`.
         IntegrityError: it is damaged.
     """
     from engine.errors import IntegrityError

@@ -71,7 +71,6 @@ class AdapterResolver:
 
         Raises:
             UsageError: a file of another kind or of several.
-            RegistryError: see `Registry.resolve` and `Registry.files`.
         """
         from registry import NotFoundError, is_path
 
@@ -84,21 +83,13 @@ class AdapterResolver:
             raise
 
     def weights(self, adapter: Adapter) -> tuple[Adapter, Path]:
-        """An adapter with its weights, their bytes checked.
-
-        Raises:
-            RegistryError: see `Registry.files`.
-        """
+        """An adapter with its weights, their bytes checked."""
         if adapter.digest not in self._files:
             self._files[adapter.digest] = self.store.files(adapter)["weights"]
         return adapter, self._files[adapter.digest]
 
     def require_whole(self, base: BaseLocation) -> None:
-        """Look once whether a base's folder is whole.
-
-        Raises:
-            BaseInvalidError: see `engine.bases.checks.weights.require_whole`.
-        """
+        """Look once whether a base's folder is whole."""
         from engine.bases.checks.weights import require_whole
 
         if base.fingerprint not in self._whole:
@@ -137,7 +128,6 @@ def resolve_adapters(
 
     Raises:
         UsageError: a weight that is no number in range.
-        UsageError, RegistryError: see `AdapterResolver.find`.
     """
     uses = []
     for text in texts:
@@ -148,12 +138,7 @@ def resolve_adapters(
 
 
 def _open_file(path: Path, kind: Kind) -> Registry:
-    """A registry for this process alone, with the one adapter of that kind that a file holds.
-
-    Raises:
-        UsageError: it holds none of that kind, or several.
-        NotFoundError, IntegrityError, IncompatibleError: see `registry.strangers.importing.import_file`.
-    """
+    """A registry for this process alone, with the one adapter of that kind that a file holds."""
     import atexit
     import shutil
     import tempfile
@@ -254,11 +239,7 @@ def _named_base(use: WeightedAdapter) -> tuple[str, str]:
 
 
 def locate_base(options: SamplingOptions, name: str) -> BaseLocation:
-    """The base that is asked for, else the one called ``name``, with what is asked for beside it.
-
-    Raises:
-        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base`.
-    """
+    """The base that is asked for, else the one called ``name``, with what is asked for beside it."""
     return locate(options.base or name, options.image_tower, options.motion_module)
 
 

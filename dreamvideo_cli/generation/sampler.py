@@ -65,11 +65,7 @@ class Sampler:
         self._loaded: dict[tuple[str, ...], LoadedBase] = {}  # the one used last at the end
 
     def make(self, plan: VideoPlan, numbers: Sequence[int] | None = None) -> Iterator[Video]:
-        """The plan's videos, or those of some numbers, each written when it is handed out.
-
-        Raises:
-            EngineError: see `engine.generate` and `engine.media.output.write`.
-        """
+        """The plan's videos, or those of some numbers, each written when it is handed out."""
 
         def write(number: int, settled: GenerateRecipe, frames: Any) -> Video:
             return Video(settled, _write(plan, number, settled, frames), frames)
@@ -85,9 +81,6 @@ class Sampler:
         Args:
             plans: what is made.
             recipes: theirs, in this order, with the batches that they are made in.
-
-        Raises:
-            EngineError: see `engine.generate` and `engine.media.output.write`.
         """
         owners = [(plan, number) for plan in plans for number in range(len(plan.recipes))]
 
@@ -107,7 +100,6 @@ class Sampler:
         """What ``finish`` makes of number, settled recipe and frames, uint8 (f, h, w, 3), of each video.
 
         Raises:
-            EngineError: see `engine.generate`.
             InputError, InputNotFoundError: a photo or clip cannot be used after all.
         """
         from engine.adapters.uses import AdapterUse, load_adapters
@@ -231,11 +223,7 @@ def group_batches(recipes: Sequence[GenerateRecipe], numbers: Sequence[int]) -> 
 
 
 def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
-    """Make the plan's videos one after the other; each is on the disk when it is handed out.
-
-    Raises:
-        EngineError: see `engine.generate` and `engine.media.output.write`.
-    """
+    """Make the plan's videos one after the other; each is on the disk when it is handed out."""
     return Sampler(progress).make(plan)
 
 

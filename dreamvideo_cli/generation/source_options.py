@@ -35,7 +35,6 @@ class SourceOptions:
     start_from: Annotated[
         str | None,
         _sources(
-            "--start-from",
             metavar="motion|CLIP[=F]",
             help="Begin with the noise from which the motion's clip, or another, comes; its share is F, or .1.",
         ),
@@ -49,33 +48,27 @@ class SourceOptions:
     ] = None
     structure_model: Annotated[
         str | None,
-        _sources("--structure-model", metavar="DIR|ID", help="The ControlNet that lays it out."),
+        _sources(metavar="DIR|ID", help="The ControlNet that lays it out."),
     ] = None
     structure_kind: Annotated[
         Literal["canny", "luma", "depth", "as-is"] | None,
-        _sources("--structure-kind", help="What it is shown of the clip; by default canny, edges."),
+        _sources(help="What it is shown of the clip; by default canny, edges."),
     ] = None
     depth_model: Annotated[
         str | None,
-        _sources(
-            "--depth-model", metavar="DIR|ID", help="The model that sees depth for that kind."
-        ),
+        _sources(metavar="DIR|ID", help="The model that sees depth for that kind."),
     ] = None
     structure_scale: Annotated[
         float | None,
-        _sources(
-            "--structure-scale", metavar="F", min=0, max=2, help="How strongly; by default 1."
-        ),
+        _sources(metavar="F", min=0, max=2, help="How strongly; by default 1."),
     ] = None
     structure_from: Annotated[
         float | None,
-        _share("--structure-from", help="Fraction of the steps from which on it acts."),
+        _share(help="Fraction of the steps from which on it acts."),
     ] = None
     structure_until: Annotated[
         float | None,
-        _share(
-            "--structure-until", help="Fraction of the steps after which it no longer does; .5."
-        ),
+        _share(help="Fraction of the steps after which it no longer does; .5."),
     ] = None
     reference: Annotated[
         list[str] | None,
@@ -83,17 +76,17 @@ class SourceOptions:
     ] = None
     reference_mask: Annotated[
         str | None,
-        _sources("--reference-mask", metavar="DIR", help="Masks of these photos, by their names."),
+        _sources(metavar="DIR", help="Masks of these photos, by their names."),
     ] = None
     reference_blocks: Annotated[
         Literal["midup", "full"] | None,
-        _sources("--reference-blocks", help="In the late layers, as by default, or in all."),
+        _sources(help="In the late layers, as by default, or in all."),
     ] = None
     reference_until: Annotated[
         float | None,
-        _share("--reference-until", help="Fraction of the steps after which none is read."),
+        _share(help="Fraction of the steps after which none is read."),
     ] = None
     reference_guidance: Annotated[
         Literal["cond", "both"] | None,
-        _sources("--reference-guidance", help="Which half of guidance reads them."),
+        _sources(help="Which half of guidance reads them."),
     ] = None

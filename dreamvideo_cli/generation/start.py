@@ -42,12 +42,7 @@ BASE_NAME = re.compile(r"mini(@\d{1,6})?|\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.A
 
 
 def start_from_recipe(resolver: AdapterResolver, options: VideoOptions) -> Start:
-    """From the recipe of the video that `--again` names; flags override it.
-
-    Raises:
-        InputNotFoundError, InputError, IntegrityError, IncompatibleError: see `read_recipe`.
-        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError: see `plan_videos`.
-    """
+    """From the recipe of the video that `--again` names; flags override it."""
     path = Path(options.again or "").expanduser().absolute()
     recipe = read_recipe(path)
     uses, notes = _uses_again(resolver, recipe, options)
@@ -91,12 +86,7 @@ def _uses_again(
 
 
 def _find_again(resolver: AdapterResolver, note: AdapterNote) -> Adapter:
-    """The adapter of that digest, under whatever name it has here.
-
-    Raises:
-        NotFoundError: it is not here.
-        IntegrityError: another one has its name and number here.
-    """
+    """The adapter of that digest, under whatever name it has here."""
     from registry.errors import IntegrityError, NotFoundError
 
     try:
@@ -220,11 +210,7 @@ class Start:
 
 
 def start_from_prompt(resolver: AdapterResolver, options: VideoOptions) -> Start:
-    """From a prompt, and the base's card.
-
-    Raises:
-        UsageError, NotFoundError, IntegrityError, IncompatibleError, BaseNotFoundError: see `plan_videos`.
-    """
+    """From a prompt, and the base's card."""
     typed = one_printable_line(check_text(options.prompt or "", "the prompt"))
     if not typed:
         raise UsageError(
@@ -261,7 +247,6 @@ def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Acc
     """The accelerator that is asked for, else the one of a recipe's ``values``, else none.
 
     Raises:
-        BaseNotFoundError, BaseInvalidError: see `engine.bases.accelerators.locate_accelerator`.
         InputNotFoundError: the recipe has one that is not bundled, and none was given.
     """
     from engine.bases.accelerators import locate_accelerator

@@ -110,7 +110,6 @@ def read_inputs(
 
     Raises:
         BaseNotFoundError: the model of `--mask auto` is not here.
-        InputError, InputNotFoundError: see `read_photos`, `hold_out` and `read_clip`.
     """
     from engine.media.photos.holdout import hold_out
 
@@ -195,7 +194,6 @@ def read_subject(
 
     Raises:
         BaseNotFoundError: the model that was named for `--mask auto` is not here.
-        InputError, InputNotFoundError: see `engine.media.photos.read_photos`.
     """
     from engine.media.photos import read_photos
     from engine.media.photos.found_masks import mask_photographs, mask_photos

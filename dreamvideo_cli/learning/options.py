@@ -49,7 +49,7 @@ class LearnOptions:
     ] = "standard"
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+        typer.Option(metavar="TAG", help="Tag the new version; repeatable."),
     ] = None
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
         None
@@ -86,7 +86,7 @@ class LearnOptions:
     ] = None
     max_time: Annotated[
         str | None,
-        _running("--max-time", metavar="DURATION", help="Save and stop by then, such as 55m."),
+        _running(metavar="DURATION", help="Save and stop by then, such as 55m."),
     ] = None
     save_every: Annotated[
         int | None,
@@ -199,11 +199,7 @@ def _common_settings(options: LearnOptions) -> dict[str, Any]:
 def _with_set(
     given: dict[str, Any], options: LearnOptions, *, class_word: str | None = None
 ) -> dict[str, Any]:
-    """What flags give, without what they leave open, and what `--set` adds.
-
-    Raises:
-        UsageError: it is not KEY=VALUE, or a flag or another `--set` says the same setting.
-    """
+    """What flags give, without what they leave open, and what `--set` adds."""
     values = {name: value for name, value in given.items() if value is not None}
     defaults = {field.name: field.default for field in fields(LearnOptions)}
     said = {name: f"--{name}" for name in FLAGS if getattr(options, name) != defaults[name]}
@@ -252,7 +248,6 @@ class ScoreOptions:
     scorer: Annotated[
         list[str] | None,
         typer.Option(
-            "--scorer",
             metavar="clip|dino|mini|DIR|ID",
             help="Who scores; repeatable. By default mini on mini, else what is here.",
             rich_help_panel=TRAINING,

@@ -83,9 +83,7 @@ def read_plan(run: Run) -> LearnPlan:
 
     Raises:
         UsageError: the run does not know where.
-        IntegrityError: see `read_settings`.
         ExistsError: they, or the base, are not what they were.
-        EngineError: see `locate_base`, `read_photos` and `read_clip`.
     """
     from dreamvideo_cli.learning.inputs import read_inputs
     from engine.methods import find_entry
@@ -216,11 +214,7 @@ def _runs_of(store: Registry, plan: LearnPlan) -> list[Run]:
 
 
 def _refuse_running(store: Registry, plan: LearnPlan, key: str) -> None:
-    """The same line twice at once is a mistake; another line of the same name is not.
-
-    Raises:
-        ConflictError: the same is running now.
-    """
+    """The same line twice at once is a mistake; another line of the same name is not."""
     from dreamvideo_cli.runs.folders import claim, state_of
 
     for run in _runs_of(store, plan):

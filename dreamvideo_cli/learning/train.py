@@ -78,7 +78,6 @@ def train(
         Stopped: a signal asked to stop.
         ConflictError: the same is running now.
         ExistsError: another run of this name is unfinished.
-        EngineError, RegistryError: see `engine.learn.learn`, `Registry.publish`.
     """
     from engine.learn import learn
     from engine.methods.protocol import Inputs

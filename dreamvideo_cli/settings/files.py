@@ -47,11 +47,7 @@ def set_value(path: Path, name: str, value: str | bool) -> None:
 
 
 def unset_value(path: Path, name: str) -> bool:
-    """Take a key's line out of the file; whether there was one.
-
-    Raises:
-        UsageError, OSError: see `set_value`.
-    """
+    """Take a key's line out of the file; whether there was one."""
     before = _parse(path) if path.exists() else {}
     if name not in before:
         return False

@@ -48,11 +48,7 @@ def from_environment(name: str) -> Setting | None:
 
 
 def from_files(name: str) -> Setting | None:
-    """What the nearest `dv.toml` says, else the user's file.
-
-    Raises:
-        UsageError: see `look_up`.
-    """
+    """What the nearest `dv.toml` says, else the user's file."""
     for path, is_project in ((project_file(), True), (config_file(), False)):
         if not is_project and os.environ.get("DV_CONFIG") and path and not path.is_file():
             hint = "dv config set makes it; without DV_CONFIG the user's file is read"

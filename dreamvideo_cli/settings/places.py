@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 def locate(
     name: str, image_tower: str | None = None, motion_module: str | None = None
 ) -> BaseLocation:
-    """Where a base lies, hashes remembered in the cache.
-
-    Raises:
-        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base`.
-    """
+    """Where a base lies, hashes remembered in the cache."""
     from engine.bases import locate_base
 
     memo = fingerprint_memo()
@@ -29,11 +25,7 @@ def locate(
 def locate_whole(
     name: str, image_tower: str | None = None, motion_module: str | None = None
 ) -> BaseLocation:
-    """Where a base lies, its folder seen to be whole.
-
-    Raises:
-        BaseNotFoundError, BaseInvalidError: see `engine.bases.locate_base` and `require_whole`.
-    """
+    """Where a base lies, its folder seen to be whole."""
     from engine.bases.checks.weights import require_whole
 
     location = locate(name, image_tower, motion_module)
@@ -94,9 +86,5 @@ def fingerprint_memo() -> Path:
 
 
 def default_base() -> str:
-    """The base where no flag and no adapter names one.
-
-    Raises:
-        UsageError: see `look_up`.
-    """
+    """The base where no flag and no adapter names one."""
     return str(look_up("base").value)

@@ -56,9 +56,7 @@ class Shell:
     )
     registry: Annotated[
         Path | None,
-        _everywhere(
-            "--registry", metavar="DIR", envvar="DV_REGISTRY", help="The registry's folder."
-        ),
+        _everywhere(metavar="DIR", envvar="DV_REGISTRY", help="The registry's folder."),
     ] = None
     no_input: Annotated[
         bool, _everywhere("--no-input", envvar="DV_NO_INPUT", help="Never ask a question.")
@@ -66,7 +64,6 @@ class Shell:
     progress: Annotated[
         ProgressMode,
         _everywhere(
-            "--progress",
             metavar="MODE",
             envvar="DV_PROGRESS",
             help="auto, bar, plain, json or none, on stderr.",

@@ -99,7 +99,6 @@ def plan_grid(store: Registry, options: GridOptions) -> GridPlan:
     Raises:
         UsageError: no grid can be made of this, or too large a one.
         IncompatibleError: adapters of different bases.
-        ShellError, EngineError, RegistryError: see `plan_videos`.
     """
     resolver = AdapterResolver(store)
     choices = choose(options.subject or [], options.motion or [], read_weights(options.weights))
@@ -152,9 +151,6 @@ def make_grid(plan: GridPlan, shell: Shell) -> None:
     """Make every cell, then write the video and the picture.
 
     Whatever stops it, the finished cells are kept for the same line.
-
-    Raises:
-        EngineError: see `engine.generate`, `engine.media.output.write` and `engine.media.output.grid`.
     """
     import msgspec
 
@@ -241,11 +237,7 @@ def _column(choice: Choice, sampling: SamplingPlan) -> GridColumn:
 
 
 def _check_size(columns: int, rows: int) -> None:
-    """Refuse what nobody could look at.
-
-    Raises:
-        UsageError: naming how many there are and how many there may be.
-    """
+    """Refuse what nobody could look at."""
     for count, most, what in (
         (columns, MOST_COLUMNS, "columns"),
         (rows, MOST_ROWS, "rows"),
@@ -271,11 +263,7 @@ def _refuse_other_bases(planned: Sequence[SamplingPlan]) -> None:
 def grid_paths(
     options: GridOptions, planned: Sequence[SamplingPlan]
 ) -> tuple[Format, Path | None, Path]:
-    """Format, video and picture, both free and writable.
-
-    Raises:
-        UsageError, OutputExistsError, OutputError: see `engine.media.output.staging`.
-    """
+    """Format, video and picture, both free and writable."""
     from dreamvideo_cli.generation.outputs import SUFFIXES, file_format, names_a_file, next_free
     from engine.media.output.staging import refuse_existing
 

@@ -65,12 +65,12 @@ class TuneOptions(SamplingOptions):
     weights: Annotated[
         str, typer.Option(metavar="F,F…", help="Weights to try of the subject and of the motion.")
     ] = "0.7,1,1.4"
-    identity_from: Annotated[
-        str, typer.Option("--identity-from", metavar="F,F…", help="Values of it to try.")
-    ] = "0,0.2,0.4"  # type: ignore[assignment]
-    motion_until: Annotated[
-        str, typer.Option("--motion-until", metavar="F,F…", help="Values of it to try.")
-    ] = "0.6,0.8,1"  # type: ignore[assignment]
+    identity_from: Annotated[str, typer.Option(metavar="F,F…", help="Values of it to try.")] = (
+        "0,0.2,0.4"  # type: ignore[assignment]
+    )
+    motion_until: Annotated[str, typer.Option(metavar="F,F…", help="Values of it to try.")] = (
+        "0.6,0.8,1"  # type: ignore[assignment]
+    )
     seeds: Annotated[
         str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="Videos of each setting.")
     ] = "0..1"
@@ -88,7 +88,6 @@ class TuneOptions(SamplingOptions):
     scorer: Annotated[
         list[str] | None,
         typer.Option(
-            "--scorer",
             metavar="clip|dino|mini|DIR|ID",
             help="Who scores; repeatable. By default mini on mini, else what is here.",
         ),
@@ -195,7 +194,6 @@ def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
 
     Raises:
         UsageError: a value cannot be tried, or they are too many.
-        ShellError, EngineError, RegistryError: see `plan_videos`.
     """
     _refuse_weights(options)
     values = {axis: _read_values(axis, options) for axis in AXES}
@@ -310,11 +308,7 @@ def _given_flags(options: TuneOptions) -> Iterator[str]:
 
 
 def _read_values(axis: str, options: TuneOptions) -> tuple[float, ...]:
-    """``0.7,1,1.4`` to numbers.
-
-    Raises:
-        UsageError: one is no number in range.
-    """
+    """``0.7,1,1.4`` to numbers."""
     flag, most = AXES[axis]
     text = options.weights if flag == "--weights" else getattr(options, axis)
     values = []
@@ -330,11 +324,7 @@ def _read_values(axis: str, options: TuneOptions) -> tuple[float, ...]:
 
 
 def _choose_metrics(trial: Trial) -> dict[str, str]:
-    """What stands for subject, motion and text; a score that its scorer doubts stands for nothing.
-
-    Raises:
-        UsageError: nothing measured the subject or the motion.
-    """
+    """What stands for subject, motion and text; a score that its scorer doubts stands for nothing."""
     doubted = {name for measured in trial.measured for name in measured.doubts} - {SUBJECT_SCORE}
     usable = trial.values.keys() - doubted
     found = {
@@ -347,12 +337,7 @@ def _choose_metrics(trial: Trial) -> dict[str, str]:
 
 
 def _sheet_path(options: TuneOptions, sampling: SamplingPlan) -> Path:
-    """Where the picture goes, free and writable.
-
-    Raises:
-        UsageError: no name of a picture.
-        OutputExistsError, OutputError: see `engine.media.output.staging`.
-    """
+    """Where the picture goes, free and writable."""
     from dreamvideo_cli.generation.outputs import next_free
     from engine.media.output.staging import refuse_existing
 

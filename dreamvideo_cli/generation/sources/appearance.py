@@ -40,11 +40,7 @@ class Appearance:
         return {self.digest: self.photo} if self.digest and self.photo else {}
 
     def open(self) -> Photo | None:
-        """The photo, its pixels read; None without one.
-
-        Raises:
-            InputError, InputNotFoundError: see `engine.media.photos.read_photos`.
-        """
+        """The photo, its pixels read; None without one."""
         if self.photo is None:
             return None
         from engine.media.photos import read_photos
@@ -78,7 +74,6 @@ def settle_appearance(
 
     Raises:
         UsageError: there is no motion that could be told of it.
-        BaseInvalidError: the base has no image tower to see the photo with.
     """
     from engine.bases import require_image_tower
 
@@ -96,11 +91,7 @@ def settle_appearance(
 
 
 def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:
-    """The look that was asked for, else the photo of a recipe's ``values``, found where it lay.
-
-    Raises:
-        InputNotFoundError, InputError: see `find_again`.
-    """
+    """The look that was asked for, else the photo of a recipe's ``values``, found where it lay."""
     from engine.media.files import digest_file
 
     digest = values.get("appearance_photo")
@@ -112,12 +103,7 @@ def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:
 
 
 def _find_photo(text: str) -> tuple[Path, str]:
-    """Path and digest of a picture.
-
-    Raises:
-        UsageError: a word that is no file and does not look like one.
-        InputNotFoundError, InputError: it is not there, or no picture.
-    """
+    """Path and digest of a picture."""
     from engine.errors import InputError
     from engine.media.files import PICTURE_SUFFIXES, digest_file, require_file
 

@@ -47,12 +47,7 @@ class Sources:
     depth: str | None = None
 
     def open(self, recipe: GenerateRecipe, base: BaseLocation) -> Guides:
-        """Their pixels, clips as long and as quick as the video.
-
-        Raises:
-            InputError, InputNotFoundError: see `engine.media.clips.reader.take_clip` and `read_photos`.
-            BaseNotFoundError, BaseInvalidError, IncompatibleError: see `engine.bases.controlnet.locate_controlnet`.
-        """
+        """Their pixels, clips as long and as quick as the video."""
         from engine.bases.controlnet import locate_controlnet, locate_depth_model
         from engine.guides.inputs import Guides
 

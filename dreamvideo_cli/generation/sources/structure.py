@@ -27,7 +27,6 @@ def find_structure(
 
     Raises:
         UsageError: no ControlNet is named, or a model of depth that has nothing to do.
-        InputNotFoundError, InputError: see `find_again`.
     """
     former, model, clip = recipe.structure, options.structure_model, None
     if options.structure is not None:
