@@ -9,7 +9,7 @@ import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
-from dreamvideo_cli.terminal.options import Kind, Shell
+from dreamvideo_cli.terminal.options import Kind, Removing, Shell, Yes
 from dreamvideo_cli.terminal.output import View, info, show, write_stderr
 from dreamvideo_cli.terminal.text import read_time
 from dreamvideo_cli.views.adapters import (
@@ -144,8 +144,8 @@ def remove_adapters(
     shell: Shell,
     *,
     whole: Annotated[bool, typer.Option("--all", help="Every version of the names given.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Removing = False,
+    yes: Yes = False,
 ) -> None:
     """Remove versions of a KIND; restore undoes it.
 

@@ -16,7 +16,7 @@ from dreamvideo_cli.settings.places import (
     fingerprint_memo,
     locate_whole,
 )
-from dreamvideo_cli.terminal.options import MotionModule, Shell
+from dreamvideo_cli.terminal.options import MotionModule, Shell, Yes
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import size_text
@@ -97,7 +97,7 @@ def _find(name: str) -> dict[str, Any]:
 def pull_base(
     shell: Shell,
     base: Annotated[str, typer.Argument(metavar="BASE", help="A known name or a hub id.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     source: Annotated[
         Path | None,
         typer.Option(

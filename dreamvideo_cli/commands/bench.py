@@ -3,9 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
@@ -14,7 +12,7 @@ from dreamvideo_cli.learning.options import read_value
 from dreamvideo_cli.learning.plan import check_space
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import locate_whole
-from dreamvideo_cli.terminal.options import MotionModule, Shell
+from dreamvideo_cli.terminal.options import Device, ImageTower, MotionModule, Shell, option
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 
@@ -36,65 +34,41 @@ QUICK_PAIRS, FULL_PAIRS = 3, 24
 class BenchOptions:
     """What is measured, and where all of it is kept."""
 
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Three pairs, drafts of adapters: minutes, not hours.")
-    ] = False
-    base: Annotated[str, typer.Option(metavar="BASE", help="A path, a known name or a hub id.")] = (
-        "mini"
-    )
-    image_tower: Annotated[
-        str | None,
-        typer.Option(metavar="DIR|ID", help="CLIP image tower of a base without one."),
-    ] = None
+    quick: bool = option("Three pairs, drafts of adapters: minutes, not hours.", default=False)
+    base: str = option("A path, a known name or a hub id.", default="mini", metavar="BASE")
+    image_tower: ImageTower = None
     motion_module: MotionModule = None
-    half: Annotated[
-        Literal["development", "test"],
-        typer.Option(help="Held-out things: tune on development, tell of test."),
-    ] = "development"
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|DIR",
-            help="How many pairs, by default 24; or a folder of photos and clips with a pairs.toml.",
-        ),
-    ] = None
-    method: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROW", help="Only these rows; repeatable."),
-    ] = None
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME…|all",
-            help="Rows of other methods beside ours: each alone and with the other half, of as many draws.",
-        ),
-    ] = None
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="clip|dino|mini|DIR|ID",
-            help="Who scores; repeatable. By default mini, and clip and dino for pairs of your own.",
-        ),
-    ] = None
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PART.NAME=VALUE",
-            help="Try a value the base's card does not have: subject.adapter_lr=1e-3,"
-            " motion.steps=150, generate.guidance=4; repeatable.",
-        ),
-    ] = None
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--output", "--out", "-o", metavar="DIR", help="Results, and all that is kept."
-        ),
-    ] = Path("dv-bench")
-    device: Annotated[
-        str,
-        typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
-    ] = "auto"
+    half: Literal["development", "test"] = option(
+        "Held-out things: tune on development, tell of test.", default="development"
+    )
+    pairs: str | None = option(
+        "How many pairs, by default 24; or a folder of photos and clips with a pairs.toml.",
+        metavar="N|DIR",
+    )
+    method: list[str] | None = option("Only these rows; repeatable.", metavar="ROW")
+    methods: str | None = option(
+        "Rows of other methods beside ours: each alone and with the other half, of as many draws.",
+        metavar="NAME,NAME…|all",
+    )
+    scorer: list[str] | None = option(
+        "Who scores; repeatable. By default mini, and clip and dino for pairs of your own.",
+        metavar="clip|dino|mini|DIR|ID",
+    )
+    setting: list[str] | None = option(
+        "Try a value the base's card does not have: subject.adapter_lr=1e-3, motion.steps=150,"
+        " generate.guidance=4; repeatable.",
+        "--set",
+        metavar="PART.NAME=VALUE",
+    )
+    out: Path = option(
+        "Results, and all that is kept.",
+        "--output",
+        "--out",
+        "-o",
+        default=Path("dv-bench"),
+        metavar="DIR",
+    )
+    device: Device = "auto"
 
 
 def bench(options: BenchOptions, shell: Shell) -> None:

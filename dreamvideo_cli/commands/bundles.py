@@ -17,7 +17,7 @@ from dreamvideo_cli.exchange.imports import (
     import_foreign,
 )
 from dreamvideo_cli.settings.places import open_registry
-from dreamvideo_cli.terminal.options import Kind, Shell
+from dreamvideo_cli.terminal.options import Kind, Overwrite, Shell
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.adapters import (
     adapters_view,
@@ -46,9 +46,7 @@ def export_adapters(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE|-", help="Where the bundle goes.")
     ],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
-    ] = False,
+    overwrite: Overwrite = False,
     tool: Annotated[
         Literal["diffusers", "kohya", "peft", "a1111", "comfy"] | None,
         typer.Option("--format", help="Write what another tool reads, in place of a bundle."),

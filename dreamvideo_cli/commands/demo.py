@@ -24,7 +24,7 @@ from dreamvideo_cli.learning.publish import find_equal
 from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.settings.keys import DEFAULT_BASE, check_device
 from dreamvideo_cli.settings.places import locate_whole, open_registry, state_folder
-from dreamvideo_cli.terminal.options import Anyway, Shell
+from dreamvideo_cli.terminal.options import Anyway, Device, Shell
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.views.adapters import label
@@ -60,10 +60,7 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything it makes.")
     ] = Path("dv-demo"),
     base: Annotated[str | None, typer.Option(metavar="BASE", help="By default mini.")] = None,
-    device: Annotated[
-        str,
-        typer.Option(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
-    ] = "auto",
+    device: Device = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the videos.")] = 0,
     anyway: Anyway = False,
 ) -> None:

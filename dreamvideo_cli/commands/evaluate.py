@@ -10,7 +10,7 @@ import typer
 from msgspec import Meta, Struct
 
 from dreamvideo_cli.errors import BatchError, UsageError
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.options import Shell, option
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.signals import end_if_stopped
@@ -33,26 +33,16 @@ class EvalOptions:
         list[Path] | None,
         typer.Argument(metavar="VIDEO...", help="Videos, or folders of frames."),
     ] = None
-    photos: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The subject's photos: scores how alike it looks."),
-    ] = None
-    prompt: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help='What was asked for, in plain words: "a cat rising".'),
-    ] = None
-    clip: Annotated[
-        Path | None,
-        typer.Option(metavar="CLIP", help="The motion's clip: scores how alike it moves."),
-    ] = None
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="clip|dino|mini|none|DIR|ID",
-            help="Who scores; repeatable. By default clip and dino, for mini's videos mini.",
-        ),
-    ] = None
-    explain: Annotated[bool, typer.Option("--explain", help="Print what each score means.")] = False
+    photos: Path | None = option("The subject's photos: scores how alike it looks.", metavar="DIR")
+    prompt: str | None = option(
+        'What was asked for, in plain words: "a cat rising".', metavar="TEXT"
+    )
+    clip: Path | None = option("The motion's clip: scores how alike it moves.", metavar="CLIP")
+    scorer: list[str] | None = option(
+        "Who scores; repeatable. By default clip and dino, for mini's videos mini.",
+        metavar="clip|dino|mini|none|DIR|ID",
+    )
+    explain: bool = option("Print what each score means.", default=False)
 
 
 def evaluate(options: EvalOptions, shell: Shell) -> None:

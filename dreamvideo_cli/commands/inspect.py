@@ -17,7 +17,7 @@ from dreamvideo_cli.learning.fitness import photos_fitness
 from dreamvideo_cli.learning.inputs import read_subject, settle_mask
 from dreamvideo_cli.learning.options import MaskOptions
 from dreamvideo_cli.settings.places import default_base, locate
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.options import Overwrite, Shell, option
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.warnings import warning_documents, warning_line
@@ -31,7 +31,6 @@ from dreamvideo_cli.views.inputs import (
 from dreamvideo_cli.views.videos import grid_recipe_view, recipe_view
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
     from engine.bases.checks.fitness import FitnessWarning
     from engine.media.photos import PhotoSet
@@ -44,35 +43,23 @@ PEFT_CONFIG = "adapter_config.json"
 class Learning:
     """What learning would be told about photos and clips."""
 
-    base: Annotated[
-        str | None, typer.Option(metavar="BASE", help="The base that would learn from it.")
-    ] = None
-    take_as: Annotated[
-        Literal["auto", "photos", "clip"],
-        typer.Option("--as", help="A folder of pictures is photos unless this says clip."),
-    ] = "auto"
-    class_word: Annotated[
-        str | None, typer.Option("--class", metavar="WORD", help="What --mask auto looks for.")
-    ] = None
-    start: Annotated[
-        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
-    ] = 0.0
-    end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
-    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
-    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
-    sheet: Annotated[
-        Path | None,
-        typer.Option(
-            "--sheet",
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write a png of exactly what would be learned from.",
-        ),
-    ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that -o names.")
-    ] = False
+    base: str | None = option("The base that would learn from it.", metavar="BASE")
+    take_as: Literal["auto", "photos", "clip"] = option(
+        "A folder of pictures is photos unless this says clip.", "--as", default="auto"
+    )
+    class_word: str | None = option("What --mask auto looks for.", "--class", metavar="WORD")
+    start: float = option("Where to start, in seconds.", default=0.0, metavar="S", min=0)
+    end: float | None = option("Where to end, in seconds.", metavar="S")
+    frames: int | None = option("Frames to take.", metavar="N")
+    fps: float | None = option("Frames a second to take.", metavar="N")
+    sheet: Path | None = option(
+        "Write a png of exactly what would be learned from.",
+        "--sheet",
+        "--output",
+        "-o",
+        metavar="FILE",
+    )
+    overwrite: Overwrite = False
 
 
 def inspect(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli.settings.places import cache_folder, open_registry, registry_root, state_folder
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.options import Removing, Shell
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.text import field_lines, size_text
 
@@ -71,7 +71,7 @@ def verify(shell: Shell) -> None:
 def collect(
     shell: Shell,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
+    dry_run: Removing = False,
 ) -> None:
     """Delete the bytes that no version and no recent removal needs.
 

@@ -12,7 +12,7 @@ from dreamvideo_cli.learning.resume import read_plan
 from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.runs.events import read_history, state_files
 from dreamvideo_cli.settings.places import runs_folder
-from dreamvideo_cli.terminal.options import Shell
+from dreamvideo_cli.terminal.options import MaxTime, Note, Removing, Shell, Tags, Yes
 from dreamvideo_cli.terminal.output import View, info, print_lines, show
 from dreamvideo_cli.views.adapters import adapter_view
 from dreamvideo_cli.views.learning import learned_view, next_lines, stopping_in_time
@@ -71,10 +71,7 @@ def resume_run(
     run: RunId,
     shell: Shell,
     *,
-    max_time: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Save and stop by then, such as 55m."),
-    ] = None,
+    max_time: MaxTime = None,
 ) -> None:
     """Go on with a stopped run from its last save; of a finished one print what it published.
 
@@ -105,13 +102,8 @@ def promote_run(
     shell: Shell,
     *,
     step: Annotated[int, typer.Option(metavar="N", help="The step whose save to publish.")],
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Tag the new version; repeatable."),
-    ] = None,
-    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
-        None
-    ),
+    tag: Tags = None,
+    note: Note = None,
 ) -> None:
     """Publish an adapter as it was at an earlier save of a run.
 
@@ -139,8 +131,8 @@ def remove_runs(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs.")],
     shell: Shell,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Removing = False,
+    yes: Yes = False,
 ) -> None:
     """Delete runs with their saves, for good; what they published stays.
 

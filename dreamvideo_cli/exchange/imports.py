@@ -8,15 +8,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import default_base, locate
-from dreamvideo_cli.terminal.options import FOREIGN, Kind, Shell
+from dreamvideo_cli.terminal.options import FOREIGN, Kind, Shell, option
 from dreamvideo_cli.terminal.output import info
 
 if TYPE_CHECKING:
@@ -31,58 +30,29 @@ SEPARATORS = re.compile(r"[._-]+")
 PICKLED_OR_DRAWN = (b"\x80", b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
+_foreign = partial(option, panel=FOREIGN)
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignOptions:
     """What a file of another tool does not say of itself."""
 
-    kind: Annotated[
-        Kind | None,
-        typer.Option(rich_help_panel=FOREIGN, help="What the file is taken for."),
-    ] = None
-    base: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BASE", rich_help_panel=FOREIGN, help="The base that it was made for."
-        ),
-    ] = None
-    motion_module: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|ID",
-            rich_help_panel=FOREIGN,
-            help="AnimateDiff's motion module, where --base is an image model.",
-        ),
-    ] = None
-    class_word: Annotated[
-        str | None,
-        typer.Option(
-            "--class",
-            metavar="WORD",
-            rich_help_panel=FOREIGN,
-            help="What the subject is a kind of, as prompts say it.",
-        ),
-    ] = None
-    caption: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", rich_help_panel=FOREIGN, help="What prompts say of the motion."
-        ),
-    ] = None
-    word: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=FOREIGN,
-            help="The word that goes with VGen's subject.",
-        ),
-    ] = None
-    expert: Annotated[
-        Literal["high", "low"] | None,
-        typer.Option(
-            rich_help_panel=FOREIGN,
-            help="Of a base of two experts: the one for much noise, or the other.",
-        ),
-    ] = None
+    kind: Kind | None = _foreign("What the file is taken for.")
+    base: str | None = _foreign("The base that it was made for.", metavar="BASE")
+    motion_module: str | None = _foreign(
+        "AnimateDiff's motion module, where --base is an image model.",
+        metavar="DIR|ID",
+    )
+    class_word: str | None = _foreign(
+        "What the subject is a kind of, as prompts say it.",
+        "--class",
+        metavar="WORD",
+    )
+    caption: str | None = _foreign("What prompts say of the motion.", metavar="TEXT")
+    word: Path | None = _foreign("The word that goes with VGen's subject.", metavar="FILE")
+    expert: Literal["high", "low"] | None = _foreign(
+        "Of a base of two experts: the one for much noise, or the other."
+    )
 
     @property
     def given(self) -> list[str]:

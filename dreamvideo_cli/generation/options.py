@@ -1,4 +1,4 @@
-"""The options of `dv gen` and `dv grid`."""
+"""The options of `dv gen` and `dv grid`: who takes part, how it is sampled, and what it is made from."""
 
 import random
 import re
@@ -9,15 +9,19 @@ from typing import Annotated, Literal
 import typer
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.source_options import SourceOptions
 from dreamvideo_cli.terminal.options import (
     MACHINE,
     OUTPUT,
     SAMPLING,
+    SOURCES,
     Anyway,
+    Device,
     DryRun,
+    ImageTower,
     MotionModule,
     Precision,
+    Prompt,
+    option,
 )
 
 GREATEST_SEED = 2**32 - 1
@@ -25,143 +29,122 @@ MOST_VIDEOS = 10_000
 # `--batch auto`: more gain little, and 4 videos of 16 frames of 256x256 px fill a large GPU.
 MOST_BY_ITSELF, MOST_PIXELS = 4, 4 << 20
 
-_sampling = partial(typer.Option, rich_help_panel=SAMPLING)
-_output = partial(typer.Option, rich_help_panel=OUTPUT)
-_machine = partial(typer.Option, rich_help_panel=MACHINE)
+_sampling = partial(option, panel=SAMPLING)
+_fraction = partial(_sampling, metavar="F", min=0, max=1)
+_output = partial(option, panel=OUTPUT)
+_machine = partial(option, panel=MACHINE)
+_sources = partial(option, panel=SOURCES)
+_source_share = partial(_sources, metavar="F", min=0, max=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """Who takes part and how it is sampled; every value left out is the base card's or the recipe's."""
 
-    subject: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REF[=WEIGHT]", help="A learned subject; repeat to compose."),
-    ] = None
-    motion: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REF[=WEIGHT]", help="A learned motion; repeat to compose."),
-    ] = None
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE|DIR|-", help="Where the video goes."),
-    ] = None
-    negative: Annotated[str | None, _sampling(metavar="TEXT", help="What is not to be seen.")] = (
-        None
+    subject: list[str] | None = option(
+        "A learned subject; repeat to compose.", metavar="REF[=WEIGHT]"
     )
-    frames: Annotated[int | None, _sampling(metavar="N", help="Number of frames.")] = None
-    fps: Annotated[float | None, _sampling(metavar="N", help="Frames a second.")] = None
-    size: Annotated[str | None, _sampling(metavar="WxH", help="Pixels, such as 256x256.")] = None
-    steps: Annotated[int | None, _sampling(metavar="N", help="Denoising steps.")] = None
-    guidance: Annotated[
-        float | None, _sampling(metavar="F", help="How closely the prompt is followed.")
-    ] = None
-    guidance_low: Annotated[
-        float | None,
-        _sampling(
-            metavar="F",
-            help="On a base of two experts: guidance of the one for little noise.",
-        ),
-    ] = None
-    guidance_from: Annotated[
-        float | None,
-        _sampling(
-            metavar="F",
-            min=0,
-            max=1,
-            help="Fraction of the steps after which there is guidance.",
-        ),
-    ] = None
-    guidance_until: Annotated[
-        float | None,
-        _sampling(
-            metavar="F",
-            min=0,
-            max=1,
-            help="Fraction of the steps after which there is none: half the work for the rest.",
-        ),
-    ] = None
-    identity_from: Annotated[
-        float | None,
-        _sampling(
-            metavar="F",
-            min=0,
-            max=1,
-            help="With a motion: fraction of the steps after which the subject's look acts.",
-        ),
-    ] = None
-    identity_early: Annotated[
-        float | None,
-        _sampling(
-            metavar="F",
-            min=0,
-            max=1,
-            help="With a motion: share of the subject's weight before --identity-from.",
-        ),
-    ] = None
-    motion_until: Annotated[
-        float | None,
-        _sampling(
-            metavar="F",
-            min=0,
-            max=1,
-            help="With a subject: fraction of the steps after which the motion no longer acts.",
-        ),
-    ] = None
-    sampler: Annotated[
-        Literal["ddim", "dpm++", "unipc", "euler"] | None, _sampling(help="How noise is removed.")
-    ] = None
-    shift: Annotated[
-        float | None,
-        _sampling(metavar="F", help="On a base of flow matching: more steps at much noise."),
-    ] = None
-    accelerator: Annotated[
-        str | None,
-        _sampling(
-            metavar="NAME|PATH",
-            help="A change of the base that needs fewer steps; on mini: mini-4.",
-        ),
-    ] = None
-    appearance: Annotated[
-        str | None,
-        _sampling(
-            metavar="F|PHOTO[=F]",
-            help="How strongly, 0 to 10, the motion is told of the subject's look, or of a photo's.",
-        ),
-    ] = None
-    format: Annotated[
-        Literal["mp4", "gif", "webp", "png"] | None,
-        _output(help="By default the suffix of -o, or mp4."),
-    ] = None
-    overwrite: Annotated[bool, _output("--overwrite", help="Replace the file that -o names.")] = (
-        False
+    motion: list[str] | None = option(
+        "A learned motion; repeat to compose.", metavar="REF[=WEIGHT]"
     )
-    precision: Annotated[
-        Precision | None, _machine(help="Numbers to compute with; by default auto.")
-    ] = None
-    device: Annotated[
-        str,
-        _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
-    ] = "auto"
-    memory: Annotated[
-        Literal["low", "auto", "high"] | None,
-        _machine(help="low works in slices, high never does, auto where memory runs out."),
-    ] = None
-    batch: Annotated[
-        str | None,
-        _machine(
-            metavar="auto|N",
-            help="Videos that share each call of the network; quicker, and last bits may differ.",
-        ),
-    ] = None
-    base: Annotated[
-        str | None, _machine(metavar="BASE", help="By default the base of the adapters.")
-    ] = None
-    image_tower: Annotated[
-        str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
-    ] = None
+    output: str | None = option("Where the video goes.", "--output", "-o", metavar="FILE|DIR|-")
+    negative: str | None = _sampling("What is not to be seen.", metavar="TEXT")
+    frames: int | None = _sampling("Number of frames.", metavar="N")
+    fps: float | None = _sampling("Frames a second.", metavar="N")
+    size: str | None = _sampling("Pixels, such as 256x256.", metavar="WxH")
+    steps: int | None = _sampling("Denoising steps.", metavar="N")
+    guidance: float | None = _sampling("How closely the prompt is followed.", metavar="F")
+    guidance_low: float | None = _sampling(
+        "On a base of two experts: guidance of the one for little noise.", metavar="F"
+    )
+    guidance_from: float | None = _fraction("Fraction of the steps after which there is guidance.")
+    guidance_until: float | None = _fraction(
+        "Fraction of the steps after which there is none: half the work for the rest."
+    )
+    identity_from: float | None = _fraction(
+        "With a motion: fraction of the steps after which the subject's look acts."
+    )
+    identity_early: float | None = _fraction(
+        "With a motion: share of the subject's weight before --identity-from."
+    )
+    motion_until: float | None = _fraction(
+        "With a subject: fraction of the steps after which the motion no longer acts."
+    )
+    sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = _sampling("How noise is removed.")
+    shift: float | None = _sampling(
+        "On a base of flow matching: more steps at much noise.", metavar="F"
+    )
+    accelerator: str | None = _sampling(
+        "A change of the base that needs fewer steps; on mini: mini-4.", metavar="NAME|PATH"
+    )
+    appearance: str | None = _sampling(
+        "How strongly, 0 to 10, the motion is told of the subject's look, or of a photo's.",
+        metavar="F|PHOTO[=F]",
+    )
+    format: Literal["mp4", "gif", "webp", "png"] | None = _output(
+        "By default the suffix of -o, or mp4."
+    )
+    overwrite: bool = _output("Replace the file that -o names.", default=False)
+    precision: Precision | None = _machine("Numbers to compute with; by default auto.")
+    device: Device = "auto"
+    memory: Literal["low", "auto", "high"] | None = _machine(
+        "low works in slices, high never does, auto where memory runs out."
+    )
+    batch: str | None = _machine(
+        "Videos that share each call of the network; quicker, and last bits may differ.",
+        metavar="auto|N",
+    )
+    base: str | None = _machine("By default the base of the adapters.", metavar="BASE")
+    image_tower: ImageTower = None
     motion_module: MotionModule = None
     anyway: Anyway = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What a video is made from beside its prompt; without slots, as another base of its subclass has them."""
+
+    edit: str | None = _sources("Make it anew from a clip under --noise.", metavar="CLIP")
+    animate: str | None = _sources("Make it from a photo under --noise.", metavar="PHOTO")
+    camera: Literal["still", "in", "out", "left", "right", "up", "down"] | None = _sources(
+        "How the photo of --animate is filmed; by default still."
+    )
+    noise: float | None = _source_share(
+        "Share of the steps that are run, by default .7: 1 forgets the file, 0 keeps it."
+    )
+    start_from: str | None = _sources(
+        "Begin with the noise from which the motion's clip, or another, comes; its share is F, or .1.",
+        metavar="motion|CLIP[=F]",
+    )
+    refine: int | None = _sources(
+        "Sample N times more, each time more steadily.", metavar="N", min=0, max=10
+    )
+    structure: str | None = _sources(
+        "Follow a clip's layout, by --structure-model.", metavar="CLIP"
+    )
+    structure_model: str | None = _sources("The ControlNet that lays it out.", metavar="DIR|ID")
+    structure_kind: Literal["canny", "luma", "depth", "as-is"] | None = _sources(
+        "What it is shown of the clip; by default canny, edges."
+    )
+    depth_model: str | None = _sources("The model that sees depth for that kind.", metavar="DIR|ID")
+    structure_scale: float | None = _sources(
+        "How strongly; by default 1.", metavar="F", min=0, max=2
+    )
+    structure_from: float | None = _source_share("Fraction of the steps from which on it acts.")
+    structure_until: float | None = _source_share(
+        "Fraction of the steps after which it no longer does; .5."
+    )
+    reference: list[str] | None = _sources(
+        "Let the base read a photo as it draws; repeat it.", metavar="PHOTO[=F]"
+    )
+    reference_mask: str | None = _sources("Masks of these photos, by their names.", metavar="DIR")
+    reference_blocks: Literal["midup", "full"] | None = _sources(
+        "In the late layers, as by default, or in all."
+    )
+    reference_until: float | None = _source_share("Fraction of the steps after which none is read.")
+    reference_guidance: Literal["cond", "both"] | None = _sources(
+        "Which half of guidance reads them."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,40 +155,17 @@ class VideoOptions(SamplingOptions, SourceOptions):
         str | None,
         typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters."),
     ] = None
-    seed: Annotated[
-        str | None,
-        typer.Option(metavar="N|A..B|random", help="One video a seed; by default 0."),
-    ] = None
-    count: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Videos, counting up from the seed.")
-    ] = None
-    again: Annotated[
-        str | None,
-        typer.Option(metavar="VIDEO", help="Make a video again; other flags override."),
-    ] = None
-    jobs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|-",
-            help="Videos by a JSON object a line, named as flags are; flags hold for all.",
-        ),
-    ] = None
-    keep_going: Annotated[
-        bool,
-        typer.Option("--keep-going", help="Take jobs as they come; exit 9 where some failed."),
-    ] = False
-    sidecar: Annotated[
-        bool, _output("--sidecar", help="Write the recipe beside each video too: out.mp4.json.")
-    ] = False
-    scale: Annotated[
-        int | None,
-        _output(
-            metavar="N",
-            min=1,
-            max=16,
-            help="Enlarge for viewing: each pixel becomes N by N pixels.",
-        ),
-    ] = None
+    seed: str | None = option("One video a seed; by default 0.", metavar="N|A..B|random")
+    count: int | None = option("Videos, counting up from the seed.", metavar="N", min=1)
+    again: str | None = option("Make a video again; other flags override.", metavar="VIDEO")
+    jobs: str | None = option(
+        "Videos by a JSON object a line, named as flags are; flags hold for all.", metavar="FILE|-"
+    )
+    keep_going: bool = option("Take jobs as they come; exit 9 where some failed.", default=False)
+    sidecar: bool = _output("Write the recipe beside each video too: out.mp4.json.", default=False)
+    scale: int | None = _output(
+        "Enlarge for viewing: each pixel becomes N by N pixels.", metavar="N", min=1, max=16
+    )
     dry_run: DryRun = False
 
 
@@ -213,30 +173,15 @@ class VideoOptions(SamplingOptions, SourceOptions):
 class GridOptions(SamplingOptions):
     """What `dv grid` compares; the rest is as for `dv gen`."""
 
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
-    ]
-    subject: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="REF[,REF…]",
-            help="Learned subjects; a comma composes, repeating makes a column.",
-        ),
-    ] = None
-    motion: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="REF[,REF…]",
-            help="Learned motions; a comma composes, repeating makes a column.",
-        ),
-    ] = None
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="F,F…", help="A column each, of every adapter without =WEIGHT."),
-    ] = None
-    seeds: Annotated[
-        str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="One row a seed.")
-    ] = "0"
+    prompt: Prompt
+    subject: list[str] | None = option(
+        "Learned subjects; a comma composes, repeating makes a column.", metavar="REF[,REF…]"
+    )
+    motion: list[str] | None = option(
+        "Learned motions; a comma composes, repeating makes a column.", metavar="REF[,REF…]"
+    )
+    weights: str | None = option("A column each, of every adapter without =WEIGHT.", metavar="F,F…")
+    seeds: str = option("One row a seed.", "--seeds", "--seed", default="0", metavar="N|A..B")
     dry_run: DryRun = False
 
 

@@ -7,9 +7,7 @@ import re
 import time
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import (
@@ -17,16 +15,22 @@ from dreamvideo_cli.terminal.options import (
     RUNNING,
     TRAINING,
     Anyway,
+    Device,
     DryRun,
+    ImageTower,
+    MaxTime,
     MotionModule,
+    Note,
     Precision,
+    Tags,
+    option,
 )
 from dreamvideo_cli.terminal.text import read_duration
 
 if TYPE_CHECKING:
     from engine.bases.cards import BaseCard
 
-_training = partial(typer.Option, rich_help_panel=TRAINING)
+_training = partial(option, panel=TRAINING)
 FLAGS = (
     "steps",
     "lr",
@@ -35,82 +39,50 @@ FLAGS = (
     "precision",
     "compile",
 )  # that are settings of a recipe too
-_running = partial(typer.Option, rich_help_panel=RUNNING)
-_machine = partial(typer.Option, rich_help_panel=MACHINE)
+_running = partial(option, panel=RUNNING)
+_machine = partial(option, panel=MACHINE)
 
 
 @dataclass(frozen=True, slots=True)
 class LearnOptions:
     """What learning a subject and learning a motion have in common."""
 
-    quality: Annotated[
-        Literal["draft", "standard", "max"],
-        typer.Option(help="How long to learn; draft is a first look."),
-    ] = "standard"
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Tag the new version; repeatable."),
-    ] = None
-    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")] = (
-        None
+    quality: Literal["draft", "standard", "max"] = option(
+        "How long to learn; draft is a first look.", default="standard"
     )
-    if_exists: Annotated[
-        Literal["new", "skip", "error"],
-        typer.Option(help="Where the same was learned from the same already."),
-    ] = "new"
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be used, and say so.")
-    ] = False
-    preview: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Make a video every N steps.")
-    ] = None
+    tag: Tags = None
+    note: Note = None
+    if_exists: Literal["new", "skip", "error"] = option(
+        "Where the same was learned from the same already.", default="new"
+    )
+    skip_bad: bool = option("Leave out inputs that cannot be used, and say so.", default=False)
+    preview: int | None = option("Make a video every N steps.", metavar="N", min=1)
     dry_run: DryRun = False
-    steps: Annotated[
-        int | None,
-        _training(metavar="N", help="Updates, of all stages; by default as --quality says."),
-    ] = None
-    lr: Annotated[float | None, _training(metavar="F", help="Learning rate of the adapter.")] = None
-    batch: Annotated[int | None, _training(metavar="N", help="Samples an update.")] = None
-    seed: Annotated[int, _training(metavar="N", help="Key of every random number.")] = 0
-    setting: Annotated[
-        list[str] | None,
-        _training(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any field of the recipe, named as -n shows them; repeatable.",
-        ),
-    ] = None
-    track: Annotated[
-        Literal["tensorboard", "wandb", "trackio"] | None,
-        _training(metavar="tensorboard|wandb|trackio", help="Tell a tracker the losses too."),
-    ] = None
-    max_time: Annotated[
-        str | None,
-        _running(metavar="DURATION", help="Save and stop by then, such as 55m."),
-    ] = None
-    save_every: Annotated[
-        int | None,
-        _running(metavar="N", min=1, help="Save every N steps, besides every two minutes."),
-    ] = None
-    fresh: Annotated[
-        bool, _running("--fresh", help="Begin anew where an unfinished run could go on.")
-    ] = False
-    base: Annotated[
-        str | None, _machine(metavar="BASE", help="A path, a known name or a hub id.")
-    ] = None
-    image_tower: Annotated[
-        str | None, _machine(metavar="DIR|ID", help="CLIP image tower of a base without one.")
-    ] = None
+    steps: int | None = _training(
+        "Updates, of all stages; by default as --quality says.", metavar="N"
+    )
+    lr: float | None = _training("Learning rate of the adapter.", metavar="F")
+    batch: int | None = _training("Samples an update.", metavar="N")
+    seed: int = _training("Key of every random number.", default=0, metavar="N")
+    setting: list[str] | None = _training(
+        "Any field of the recipe, named as -n shows them; repeatable.", "--set", metavar="KEY=VALUE"
+    )
+    track: Literal["tensorboard", "wandb", "trackio"] | None = _training(
+        "Tell a tracker the losses too.", metavar="tensorboard|wandb|trackio"
+    )
+    max_time: MaxTime = None
+    save_every: int | None = _running(
+        "Save every N steps, besides every two minutes.", metavar="N", min=1
+    )
+    fresh: bool = _running("Begin anew where an unfinished run could go on.", default=False)
+    base: str | None = _machine("A path, a known name or a hub id.", metavar="BASE")
+    image_tower: ImageTower = None
     motion_module: MotionModule = None
-    precision: Annotated[Precision, _machine(help="Numbers to compute with.")] = "auto"
-    compile: Annotated[
-        Literal["auto", "on", "off"],
-        _machine(help="Compile the base while learning; auto does where a long run on CUDA gains."),
-    ] = "auto"
-    device: Annotated[
-        str,
-        _machine(metavar="auto|cpu|cuda[:N]|mps", envvar="DV_DEVICE", help="Where to compute."),
-    ] = "auto"
+    precision: Precision = _machine("Numbers to compute with.", default="auto")
+    compile: Literal["auto", "on", "off"] = _machine(
+        "Compile the base while learning; auto does where a long run on CUDA gains.", default="auto"
+    )
+    device: Device = "auto"
     anyway: Anyway = False
 
 
@@ -237,32 +209,20 @@ def read_value(text: str) -> Any:
 class ScoreOptions:
     """Which scores are taken while something is learned, and what they are for."""
 
-    score: Annotated[
-        bool,
-        typer.Option(
-            "--score",
-            help="Score a video at each --save-every, or ten times in all; each waits for a video.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = False
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="clip|dino|mini|DIR|ID",
-            help="Who scores; repeatable. By default mini on mini, else what is here.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Stop after N scores without a better subject score, DINO-I, DINOv2-I, CLIP-I, ViT-I or image of a"
-            " subject, motion fidelity of a motion, and publish the best step; without it the last is published.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = None
+    score: bool = _training(
+        "Score a video at each --save-every, or ten times in all; each waits for a video.",
+        default=False,
+    )
+    scorer: list[str] | None = _training(
+        "Who scores; repeatable. By default mini on mini, else what is here.",
+        metavar="clip|dino|mini|DIR|ID",
+    )
+    patience: int | None = _running(
+        "Stop after N scores without a better subject score, DINO-I, DINOv2-I, CLIP-I, ViT-I or image of a"
+        " subject, motion fidelity of a motion, and publish the best step; without it the last is published.",
+        metavar="N",
+        min=1,
+    )
 
     @property
     def is_wanted(self) -> bool:
@@ -277,53 +237,37 @@ MASK_MODEL = "CIDAS/clipseg-rd64-refined"
 class MaskOptions:
     """Which pixels of the photos are the subject."""
 
-    mask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="none|auto|DIR",
-            help="Masks by the photos' names, white where it is; auto finds it. By default auto of photos on a base"
-            " of drawings.",
-        ),
-    ] = None
-    mask_model: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR|ID",
-            help="The CLIPSeg model of --mask auto, which goes by colours without one.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = MASK_MODEL
+    mask: str | None = option(
+        "Masks by the photos' names, white where it is; auto finds it. By default auto of photos on a base"
+        " of drawings.",
+        metavar="none|auto|DIR",
+    )
+    mask_model: str = _machine(
+        "The CLIPSeg model of --mask auto, which goes by colours without one.",
+        default=MASK_MODEL,
+        metavar="DIR|ID",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ClipOptions:
     """What moves in a clip, and which part of it is taken."""
 
-    caption: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help='What moves how, such as "moving in a zigzag".'),
-    ] = None
-    actor: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT",
-            help='Who moves in the clip, and where, such as "a man on a street": what words say of'
-            " the look, the motion need not hold.",
-        ),
-    ] = ""
-    start: Annotated[
-        float, typer.Option(metavar="S", min=0, help="Where to start, in seconds.")
-    ] = 0.0
-    end: Annotated[float | None, typer.Option(metavar="S", help="Where to end, in seconds.")] = None
-    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames to take.")] = None
-    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second to take.")] = None
-    no_appearance: Annotated[
-        bool,
-        typer.Option(
-            "--no-appearance",
-            help="Tell the motion no look: it needs no image tower, and keeps more of the clip's own look.",
-        ),
-    ] = False
+    caption: str | None = option('What moves how, such as "moving in a zigzag".', metavar="TEXT")
+    actor: str = option(
+        'Who moves in the clip, and where, such as "a man on a street": what words say of the look, the'
+        " motion need not hold.",
+        default="",
+        metavar="TEXT",
+    )
+    start: float = option("Where to start, in seconds.", default=0.0, metavar="S", min=0)
+    end: float | None = option("Where to end, in seconds.", metavar="S")
+    frames: int | None = option("Frames to take.", metavar="N")
+    fps: float | None = option("Frames a second to take.", metavar="N")
+    no_appearance: bool = option(
+        "Tell the motion no look: it needs no image tower, and keeps more of the clip's own look.",
+        default=False,
+    )
 
     def check_look(self, method: str) -> None:
         """Refuse `--no-appearance` of a method that tells no look anyway.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -30,45 +31,40 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check all, show the plan, stop.")]
 
 
-def _everywhere(*names: str, help: str, **settings: Any) -> Any:  # noqa: A002 - Typer's word
-    """An option that stands apart in every help; `dv help environment` lists the variables."""
-    return typer.Option(
-        *names,
-        help=help,
-        rich_help_panel=EVERYWHERE,
-        show_envvar=False,
-        show_default=False,
-        **settings,
-    )
+def option(
+    help: str,  # noqa: A002 - Typer's word
+    *names: str,
+    default: Any = None,
+    panel: str | None = None,
+    **settings: Any,
+) -> Any:
+    """A field of a dataclass that `command` spreads: an option of that name, and what Typer is told of it."""
+    told = typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+    return field(default=default, metadata={"option": told})
+
+
+# Options that stand apart in every help; `dv help environment` lists the variables.
+_everywhere = partial(option, panel=EVERYWHERE, show_envvar=False, show_default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Shell:
     """How a command talks: every command takes these."""
 
-    json: Annotated[bool, _everywhere("--json", help="Print the result as JSON.")] = False
-    quiet: Annotated[bool, _everywhere("--quiet", "-q", help="Say only the result and errors.")] = (
-        False
+    json: bool = _everywhere("Print the result as JSON.", default=False)
+    quiet: bool = _everywhere("Say only the result and errors.", "--quiet", "-q", default=False)
+    verbose: bool = _everywhere("Say more on stderr.", "--verbose", "-v", default=False)
+    full: bool = _everywhere("Print digests whole on a terminal too.", default=False)
+    registry: Path | None = _everywhere(
+        "The registry's folder.", metavar="DIR", envvar="DV_REGISTRY"
     )
-    verbose: Annotated[bool, _everywhere("--verbose", "-v", help="Say more on stderr.")] = False
-    full: Annotated[bool, _everywhere("--full", help="Print digests whole on a terminal too.")] = (
-        False
+    no_input: bool = _everywhere("Never ask a question.", default=False, envvar="DV_NO_INPUT")
+    progress: ProgressMode = _everywhere(
+        "auto, bar, plain, json or none, on stderr.",
+        default="auto",
+        metavar="MODE",
+        envvar="DV_PROGRESS",
     )
-    registry: Annotated[
-        Path | None,
-        _everywhere(metavar="DIR", envvar="DV_REGISTRY", help="The registry's folder."),
-    ] = None
-    no_input: Annotated[
-        bool, _everywhere("--no-input", envvar="DV_NO_INPUT", help="Never ask a question.")
-    ] = False
-    progress: Annotated[
-        ProgressMode,
-        _everywhere(
-            metavar="MODE",
-            envvar="DV_PROGRESS",
-            help="auto, bar, plain, json or none, on stderr.",
-        ),
-    ] = "auto"
 
 
 def command(function: Callable[..., None], **fixed: Any) -> Callable[..., None]:
@@ -108,13 +104,21 @@ def _spread(
             yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     for group in (parameter.annotation for parameter in seen if is_dataclass(parameter.annotation)):
         hints = get_type_hints(group, include_extras=True)
-        for field in fields(group):
+        for each in fields(group):
+            default = inspect.Parameter.empty if each.default is MISSING else each.default
+            annotation = _annotated(each, hints[each.name])
             yield inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-                annotation=hints[field.name],
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
             )
+
+
+def _annotated(found: Field[Any], hint: Any) -> Any:
+    """The type of a field with its option; a switch gets no second name that turns it off."""
+    if (told := found.metadata.get("option")) is None:
+        return hint
+    if hint is bool and not told.param_decls:
+        told.param_decls = (f"--{found.name.replace('_', '-')}",)
+    return Annotated[hint, told]
 
 
 MotionModule = Annotated[
@@ -134,3 +138,39 @@ Anyway = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]|mps",
+        envvar="DV_DEVICE",
+        help="Where to compute.",
+        rich_help_panel=MACHINE,
+    ),
+]
+ImageTower = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|ID",
+        help="CLIP image tower of a base without one.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Prompt = Annotated[
+    str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="TAG", help="Tag the new version; repeatable."),
+]
+Note = Annotated[str | None, typer.Option(metavar="TEXT", help="Your own words about it.")]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Save and stop by then, such as 55m.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Removing = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would go.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that -o names.")]

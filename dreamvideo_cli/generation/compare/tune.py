@@ -22,7 +22,7 @@ from dreamvideo_cli.generation.outputs import output_stem
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
 from dreamvideo_cli.generation.sampler import Sampler
-from dreamvideo_cli.terminal.options import DryRun
+from dreamvideo_cli.terminal.options import DryRun, Prompt, option
 from engine.metrics.definitions import RANKED_BY, SUBJECT_SCORE
 
 if TYPE_CHECKING:
@@ -55,43 +55,29 @@ class TuneOptions(SamplingOptions):
     motion: Annotated[  # type: ignore[assignment]
         str, typer.Argument(metavar="REF", help="A learned motion, without a weight.")
     ]
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What is to be seen; names stand for adapters.")
-    ]
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where the picture goes, a .png."),
-    ] = None
-    weights: Annotated[
-        str, typer.Option(metavar="F,F…", help="Weights to try of the subject and of the motion.")
-    ] = "0.7,1,1.4"
-    identity_from: Annotated[str, typer.Option(metavar="F,F…", help="Values of it to try.")] = (
-        "0,0.2,0.4"  # type: ignore[assignment]
+    prompt: Prompt
+    output: str | None = option("Where the picture goes, a .png.", "--output", "-o", metavar="FILE")
+    weights: str = option(
+        "Weights to try of the subject and of the motion.", default="0.7,1,1.4", metavar="F,F…"
     )
-    motion_until: Annotated[str, typer.Option(metavar="F,F…", help="Values of it to try.")] = (
-        "0.6,0.8,1"  # type: ignore[assignment]
+    identity_from: str = option(  # type: ignore[assignment]
+        "Values of it to try.", default="0,0.2,0.4", metavar="F,F…"
     )
-    seeds: Annotated[
-        str, typer.Option("--seeds", "--seed", metavar="N|A..B", help="Videos of each setting.")
-    ] = "0..1"
-    rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=5, help="How often all is gone through.")
-    ] = 1
-    photos: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The subject's photos, where its run doesn't know them."),
-    ] = None
-    clip: Annotated[
-        Path | None,
-        typer.Option(metavar="CLIP", help="The motion's clip, where its run doesn't know it."),
-    ] = None
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="clip|dino|mini|DIR|ID",
-            help="Who scores; repeatable. By default mini on mini, else what is here.",
-        ),
-    ] = None
+    motion_until: str = option(  # type: ignore[assignment]
+        "Values of it to try.", default="0.6,0.8,1", metavar="F,F…"
+    )
+    seeds: str = option(
+        "Videos of each setting.", "--seeds", "--seed", default="0..1", metavar="N|A..B"
+    )
+    rounds: int = option("How often all is gone through.", default=1, metavar="N", min=1, max=5)
+    photos: Path | None = option(
+        "The subject's photos, where its run doesn't know them.", metavar="DIR"
+    )
+    clip: Path | None = option("The motion's clip, where its run doesn't know it.", metavar="CLIP")
+    scorer: list[str] | None = option(
+        "Who scores; repeatable. By default mini on mini, else what is here.",
+        metavar="clip|dino|mini|DIR|ID",
+    )
     dry_run: DryRun = False
 
 

@@ -17,8 +17,8 @@ from dreamvideo_cli.generation.sources.structure import find_structure, name_str
 from dreamvideo_cli.runs.known import find_again
 
 if TYPE_CHECKING:
+    from dreamvideo_cli.generation.options import SourceOptions
     from dreamvideo_cli.generation.references import WeightedAdapter
-    from dreamvideo_cli.generation.source_options import SourceOptions
     from engine.bases import BaseLocation
     from engine.guides.inputs import Guides
     from engine.recipe import GenerateRecipe

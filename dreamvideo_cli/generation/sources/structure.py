@@ -13,7 +13,7 @@ from dreamvideo_cli.runs.known import find_again
 from dreamvideo_cli.settings.places import fingerprint_memo
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.generation.source_options import SourceOptions
+    from dreamvideo_cli.generation.options import SourceOptions
     from engine.guides.inputs import Guides
     from engine.recipe import GenerateRecipe
 
