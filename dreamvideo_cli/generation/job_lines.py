@@ -5,85 +5,51 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, BinaryIO, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.references import split_weight
-
-if TYPE_CHECKING:
-    from dreamvideo_cli.generation.options import VideoOptions
 
 MOST_LINE_BYTES = 1 << 20
 MOST_JOBS = 100_000
 OTHER_NAMES = {"out": "output", "o": "output"}
 
-Weight = Annotated[float, Meta(ge=0.0, le=10.0)]
+# Flags of `dv gen` that hold for all lines, and those that a line may give in another form too.
+FOR_ALL = {"jobs", "keep_going", "dry_run", "batch", "anyway"}
+OTHER_FORMS: Mapping[str, Any] = {
+    **dict.fromkeys(("subject", "motion", "reference"), str | list[str]),
+    "appearance": float | str,
+    "seed": int | str,
+    "scale": Annotated[int, Meta(ge=1, le=16)],
+}
+TYPES: Mapping[str, Any] = {
+    "id": Annotated[str, Meta(min_length=1, max_length=200)] | int,
+    "weights": dict[str, Annotated[float, Meta(ge=0.0, le=10.0)]],
+    **{n: hint for n, hint in get_type_hints(VideoOptions).items() if n not in FOR_ALL},
+    **OTHER_FORMS,
+}
+_Line = msgspec.defstruct("_Line", [(name, hint | None, None) for name, hint in TYPES.items()])
 
 
-class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, slots=True)
+class Job:
     """One line: the flags of `dv gen` by their names; what it leaves out is as on the command line.
 
-    ``id`` names the line in results and errors, by default it is the line's number; ``weights`` maps references, as
-    they are written here, to weights.
+    Attributes:
+        id: names the line in results and errors; None leaves it the line's number.
+        given: by the names of `VideoOptions`.
+        weights: by reference, as the line or the flags write it.
     """
 
-    id: Annotated[str, Meta(min_length=1, max_length=200)] | int | None = None
-    prompt: str | None = None
-    subject: str | list[str] | None = None
-    motion: str | list[str] | None = None
-    weights: dict[str, Weight] = {}
-    negative: str | None = None
-    frames: int | None = None
-    fps: float | None = None
-    size: str | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    guidance_low: float | None = None
-    guidance_from: float | None = None
-    guidance_until: float | None = None
-    identity_from: float | None = None
-    identity_early: float | None = None
-    motion_until: float | None = None
-    sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = None
-    shift: float | None = None
-    accelerator: str | None = None
-    appearance: float | str | None = None
-    edit: str | None = None
-    animate: str | None = None
-    camera: Literal["still", "in", "out", "left", "right", "up", "down"] | None = None
-    noise: float | None = None
-    start_from: str | None = None
-    refine: int | None = None
-    structure: str | None = None
-    structure_model: str | None = None
-    structure_kind: Literal["canny", "luma", "depth", "as-is"] | None = None
-    depth_model: str | None = None
-    structure_scale: float | None = None
-    structure_from: float | None = None
-    structure_until: float | None = None
-    reference: str | list[str] | None = None
-    reference_mask: str | None = None
-    reference_blocks: Literal["midup", "full"] | None = None
-    reference_until: float | None = None
-    reference_guidance: Literal["cond", "both"] | None = None
-    output: str | None = None
-    format: Literal["mp4", "gif", "webp", "png"] | None = None
-    overwrite: bool | None = None
-    sidecar: bool | None = None
-    scale: Annotated[int, Meta(ge=1, le=16)] | None = None
-    precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None
-    memory: Literal["low", "auto", "high"] | None = None
-    device: str | None = None
-    base: str | None = None
-    image_tower: str | None = None
-    motion_module: str | None = None
-    seed: int | str | None = None
-    count: int | None = None
-    again: str | None = None
+    id: str | int | None
+    given: Mapping[str, Any]
+    weights: Mapping[str, float]
 
 
 def read_lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -124,9 +90,11 @@ def read_job(line: bytes) -> Job:
             raise UsageError(f"{written!r} is there twice, under two spellings")
         fields[name] = value
     try:
-        return msgspec.convert(fields, Job)
+        checked = msgspec.structs.asdict(msgspec.convert(fields, _Line))
     except msgspec.ValidationError as error:
         raise UsageError(_reason(str(error), fields)) from error
+    given = {name: value for name, value in checked.items() if value is not None}
+    return Job(given.pop("id", None), weights=given.pop("weights", {}), given=given)
 
 
 def merge_options(job: Job, given: VideoOptions) -> VideoOptions:
@@ -135,13 +103,9 @@ def merge_options(job: Job, given: VideoOptions) -> VideoOptions:
     Raises:
         UsageError: a weight is given to what does not take part.
     """
-    own = {
-        name: value
-        for name in Job.__struct_fields__
-        if name not in {"id", "weights"} and (value := getattr(job, name)) is not None
-    }
-    own["seed"] = given.seed if job.seed is None else str(job.seed)
-    own["appearance"] = given.appearance if job.appearance is None else str(job.appearance)
+    own = dict(job.given)
+    for name in ("seed", "appearance"):
+        own[name] = str(own[name]) if name in own else getattr(given, name)
     for kind in ("subject", "motion", "reference"):
         texts = own.get(kind, getattr(given, kind))
         own[kind] = [texts] if isinstance(texts, str) else texts
@@ -156,7 +120,7 @@ def merge_options(job: Job, given: VideoOptions) -> VideoOptions:
     return dataclasses.replace(given, **own)
 
 
-def _weighted(text: str, weights: dict[str, float]) -> str:
+def _weighted(text: str, weights: Mapping[str, float]) -> str:
     return f"{split_weight(text)[0]}={weights[text]:g}" if text in weights else text
 
 
@@ -164,9 +128,9 @@ def _field_name(written: str) -> str:
     """The field that is meant: a flag's name with ``-`` or ``_``."""
     name = written.replace("-", "_")
     name = OTHER_NAMES.get(name, name)
-    if name not in Job.__struct_fields__:
-        near = difflib.get_close_matches(name, Job.__struct_fields__, n=1)
-        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(Job.__struct_fields__)
+    if name not in TYPES:
+        near = difflib.get_close_matches(name, TYPES, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(TYPES)
         raise UsageError(f"unknown field {written!r}", hint=hint)
     return name
 
