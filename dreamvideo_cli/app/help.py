@@ -48,7 +48,7 @@ print pinned references, gen one path a line, so these nest:
   dv subject list --json | jq -r '.[] | select(.size_bytes > 1e6) | .ref'
 
 -q leaves only results and errors. --no-input, or a stdin that is no terminal,
-never asks. -n shows what gen, learn, rm and gc would do. --progress json gives
+never asks. -n shows what gen, learn, import, rm … would do. --progress json gives
 an object a line on stderr. Only the exit code tells success: dv help
 exit-codes. A video's path is printed once the whole file is there.
 """
@@ -130,7 +130,7 @@ FOUND: Mapping[str, str] = {
 SCHEMAS: Mapping[str, str] = {
     "dv.adapter/1": "a version: list, show, tag, rm, learn, import, resolve",
     "dv.video/1": "a video, one object a line: gen",
-    "dv.plan/1": "what would be done: -n of learn, gen, grid and tune",
+    "dv.plan/1": "what would be done: -n of learn, gen, grid, tune, bench and import",
     "dv.grid/1": "where a grid and its picture lie: grid",
     "dv.tune/1": "every setting's scores, and the line that uses the best: tune",
     "dv.eval/1": "a video's scores: eval",

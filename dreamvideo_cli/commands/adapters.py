@@ -1,16 +1,14 @@
 """The verbs that subjects and motions share; ``kind`` is bound when the groups are built."""
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import open_registry
 from dreamvideo_cli.terminal.options import Kind, Removing, Shell, Yes
-from dreamvideo_cli.terminal.output import View, info, show, write_stderr
+from dreamvideo_cli.terminal.output import View, ask_consent, info, show, write_stderr
 from dreamvideo_cli.terminal.text import read_time
 from dreamvideo_cli.views.adapters import (
     adapter_view,
@@ -155,7 +153,11 @@ def remove_adapters(
     plan = store.plan_removal(refs, kind=kind, whole=whole)
     if not dry_run:
         if plan.needs_consent and not yes:
-            _ask(shell, plan.adapters)
+            named = (
+                label(each) + (f" ({', '.join(each.tags)})" if each.tags else "")
+                for each in plan.adapters
+            )
+            ask_consent(shell, "remove", ", ".join(named))
         gone = store.remove(plan)
     else:
         gone = plan.adapters
@@ -204,19 +206,6 @@ def resolve(refs: References, shell: Shell) -> None:
     """
     store = open_registry(shell.registry)
     show(shell, adapters_view([store.resolve(ref) for ref in refs]))
-
-
-def _ask(shell: Shell, adapters: Sequence["Adapter"]) -> None:
-    """Ask on a terminal; elsewhere somebody must have said yes already."""
-    named = ", ".join(
-        label(adapter) + (f" ({', '.join(adapter.tags)})" if adapter.tags else "")
-        for adapter in adapters
-    )
-    if shell.no_input or not sys.stdin.isatty():
-        raise UsageError(
-            f"this would remove {named}", hint="-y removes without asking", code="usage.consent"
-        )
-    typer.confirm(f"remove {named}?", abort=True, err=True)
 
 
 def rename_adapter(

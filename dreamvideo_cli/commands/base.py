@@ -1,13 +1,11 @@
 """`dv base`: which bases there are, where they lie, and which one is taken by default."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.files import config_file
 from dreamvideo_cli.settings.network import go_online
 from dreamvideo_cli.settings.places import (
@@ -17,7 +15,7 @@ from dreamvideo_cli.settings.places import (
     locate_whole,
 )
 from dreamvideo_cli.terminal.options import MotionModule, Shell, Yes
-from dreamvideo_cli.terminal.output import View, info, show
+from dreamvideo_cli.terminal.output import View, ask_consent, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import size_text
 from dreamvideo_cli.views.bases import (
@@ -145,14 +143,8 @@ def _agree(shell: Shell, base: str, parcels: Sequence["Parcel"], *, yes: bool) -
     require_room(parcels)
     for line in pull_lines(base, parcels):
         info(shell, line)
-    if yes:
-        return
-    size = size_text(missing_bytes(parcels))
-    if shell.no_input or not sys.stdin.isatty():
-        raise UsageError(
-            f"this would fetch {size}", hint="-y fetches without asking", code="usage.consent"
-        )
-    typer.confirm(f"fetch {size}?", default=True, abort=True, err=True)
+    if not yes:
+        ask_consent(shell, "fetch", size_text(missing_bytes(parcels)), is_usual=True)
 
 
 def _find_whole(base: str) -> "BaseLocation | None":

@@ -12,9 +12,10 @@ from dreamvideo_cli.learning.options import read_value
 from dreamvideo_cli.learning.plan import check_space
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.settings.places import locate_whole
-from dreamvideo_cli.terminal.options import Device, ImageTower, MotionModule, Shell, option
+from dreamvideo_cli.terminal.options import Device, DryRun, ImageTower, MotionModule, Shell, option
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
+from dreamvideo_cli.terminal.text import field_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ class BenchOptions:
         metavar="DIR",
     )
     device: Device = "auto"
+    dry_run: DryRun = False
 
 
 def bench(options: BenchOptions, shell: Shell) -> None:
@@ -83,7 +85,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     source, pairs = _choose_pairs(options)
     rows = choose_rows(options.method, options.methods)
     scorers = _check(options, location, source, rows)
-    folder = make_folder(options.out)
+    folder = options.out.expanduser().absolute() if options.dry_run else make_folder(options.out)
     info(shell, f"{pairs} pairs of {source.name} on {location.id}, kept in {folder} …")
     with show_progress(shell) as progress:
         from engine.benchmark.run import run_bench
@@ -91,6 +93,9 @@ def bench(options: BenchOptions, shell: Shell) -> None:
         plan = _plan(options, location, folder, (source, pairs, rows, scorers))
         for key, why in plan.missing.items():
             info(shell, f"without {rows[key].label}: {why}")
+        if options.dry_run:
+            show(shell, _plan_view(plan))
+            return
         results = run_bench(plan, progress)
     _write(shell, plan.results, results, _facts(options, plan, results))
 
@@ -185,6 +190,36 @@ def _plan(
         return plan_bench(workshop, pairs, rows, scorers)
     except ValueError as error:
         raise UsageError(str(error), hint="fewer --pairs") from error
+
+
+def _plan_view(plan: "BenchPlan") -> View:
+    """What `bench` would measure; what an earlier bench kept in the folder is not made again."""
+    shop = plan.workshop
+    rows = {key: row.label for key, row in plan.rows.items() if key not in plan.missing}
+    document: dict[str, Any] = {
+        "schema": "dv.plan/1",
+        "command": "bench",
+        "base": {"id": shop.location.id, "fingerprint": shop.location.fingerprint},
+        "pairs": [{"subject": p.subject, "motion": p.motion} for p in shop.source.take(plan.pairs)],
+        "rows": rows,
+        "missing": dict(plan.missing),
+        "videos": plan.pairs * len(rows),
+        "scorers": list(plan.scorers),
+        "quality": shop.quality,
+        "device": shop.device,
+        "results": str(plan.results),
+    }
+    fields = [
+        ("base", shop.location.id),
+        *(("pair", f"{each['subject']} in {each['motion']}") for each in document["pairs"]),
+        *(("row", label) for label in rows.values()),
+        ("videos", str(document["videos"])),
+        ("scored by", ", ".join(plan.scorers)),
+        ("quality", shop.quality),
+        ("device", shop.device),
+        ("results", document["results"]),
+    ]
+    return View(document, field_lines(fields))
 
 
 def _read_settings(

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -14,16 +14,19 @@ from dreamvideo_cli.exchange.imports import (
     ForeignOptions,
     find_foreign,
     foreign_explained,
+    foresee_import,
     import_foreign,
+    own_registry,
 )
 from dreamvideo_cli.settings.places import open_registry
-from dreamvideo_cli.terminal.options import Kind, Overwrite, Shell
+from dreamvideo_cli.terminal.options import DryRun, Kind, Overwrite, Shell
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.adapters import (
-    adapters_view,
     contents_view,
     exported_view,
     foreign_view,
+    import_plan_view,
+    imported_view,
     label,
 )
 from engine.drafts import drafted
@@ -146,10 +149,12 @@ def import_adapters(
     max_size: Annotated[
         str, typer.Option(metavar="SIZE", help="Refuse more than this, such as 500M.")
     ] = "4G",
+    dry_run: DryRun = False,
 ) -> None:
     """Take adapters from a file or a pipe into the registry; words and LoRA of other tools too.
 
-    Of another tool's file --kind and --base say what it is taken for.
+    A name that is there already gets a new version, which is said; --name keeps them apart. Of another tool's file
+    --kind and --base say what it is taken for.
 
     Example: dv import fox.dva
     """
@@ -157,28 +162,31 @@ def import_adapters(
         raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
     most_bytes = read_bytes(max_size)
     store = open_registry(shell.registry)
-    if foreign.given:
-        path = _refuse_longer(source, most_bytes, foreign)
-        imported = import_foreign(store, path, foreign, shell, name=name, tool=TOOL)
-    else:
-        stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
-        with foreign_explained(stream):
-            imported = store.import_file(stream, tool=TOOL, name=name, most_bytes=most_bytes)
+    with own_registry() if dry_run else nullcontext(store) as target:
+        if foreign.given:
+            path = _refuse_longer(source, most_bytes, foreign)
+            imported = import_foreign(target, path, foreign, shell, name=name, tool=TOOL)
+        else:
+            stream = sys.stdin.buffer if source == "-" else Path(source).expanduser().absolute()
+            with foreign_explained(stream):
+                imported = target.import_file(stream, tool=TOOL, name=name, most_bytes=most_bytes)
+        if dry_run:
+            imported = foresee_import(store, target, imported)
     for line in filter(None, map(_arrival, imported)):
         info(shell, line)
-    show(shell, adapters_view(each.adapter for each in imported))
+    show(shell, import_plan_view(store, imported) if dry_run else imported_view(imported))
 
 
 def _arrival(imported: "Imported") -> str:
-    """What must be said of an adapter that came where one of its name was, or ""."""
-    named = label(imported.adapter)
+    """What must be said of an adapter that comes where one of its name was, or ""."""
+    adapter, named = imported.adapter, label(imported.adapter)
     if not imported.is_new:
         return f"{named} is there already"
     if imported.over is None:
         return ""
     return (
-        f"{imported.adapter.name}:latest is the imported {named} now, and was v{imported.over};"
-        " import with --name OTHER keeps them apart"
+        f"warning: a {adapter.kind} {adapter.name} was here before: the imported one is {named}, its latest version"
+        f" in place of v{imported.over}; --name OTHER keeps them apart"
     )
 
 

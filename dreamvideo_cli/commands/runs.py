@@ -1,11 +1,9 @@
 """`dv runs`: learning that is going on, was stopped, or is done."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.learning.options import read_deadline
 from dreamvideo_cli.learning.publish import draft_of_save
 from dreamvideo_cli.learning.resume import read_plan
@@ -13,7 +11,7 @@ from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.runs.events import read_history, state_files
 from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.options import MaxTime, Note, Removing, Shell, Tags, Yes
-from dreamvideo_cli.terminal.output import View, info, print_lines, show
+from dreamvideo_cli.terminal.output import View, ask_consent, info, print_lines, show
 from dreamvideo_cli.views.adapters import adapter_view
 from dreamvideo_cli.views.learning import learned_view, next_lines, stopping_in_time
 from dreamvideo_cli.views.runs import run_document, run_view, runs_view
@@ -149,7 +147,7 @@ def remove_runs(
             each.id for each in found if not isinstance(each, Run) or state_of(each) == "stopped"
         ]
         if unfinished and not yes:
-            _ask(shell, unfinished)
+            ask_consent(shell, "delete", f"{', '.join(unfinished)}, which could go on")
         for each in found:
             remove_run(each)
     ids = [each.id for each in found]
@@ -166,15 +164,3 @@ def _registry_of(run: "Run") -> Any:
     from pathlib import Path
 
     return Path(run.facts.settings["registry"])
-
-
-def _ask(shell: Shell, ids: list[str]) -> None:
-    """Ask on a terminal; elsewhere somebody must have said yes already."""
-    named = ", ".join(ids)
-    if shell.no_input or not sys.stdin.isatty():
-        raise UsageError(
-            f"this would delete what could go on: {named}",
-            hint="-y deletes without asking",
-            code="usage.consent",
-        )
-    typer.confirm(f"delete {named}, which could go on?", abort=True, err=True)

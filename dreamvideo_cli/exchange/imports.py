@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -157,6 +157,43 @@ def _assumed(adapter: Adapter, options: ForeignOptions) -> Iterator[str]:
         yield f"no --class: prompts say {record.class_word!r} of {adapter.name}"
     if adapter.kind == "motion" and options.caption is None:
         yield f"no --caption: prompts say {record.caption!r} of {adapter.name}"
+
+
+@contextmanager
+def own_registry() -> Iterator[Registry]:
+    """A registry for this process alone; it goes with the block."""
+    from registry import open_registry
+
+    with tempfile.TemporaryDirectory(prefix="dv-", ignore_cleanup_errors=True) as folder:
+        yield open_registry(Path(folder) / "registry")
+
+
+def foresee_import(
+    store: Registry, own: Registry, imported: Sequence[Imported]
+) -> tuple[Imported, ...]:
+    """What importing into ``store`` would come to, of adapters that lie in a registry of their own.
+
+    Raises:
+        RegistryError: a name cannot be used there.
+    """
+    from registry.strangers.importing import Imported
+
+    found: list[Imported] = []
+    for adapter in (each.adapter for each in imported):
+        kind, name, record = adapter.kind, adapter.name, adapter.record
+        store.check_publish(kind, name)
+        rows = list(store.list(kind, name, all_versions=True).rows)
+        is_lone = not own.manifest(adapter).training.device  # a file without its manifest
+        known = {row.record.content if is_lone else row.digest: row for row in rows}
+        if there := known.get(record.content if is_lone else record.digest):
+            found.append(Imported(there, is_new=False))
+            continue
+        before = [each.adapter for each in found if each.is_new]
+        rows += [each for each in before if (each.kind, each.name) == (kind, name)]
+        number = max([store.next_version(kind, name), *(row.version + 1 for row in rows)])
+        over = rows[-1].version if rows else None
+        found.append(Imported(replace(adapter, version=number), is_new=True, over=over))
+    return tuple(found)
 
 
 @contextmanager

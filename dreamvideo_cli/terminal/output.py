@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.streams import drop_stderr
 from dreamvideo_cli.terminal.text import one_line
 
@@ -142,3 +143,24 @@ def _painted(line: str) -> str:
     if not colon or label not in LABELS or not wants_colour():
         return line
     return f"\x1b[{LABELS[label]}m{label}:\x1b[0m {rest}"
+
+
+def ask_consent(shell: Shell, verb: str, what: str, *, is_usual: bool = False) -> None:
+    """Ask on a terminal whether to go on; elsewhere somebody must have said yes already.
+
+    Args:
+        shell: how the command talks.
+        verb: what would be done, such as ``remove``.
+        what: to what it would be done.
+        is_usual: whether a mere return means yes.
+
+    Raises:
+        UsageError: nobody can be asked.
+        typer.Abort: the answer is no.
+    """
+    import typer
+
+    if shell.no_input or not sys.stdin.isatty():
+        hint = f"-y: {verb} without asking"
+        raise UsageError(f"this would {verb} {what}", hint=hint, code="usage.consent")
+    typer.confirm(f"{verb} {what}?", default=is_usual, abort=True, err=True)

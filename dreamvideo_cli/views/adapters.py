@@ -11,11 +11,12 @@ from dreamvideo_cli.terminal.text import count_text, field_lines, size_text, tab
 
 if TYPE_CHECKING:
     from engine.formats.writing import Written
-    from registry import Adapter, Draft, Kind, Manifest
+    from registry import Adapter, Draft, Kind, Manifest, Registry
     from registry.content.difference import Difference
     from registry.content.manifest import Training
     from registry.names.history import Happened
     from registry.strangers.bundle import Packed
+    from registry.strangers.importing import Imported
     from registry.strangers.loose import Loose
 
 
@@ -36,6 +37,34 @@ def adapters_view(adapters: Iterable[Adapter]) -> View:
     """Several versions: a pinned reference a line."""
     found = list(adapters)
     return View([adapter_document(each) for each in found], [str(each) for each in found])
+
+
+def imported_view(found: Sequence[Imported]) -> View:
+    """What came out of a file: a pinned reference a line."""
+    return View(_imported_documents(found), [str(each.adapter) for each in found])
+
+
+def import_plan_view(store: Registry, found: Sequence[Imported]) -> View:
+    """What importing would come to."""
+    document = {
+        "schema": "dv.plan/1",
+        "command": "import",
+        "adapters": _imported_documents(found),
+        "registry": str(store.layout.root),
+    }
+    rows = [
+        (each.adapter.kind, label(each.adapter), "new" if each.is_new else "there already")
+        for each in found
+    ]
+    return View(document, [*table(("KIND", "VERSION", ""), rows), f"registry  {store.layout.root}"])
+
+
+def _imported_documents(found: Sequence[Imported]) -> list[dict[str, Any]]:
+    """Versions with what importing did: whether they are new, and which one was the latest before."""
+    return [
+        {**adapter_document(each.adapter), "is_new": each.is_new, "latest_before": each.over}
+        for each in found
+    ]
 
 
 def listing_view(kind: Kind, adapters: Sequence[Adapter], *, numbered: bool) -> View:

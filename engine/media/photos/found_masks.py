@@ -26,7 +26,6 @@ from engine.media.photos.photographs import are_photographs
 from engine.media.pixels import Floats, Pixels
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
 
-STAGE = "find masks"
 SIDE_PX = 96  # the longer side at which masks are found: they are learned from at a latent's size
 ROUNDS, STEPS = 5, 120  # of fitting and cutting; of one cut
 PARTS = 4  # colours of a background; the subject, seen in every photo, has one more
@@ -96,7 +95,8 @@ def find_masks(pictures: Sequence[Pixels], progress: Progress = ignore) -> list[
     if not pictures:
         return []
     started, cuts = time.monotonic(), ROUNDS * len(pictures)
-    progress(StageStarted(STAGE, cuts))
+    stage = f"masks, {ROUNDS} cuts for each of {len(pictures)} photos"
+    progress(StageStarted(stage, cuts))
     smalls = [_shrink(picture) for picture in pictures]
     outer = [_fit([small], [small.rim], PARTS) for small in smalls]
     insides = [_guess(small, mixture) for small, mixture in zip(smalls, outer, strict=True)]
@@ -105,8 +105,8 @@ def find_masks(pictures: Sequence[Pixels], progress: Progress = ignore) -> list[
         for k, small in enumerate(smalls):
             insides[k] = _cut(small, _pull(small, outer[k], inner), insides[k])
             outer[k] = _fit([small], [1 - insides[k]], PARTS)
-            progress(StageAdvanced(STAGE, turn * len(smalls) + k + 1, cuts))
-    progress(StageEnded(STAGE, time.monotonic() - started))
+            progress(StageAdvanced(stage, turn * len(smalls) + k + 1, cuts))
+    progress(StageEnded(stage, time.monotonic() - started))
     found = []
     for picture, small, mixture, inside in zip(pictures, smalls, outer, insides, strict=True):
         levels = np.rint(inside * 255).astype(np.uint8)

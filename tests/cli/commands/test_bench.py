@@ -97,6 +97,18 @@ def test_every_row_is_measured_and_a_second_bench_finds_all_of_it(
     assert files(tmp_path / "out") == before
 
 
+def test_a_plan_of_a_bench_tells_pairs_and_rows_and_makes_nothing(
+    dv: Dv, tiny: Path, tmp_path: Path
+) -> None:
+    line = ("bench", "--base", tiny, "--pairs", "2", "--out", tmp_path / "out", "-n")
+    plan = dv(*line, "--method", "base", "--method", "subject", "--json").document
+    assert (plan["schema"], plan["command"], plan["videos"]) == ("dv.plan/1", "bench", 4)
+    assert (len(plan["pairs"]), list(plan["rows"])) == (2, ["base", "subject"])
+    assert Path(plan["results"]).parent == tmp_path / "out"
+    assert "videos" in dv(*line, "--method", "base").out
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_killed_bench_goes_on_where_it_was(
     dv: Dv, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

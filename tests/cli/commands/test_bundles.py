@@ -140,10 +140,41 @@ def test_an_import_that_becomes_the_latest_of_a_name_says_so(
     taken = dv("import", "second.dva", *elsewhere)
     assert taken.out.startswith("corgi:v2@sha256:")
     assert taken.err == (
-        "corgi:latest is the imported corgi:v2 now, and was v1; "
-        "import with --name OTHER keeps them apart\n"
+        "warning: a subject corgi was here before: the imported one is corgi:v2, its latest version in place"
+        " of v1; --name OTHER keeps them apart\n"
     )
+    (row,) = dv("import", "second.dva", "--json", *elsewhere).document
+    assert (row["version"], row["is_new"], row["latest_before"]) == (2, False, None)
     assert dv("import", "second.dva", "--name", "other", *elsewhere).err == ""
+
+
+def test_a_plan_of_an_import_tells_the_version_and_takes_nothing(
+    dv: Dv, put: Put, bundle: Path, loose: Path, home: Path
+) -> None:
+    elsewhere = ("--registry", home / "elsewhere")
+    put("corgi", data=safetensors(value=9))
+    assert dv("subject", "export", "corgi:v1", "corgi:v2", "-o", "both.dva").code == 0
+    for known, file, versions in (
+        (None, "both.dva", [(1, True, None), (2, True, 1)]),
+        (bundle, "both.dva", [(1, False, None), (2, True, 1)]),
+        (None, loose, [(2, True, 1)]),
+        (loose, loose, [(2, False, None)]),
+    ):
+        if known:
+            assert dv("import", known, *elsewhere).code == 0
+        before = dv("subject", "list", "--all-versions", *elsewhere).out
+        plan = dv("import", file, "-n", "--json", *elsewhere).document
+        assert (plan["schema"], plan["command"]) == ("dv.plan/1", "import")
+        told = [
+            (each["version"], each["is_new"], each["latest_before"]) for each in plan["adapters"]
+        ]
+        assert told == versions
+        assert dv("subject", "list", "--all-versions", *elsewhere).out == before
+    told = dv("import", "both.dva", "-n", *elsewhere).err.splitlines()
+    assert told[0] == "corgi:v1 is there already"
+    assert told[1].startswith(
+        "warning: a subject corgi was here before: the imported one is corgi:v3"
+    )
 
 
 def test_what_inspect_does_not_know_is_a_usage_error(dv: Dv) -> None:
