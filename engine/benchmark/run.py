@@ -74,11 +74,7 @@ class BenchPlan:
 
 
 def run_bench(plan: BenchPlan, progress: Progress) -> Results:
-    """Do all of the plan that is not done yet, and collect what all of it gave.
-
-    Raises:
-        EngineError: see the learners, `engine.generate` and `engine.media.output.staging`.
-    """
+    """Do all of the plan that is not done yet, and collect what all of it gave."""
     started = time.monotonic()
     pairs = plan.workshop.source.take(plan.pairs)
     studio, scorer = Studio(plan.workshop), Scorer(plan.scorers)
@@ -190,11 +186,7 @@ def plan_bench(
 
 
 def _refusal(workshop: Workshop, row: Row, pair: Pair) -> str | None:
-    """Why this base or these pairs cannot have a row; None where they can.
-
-    Raises:
-        RecipeError: a value that is tried cannot be used.
-    """
+    """Why this base or these pairs cannot have a row; None where they can."""
     if row.source != "adapters":
         return None if workshop.source.has_truth else "nobody knows it of these pairs"
     parts: list[tuple[Kind, str]] = []

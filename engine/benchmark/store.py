@@ -96,11 +96,7 @@ class Workshop:
     def subject(
         self, pair: Pair, look: Look, before: Callable[[], None], method: str = OURS
     ) -> Kept:
-        """The pair's subject, learned as ``look`` says, now or before; ``before`` is called before it is learned.
-
-        Raises:
-            EngineError: see `engine.learn.learn`.
-        """
+        """The pair's subject, learned as ``look`` says, now or before; ``before`` is called before it is learned."""
         photos = self.source.photos(pair)
         if method != OURS:
             entry, recipe = (
@@ -120,11 +116,7 @@ class Workshop:
     def motion(
         self, pair: Pair, move: Move, before: Callable[[], None], method: str = OURS
     ) -> Kept:
-        """The pair's motion, learned as ``move`` says, now or before; ``before`` is called before it is learned.
-
-        Raises:
-            EngineError: see `engine.learn.learn`.
-        """
+        """The pair's motion, learned as ``move`` says, now or before; ``before`` is called before it is learned."""
         inputs = Inputs(clips=[self.clip(pair)])
         if method != OURS:
             theirs = self.method_recipe("motion", method, pair)
@@ -134,11 +126,7 @@ class Workshop:
         return self._keep("motion", "dreamvideo", name, recipe, inputs, before)
 
     def joint(self, pair: Pair, before: Callable[[], None]) -> Kept:
-        """Subject and motion of the pair by one LoRA, learned now or before.
-
-        Raises:
-            EngineError: see `engine.learn.learn`.
-        """
+        """Subject and motion of the pair by one LoRA, learned now or before."""
         inputs = Inputs(photos=self.source.photos(pair), clips=[self.clip(pair)])
         name = f"{pair.subject} {pair.motion}"
         return self._keep("joint", "lora", name, self.joint_recipe(pair), inputs, before)

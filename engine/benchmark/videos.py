@@ -56,11 +56,7 @@ class Studio:
     _loaded: LoadedBase | None = field(default=None, init=False)
 
     def make(self, key: str, row: Row, pair: Pair) -> Made:
-        """The video of the row called ``key`` for ``pair``.
-
-        Raises:
-            EngineError: see the learners and `engine.generate`.
-        """
+        """The video of the row called ``key`` for ``pair``."""
         if row.source in {"world", "other"}:
             return self._paint(pair, other=row.source == "other")
         has_word = row.look and find_entry(row.subject_method, "subject").has_word

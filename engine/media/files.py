@@ -143,11 +143,7 @@ def require_path(path: Path) -> None:
 
 
 def _refuse_address(path: Path) -> None:
-    """Say that files are read, and no addresses.
-
-    Raises:
-        InputNotFoundError: the path is an address (URL).
-    """
+    """Say that files are read, and no addresses."""
     found = ADDRESS.search(str(path))
     if found is None:
         return

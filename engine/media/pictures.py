@@ -278,11 +278,7 @@ def _read_turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
 
 
 def _refuse_reduced(image: Image.Image, data: bytes, path: Path) -> None:
-    """Refuse a small copy of what the camera or the scanner took: raw files begin with one.
-
-    Raises:
-        InputError: the first picture in a TIFF is no whole one.
-    """
+    """Refuse a small copy of what the camera or the scanner took: raw files begin with one."""
     tags = image.tag_v2  # type: ignore[attr-defined] # of TIFF alone
     width, height = image.size
     if is_raw(data) or DNG_TAG in tags or path.suffix.lower() in RAW_SUFFIXES:

@@ -56,9 +56,6 @@ class Judge:
         """Every score of ``frames``, uint8 (f, h, w, 3), over the references that it is measured against.
 
         It is their mean, of a copy risk the highest. Of several towers of a family the first has the metric's name.
-
-        Raises:
-            ScorerMissingError, BaseInvalidError: see `open_tower`.
         """
         found: dict[tuple[str, str], list[float]] = {}
         doubts: dict[tuple[str, str], str] = {}

@@ -63,11 +63,7 @@ def title_of(name: str, folder: Path) -> str | None:
 
 
 def _whole(folder: Path, what: str, *, hint: str) -> Path:
-    """``folder``, if it has both files that say what the tower is.
-
-    Raises:
-        ScorerMissingError: one is not there.
-    """
+    """``folder``, if it has both files that say what the tower is."""
     if not (folder / CONFIG).is_file():
         raise ScorerMissingError(f"{what}: no {CONFIG} there", hint=hint)
     if not (folder / PREPARATION).is_file():
@@ -77,11 +73,7 @@ def _whole(folder: Path, what: str, *, hint: str) -> Path:
 
 
 def _find_on_hub(hub_id: str) -> Path:
-    """The folder in the hub's cache.
-
-    Raises:
-        ScorerMissingError: nothing of it is on this machine, or nothing can be called so.
-    """
+    """The folder in the hub's cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

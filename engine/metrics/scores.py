@@ -137,11 +137,7 @@ def set_standard(references: References, towers: Sequence[Tower]) -> Standard:
 
 
 def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
-    """What is measured against photos and prompt, of ``frames``, uint8 (f, h, w, 3).
-
-    Raises:
-        ScorerMissingError: see `set_standard`.
-    """
+    """What is measured against photos and prompt, of ``frames``, uint8 (f, h, w, 3)."""
     scores = [score for seen in standard.seen for score in _score_seen(frames, seen)]
     not_found = None
     if standard.looks:

@@ -58,11 +58,7 @@ class Tower:
 
 
 def open_towers(names: Sequence[str]) -> tuple[Tower, ...]:
-    """The towers of some names, each once and no two called alike.
-
-    Raises:
-        ScorerMissingError, BaseInvalidError: see `open_tower`.
-    """
+    """The towers of some names, each once and no two called alike."""
     folders: dict[Path, str] = {}
     for name in names:
         folders.setdefault(BUNDLED if name == MINI else find_tower(name), name)
@@ -156,11 +152,7 @@ OPENERS: Mapping[str, Callable[[Path], tuple[str, See, Read | None]]] = {
 
 
 def _load(model: Any, folder: Path) -> Any:
-    """A frozen model in fp32, every weight from its file.
-
-    Raises:
-        BaseInvalidError: it cannot be loaded whole.
-    """
+    """A frozen model in fp32, every weight from its file."""
     try:
         loaded, found = model.from_pretrained(
             folder, output_loading_info=True, local_files_only=True, dtype=torch.float32
@@ -189,11 +181,7 @@ def _tokens(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Tenso
 
 
 def _preparation(folder: Path) -> Mapping[str, Any]:
-    """How a tower wants its pictures.
-
-    Raises:
-        BaseInvalidError: the folder does not say it; another tower's statistics would give other features.
-    """
+    """How a tower wants its pictures."""
     settings = read_json(folder / PREPARATION)
     missing = [name for name in ("image_mean", "image_std") if not settings.get(name)]
     if missing:

@@ -68,11 +68,7 @@ def motion_recipe(
 
 
 def _whole_steps(settings: Mapping[str, Any]) -> int | None:
-    """The setting ``steps`` of a subject, which is no field of its recipe.
-
-    Raises:
-        RecipeError: it is not a whole number.
-    """
+    """The setting ``steps`` of a subject, which is no field of its recipe."""
     total = settings.get("steps")
     if total is not None and (not isinstance(total, int) or isinstance(total, bool)):
         raise RecipeError(f"steps is {total!r}, not a whole number")

@@ -287,7 +287,8 @@ def grid_paths(
 
 def write_grid(plan: GridPlan, rows: Sequence[Sequence[Any]], fps: float, comment: str) -> None:
     """Write the video, if there is one, and the picture."""
-    from engine.media.output.grid import Column, grid_frames, grid_sheet, write_sheet
+    from engine.media.output.grid import Column, grid_frames, grid_sheet
+    from engine.media.output.sheets import write_sheet
     from engine.media.output.write import write_video
 
     title = plan.columns[0].sampling.typed

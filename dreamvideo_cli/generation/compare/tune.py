@@ -257,7 +257,8 @@ def try_settings(
 
 def write_tuning(plan: TunePlan, tuning: Tuning) -> Path:
     """One picture: a row a setting, the best first, and a column a seed."""
-    from engine.media.output.grid import Column, grid_sheet, write_sheet
+    from engine.media.output.grid import Column, grid_sheet
+    from engine.media.output.sheets import write_sheet
 
     ranked = sorted(tuning.trials, key=tuning.rank, reverse=True)
     columns = [Column((f"seed {recipe.seed}",), "") for recipe in plan.sampling.recipes]

@@ -68,9 +68,6 @@ def _frames(image: Image.Image, path: Path, count: int) -> Iterator[tuple[Image.
     """The first `count` frames over mid-grey, their least alpha, and how long each stays in seconds.
 
     What a later frame draws outside the first one is cut off, as players do.
-
-    Raises:
-        InputError: a frame cannot be decoded, or is too large.
     """
     total, (width, height) = 0, image.size
     for k in range(count):

@@ -29,11 +29,7 @@ def seconds(time_s: float) -> str:
 
 
 def refuse_outside(path: Path, window: Window, first_s: float, timing: Timing) -> None:
-    """Refuse a part that lies before a clip's first frame or after its last.
-
-    Raises:
-        InputError: no frame can lie in the window.
-    """
+    """Refuse a part that lies before a clip's first frame or after its last."""
     if window.end_s <= first_s:
         raise InputError(
             f"{shown(path)} begins at {seconds(first_s)} s, after the end asked for,"
@@ -49,11 +45,7 @@ def refuse_outside(path: Path, window: Window, first_s: float, timing: Timing) -
 
 
 def refuse_crowded(path: Path, window: Window, frames: int) -> None:
-    """Refuse a part with more frames than are looked at.
-
-    Raises:
-        InputError: there are `MOST_SCANNED` or more.
-    """
+    """Refuse a part with more frames than are looked at."""
     if frames >= MOST_SCANNED:
         start_s, end_s = (max(0.0, time_s) for time_s in window.decoded_s)
         raise InputError(
@@ -64,11 +56,7 @@ def refuse_crowded(path: Path, window: Window, frames: int) -> None:
 
 
 def refuse_small(path: Path, scan: Scan) -> None:
-    """Refuse a picture in which nothing can be told apart.
-
-    Raises:
-        InputError: a side is shorter than `MIN_SIDE_PX`.
-    """
+    """Refuse a picture in which nothing can be told apart."""
     width, height = scan.size_px
     if min(width, height) < MIN_SIDE_PX:
         raise InputError(
@@ -78,11 +66,7 @@ def refuse_small(path: Path, scan: Scan) -> None:
 
 
 def refuse_damage(path: Path, scan: Scan, window: Window, fps: float) -> None:
-    """Refuse a clip that cannot be decoded as far as it is needed: it is never quietly shortened.
-
-    Raises:
-        InputError: a frame before the window's end is missing.
-    """
+    """Refuse a clip that cannot be decoded as far as it is needed: it is never quietly shortened."""
     if scan.damage is None or scan.damage[0] >= window.needed_s - TIME_SLACK_S:
         return
     damage_s, why = scan.damage
@@ -98,11 +82,7 @@ def refuse_damage(path: Path, scan: Scan, window: Window, fps: float) -> None:
 
 
 def refuse_short(path: Path, scan: Scan, window: Window, fps: float) -> None:
-    """Refuse a part with too few frames, at any rate.
-
-    Raises:
-        InputError: fewer than `MIN_FRAMES` lie in the window.
-    """
+    """Refuse a part with too few frames, at any rate."""
     inside = sum(1 for time_s in scan.listed_s if window.holds(time_s))
     if inside >= MIN_FRAMES:
         return
@@ -176,9 +156,6 @@ def refuse_fewer(
         frames: how many the video has.
         fps: its rate.
         frame_step: a video has 1 + k·frame_step frames.
-
-    Raises:
-        InputError: it gives fewer than ``frames``.
     """
     if chosen is not None and chosen >= frames:
         return
@@ -242,11 +219,7 @@ def _too_slow(
 
 
 def refuse_cut(path: Path, scan: Scan, chosen: Sequence[int], window: Window, fps: float) -> None:
-    """Refuse frames of two scenes: the jump between them would be learned as the motion.
-
-    Raises:
-        InputError: the scene changes between the first and the last frame taken.
-    """
+    """Refuse frames of two scenes: the jump between them would be learned as the motion."""
     found = find_cut(scan.thumbs[chosen[0] : chosen[-1] + 1])
     if found is None:
         return
@@ -262,9 +235,6 @@ def refuse_blend(path: Path, scan: Scan, chosen: Sequence[int], window: Window, 
 
     The frames around those taken are looked at too: of a dissolve that begins late among them
     little can be seen in them alone.
-
-    Raises:
-        InputError: a dissolve or a fade lies, at least in part, between the first and the last.
     """
     first = max(0, chosen[0] - BLEND_SPANS[-1])
     found = find_blend(scan.thumbs[first : chosen[-1] + 1 + BLEND_SPANS[-1]])
@@ -293,11 +263,7 @@ def _one_scene(
 
 
 def refuse_still(path: Path, scan: Scan, chosen: Sequence[int]) -> float:
-    """Share of the picture in which anything moves, above 0 to 1.
-
-    Raises:
-        InputError: nothing moves.
-    """
+    """Share of the picture in which anything moves, above 0 to 1."""
     share = moving_share(scan.thumbs[list(chosen)])
     if share == 0.0:
         raise InputError(

@@ -47,11 +47,7 @@ def read_comment(path: Path) -> str | None:
 
 
 def write_sidecar(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a comment as a file of its own, for a video whose own may be lost on its way.
-
-    Raises:
-        OutputExistsError, OutputError: see `staged`.
-    """
+    """Write a comment as a file of its own, for a video whose own may be lost on its way."""
     with staged(path, overwrite=overwrite) as draft:
         draft.write_text(f"{text}\n", "utf-8")
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from engine.media.output.comments import png_comment
-from engine.media.output.drawing import shortened
-from engine.media.output.staging import staged
+from engine.media.output.layout import (
+    FAINT,
+    INK,
+    Box,
+    Colour,
+    below,
+    beside,
+    draw,
+    picture,
+    rule,
+    scaled,
+    text,
+    text_width,
+    within,
+)
 from engine.media.pixels import Pixels
 
-PAPER, INK, FAINT, RULE = (255, 255, 255), (24, 24, 27), (113, 113, 122), (212, 212, 216)
 LEAST_CELL_PX = 128
 MOST_SIDE_PX = 4096
 MOST_SHEET_PX = 2400
 FONT_PX, TITLE_PX = 14, 18
-LINE_PX, TITLE_LINE_PX = 19, 25
 GAP_PX, MARGIN_PX, STRIP_GAP_PX = 6, 12, 2
+LABELS_PX = 152  # of the title and all headings together, at most
 MOST_TITLE_LINES = 2
 # In a picture each video is this many of its frames, fewer where the picture would be too wide.
 MOST_STRIP_FRAMES = 4
@@ -38,15 +48,6 @@ class Column:
 
     heading: tuple[str, ...]
     label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Board:
-    """A sheet of paper with all its labels, and where the cells go."""
-
-    paper: Image.Image
-    lefts: tuple[int, ...]
-    tops: tuple[int, ...]
 
 
 def grid_frames(
@@ -69,57 +70,83 @@ def grid_frames(
     Raises:
         ValueError: the cells are not as many as columns and rows, or differ in shape.
     """
-    shapes = {cell.shape for row in cells for cell in row}
-    if len(shapes) != 1 or [len(row) for row in cells] != [len(columns)] * len(rows):
-        raise ValueError(f"{len(rows)} rows of {len(columns)} cells are wanted, of one shape")
-    count, height, width, _ = shapes.pop()
-    size = _cell_size(width, height, len(columns), len(rows))
-    board = _draw_board(title, columns, rows, size)
-    moments = ([[cell[k] for cell in row] for row in cells] for k in range(count))
-    frames: Pixels = np.stack([_fill(board, moment, size) for moment in moments])
-    return frames
+    count = _require_table(columns, rows, cells)[0]
+    return np.stack([_draw(title, columns, rows, cells, [k]) for k in range(count)])
 
 
 def grid_sheet(
     title: str, columns: Sequence[Column], rows: Sequence[str], cells: Sequence[Sequence[Pixels]]
 ) -> Pixels:
-    """The same as one picture, uint8 (H, W, 3): each video a strip of up to four of its frames.
-
-    Raises:
-        ValueError: see `grid_frames`.
-    """
-    count, _, width, _ = cells[0][0].shape
-    shown = max(_enlarged(width), LEAST_CELL_PX)
-    fitting = MOST_SHEET_PX // (len(columns) * (shown + GAP_PX))
+    """The same as one picture, uint8 (H, W, 3): each video a strip of up to four of its frames."""
+    count, _, width, _ = _require_table(columns, rows, cells)
+    fitting = MOST_SHEET_PX // (len(columns) * (_enlarged(width) + GAP_PX))
     strips = max(1, min(MOST_STRIP_FRAMES, count, fitting))
-    picked = [round(k * (count - 1) / max(1, strips - 1)) for k in range(strips)]
-    as_strips = [[_strip(cell[picked])[None] for cell in row] for row in cells]
-    picture: Pixels = grid_frames(title, columns, rows, as_strips)[0]
-    return picture
+    moments = [round(k * (count - 1) / max(1, strips - 1)) for k in range(strips)]
+    return _draw(title, columns, rows, cells, moments)
 
 
-def write_sheet(
-    picture: Pixels, path: Path, *, comment: str | None = None, overwrite: bool = False
-) -> Path:
-    """Write a picture as png, whole or not at all; returns ``path``.
-
-    Raises:
-        OutputExistsError, OutputError: see `engine.media.output.staging.staged`.
-    """
-    info = png_comment(comment) if comment is not None else None
-    with staged(path, overwrite=overwrite) as draft:
-        Image.fromarray(picture).save(draft, format="PNG", pnginfo=info)
-    return path
+def _require_table(
+    columns: Sequence[Column], rows: Sequence[str], cells: Sequence[Sequence[Pixels]]
+) -> tuple[int, ...]:
+    """The shape of all cells."""
+    shapes = {cell.shape for row in cells for cell in row}
+    if len(shapes) != 1 or [len(row) for row in cells] != [len(columns)] * len(rows):
+        raise ValueError(f"{len(rows)} rows of {len(columns)} cells are wanted, of one shape")
+    return shapes.pop()
 
 
-def _strip(frames: Pixels) -> Pixels:
-    """Frames (n, h, w, 3) beside each other with a thin gap: (h, W, 3)."""
-    scale = _enlarged(frames.shape[2]) // frames.shape[2]
-    large = frames.repeat(max(1, scale), axis=1).repeat(max(1, scale), axis=2)
-    gap = np.full((large.shape[1], STRIP_GAP_PX, 3), PAPER[0], np.uint8)
-    parts = [part for frame in large for part in (gap, frame)]
-    strip: Pixels = np.concatenate(parts[1:], axis=1)
-    return strip
+def _draw(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[str],
+    cells: Sequence[Sequence[Pixels]],
+    moments: Sequence[int],
+) -> Pixels:
+    """All cells at some moments beside each other: uint8 (H, W, 3)."""
+    _, height, width, _ = cells[0][0].shape
+    size = _cell_size(width, height, len(columns) * len(moments), len(rows))
+    cell_px = len(moments) * (size[0] + STRIP_GAP_PX) - STRIP_GAP_PX
+    label_px = max(text_width(row, FONT_PX) for row in rows) + GAP_PX
+    heads = _headings(columns, cell_px)
+    body = [
+        beside(
+            [_row_label(row, label_px, size[1]), *(_strip(c, moments, size) for c in own)], GAP_PX
+        )
+        for row, own in zip(rows, cells, strict=True)
+    ]
+    above = [beside([text("", label_px), *head], GAP_PX) for head in heads]
+    told = text(title, body[0].width, size=TITLE_PX, colour=INK, most_lines=MOST_TITLE_LINES)
+    sheet = draw(below([told, *above, *body], GAP_PX), margin=MARGIN_PX, step=2)
+    return np.asarray(sheet)
+
+
+def _headings(columns: Sequence[Column], width: int) -> list[list[Box]]:
+    """Headings over all the columns they hold for, a rule below each, and the labels of single columns."""
+    spans = [(lines, len(list(own))) for lines, own in groupby(columns, lambda each: each.heading)]
+    boxes = [
+        below([_label(line, count * (width + GAP_PX) - GAP_PX, INK) for line in lines])
+        for lines, count in spans
+    ]
+    height = max(box.height for box in boxes)
+    heads = [
+        below([within(box, box.width, height, down=1), rule(box.width, 1)], gap=1) for box in boxes
+    ]
+    labels = [_label(column.label, width) for column in columns]
+    return [heads, labels] if any(column.label for column in columns) else [heads]
+
+
+def _label(words: str, width: int, colour: Colour = FAINT) -> Box:
+    return text(words, width, size=FONT_PX, colour=colour, most_lines=1, anchor="ma")
+
+
+def _row_label(words: str, width: int, height: int) -> Box:
+    return within(text(words, width, size=FONT_PX, most_lines=1), width, height, across=0)
+
+
+def _strip(cell: Pixels, moments: Sequence[int], size: tuple[int, int]) -> Box:
+    """Frames of a video beside each other."""
+    frames = (Image.fromarray(cell[moment]) for moment in moments)
+    return beside([picture(scaled(frame, size)) for frame in frames], STRIP_GAP_PX)
 
 
 def _enlarged(width: int) -> int:
@@ -128,85 +155,9 @@ def _enlarged(width: int) -> int:
 
 
 def _cell_size(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
-    """Width and height of a cell on the paper."""
+    """Width and height of a frame on the paper."""
+    room = MOST_SIDE_PX - 2 * MARGIN_PX - LABELS_PX
     scale = _enlarged(width) / width
-    room = MOST_SIDE_PX - 2 * MARGIN_PX - 8 * LINE_PX
     for side, count in ((width, columns), (height, rows)):
         scale = min(scale, (room / count - GAP_PX) / side)
     return max(1, int(width * scale)), max(1, int(height * scale))
-
-
-def _draw_board(
-    title: str, columns: Sequence[Column], rows: Sequence[str], cell: tuple[int, int]
-) -> _Board:
-    """Title, headings and row labels on white paper, with holes for the cells."""
-    font, title_font = ImageFont.load_default(FONT_PX), ImageFont.load_default(TITLE_PX)
-    gutter = MARGIN_PX + round(max((font.getlength(row) for row in rows), default=0)) + 2 * GAP_PX
-    lefts = tuple(gutter + k * (cell[0] + GAP_PX) for k in range(len(columns)))
-    width = lefts[-1] + cell[0] + MARGIN_PX
-    told = _wrapped(title, title_font, width - 2 * MARGIN_PX)
-    heading = max(len(column.heading) for column in columns)
-    labels = any(column.label for column in columns)
-    head_px = MARGIN_PX + len(told) * TITLE_LINE_PX + GAP_PX
-    first = head_px + (heading + labels) * LINE_PX + 2 * GAP_PX
-    tops = tuple(first + k * (cell[1] + GAP_PX) for k in range(len(rows)))
-    height = tops[-1] + cell[1] + MARGIN_PX
-    paper = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
-    draw = ImageDraw.Draw(paper)
-    for k, line in enumerate(told):
-        draw.text((MARGIN_PX, MARGIN_PX + k * TITLE_LINE_PX), line, INK, title_font)
-    _draw_headings(draw, columns, lefts, cell[0], head_px)
-    for top, row in zip(tops, rows, strict=True):
-        draw.text((MARGIN_PX, top + cell[1] // 2), row, FAINT, font, anchor="lm")
-    return _Board(paper, lefts, tops)
-
-
-def _draw_headings(
-    draw: ImageDraw.ImageDraw, columns: Sequence[Column], lefts: Sequence[int], width: int, top: int
-) -> None:
-    """Each heading over all the columns it holds for, a rule below it, and the labels under the rule."""
-    font = ImageFont.load_default(FONT_PX)
-    lines = max(len(column.heading) for column in columns)
-    below = top + lines * LINE_PX
-    for heading, places in _groups(columns):
-        left, right = lefts[places[0]], lefts[places[-1]] + width
-        start = top + (lines - len(heading)) * LINE_PX
-        for k, line in enumerate(heading):
-            text = shortened(line, font, right - left)
-            draw.text(((left + right) / 2, start + k * LINE_PX), text, INK, font, anchor="ma")
-        draw.line([(left, below + 1), (right - 1, below + 1)], RULE)
-    for column, left in zip(columns, lefts, strict=True):
-        text = shortened(column.label, font, width)
-        draw.text((left + width / 2, below + GAP_PX), text, FAINT, font, anchor="ma")
-
-
-def _groups(columns: Sequence[Column]) -> Iterator[tuple[tuple[str, ...], list[int]]]:
-    """Neighbours that share a heading."""
-    numbered = groupby(range(len(columns)), key=lambda k: columns[k].heading)
-    return ((heading, list(places)) for heading, places in numbered)
-
-
-def _fill(board: _Board, cells: Sequence[Sequence[Pixels]], size: tuple[int, int]) -> Pixels:
-    """One moment, uint8 (H, W, 3): pictures (h, w, 3) put where they belong."""
-    paper = board.paper.copy()
-    for top, row in zip(board.tops, cells, strict=True):
-        for left, pixels in zip(board.lefts, row, strict=True):
-            picture = Image.fromarray(pixels)
-            smaller = size[0] < picture.width
-            how = Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST
-            paper.paste(picture.resize(size, how), (left, top))
-    return np.asarray(paper).copy()
-
-
-def _wrapped(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> list[str]:
-    """The text in at most two lines, the last cut where even they do not hold it."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and (font.getlength(longer) <= width or len(lines) == MOST_TITLE_LINES):
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return [shortened(line, font, width) for line in lines]

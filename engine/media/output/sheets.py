@@ -1,18 +1,19 @@
-"""Labelled contact sheets: many videos side by side in one picture."""
+"""Labelled contact sheets: many videos side by side in one picture; and how a picture is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from engine.media.output.drawing import fitted, shortened
+from engine.media.output.comments import png_comment
+from engine.media.output.layout import INK, below, beside, draw, fitted, picture, text, within
+from engine.media.output.staging import staged
 from engine.media.pixels import Pixels
 
-PAPER = (255, 255, 255)
-INK = (20, 20, 20)
-LABEL_PX = 18
+LABEL_PX = 16
 GAP_PX = 2
 
 
@@ -34,16 +35,25 @@ def sheet(rows: Sequence[tuple[str, Pixels]], *, cell_px: int = 128) -> Pixels:
     """
     if not rows or any(len(frames) == 0 for _, frames in rows):
         raise ValueError("a sheet needs rows, and each row a frame")
-    columns = max(len(frames) for _, frames in rows)
-    row_px = LABEL_PX + cell_px + GAP_PX
-    paper = Image.new("RGB", (columns * (cell_px + GAP_PX), len(rows) * row_px), PAPER)
-    draw = ImageDraw.Draw(paper)
-    font = ImageFont.load_default(12)
-    for r, (label, frames) in enumerate(rows):
-        line = shortened(" ".join(label.split()), font, paper.width - 6)
-        draw.text((3, r * row_px + 1), line, fill=INK, font=font)
-        for k, frame in enumerate(frames):
-            cell = fitted(Image.fromarray(frame), cell_px)
-            left = k * (cell_px + GAP_PX) + (cell_px - cell.width) // 2
-            paper.paste(cell, (left, r * row_px + LABEL_PX + (cell_px - cell.height) // 2))
-    return np.asarray(paper).copy()
+    width = max(len(frames) for _, frames in rows) * (cell_px + GAP_PX) - GAP_PX
+    boxes = []
+    for words, frames in rows:
+        label = text(words, width, size=12, colour=INK, most_lines=1)
+        cells = (picture(fitted(Image.fromarray(frame), cell_px)) for frame in frames)
+        boxes.append(within(label, width, LABEL_PX, across=0))
+        boxes.append(beside([within(cell, cell_px, cell_px) for cell in cells], GAP_PX))
+    return np.asarray(draw(below(boxes, GAP_PX)))
+
+
+def write_sheet(
+    sheet: Pixels | Image.Image,
+    path: Path,
+    *,
+    comment: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a picture as png, whole or not at all; returns ``path``."""
+    info = png_comment(comment) if comment is not None else None
+    with staged(path, overwrite=overwrite) as draft:
+        Image.fromarray(np.asarray(sheet)).save(draft, format="PNG", pnginfo=info)
+    return path

@@ -43,10 +43,6 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
         path: of the file or folder that is to be written.
         overwrite: what is there may be replaced.
         makes_folder: the folder it lies in need not be there: it will be made.
-
-    Raises:
-        OutputExistsError: see `staged`.
-        OutputError: see `staged`.
     """
     parent = path.parent
     if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
@@ -73,11 +69,7 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
 
 
 def _refuse_lack_of_folder(path: Path) -> None:
-    """Say which folder is missing, or that a file stands in its place.
-
-    Raises:
-        OutputError: always.
-    """
+    """Say which folder is missing, or that a file stands in its place."""
     there = next(folder for folder in path.parents if os.path.lexists(folder))
     if not there.is_dir():
         raise OutputError(

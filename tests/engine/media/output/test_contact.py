@@ -12,7 +12,8 @@ from PIL import Image
 
 from engine.errors import OutputExistsError
 from engine.media.clips.reader import frame_clip, read_clip
-from engine.media.output.contact import FRAME_PX, LARGE_PX, photo_box, wrap, write_inputs
+from engine.media.output.contact import FRAME_PX, LARGE_PX, photo_box, write_inputs
+from engine.media.output.layout import wrap
 from engine.media.photos import Photo, PhotoSet, frame_photo, read_photos
 from tests.engine.media.drawings import draw_picture
 

@@ -9,7 +9,8 @@ import pytest
 
 from engine.errors import OutputExistsError
 from engine.media.output.comments import read_comment
-from engine.media.output.grid import MOST_SIDE_PX, Column, grid_frames, grid_sheet, write_sheet
+from engine.media.output.grid import MOST_SIDE_PX, Column, grid_frames, grid_sheet
+from engine.media.output.sheets import write_sheet
 
 COLUMNS = [Column(("base alone",)), Column(("corgi:v1", "skate:v1"), "weight 1")]
 

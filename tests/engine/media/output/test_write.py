@@ -271,7 +271,7 @@ def test_a_mangled_mp4_has_no_comment_and_no_crash(tmp_path: Path):
 
 def test_a_sheet_has_a_row_for_each_video_and_room_for_the_longest():
     drawn = sheet([("one", draw_motion(2)), ("two " * 90, draw_motion(3, 32, 32))], cell_px=96)
-    assert drawn.shape == (2 * (18 + 96 + 2), 3 * 98, 3)
+    assert drawn.shape == (2 * (18 + 96) + 2, 3 * 98 - 2, 3)
     assert (drawn[:18] < 128).any()
 
 
