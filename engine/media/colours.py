@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from engine.errors import InputError
-from engine.media.files import printable, shown
+from engine.media.files import printable, unusable
 from engine.media.pixels import Pixels
 
 # Neither light nor dark, so that a cut-out gets no halo on either kind of background.
@@ -67,20 +66,23 @@ def to_srgb(
         colour = _convert_profile(plain.convert(plain.mode[:-1]), profile, notes)
         if np.asarray(layer).min() < 255:
             alpha = np.asarray(layer)
-            ground = Image.new("RGB", plain.size, BACKGROUND)
-            ground.paste(colour, mask=layer)
-            colour = ground
+            colour = over_grey(colour, layer)
     else:
         colour = _convert_profile(plain, profile, notes)
     return np.asarray(colour), alpha, notes
 
 
+def over_grey(image: Image.Image, alpha: Image.Image) -> Image.Image:
+    """A picture laid over mid-grey."""
+    ground = Image.new("RGB", image.size, BACKGROUND)
+    ground.paste(image, mask=alpha)
+    return ground
+
+
 def _to_plain(image: Image.Image, path: Path) -> Image.Image:
     if image.mode not in PLAIN_MODES:
-        raise InputError(
-            f"{shown(path)} has colours of a kind that is not read: {image.mode}",
-            hint="save it as RGB",
-        )
+        unread = f"has colours of a kind that is not read: {image.mode}"
+        raise unusable(path, unread, "save it as RGB")
     mode = PLAIN_MODES[image.mode][image.has_transparency_data]
     return image if mode == image.mode else image.convert(mode)
 
@@ -90,10 +92,8 @@ def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
     values = np.asarray(image)
     least, most = values.min(), values.max()
     if image.mode == "F" or least < 0 or most > 65535:
-        raise InputError(
-            f"{shown(path)} holds values from {least:g} to {most:g}, not a photo's",
-            hint="save it with 8 or 16 bits a channel",
-        )
+        odd = f"holds values from {least:g} to {most:g}, not a photo's"
+        raise unusable(path, odd, "save it with 8 or 16 bits a channel")
     # As a table: a copy of a large picture in floats would fill the memory.
     levels = np.rint(np.arange(65536) / 257).astype(np.uint8)
     return Image.fromarray(levels[values])

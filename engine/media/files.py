@@ -30,6 +30,11 @@ def shown(path: Path) -> str:
     return printable(str(path))
 
 
+def unusable(path: Path, problem: str, hint: str | None = None) -> InputError:
+    """The error of an input: its path, what is wrong with it, and what would do."""
+    return InputError(f"{shown(path)} {problem}", hint=hint)
+
+
 def printable(text: str) -> str:
     r"""The text, with what cannot be printed escaped as in a shell's ``$'…'``: ``\n``, ``\xe9``."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)

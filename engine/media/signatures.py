@@ -18,9 +18,10 @@ RAW_BRAND = b"crx "
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
 STILL_BRANDS = HEIF_BRANDS | AVIF_BRANDS | {RAW_BRAND}
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE_SIGNATURES = (
     b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
+    PNG_SIGNATURE,
     b"GIF8",
     b"II*\0",
     b"MM\0*",
@@ -38,16 +39,19 @@ OTHER_SIGNATURES = {
     b"PK\3\4": "a zip archive, not a picture",
     b"Rar!": "a rar archive, not a picture",
 }
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 
 
 def is_picture_file(path: Path) -> bool:
     """Whether a file begins as a picture that can be read, or as a raw one, whatever its name."""
-    head = _read_head(path)
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_known = is_webp or is_raw(head) or head.startswith(PICTURE_SIGNATURES)
+    head = read_head(path)
+    is_known = is_webp(head) or is_raw(head) or head.startswith(PICTURE_SIGNATURES)
     return is_known or bool(_brands(head) & STILL_BRANDS)
+
+
+def is_webp(head: bytes) -> bool:
+    """Whether the first bytes are those of a webp."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def name_format(data: bytes, suffix: str = "") -> str | None:
@@ -104,7 +108,8 @@ def _brands(data: bytes) -> set[bytes]:
     return {data[8:12], *(data[k : k + 4] for k in range(16, end - 3, 4))}
 
 
-def _read_head(path: Path) -> bytes:
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(HEAD_BYTES)

@@ -15,13 +15,14 @@ import numpy as np
 from engine.errors import InputError
 from engine.media.clips.clip_errors import MIN_FRAMES
 from engine.media.clips.frame_times import choose_frames
-from engine.media.clips.reader import SOURCES, kind_of, read_clip
+from engine.media.clips.reader import read_clip, scan_clip
 from engine.media.clips.scan import TIME_SLACK_S, Window
-from engine.media.files import shown
+from engine.media.files import shown, unusable
 from engine.media.pixels import Pixels
 
 # More would be measured for minutes, and generated videos have fewer.
 MOST_FRAMES, MOST_SECONDS = 64, 30.0
+WHOLE = Window(0.0, math.inf, MOST_SECONDS)
 # Of a folder of frames that nothing says it of.
 FOLDER_FPS = 8.0
 
@@ -55,14 +56,11 @@ def read_video(path: Path, *, folder_fps: float = FOLDER_FPS) -> Video:
         InputNotFoundError: nothing is there.
         InputError: it cannot be read, or has a single frame.
     """
-    source = SOURCES[kind_of(path)]
-    whole = Window(0.0, math.inf, MOST_SECONDS)
-    scan = source.scan(path, whole, folder_fps)
+    scan = scan_clip(path, WHOLE, folder_fps)
     if len(scan.times_s) < 2 or not scan.fps:
-        raise InputError(f"{shown(path)} has one frame; a video has two or more")
+        raise unusable(path, "has one frame; a video has two or more")
     times_s = scan.times_s[:MOST_FRAMES]
-    frames = source.take(path, scan, range(len(times_s)))
-    return Video(frames, times_s, scan.fps)
+    return Video(scan.take(range(len(times_s))), times_s, scan.fps)
 
 
 class ReferenceClip:
@@ -79,8 +77,7 @@ class ReferenceClip:
             InputNotFoundError: nothing is there.
             InputError: it cannot be opened.
         """
-        window = Window(0.0, math.inf, MOST_SECONDS)
-        self._scan = SOURCES[kind_of(path)].scan(path, window, folder_fps or FOLDER_FPS)
+        self._scan = scan_clip(path, WHOLE, folder_fps or FOLDER_FPS)
         self._path, self._folder_fps = path, folder_fps
         self._taken: dict[tuple[int, float], Video] = {}
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engine.errors import InputError
 from engine.media.clips.scan import Scan, Window, measure_timing, reduced, thumbnail
-from engine.media.colours import BACKGROUND
-from engine.media.files import shown
+from engine.media.colours import over_grey
+from engine.media.files import unusable
 from engine.media.pictures import count_frames, decoding, open_picture
 from engine.media.pixels import Pixels
 
@@ -24,7 +23,7 @@ MAX_FRAMES = 20_000
 USUAL_MS = 100.0
 
 
-def scan_animation(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 - as all scans
+def scan_animation(path: Path, window: Window, _folder_fps: float) -> Scan:
     """Small copies of every frame of an animated gif or webp, with their times.
 
     Raises:
@@ -34,9 +33,7 @@ def scan_animation(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG
     count = count_frames(image, path)
     size = image.size
     if count > MAX_FRAMES:
-        raise InputError(
-            f"{shown(path)} has {count} frames: too many", hint="make an mp4 of it, or cut it"
-        )
+        raise unusable(path, f"has {count} frames: too many", "make an mp4 of it, or cut it")
     _refuse_large(path, size, size[0] * size[1] * count, count)
     times, thumbs, now, is_clear = [], [], 0.0, False
     for frame, alpha_low, duration_s in _frames(image, path, count):
@@ -47,20 +44,21 @@ def scan_animation(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG
         now += duration_s
     timing = measure_timing(times)
     return Scan(
+        path=path,
         window=window,
         times_s=tuple(times),
         thumbs=np.stack(thumbs),
         size_px=size,
         listed_s=tuple(times),
         timing=timing._replace(end_s=now),
+        taker=_take,
         notes=("transparent parts laid over mid-grey",) if is_clear else (),
     )
 
 
-def take_animation(path: Path, scan: Scan, indices: Sequence[int]) -> Pixels:
-    """Chosen frames: uint8 (f, h, w, 3), at most 512 pixels on the short side."""
+def _take(scan: Scan, indices: Sequence[int]) -> Pixels:
     wanted, last = set(indices), max(indices)
-    frames = enumerate(_frames(open_picture(path), path, last + 1))
+    frames = enumerate(_frames(open_picture(scan.path), scan.path, last + 1))
     return np.stack([reduced(frame, scan.size_px) for k, (frame, *_) in frames if k in wanted])
 
 
@@ -78,26 +76,16 @@ def _frames(image: Image.Image, path: Path, count: int) -> Iterator[tuple[Image.
             _refuse_large(path, image.size, total, k + 1)
             layered = image.convert("RGBA").crop((0, 0, width, height))
         alpha = layered.getchannel("A")
-        frame = Image.new("RGB", layered.size, BACKGROUND)
-        frame.paste(layered, mask=alpha)
+        lowest = int(np.asarray(alpha).min())
+        frame = over_grey(layered, alpha)
         duration_ms = float(image.info.get("duration") or 0)
-        yield frame, _lowest(alpha), (duration_ms if duration_ms > 10 else USUAL_MS) / 1000
-
-
-def _lowest(alpha: Image.Image) -> int:
-    low, _ = alpha.getextrema()
-    return int(low)  # type: ignore[arg-type]
+        yield frame, lowest, (duration_ms if duration_ms > 10 else USUAL_MS) / 1000
 
 
 def _refuse_large(path: Path, size: tuple[int, int], pixels: int, frames: int) -> None:
     """Refuse a frame that is too large, or frames that are it together."""
-    if size[0] * size[1] > MAX_FRAME_MEGAPIXELS * 1_000_000:
-        raise _too_large(path, f"a frame of {size[0]}×{size[1]} pixels")
-    if pixels > MAX_TOTAL_MEGAPIXELS * 1_000_000:
-        raise _too_large(path, f"{frames} frames of {size[0]}×{size[1]} pixels")
-
-
-def _too_large(path: Path, what: str) -> InputError:
-    return InputError(
-        f"{shown(path)} is too large: {what}", hint="make an mp4 of it, or scale it down"
-    )
+    is_large = size[0] * size[1] > MAX_FRAME_MEGAPIXELS * 1_000_000
+    if is_large or pixels > MAX_TOTAL_MEGAPIXELS * 1_000_000:
+        what = "a frame" if is_large else f"{frames} frames"
+        large = f"is too large: {what} of {size[0]}×{size[1]} pixels"
+        raise unusable(path, large, "make an mp4 of it, or scale it down")

@@ -10,7 +10,8 @@ from engine.errors import InputError
 from engine.media.clips.scan import MAX_MEGAPIXELS, TIME_SLACK_S
 from engine.media.clips.showinfo import ShowInfo
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
-from engine.media.files import is_text, shown
+from engine.media.files import is_text, unusable
+from engine.media.signatures import read_head
 
 # A line takes some 50 bytes: a day at 30 frames a second.
 MOST_LISTED_BYTES = 150_000_000
@@ -63,7 +64,7 @@ def probe(path: Path) -> Probe:
     # Before zero lies what an edit list leaves out: a player decodes it and shows none of it.
     times = [time_s for time_s in times if time_s > -TIME_SLACK_S]
     if not times:
-        raise InputError(f"{shown(path)} holds no frames", hint="copy or download it again")
+        raise unusable(path, "holds no frames", "copy or download it again")
     decoder = _alpha_decoder(listing, chosen)
     return Probe(tuple(sorted(times)), output.errors, stream, count, decoder)
 
@@ -72,7 +73,7 @@ def _list_packets(path: Path, stream: str) -> tuple[Output, str]:
     listed = ["-c", "copy", "-fs", str(MOST_LISTED_BYTES), "-f", "framecrc", "-"]
     output = run_ffmpeg([*input_arguments(stream=stream), *listed], source=path)
     if len(output.stdout) >= MOST_LISTED_BYTES:
-        raise InputError(f"{shown(path)} has too many frames to list", hint="cut a part out of it")
+        raise unusable(path, "has too many frames to list", "cut a part out of it")
     return output, output.stdout.decode(errors="replace")
 
 
@@ -96,10 +97,8 @@ def _alpha_decoder(listing: str, stream: int) -> str | None:
 def _refuse_large(path: Path, listing: str, stream: int) -> None:
     size = re.search(rf"^#dimensions {stream}: (\d{{1,10}})x(\d{{1,10}})", listing, re.MULTILINE)
     if size and int(size[1]) * int(size[2]) > MAX_MEGAPIXELS * 1_000_000:
-        raise InputError(
-            f"{shown(path)} is too large: {size[1]}×{size[2]} pixels",
-            hint=f"scale it down below {MAX_MEGAPIXELS} megapixels a frame",
-        )
+        hint = f"scale it down below {MAX_MEGAPIXELS} megapixels a frame"
+        raise unusable(path, f"is too large: {size[1]}×{size[2]} pixels", hint)
 
 
 def _decoded_times(path: Path, stream: str) -> list[float]:
@@ -112,24 +111,18 @@ def _decoded_times(path: Path, stream: str) -> list[float]:
 
 def _unopenable(path: Path, output: Output) -> InputError:
     """Why there is no list of packets, as far as the first bytes and ffmpeg's words tell."""
-    again = "copy or download it again, or use another clip"
+    again, kinds = "copy or download it again, or use another clip", "use mp4, mov, webm or mkv"
     if output.timed_out:
-        return InputError(f"{shown(path)} could not be read to its end in time", hint=again)
+        return unusable(path, "could not be read to its end in time", again)
     if "matches no streams" in output.log:
-        return InputError(f"{shown(path)} holds no video, only sound or a cover", hint=again)
+        return unusable(path, "holds no video, only sound or a cover", again)
     if is_text(path):
-        return InputError(f"{shown(path)} is text, not a video", hint="use mp4, mov, webm or mkv")
-    with path.open("rb") as file:
-        is_mp4 = file.read(8)[4:] == b"ftyp"
-    if is_mp4 and "moov atom not found" in output.log:
-        return InputError(
-            f"{shown(path)} is cut short: the index at its end is missing, no frame can be read",
-            hint=again,
-        )
+        return unusable(path, "is text, not a video", kinds)
+    if read_head(path)[4:8] == b"ftyp" and "moov atom not found" in output.log:
+        short = "is cut short: the index at its end is missing, no frame can be read"
+        return unusable(path, short, again)
     if "Format not on whitelist" in output.log:
-        return InputError(
-            f"{shown(path)} is a picture or a playlist, not a video that holds its own frames",
-            hint="use mp4, mov, webm or mkv, or a folder of frames",
-        )
+        other = "is a picture or a playlist, not a video that holds its own frames"
+        return unusable(path, other, f"{kinds}, or a folder of frames")
     why = output.errors[0] if output.errors else "no reason given"
-    return InputError(f"{shown(path)} is no video that can be opened: {why}", hint=again)
+    return unusable(path, f"is no video that can be opened: {why}", again)

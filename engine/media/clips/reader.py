@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from engine.errors import InputError, RecipeError
-from engine.media.clips.animations import scan_animation, take_animation
+from engine.errors import RecipeError
+from engine.media.clips.animations import scan_animation
 from engine.media.clips.clip_errors import (
     MAX_FPS,
     MIN_FRAMES,
@@ -29,17 +28,16 @@ from engine.media.clips.clip_errors import (
     refuse_still,
     seconds,
 )
-from engine.media.clips.frame_folders import scan_folder, take_folder
+from engine.media.clips.frame_folders import scan_folder
 from engine.media.clips.frame_times import choose_frames
 from engine.media.clips.scan import Scan, Window, thumbnail
 from engine.media.clips.scene_changes import are_unlike, count_repeats, find_bars, find_flat
-from engine.media.clips.video import scan_video, take_video
-from engine.media.files import digest_file, list_pictures, require_file, require_path, shown
+from engine.media.clips.video import scan_video
+from engine.media.files import digest_file, list_pictures, require_file, require_path, unusable
 from engine.media.pictures import count_frames, open_picture
 from engine.media.pixels import Pixels
-from engine.media.signatures import is_picture_file
+from engine.media.signatures import is_picture_file, is_webp, read_head
 
-# JPEG, PNG, BMP, and TIFF in either order of bytes.
 BITMAP = b"BM"
 
 
@@ -86,18 +84,21 @@ class ClipFacts:
     seconds: float
 
 
-class Source(NamedTuple):
-    """How one kind of clip is scanned and how its frames are taken."""
-
-    scan: Callable[[Path, Window, float], Scan]
-    take: Callable[[Path, Scan, Sequence[int]], Pixels]
-
-
-SOURCES = {
-    "folder": Source(scan_folder, take_folder),
-    "animation": Source(scan_animation, take_animation),
-    "video": Source(scan_video, take_video),
+SCANNERS: Mapping[str, Callable[[Path, Window, float], Scan]] = {
+    "folder": scan_folder,
+    "animation": scan_animation,
+    "video": scan_video,
 }
+
+
+def scan_clip(path: Path, window: Window, folder_fps: float) -> Scan:
+    """A small copy of a clip around a window; a folder of frames is shown at ``folder_fps``.
+
+    Raises:
+        InputNotFoundError: nothing is there.
+        InputError: it cannot be opened.
+    """
+    return SCANNERS[_kind_of(path)](path, window, folder_fps)
 
 
 def read_clip(
@@ -130,24 +131,19 @@ def read_clip(
         RecipeError: a setting that no clip could meet.
     """
     _check_settings(frames, fps, start_s, end_s)
-    source = SOURCES[kind_of(path)]
     window = Window(start_s, math.inf if end_s is None else end_s, start_s + frames / fps)
-    scan = source.scan(path, window, folder_fps or fps)
-    window = scan.window
-    refuse_outside(path, window, scan.listed_s[0], scan.timing)
-    refuse_small(path, scan)
-    refuse_damage(path, scan, window, fps)
-    refuse_short(path, scan, window, fps)
-    chosen = choose_or_refuse(path, scan, window, frames=frames, fps=fps)
-    refuse_cut(path, scan, chosen, window, fps)
-    refuse_blend(path, scan, chosen, window, fps)
-    share = refuse_still(path, scan, chosen)
-    pixels, bars = _without_bars(source.take(path, scan, chosen))
-    times = tuple(scan.times_s[index] for index in chosen)
-    notes = [*scan.notes, *bars, *_length_notes(scan, times, frames, fps)]
-    notes += _content_notes(scan, chosen, share)
-    taken = _taken(scan, len(chosen), fps, times[0], is_folder=path.is_dir())
-    return Clip(path, pixels, times, fps, digest_clip(path), taken, tuple(notes))
+    scan = scan_clip(path, window, folder_fps or fps)
+    refuse_outside(path, scan.window, scan.listed_s[0], scan.timing)
+    refuse_small(scan)
+    refuse_damage(scan, fps)
+    refuse_short(scan, fps)
+    chosen = choose_or_refuse(scan, frames=frames, fps=fps)
+    refuse_cut(scan, chosen, fps)
+    refuse_blend(scan, chosen, fps)
+    share = refuse_still(scan, chosen)
+    clip = _take(scan, chosen, fps)
+    notes = [*clip.notes, *_length_notes(scan, clip.times_s, frames, fps)]
+    return replace(clip, notes=(*notes, *_content_notes(scan, chosen, share)))
 
 
 def take_clip(
@@ -162,22 +158,25 @@ def take_clip(
         InputError: a photo, unreadable, small, or with fewer different frames.
     """
     if not path.is_dir() and not is_clip(path):
-        raise InputError(f"{shown(path)} is a photo, and a clip is wanted")
-    source = SOURCES[kind_of(path)]
-    scan = source.scan(path, Window(start_s, math.inf, start_s + frames / fps), fps)
-    refuse_small(path, scan)
-    end_s = scan.end_s if scan.damage is None else scan.damage[0]
+        raise unusable(path, "is a photo, and a clip is wanted")
+    scan = scan_clip(path, Window(start_s, math.inf, start_s + frames / fps), fps)
+    refuse_small(scan)
+    end_s = scan.sound_s
     inside = [k for k, time_s in enumerate(scan.times_s) if scan.window.holds(time_s)]
     times = [scan.times_s[k] for k in inside if scan.times_s[k] < end_s]
     chosen = choose_frames(times, frames=frames, fps=fps, end_s=end_s)
     listed = [time_s for time_s in scan.listed_s if start_s <= time_s < end_s]
     count = None if chosen is None else len(chosen)
-    refuse_fewer(path, scan, listed, count, frames=frames, fps=fps, frame_step=frame_step)
-    picked = [inside[k] for k in chosen or ()]
-    pixels, bars = _without_bars(source.take(path, scan, picked))
-    shown_s = tuple(scan.times_s[index] for index in picked)
-    taken = _taken(scan, frames, fps, shown_s[0], is_folder=path.is_dir())
-    return Clip(path, pixels, shown_s, fps, digest_clip(path), taken, (*scan.notes, *bars))
+    refuse_fewer(scan, listed, count, frames=frames, fps=fps, frame_step=frame_step)
+    return _take(scan, [inside[k] for k in chosen or ()], fps)
+
+
+def _take(scan: Scan, chosen: Sequence[int], fps: float) -> Clip:
+    pixels, bars = _without_bars(scan.take(chosen))
+    times = tuple(scan.times_s[index] for index in chosen)
+    taken = _taken(scan, len(chosen), fps, times[0])
+    digest = digest_clip(scan.path)
+    return Clip(scan.path, pixels, times, fps, digest, taken, (*scan.notes, *bars))
 
 
 def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
@@ -192,7 +191,7 @@ def look_at_clip(path: Path, *, fps: float, start_s: float = 0.0) -> ClipFacts:
         InputNotFoundError: nothing is there.
         InputError: it cannot be opened.
     """
-    scan = SOURCES[kind_of(path)].scan(path, Window(start_s, math.inf, start_s), fps)
+    scan = scan_clip(path, Window(start_s, math.inf, start_s), fps)
     return ClipFacts(scan.size_px, scan.fps, scan.total, scan.timing.is_variable, scan.end_s)
 
 
@@ -250,23 +249,19 @@ def is_clip(path: Path) -> bool:
         InputError: a folder, empty, unreadable, or a picture that cannot be opened.
     """
     require_file(path)
-    with path.open("rb") as file:
-        head = file.read(12)
-    if kind_of(path) == "video":
-        return not (head.startswith(BITMAP) or is_picture_file(path))
+    if _kind_of(path) == "video":
+        return not (read_head(path).startswith(BITMAP) or is_picture_file(path))
     return count_frames(open_picture(path), path) > 1
 
 
-def kind_of(path: Path) -> str:
-    """Which of `SOURCES` reads a path, told by content: names lie."""
+def _kind_of(path: Path) -> str:
+    """Which of `SCANNERS` reads a path, told by content: names lie."""
     require_path(path)
     if path.is_dir():
         return "folder"
     require_file(path)
-    with path.open("rb") as file:
-        head = file.read(12)
-    is_webp = head[:4] == b"RIFF" and head[8:] == b"WEBP"
-    return "animation" if is_webp or head[:4] == b"GIF8" else "video"
+    head = read_head(path)
+    return "animation" if is_webp(head) or head.startswith(b"GIF8") else "video"
 
 
 def _without_bars(frames: Pixels) -> tuple[Pixels, list[str]]:
@@ -317,11 +312,13 @@ def _content_notes(scan: Scan, chosen: Sequence[int], share: float) -> list[str]
     return notes
 
 
-def _taken(scan: Scan, count: int, fps: float, start_s: float, *, is_folder: bool) -> str:
+def _taken(scan: Scan, count: int, fps: float, start_s: float) -> str:
     rate = f"{scan.fps:.2f}".rstrip("0").rstrip(".") + " fps"
     if scan.timing.is_variable:
         rate = f"variable rate, {rate} on average"
-    whole = f"a folder of {scan.total} frames" if is_folder else f"{rate}, {scan.total} frames"
+    whole = (
+        f"a folder of {scan.total} frames" if scan.path.is_dir() else f"{rate}, {scan.total} frames"
+    )
     return f"{whole} → {count} frames at {fps:g} fps from {seconds(start_s)} s"
 
 

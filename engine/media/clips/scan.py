@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -86,28 +87,40 @@ class Scan:
     """A small copy of a clip around a window.
 
     Attributes:
+        path: of the clip.
         window: the one asked for, from the first frame on and up to a change of shape.
         times_s: when each frame is shown, ascending; at least one.
         thumbs: uint8 (f, 64, 64), grey, one for each time; squeezed to a square.
         size_px: width and height as shown: turned, with square pixels.
         listed_s: when each frame of the whole clip is shown, as its file says, ascending.
         timing: of the whole clip.
+        taker: of frames, by their indices; see `take`.
         notes: what people should know.
         damage: where it cannot be decoded any further; or None.
         reshaping: when the pictures get other proportions, and which; or None.
         treatment: of a video's pictures.
     """
 
+    path: Path
     window: Window
     times_s: tuple[float, ...]
     thumbs: Pixels
     size_px: tuple[int, int]
     listed_s: tuple[float, ...]
     timing: Timing
+    taker: Callable[[Scan, Sequence[int]], Pixels]
     notes: tuple[str, ...] = ()
     damage: Damage | None = None
     reshaping: tuple[float, str] | None = None
     treatment: Treatment = field(default_factory=Treatment)
+
+    def take(self, indices: Sequence[int]) -> Pixels:
+        """Chosen frames: uint8 (f, h, w, 3), sRGB, at most 512 pixels on the short side.
+
+        Raises:
+            InputError: they cannot be decoded, or would not fit into memory.
+        """
+        return self.taker(self, indices)
 
     @property
     def total(self) -> int:
@@ -123,6 +136,11 @@ class Scan:
     def end_s(self) -> float:
         """When the last frame of the whole clip ends."""
         return self.timing.end_s
+
+    @property
+    def sound_s(self) -> float:
+        """When the clip is damaged, else when it ends."""
+        return self.end_s if self.damage is None else self.damage[0]
 
 
 def measure_timing(times_s: Sequence[float]) -> Timing:

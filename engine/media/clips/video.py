@@ -2,7 +2,7 @@
 
 Letting a reader resample to a constant rate invents frames where a clip's rate varies, so ffmpeg
 passes frames through: `probe` lists packets without decoding, `scan_video` decodes small copies
-with their times, `take_video` decodes chosen ones.
+with their times, and the scan's `take` decodes chosen ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from engine.media.clips.showinfo import Report, ShowInfo
 from engine.media.clips.treatment import HDR_NAMES, Treatment, describe_turn, is_mirrored
 from engine.media.colours import BACKGROUND
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
-from engine.media.files import shown
+from engine.media.files import unusable
 from engine.media.pixels import Pixels
 
 MAX_TAKEN_BYTES = 2 * 1024**3
@@ -54,7 +54,7 @@ STRICT = ["-xerror", "-threads", "1", "-err_detect", "explode", "-ec", "0"]
 STRICT += ["-max_pixels", str(MAX_MEGAPIXELS * 1_000_000)]
 
 
-def scan_video(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 - as all scans
+def scan_video(path: Path, window: Window, _folder_fps: float) -> Scan:
     """Decode small copies of the frames around a window, each with the time at which it is shown.
 
     A clip whose pictures begin later than the window does is looked at from there on; one whose
@@ -92,12 +92,14 @@ def scan_video(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 
     size_px = _turned(report.frames[first].size_px, report.degrees if is_turned else 0)
     reshaping = _reshaping(report, first, end)
     return Scan(
+        path=path,
         window=window if reshaping is None else window.up_to(reshaping[0]),
         times_s=report.times_s[part],
         thumbs=_over_grey(cells[part]),
         size_px=size_px,
         listed_s=listed.times_s,
         timing=timing,
+        taker=_take,
         notes=(*_stream_notes(listed), *turn_notes, *treatment.notes()),
         damage=_damage(listed, timing, report.times_s, output),
         reshaping=reshaping,
@@ -105,12 +107,7 @@ def scan_video(path: Path, window: Window, fps: float) -> Scan:  # noqa: ARG001 
     )
 
 
-def take_video(path: Path, scan: Scan, indices: Sequence[int]) -> Pixels:
-    """Decode chosen frames of a scan: uint8 (f, h, w, 3), sRGB, the short side at most 512 pixels.
-
-    Raises:
-        InputError: the frames cannot be decoded, or would not fit into memory.
-    """
+def _take(scan: Scan, indices: Sequence[int]) -> Pixels:
     width, height = bounded_size(*scan.size_px)
     treatment = scan.treatment
     times = np.asarray(scan.times_s)
@@ -118,15 +115,13 @@ def take_video(path: Path, scan: Scan, indices: Sequence[int]) -> Pixels:
     picked, near = _pick(times, np.unique(times[list(indices)]))
     frame_bytes = width * height * treatment.channels
     if len(near) * frame_bytes > MAX_TAKEN_BYTES:
-        raise InputError(
-            f"{shown(path)}: {len(indices)} frames of {width}×{height} pixels take too much memory",
-            hint="ask for fewer --frames, or crop the clip",
-        )
+        large = f"takes too much memory: {len(indices)} frames of {width}×{height} pixels"
+        raise unusable(scan.path, large, "ask for fewer --frames, or crop the clip")
     filters = f"{treatment.fields}{picked},{treatment.scaled(width, height)}"
-    output = _decode(path, scan.window, treatment, filters)
+    output = _decode(scan.path, scan.window, treatment, filters)
     pixels = np.frombuffer(output.stdout, np.uint8)
     if pixels.size != len(near) * frame_bytes:
-        raise _undecodable(path, output)
+        raise _undecodable(scan.path, output)
     pixels = pixels.reshape(len(near), height, width, treatment.channels)
     return treatment.finish(pixels[np.searchsorted(near, list(indices))])
 
@@ -229,6 +224,5 @@ def _stream_notes(listed: Probe) -> list[str]:
 
 def _undecodable(path: Path, output: Output) -> InputError:
     why = output.errors[0] if output.errors else "it holds no frames there"
-    return InputError(
-        f"{shown(path)} cannot be decoded: {why}", hint="copy or download it again, or convert it"
-    )
+    again = "copy or download it again, or convert it"
+    return unusable(path, f"cannot be decoded: {why}", again)

@@ -121,8 +121,8 @@ def within(box: Box, width: int, height: int, across: float = 0.5, down: float =
 
 def draw(box: Box, *, margin: int = 0, step: int = 1) -> Image.Image:
     """A box on white paper, whose sides are multiples of ``step``."""
-    size = (-(-(side + 2 * margin) // step) * step for side in (box.width, box.height))
-    paper = Image.new("RGB", tuple(size), PAPER)
+    size = [-(-(side + 2 * margin) // step) * step for side in (box.width, box.height)]
+    paper = Image.new("RGB", size, PAPER)
     box.draw_at(paper, margin, margin)
     return paper
 
