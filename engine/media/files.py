@@ -66,7 +66,7 @@ def list_pictures(folder: Path) -> list[Path]:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise InputError(f"{shown(folder)} cannot be listed: {error.strerror}") from error
+        raise unusable(folder, f"cannot be listed: {error.strerror}") from error
     return natural_order(
         entry
         for entry in entries
@@ -115,17 +115,14 @@ def require_file(path: Path) -> None:
     """
     require_path(path)
     if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no regular file"
-        raise InputError(
-            f"{shown(path)} is {kind}, where a file was expected",
-            hint=f"name one file in it: ls {quoted(path)}" if path.is_dir() else "name a file",
-        )
+        kind, hint = "no regular file", "name a file"
+        if path.is_dir():
+            kind, hint = "a folder", f"name one file in it: ls {quoted(path)}"
+        raise unusable(path, f"is {kind}, where a file was expected", hint)
     if not os.access(path, os.R_OK):
-        raise InputError(
-            f"{shown(path)} cannot be read: permission denied", hint=f"chmod u+r {quoted(path)}"
-        )
+        raise unusable(path, "cannot be read: permission denied", f"chmod u+r {quoted(path)}")
     if path.stat().st_size == 0:
-        raise InputError(f"{shown(path)} is empty (0 bytes)", hint="copy or download it again")
+        raise unusable(path, "is empty (0 bytes)", "copy or download it again")
 
 
 def require_path(path: Path) -> None:
@@ -144,7 +141,7 @@ def require_path(path: Path) -> None:
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or printable(str(error))
-        raise InputError(f"{shown(path)} cannot be read: {reason}") from error
+        raise unusable(path, f"cannot be read: {reason}") from error
 
 
 def _refuse_address(path: Path) -> None:
@@ -198,7 +195,7 @@ def digest_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
+        raise unusable(path, f"cannot be read: {error.strerror}") from error
 
 
 def is_text(path: Path) -> bool:

@@ -23,7 +23,7 @@ from engine.media.files import (
     printable,
     quoted,
     require_file,
-    shown,
+    unusable,
 )
 from engine.media.pixels import Pixels
 from engine.media.signatures import (
@@ -56,12 +56,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = {
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE,
-    Image.Transpose.ROTATE_90,
-}
+FIRST_SIDEWAYS = 5
 MOST_PAGES = 8
 STDERR = 2
 MOST_REASON_CHARS = 120
@@ -187,7 +182,7 @@ def _read_bytes(path: Path) -> bytes:
             raise _too_large(path, f"a file of {size_bytes / 1e9:.1f} GB")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
+        raise unusable(path, f"cannot be read: {error.strerror}") from error
 
 
 def _open(data: bytes, path: Path) -> Image.Image:
@@ -211,10 +206,8 @@ def _open_heif(data: bytes, path: Path) -> Image.Image:
     try:
         import pillow_heif
     except ImportError as error:
-        raise InputError(
-            f"{shown(path)} is HEIC, which needs another package",
-            hint="pip install 'dreamvideo-cli[heic]', or save it as jpg",
-        ) from error
+        hint = "pip install 'dreamvideo-cli[heic]', or save it as jpg"
+        raise unusable(path, "is HEIC, which needs another package", hint) from error
     found = pillow_heif.open_heif(io.BytesIO(data))
     _check_size(found.size, path)
     image: Image.Image = found.to_pillow()
@@ -233,7 +226,7 @@ def _no_picture(data: bytes, path: Path) -> InputError:
         hint = f"dv motion learn {quoted(path)} learns a motion from it"
     elif kind == RAW:
         hint = "export it as jpg or png"
-    return InputError(f"{shown(path)} is {kind or 'no picture that can be read'}", hint=hint)
+    return unusable(path, f"is {kind or 'no picture that can be read'}", hint)
 
 
 def _decode(data: bytes, path: Path, min_side_px: int, kept_side_px: int) -> Picture:
@@ -249,32 +242,33 @@ def _decode(data: bytes, path: Path, min_side_px: int, kept_side_px: int) -> Pic
         image.draft(None, size)
         if image.format != "TIFF":  # of which Pillow forgets the orientation while it is loaded
             image.load()
-        turn = _read_turn(image, notes)
+        orientation = _read_orientation(image, notes)
         with _silent_stderr():  # on which libtiff writes what it finds wrong
             image.load()
 
         def shape(plain: Image.Image) -> Image.Image:
             if plain.size != size:
                 plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-            # Pillow has turned a TIFF already, while it was loaded.
-            return plain if turn is None or image.format == "TIFF" else plain.transpose(turn)
+            return plain.transpose(TURNS[orientation]) if orientation in TURNS else plain
 
+        if orientation in TURNS:
+            notes.append("turned as its EXIF orientation says")
+        if image.format == "TIFF":  # which Pillow has turned already, while it was loaded
+            orientation = 1
         pixels, alpha, colour_notes = to_srgb(image, path, shape)
-    if turn in SIDEWAYS and image.format != "TIFF":
+    if orientation >= FIRST_SIDEWAYS:
         whole = whole[::-1]
     return Picture(pixels, alpha, whole, (*notes, *colour_notes))
 
 
-def _read_turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
-    """How the picture is turned upright by its EXIF."""
+def _read_orientation(image: Image.Image, notes: list[str]) -> int:
+    """Key of `TURNS`; 1 of a picture that stands upright."""
     try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION_TAG, 1))
+        found = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - Pillow raises what it likes of damaged EXIF
         notes.append("its EXIF cannot be read; taken as upright")
-        return None
-    if turn is not None:
-        notes.append("turned as its EXIF orientation says")
-    return turn
+        return 1
+    return int(found) if found in TURNS else 1
 
 
 def _refuse_reduced(image: Image.Image, data: bytes, path: Path) -> None:
@@ -282,22 +276,16 @@ def _refuse_reduced(image: Image.Image, data: bytes, path: Path) -> None:
     tags = image.tag_v2  # type: ignore[attr-defined] # of TIFF alone
     width, height = image.size
     if is_raw(data) or DNG_TAG in tags or path.suffix.lower() in RAW_SUFFIXES:
-        raise InputError(
-            f"{shown(path)} is a raw file of a camera, with a reduced picture of"
-            f" {width}×{height} pixels in it",
-            hint="export it as jpg or png",
-        )
+        raw = f"is a raw file of a camera, with a reduced picture of {width}×{height} pixels in it"
+        raise unusable(path, raw, "export it as jpg or png")
     largest = (width, height)
     for page in range(1, min(int(getattr(image, "n_frames", 1)), MOST_PAGES)):
         image.seek(page)
         largest = max(largest, image.size, key=lambda size: size[0] * size[1])
     image.seek(0)
     if int(tags.get(SUBFILE_TAG, 0)) & 1 or largest != (width, height):
-        raise InputError(
-            f"{shown(path)} begins with a reduced picture of {width}×{height} pixels, and the whole"
-            " one is not read",
-            hint="save the whole picture as jpg or png",
-        )
+        small = f"a reduced picture of {width}×{height} pixels, and the whole one is not read"
+        raise unusable(path, f"begins with {small}", "save the whole picture as jpg or png")
 
 
 def _kept_size(size: tuple[int, int], kept_side_px: int) -> tuple[int, int]:
@@ -312,10 +300,8 @@ def _check_size(
     if width * height > megapixels * 1_000_000:
         raise _too_large(path, f"{width}×{height} pixels", megapixels)
     if min(width, height) < min_side_px:
-        raise InputError(
-            f"{shown(path)} is too small: {width}×{height} pixels",
-            hint=f"use photos of at least {min_side_px} pixels on the short side",
-        )
+        hint = f"use photos of at least {min_side_px} pixels on the short side"
+        raise unusable(path, f"is too small: {width}×{height} pixels", hint)
 
 
 def _damaged(path: Path, error: Exception | None = None, part: str | None = None) -> InputError:
@@ -323,7 +309,7 @@ def _damaged(path: Path, error: Exception | None = None, part: str | None = None
     is_reason = isinstance(error, OSError | SyntaxError | ValueError) and str(error)
     reason = printable(str(error))[:MOST_REASON_CHARS] if is_reason else "it cannot be decoded"
     what = f"is damaged: {part} ({reason})" if part else f"is damaged or cut short: {reason}"
-    return InputError(f"{shown(path)} {what}", hint="copy or download it again")
+    return unusable(path, what, "copy or download it again")
 
 
 def _bomb_size(error: Exception) -> str:
@@ -332,7 +318,5 @@ def _bomb_size(error: Exception) -> str:
 
 
 def _too_large(path: Path, what: str, megapixels: float = MAX_MEGAPIXELS) -> InputError:
-    return InputError(
-        f"{shown(path)} is too large to open safely: {what}",
-        hint=f"scale it down below {megapixels:g} megapixels",
-    )
+    hint = f"scale it down below {megapixels:g} megapixels"
+    return unusable(path, f"is too large to open safely: {what}", hint)

@@ -36,6 +36,7 @@ from engine.media.clips.video import scan_video
 from engine.media.files import digest_file, list_pictures, require_file, require_path, unusable
 from engine.media.pictures import count_frames, open_picture
 from engine.media.pixels import Pixels
+from engine.media.placement import place
 from engine.media.signatures import is_picture_file, is_webp, read_head
 
 BITMAP = b"BM"
@@ -202,29 +203,14 @@ def looks_like_photos(clip: Clip) -> bool:
     return are_unlike(np.stack([thumbnail(Image.fromarray(frame)) for frame in clip.frames]))
 
 
-def frame_box(
-    width: int, height: int, width_px: int, height_px: int
-) -> tuple[float, float, float, float]:
-    """The largest box of a frame's proportions in the middle of a picture: left, top, right, bottom."""
-    scale = max(height_px / height, width_px / width)
-    inner = width_px / scale, height_px / scale
-    left, top = (width - inner[0]) / 2, (height - inner[1]) / 2
-    return left, top, left + inner[0], top + inner[1]
-
-
 def frame_clip(clip: Clip, height_px: int, width_px: int) -> Pixels:
     """Scale frames until they just cover the frame, and cut equally what stands over.
 
     Returns:
         uint8 (f, height_px, width_px, 3).
     """
-    height, width = clip.frames.shape[1:3]
-    scale = max(height_px / height, width_px / width)
-    size = (max(width_px, round(width * scale)), max(height_px, round(height * scale)))
-    left, top = (size[0] - width_px) // 2, (size[1] - height_px) // 2
-    box = (left, top, left + width_px, top + height_px)
-    scaled = (Image.fromarray(f).resize(size, Image.Resampling.LANCZOS) for f in clip.frames)
-    return np.stack([np.asarray(image.crop(box)) for image in scaled])
+    placed = place(clip.frames[0], height_px, width_px)
+    return np.stack([placed.cut(frame) for frame in clip.frames])
 
 
 def _check_settings(frames: int, fps: float, start_s: float, end_s: float | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import InputError
 from engine.media.boxes import list_boxes
-from engine.media.files import list_pictures, require_file, require_path, shown
+from engine.media.files import list_pictures, require_file, require_path, shown, unusable
 from engine.media.output.staging import staged
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def read_comment(path: Path) -> str | None:
     if path.is_dir():
         frames = list_pictures(path)
         if not frames:
-            raise InputError(f"{shown(path)} holds no frames")
+            raise unusable(path, "holds no frames")
         return read_comment(frames[0])
     require_file(path)
     if path.suffix.lower() == SIDECAR_SUFFIX:
@@ -56,7 +56,7 @@ def _read_sidecar(path: Path) -> str:
     with path.open("rb") as file:
         data = file.read(MAX_READ_BYTES + 1)
     if len(data) > MAX_READ_BYTES:
-        raise InputError(f"{shown(path)} is over {MAX_READ_BYTES} bytes", hint="no sidecar is")
+        raise unusable(path, f"is over {MAX_READ_BYTES} bytes", "no sidecar is")
     return data.decode(errors="replace")
 
 
@@ -89,9 +89,8 @@ def _read_picture(path: Path) -> str | None:
                 return _from_exif(image.getexif())
             found = image.info.get("Comment", image.info.get("comment"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{shown(path)} is no mp4, gif, webp or png", hint="name a video that dv made"
-        ) from error
+        other = "is no mp4, gif, webp or png"
+        raise unusable(path, other, "name a video that dv made") from error
     if isinstance(found, bytes):
         found = found.decode(errors="replace")
     return str(found) if found else None

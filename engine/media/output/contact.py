@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageFilter
 
-from engine.media.clips.reader import Clip, frame_box, frame_clip
+from engine.media.clips.reader import Clip, frame_clip
 from engine.media.output.layout import (
     FAINT,
     INK,
@@ -25,8 +25,7 @@ from engine.media.output.layout import (
 from engine.media.output.sheets import write_sheet
 from engine.media.photos import Photo, PhotoSet, frame_photo, place_photo
 from engine.media.pixels import Pixels
-
-Place = tuple[float, float, float, float]
+from engine.media.placement import Edges, Placement, place
 
 ALARM, OUTLINE, SHADOW = (190, 24, 24), (255, 225, 0), (0, 0, 0)
 EDGE_PX, GAP_PX, BETWEEN_PX = 16, 16, 4
@@ -107,9 +106,7 @@ def _photo_tile(photo: Photo, photos: PhotoSet, height_px: int, width_px: int) -
     learned = fitted(Image.fromarray(pixels), LARGE_PX)
     if mask is not None:
         learned = _outlined(learned, mask)
-    whole = _with_window(
-        photo.pixels, _box_in(photo, height_px, width_px, photo.pixels.shape[1::-1])
-    )
+    whole = _with_window(photo.pixels, place_photo(photo, height_px, width_px))
     found = "mask found by colours" if photo.mask_from == "colours" else None
     said = ["{}×{}".format(*photo.size_px), *photo.notes, found, note]
     warned = [each.text for each in photos.warnings if each.path == photo.path]
@@ -129,24 +126,14 @@ def _photo_tile(photo: Photo, photos: PhotoSet, height_px: int, width_px: int) -
     )
 
 
-def photo_box(photo: Photo, height_px: int, width_px: int) -> Place:
+def photo_box(photo: Photo, height_px: int, width_px: int) -> Edges:
     """What of a photo is learned from: left, top, right, bottom in pixels of its file."""
-    return _box_in(photo, height_px, width_px, photo.size_px)
-
-
-def _box_in(photo: Photo, height_px: int, width_px: int, size: tuple[int, ...]) -> Place:
-    """What of a photo is learned from, in pixels of a copy of a ``size`` of (width, height)."""
-    place = place_photo(photo, height_px, width_px)
-    width, height = size
-    x, y = width / place.size[0], height / place.size[1]
-    right, bottom = place.left + width_px, place.top + height_px
-    return place.left * x, place.top * y, right * x, bottom * y
+    return place_photo(photo, height_px, width_px).box_in(photo.size_px)
 
 
 def _clip_section(clip: Clip, height_px: int, width_px: int) -> Box:
     frames = frame_clip(clip, height_px, width_px)
-    height, width = clip.frames.shape[1:3]
-    whole = _with_window(clip.frames[0], frame_box(width, height, width_px, height_px))
+    whole = _with_window(clip.frames[0], place(clip.frames[0], height_px, width_px))
     taken = zip(frames[:MOST_TILES], clip.times_s, strict=False)
     return _section(
         f"{clip.path.name}, learned at {width_px}×{height_px}",
@@ -175,11 +162,11 @@ def _more(count: int, what: str) -> list[Box]:
     return [text(more, INNER_PX)] if count > MOST_TILES else []
 
 
-def _with_window(pixels: Pixels, box: Place) -> Image.Image:
-    """A picture whose outside of `box` is darkened."""
+def _with_window(pixels: Pixels, placed: Placement) -> Image.Image:
+    """A picture of which all outside the frame is darkened."""
     image = Image.fromarray(pixels)
     dark = Image.blend(image, Image.new("RGB", image.size, (40, 40, 46)), 0.7)
-    left, top, right, bottom = (round(edge) for edge in box)
+    left, top, right, bottom = (round(edge) for edge in placed.box_in(image.size))
     dark.paste(image.crop((left, top, right, bottom)), (left, top))
     return dark
 

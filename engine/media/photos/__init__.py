@@ -1,6 +1,6 @@
 """Photos of a subject: read, masked, looked at for faults, and framed for a base."""
 
-from engine.media.photos.framing import Placement, frame_photo, place_photo
+from engine.media.photos.framing import frame_photo, place_photo
 from engine.media.photos.photo import Photo, PhotoSet, PhotoWarning, Skipped
 from engine.media.photos.reader import gather_photos, read_photo, read_photos
 
@@ -8,7 +8,6 @@ __all__ = [
     "Photo",
     "PhotoSet",
     "PhotoWarning",
-    "Placement",
     "Skipped",
     "frame_photo",
     "gather_photos",

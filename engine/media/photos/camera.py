@@ -39,29 +39,21 @@ def film_photo(photo: Photo, camera: Camera, frames: int, height_px: int, width_
 
     Paper: arXiv 2302.01329 (Dreamix), on animating an image.
     """
-    place = place_photo(photo, height_px, width_px)
+    left, top, right, bottom = place_photo(photo, height_px, width_px).box_in(
+        photo.pixels.shape[1::-1]
+    )
     image = Image.fromarray(photo.pixels)
-    scale_x, scale_y = (image.width / place.size[0], image.height / place.size[1])
     first, last = (np.array(view) for view in PATHS[camera])
     filmed = []
     for share in np.linspace(0, 1, frames):
-        left, top, side = first + share * (last - first)
+        across, down, side = first + share * (last - first)
         box = (
-            (place.left + left * width_px) * scale_x,
-            (place.top + top * height_px) * scale_y,
-            (place.left + (left + side) * width_px) * scale_x,
-            (place.top + (top + side) * height_px) * scale_y,
+            max(left + across * (right - left), 0.0),
+            max(top + down * (bottom - top), 0.0),
+            # What rounding has carried over an edge is cut off.
+            min(left + (across + side) * (right - left), image.width),
+            min(top + (down + side) * (bottom - top), image.height),
         )
-        view = image.resize(
-            (width_px, height_px), Image.Resampling.LANCZOS, box=_inside(box, image)
-        )
+        view = image.resize((width_px, height_px), Image.Resampling.LANCZOS, box=box)
         filmed.append(np.asarray(view))
     return np.stack(filmed)
-
-
-def _inside(
-    box: tuple[float, float, float, float], image: Image.Image
-) -> tuple[float, float, float, float]:
-    """A box that rounding has not carried over an edge."""
-    left, top, right, bottom = box
-    return max(left, 0.0), max(top, 0.0), min(right, image.width), min(bottom, image.height)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engine.errors import InputError, InputNotFoundError
-from engine.media.files import list_pictures, printable, require_path, shown
+from engine.media.files import list_pictures, printable, require_path, shown, unusable
 from engine.media.pictures import Picture, read_picture
 from engine.media.pixels import Pixels
 
@@ -26,6 +26,7 @@ DRAWN_SHARE = 0.95
 SAME_PHOTO = 10.0
 # JPEG colours a grey by less; so small a share of coloured pixels is dirt.
 MOST_COLOUR, COLOURED_SHARE = 24, 0.002
+MASK_HINT = "a mask is white on the subject and black elsewhere, or a cut-out with alpha"
 
 
 def _list_masks(folder: Path) -> list[Path]:
@@ -35,7 +36,7 @@ def _list_masks(folder: Path) -> list[Path]:
         message = f"the folder of masks: {error.message}"
         raise InputNotFoundError(message, hint=error.hint) from error
     if not folder.is_dir():
-        raise InputError(f"{shown(folder)} is a file, and no folder of masks")
+        raise unusable(folder, "is a file, and no folder of masks")
     return list_pictures(folder)
 
 
@@ -46,22 +47,19 @@ def find_mask(masks: Sequence[Path], folder: Path, photo: Path) -> Path:
         InputError: there is none, or there are several, for this photo.
     """
     exact = [mask for mask in masks if mask.stem == photo.stem]
-    found = exact or [mask for mask in masks if _same_name(mask.stem, photo.stem)]
+    found = exact or [mask for mask in masks if _plain(mask.stem) == _plain(photo.stem)]
     if not found:
-        raise InputError(
-            f"{shown(photo)} has no mask in {shown(folder)}",
-            hint=f"add {printable(photo.stem)}.png to it, or leave the photo out",
-        )
+        hint = f"add {printable(photo.stem)}.png to it, or leave the photo out"
+        raise unusable(photo, f"has no mask in {shown(folder)}", hint)
     if len(found) > 1:
         names = " and ".join(printable(mask.name) for mask in found)
-        raise InputError(f"{shown(photo)} has several masks in {shown(folder)}: {names}")
+        raise unusable(photo, f"has several masks in {shown(folder)}: {names}")
     return found[0]
 
 
-def _same_name(one: str, other: str) -> bool:
-    """Whether names differ at most in case and in how an accent is composed."""
-    plain, wanted = (unicodedata.normalize("NFC", name).casefold() for name in (one, other))
-    return plain == wanted
+def _plain(name: str) -> str:
+    """The same of names that differ in case or in how an accent is composed."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def match_masks(folder: Path, photos: Sequence[Path]) -> dict[Path, Path | InputError]:
@@ -84,10 +82,8 @@ def match_masks(folder: Path, photos: Sequence[Path]) -> dict[Path, Path | Input
     for mask, several in owners.items():
         for photo in several if len(several) > 1 else ():
             others = " and ".join(shown(other) for other in several if other != photo)
-            found[photo] = InputError(
-                f"{shown(photo)} has its mask, {shown(mask)}, in common with {others}",
-                hint="give each photo a name and a mask of its own",
-            )
+            common = f"has its mask, {shown(mask)}, in common with {others}"
+            found[photo] = unusable(photo, common, "give each photo a name and a mask of its own")
     return found
 
 
@@ -108,15 +104,18 @@ def read_mask(path: Path, *, photo: Picture, name: str) -> tuple[Pixels, list[st
             marks nothing.
     """
     picture = read_picture(path)
-    _refuse_other_shape(path, picture, photo, name)
-    shape = photo.pixels.shape[:2]
-    pixels = _scale_to(picture.pixels, shape)
+    (width, height), (photo_width, photo_height) = picture.size_px, photo.size_px
+    if abs(width * photo_height / (height * photo_width) - 1) > 0.01:
+        other = f"is {width}×{height} pixels, and {name} is {photo_width}×{photo_height}"
+        raise unusable(path, other, "a mask has the photo's size and is turned as the photo is")
+    size = photo.pixels.shape[1], photo.pixels.shape[0]
+    pixels = scale_mask(picture.pixels, size)
     notes = []
     if picture.alpha is None:
         _refuse_photo(path, pixels, photo.pixels, name)
         mask = np.asarray(Image.fromarray(pixels).convert("L"))
     else:
-        alpha = _scale_to(picture.alpha, shape)
+        alpha = scale_mask(picture.alpha, size)
         is_drawn = _is_drawn_in_white(pixels, photo.pixels, alpha)
         mask = _under_alpha(pixels, alpha) if is_drawn else alpha
         if not is_drawn:
@@ -138,15 +137,6 @@ def marks_all(mask: Pixels) -> bool:
     return int(mask.min()) > FULL
 
 
-def _refuse_other_shape(path: Path, mask: Picture, photo: Picture, name: str) -> None:
-    (width, height), (photo_width, photo_height) = mask.size_px, photo.size_px
-    if abs(width * photo_height / (height * photo_width) - 1) > 0.01:
-        raise InputError(
-            f"{shown(path)} is {width}×{height} pixels, and {name} is {photo_width}×{photo_height}",
-            hint="a mask has the photo's size and is turned as the photo is",
-        )
-
-
 def _refuse_photo(path: Path, mask: Pixels, photo: Pixels, name: str) -> None:
     """Refuse a photo, a cut-out on a ground and a painted region, none of which says how much is subject."""
     grey = mask.mean(axis=2)
@@ -154,15 +144,12 @@ def _refuse_photo(path: Path, mask: Pixels, photo: Pixels, name: str) -> None:
     between = lit & (grey > DARK) & (grey < BRIGHT)
     difference = np.abs(mask.astype(np.int16) - photo)[lit].mean() if lit.any() else 255.0
     if between.sum() > lit.sum() / 2 and difference < SAME_PHOTO:
-        raise InputError(
-            f"{shown(path)} shows {name} itself, and is not its mask",
-            hint="a mask is white on the subject and black elsewhere, or a cut-out with alpha",
-        )
+        raise unusable(path, f"shows {name} itself, and is not its mask", MASK_HINT)
     coloured = float((np.ptp(mask, axis=2) > MOST_COLOUR).mean())
     if coloured > COLOURED_SHARE:
         raise InputError(
             f"{shown(path)}, the mask of {name}, is coloured in {coloured:.0%} of its pixels",
-            hint="a mask is white on the subject and black elsewhere, or a cut-out with alpha",
+            hint=MASK_HINT,
         )
 
 
@@ -188,11 +175,6 @@ def _under_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
     return np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
 
 
-def _scale_to(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """uint8 (h, w) or (h, w, 3) at a ``shape`` of (h, w)."""
-    return pixels if pixels.shape[:2] == shape else scale_mask(pixels, (shape[1], shape[0]))
-
-
 def spread_mask(sure: npt.NDArray[np.float32], size: tuple[int, ...]) -> Pixels:
     """A model's probabilities as the mask of a photo of `size` (h, w).
 
@@ -212,6 +194,6 @@ def spread_mask(sure: npt.NDArray[np.float32], size: tuple[int, ...]) -> Pixels:
 
 
 def scale_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """A mask, uint8 (h, w), at a ``size`` of (width, height)."""
+    """A mask, uint8 (h, w) or (h, w, 3), at a ``size`` of (width, height)."""
     # Lanczos overshoots at edges; a mask's greys must stay between its own.
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))

@@ -20,6 +20,7 @@ from engine.media.files import (
     quoted,
     require_path,
     shown,
+    unusable,
 )
 from engine.media.photos.masks import match_masks, read_mask
 from engine.media.photos.photo import MaskSource, Photo, PhotoSet, Skipped
@@ -38,6 +39,7 @@ MAX_REASONS = 20
 SKIP_BAD = "--skip-bad goes on without what cannot be used"
 # Files of so many bytes together take seconds to read.
 SLOW_BYTES = 40_000_000
+FLAT_LEVELS = 2  # a picture of which no channel varies by more is of one colour
 
 
 def gather_photos(paths: Sequence[Path]) -> list[Path]:
@@ -55,7 +57,7 @@ def gather_photos(paths: Sequence[Path]) -> list[Path]:
         require_path(path)
         pictures = list_photos(path) if path.is_dir() else [path]
         if not pictures:
-            raise InputError(f"{shown(path)} holds no photos", hint=_hint_of_empty(path))
+            raise unusable(path, "holds no photos", _hint_of_empty(path))
         found += pictures
     if not found:
         raise InputError("no photos were given", hint="name photos or a folder of them")
@@ -79,11 +81,9 @@ def read_photo(path: Path, *, mask: Path | None = None, min_side_px: int = 32) -
     picture = read_picture(path, min_side_px=min_side_px)
     notes = list(picture.notes)
     if picture.alpha is not None and int(picture.alpha.max()) == 0:
-        raise InputError(f"{shown(path)} is transparent everywhere: nothing can be seen")
-    if _is_flat(picture.pixels):
-        raise InputError(
-            f"{shown(path)} is one flat colour: there is nothing to learn from", hint="leave it out"
-        )
+        raise unusable(path, "is transparent everywhere: nothing can be seen")
+    if np.ptp(picture.pixels.reshape(-1, 3), axis=0).max() <= FLAT_LEVELS:
+        raise unusable(path, "is one flat colour: there is nothing to learn from", "leave it out")
     weight: Pixels | None = None
     source: MaskSource | None = None
     if mask is not None:
@@ -195,17 +195,11 @@ def _hint_of_empty(folder: Path) -> str:
     return named or "jpg, png, webp, gif, bmp, tiff, avif or jp2; folders in it are not searched"
 
 
-def _is_flat(pixels: Pixels) -> bool:
-    return bool(np.ptp(pixels.reshape(-1, 3), axis=0).max() <= 2)
-
-
 def _refuse_duplicate(photo: Photo, earlier: Sequence[Photo]) -> None:
     for other in earlier:
         if photo.digest == other.digest or np.array_equal(photo.pixels, other.pixels):
-            raise InputError(
-                f"{shown(photo.path)} is the same picture as {shown(other.path)}",
-                hint="leave one of them out: it would count twice",
-            )
+            same = f"is the same picture as {shown(other.path)}"
+            raise unusable(photo.path, same, "leave one of them out: it would count twice")
 
 
 def _unusable(
