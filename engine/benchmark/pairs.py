@@ -10,7 +10,6 @@ import numpy as np
 from engine.media.pixels import Pixels
 from engine.mini.world.captions import name_subject
 from engine.mini.world.scenes import (
-    HELD_OUT_MOTIONS,
     Pose,
     Scene,
     draw_background,
@@ -30,13 +29,15 @@ PHOTO, CLIP, PAIR, TRUTH, ACTOR = range(5)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A subject and a motion, neither of them trained, on a background.
+    """A subject and a motion, neither of them trained.
 
     Attributes:
-        number: its place in the list of its half, from 0.
-        subject: the subject's name in the world.
+        number: its place in the list of all pairs, from 0.
+        subject: the subject's name.
         class_word: what the base may call it.
-        motion: the motion's name, which is its caption too.
+        motion: the motion's name.
+        caption: the motion in words.
+        template: the prompt, with {subject}, {a subject} and {motion} in place of words.
         background: in words of the world.
     """
 
@@ -44,16 +45,14 @@ class Pair:
     subject: str
     class_word: str
     motion: str
-    background: str
-
-    @property
-    def caption(self) -> str:
-        """The motion in words."""
-        return self.motion
+    caption: str
+    template: str
+    background: str = ""
 
     def prompt(self, noun: str) -> str:
         """What is asked for, the subject being called ``noun``."""
-        return f"{name_subject(noun)} {self.motion} on a {self.background} background"
+        named = self.template.replace("{a subject}", name_subject(noun)).replace("{subject}", noun)
+        return named.replace("{motion}", self.caption)
 
 
 def list_pairs(half: Half, count: int) -> tuple[Pair, ...]:
@@ -74,7 +73,9 @@ def list_pairs(half: Half, count: int) -> tuple[Pair, ...]:
         rng = np.random.default_rng([PAIR, number])
         subject = names[place]
         background = draw_background(rng, subject)
-        found.append(Pair(number, subject, subjects[subject], motion, background))
+        template = f"{{a subject}} {{motion}} on a {background} background"
+        word = subjects[subject]
+        found.append(Pair(number, subject, word, motion, motion, template, background))
     return tuple(found)
 
 
@@ -141,18 +142,6 @@ def paint_truth(pair: Pair, *, frames: int, side_px: int) -> Pixels:
         style="flat",
     )
     return paint_scene(scene, side_px=side_px)
-
-
-def paint_held_out_motions(*, actor: int, frames: int, side_px: int) -> dict[str, Pixels]:
-    """Each held-out motion by a held-out subject, another one for another ``actor``."""
-    names = sorted(read_held_out().development)
-    clips = {}
-    for place, motion in enumerate(HELD_OUT_MOTIONS):
-        rng = np.random.default_rng([CLIP, actor, place])
-        subject = names[(place + 7 * actor) % len(names)]
-        scene = draw_clip(rng, subject=subject, motion=motion, frames=frames)
-        clips[motion] = paint_scene(scene, side_px=side_px)
-    return clips
 
 
 def _place_of(subject: str, half: Half) -> int:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from engine.adapters.file import Kind
 from engine.bases.catalog import BUNDLED, locate_base
@@ -25,7 +24,7 @@ from engine.benchmark.store import Workshop, digest_of
 from engine.benchmark.videos import Made, Studio
 from engine.errors import RecipeError
 from engine.media.clips.reader import frame_clip
-from engine.media.output.sheets import sheet
+from engine.media.output.sheets import sheet, write_sheet
 from engine.media.output.staging import staged
 from engine.media.photos import frame_photo
 from engine.methods import check_family
@@ -149,9 +148,7 @@ def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
     folder = plan.results / "sheets"
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{pair.number:03}.png"
-    with staged(place, overwrite=True) as draft:
-        Image.fromarray(sheet(rows)).save(draft, format="PNG")
-    return place
+    return write_sheet(sheet(rows), place, overwrite=True)
 
 
 def write_text(path: Path, text: str) -> Path:

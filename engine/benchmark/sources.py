@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -30,65 +29,45 @@ from engine.media.pixels import Pixels
 INDEX = "pairs.toml"
 
 
-class PairSource(Protocol):
-    """Pairs of a subject and a motion, and all that is known of each."""
-
-    @property
-    def name(self) -> str:
-        """As folders and pages have it."""
-
-    @property
-    def has_truth(self) -> bool:
-        """Whether it can show a pair as it is."""
-
-    def take(self, count: int) -> Sequence[Pair]:
-        """The first ``count`` pairs.
-
-        Raises:
-            ValueError: there are fewer.
-        """
-
-    def photos(self, pair: Pair) -> PhotoSet:
-        """Those that the subject is learned from."""
-
-    def clip(self, pair: Pair, *, frames: int, fps: float) -> Clip:
-        """The one that the motion is learned from, so many frames at that rate."""
-
-    def actor(self, pair: Pair) -> str:
-        """Who moves in the clip, and where; may be empty."""
-
-    def truth(self, pair: Pair, *, frames: int, side_px: int, other: bool) -> Pixels:
-        """The pair itself, or another subject in another motion: uint8 (f, side, side, 3)."""
-
-
 @dataclass(frozen=True)
 class WorldPairs:
-    """Subjects and motions of mini's world that it was never trained on."""
+    """Subjects and motions of mini's world that it was never trained on.
+
+    Attributes:
+        name: as folders and pages have it.
+        has_truth: whether a pair can be shown as it is.
+    """
 
     name: Half
     has_truth: bool = True
 
     def take(self, count: int) -> tuple[Pair, ...]:
-        """See `PairSource.take`."""
+        """The first ``count`` pairs.
+
+        Raises:
+            ValueError: there are fewer.
+        """
         return list_pairs(self.name, count)
 
     def photos(self, pair: Pair) -> PhotoSet:
-        """See `PairSource.photos`."""
-        return photo_set(pair.subject, self.name)
+        """Those that the subject is learned from."""
+        painted = enumerate(paint_photos(pair.subject, self.name))
+        named = ((Path(f"{slug(pair.subject)}-{k}.png"), pixels) for k, pixels in painted)
+        return PhotoSet(tuple(Photo(p, x, None, digest_of_pixels(x)) for p, x in named))
 
     def clip(self, pair: Pair, *, frames: int, fps: float) -> Clip:
-        """See `PairSource.clip`: painted."""
+        """The one that the motion is learned from, so many frames at that rate."""
         painted = paint_clip(pair.motion, self.name, frames=frames)
         times = tuple(k / fps for k in range(frames))
         name = Path(f"{slug(pair.motion)}.mp4")
         return Clip(name, painted, times, fps, digest_of_pixels(painted), "painted")
 
     def actor(self, pair: Pair) -> str:
-        """See `PairSource.actor`."""
+        """Who moves in the clip, and where."""
         return describe_actor(pair.motion, self.name)
 
     def truth(self, pair: Pair, *, frames: int, side_px: int, other: bool) -> Pixels:
-        """See `PairSource.truth`: painted; the other one is the next in which nothing is the same."""
+        """The pair itself, or the next one in which nothing is the same: uint8 (f, side, side, 3)."""
         pairs = self.take(24)
         start = pair.number % len(pairs)
         ahead = [*pairs[start:], *pairs[:start]]
@@ -130,23 +109,6 @@ class OwnIndex(Struct, frozen=True, forbid_unknown_fields=True):
     pairs: list[NamedPair] = []
 
 
-@dataclass(frozen=True, slots=True)
-class OwnPair(Pair):
-    """A pair of the user's own; ``told`` is the motion's caption and ``template`` the prompt with names in braces."""
-
-    told: str = ""
-    template: str = ""
-
-    @property
-    def caption(self) -> str:
-        """See `Pair.caption`."""
-        return self.told
-
-    def prompt(self, noun: str) -> str:
-        """See `Pair.prompt`."""
-        return self.template.replace("{subject}", noun).replace("{motion}", self.told)
-
-
 @dataclass(frozen=True)
 class OwnPairs:
     """Photos and clips in a folder, told of by its `pairs.toml`."""
@@ -161,7 +123,7 @@ class OwnPairs:
         return self.folder.name
 
     @cached_property
-    def pairs(self) -> tuple[OwnPair, ...]:
+    def pairs(self) -> tuple[Pair, ...]:
         """Those that are named, else every subject in every motion."""
         named = self.index.pairs or [
             NamedPair(subject, motion)
@@ -170,43 +132,39 @@ class OwnPairs:
         ]
         return tuple(self._pair(number, pair) for number, pair in enumerate(named))
 
-    def take(self, count: int) -> tuple[OwnPair, ...]:
-        """See `PairSource.take`."""
+    def take(self, count: int) -> tuple[Pair, ...]:
+        """See `WorldPairs.take`."""
         if count > len(self.pairs):
             raise ValueError(f"{count} pairs; {self.folder} has {len(self.pairs)}")
         return self.pairs[:count]
 
     def photos(self, pair: Pair) -> PhotoSet:
-        """See `PairSource.photos`."""
+        """See `WorldPairs.photos`."""
         own = self.index.subjects[pair.subject]
         masks = None if own.masks is None else self.folder / own.masks
         return read_photos([self.folder / own.photos], masks=masks)
 
     def clip(self, pair: Pair, *, frames: int, fps: float) -> Clip:
-        """See `PairSource.clip`."""
+        """See `WorldPairs.clip`."""
         own = self.index.motions[pair.motion]
         path = self.folder / own.clip
         return read_clip(path, frames=frames, fps=fps, start_s=own.start_s, end_s=own.end_s)
 
     def actor(self, pair: Pair) -> str:
-        """See `PairSource.actor`."""
+        """Who moves in the clip; may be empty."""
         return self.index.motions[pair.motion].actor
 
     def truth(self, pair: Pair, *, frames: int, side_px: int, other: bool) -> Pixels:
         """Nobody knows it."""
         raise NotImplementedError
 
-    def _pair(self, number: int, pair: NamedPair) -> OwnPair:
-        subject, motion = self.index.subjects[pair.subject], self.index.motions[pair.motion]
-        return OwnPair(
-            number,
-            pair.subject,
-            subject.class_word,
-            pair.motion,
-            background="",
-            told=motion.caption,
-            template=pair.prompt,
-        )
+    def _pair(self, number: int, pair: NamedPair) -> Pair:
+        word = self.index.subjects[pair.subject].class_word
+        caption = self.index.motions[pair.motion].caption
+        return Pair(number, pair.subject, word, pair.motion, caption, template=pair.prompt)
+
+
+PairSource = WorldPairs | OwnPairs
 
 
 def open_own_pairs(folder: Path) -> OwnPairs:
@@ -253,15 +211,6 @@ def _require_files(folder: Path, index: OwnIndex) -> None:
             raise InputNotFoundError(
                 f"{what} are not at {folder / name}", hint=f"see {folder / INDEX}"
             )
-
-
-def photo_set(subject: str, half: Half) -> PhotoSet:
-    """The photos that a subject of the world is learned from."""
-    photos = tuple(
-        Photo(Path(f"{slug(subject)}-{k}.png"), pixels, None, digest_of_pixels(pixels))
-        for k, pixels in enumerate(paint_photos(subject, half))
-    )
-    return PhotoSet(photos)
 
 
 def digest_of_pixels(pixels: Pixels) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +17,12 @@ from filelock import FileLock
 from engine.adapters.file import Kind
 from engine.bases import BaseLocation
 from engine.benchmark.pairs import Pair
-from engine.benchmark.rows import OURS, Look, Move
+from engine.benchmark.rows import OURS, Look, Move, Row
 from engine.benchmark.sources import PairSource, slug
 from engine.device import resolve_device, resolve_precision
-from engine.drafts import draft_in
 from engine.learn import learn
 from engine.media.clips.reader import Clip
-from engine.media.output.staging import output_error
+from engine.media.output.staging import output_error, staged
 from engine.methods import find_entry
 from engine.methods.protocol import Inputs
 from engine.recipe import (
@@ -46,6 +44,11 @@ Part = str
 Recipe = LearnRecipe | GenerateRecipe
 # The better of 1e-3 and 4e-3, the rate of our own identity adapter, on the development half.
 JOINT_RATE = 1e-3
+# What a joint LoRA has of a motion's recipe.
+ALIKE: Sequence[str] = (
+    *("actor", "caption", "noise_bias", "frames", "fps"),
+    *("checkpointing", "precision", "seed", "threads", "lanes"),
+)
 TOKEN = "<subject>"  # noqa: S105 - a word of prompts
 FACTS, WEIGHTS = "learned.json", "adapter.safetensors"
 # Raised when what is painted, learned or measured changes meaning: nothing kept before is found again.
@@ -93,66 +96,58 @@ class Workshop:
     tried: Mapping[Part, Mapping[str, Any]] = field(default_factory=dict)
     maker: str = ""
 
-    def subject(
-        self, pair: Pair, look: Look, before: Callable[[], None], method: str = OURS
-    ) -> Kept:
-        """The pair's subject, learned as ``look`` says, now or before; ``before`` is called before it is learned."""
-        photos = self.source.photos(pair)
-        if method != OURS:
-            entry, recipe = (
-                find_entry(method, "subject"),
-                self.method_recipe("subject", method, pair),
+    def learn(self, row: Row, pair: Pair, before: Callable[[], None]) -> dict[Kind, Kept]:
+        """The adapters of a row by their kind, learned now or before; ``before`` is called before one is learned.
+
+        Raises:
+            EngineError: see `engine.learn.learn`.
+        """
+        kept: dict[Kind, Kept] = {}
+        if row.look:
+            has_word = find_entry(row.subject_method, "subject").has_word
+            inputs = Inputs(photos=self.source.photos(pair), token=TOKEN if has_word else "")
+            method, name, look = self._plan_subject(row.subject_method, row.look, pair)
+            kept["subject"] = self._keep("subject", method, name, look, inputs, before)
+        if row.move:
+            inputs, method = Inputs(clips=[self.clip(pair)]), row.motion_method
+            is_ours = method == OURS
+            move = (
+                self.motion_recipe(pair, row.move)
+                if is_ours
+                else self.method_recipe("motion", method, pair)
             )
-            inputs = Inputs(photos=photos, token=TOKEN if entry.has_word else "")
-            return self._keep("subject", method, f"{pair.subject} {method}", recipe, inputs, before)
-        whole = self.subject_recipe(pair, look)
-        inputs = Inputs(photos=photos, token=TOKEN)
-        if look == "word":
-            named = {name: getattr(whole, name) for name in WordRecipe.__struct_fields__}
-            return self._keep("subject", "word", pair.subject, WordRecipe(**named), inputs, before)
-        name = f"{pair.subject} {look}"
-        return self._keep("subject", "dreamvideo", name, whole, inputs, before)
+            name = f"{pair.motion} {row.move if is_ours else method}"
+            kept["motion"] = self._keep("motion", method, name, move, inputs, before)
+        if row.is_joint:
+            inputs = Inputs(photos=self.source.photos(pair), clips=[self.clip(pair)])
+            name, both = f"{pair.subject} {pair.motion}", self.joint_recipe(pair)
+            kept["joint"] = self._keep("joint", "lora", name, both, inputs, before)
+        return kept
 
-    def motion(
-        self, pair: Pair, move: Move, before: Callable[[], None], method: str = OURS
-    ) -> Kept:
-        """The pair's motion, learned as ``move`` says, now or before; ``before`` is called before it is learned."""
-        inputs = Inputs(clips=[self.clip(pair)])
+    def _plan_subject(self, method: str, look: Look, pair: Pair) -> tuple[str, str, LearnRecipe]:
+        """The method that learns a look, what it is kept as, and its recipe."""
         if method != OURS:
-            theirs = self.method_recipe("motion", method, pair)
-            return self._keep("motion", method, f"{pair.motion} {method}", theirs, inputs, before)
-        recipe = self.motion_recipe(pair, move)
-        name = f"{pair.motion} {move}"
-        return self._keep("motion", "dreamvideo", name, recipe, inputs, before)
-
-    def joint(self, pair: Pair, before: Callable[[], None]) -> Kept:
-        """Subject and motion of the pair by one LoRA, learned now or before."""
-        inputs = Inputs(photos=self.source.photos(pair), clips=[self.clip(pair)])
-        name = f"{pair.subject} {pair.motion}"
-        return self._keep("joint", "lora", name, self.joint_recipe(pair), inputs, before)
+            recipe = self.method_recipe("subject", method, pair)
+            return method, f"{pair.subject} {method}", recipe
+        whole = self.subject_recipe(pair, look)
+        if look == "word":
+            return look, pair.subject, msgspec.convert(whole, WordRecipe, from_attributes=True)
+        return method, f"{pair.subject} {look}", whole
 
     def joint_recipe(self, pair: Pair) -> LoraRecipe:
         """As many draws of photos and of the clip as subject and motion take, in about as many updates."""
         look, move = self.subject_recipe(pair, "both"), self.motion_recipe(pair, "guided")
         updates = look.word_steps + look.adapter_steps
         photo_draws, clip_draws = updates * look.batch, move.steps * move.batch
+        alike = {name: getattr(move, name) for name in ALIKE}
         return LoraRecipe(
             class_word=pair.class_word,
-            actor=move.actor,
-            caption=move.caption,
             photo_draws=photo_draws,
             clip_draws=clip_draws,
             batch=max(1, round((photo_draws + clip_draws) / (updates + move.steps))),
             lr=JOINT_RATE,
-            noise_bias=move.noise_bias,
             views=look.views,
-            frames=move.frames,
-            fps=move.fps,
-            checkpointing=move.checkpointing,
-            precision=move.precision,
-            seed=move.seed,
-            threads=move.threads,
-            lanes=move.lanes,
+            **alike,
         )
 
     def subject_recipe(self, pair: Pair, look: Look) -> SubjectRecipe:
@@ -246,7 +241,8 @@ class Workshop:
 
         def make() -> None:
             before()
-            with fresh_folder(place) as folder:
+            with staged(place, overwrite=False) as folder:
+                folder.mkdir()
                 learned = learn(
                     kind, recipe, inputs, self.location, folder, method=method, device=self.device
                 )
@@ -277,22 +273,6 @@ def make_once(place: Path, make: Callable[[], None]) -> None:
             make()
     finally:
         lock.release()
-
-
-@contextmanager
-def fresh_folder(place: Path) -> Iterator[Path]:
-    """Lend a folder that becomes ``place``, whole, when the block ends.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        with draft_in(place.parent) as draft:
-            draft.mkdir()
-            yield draft
-            draft.rename(place)
-    except OSError as error:
-        raise output_error(place, error) from error
 
 
 def digest_of(*facts: Any) -> str:

@@ -61,8 +61,10 @@ class Studio:
             return self._paint(pair, other=row.source == "other")
         has_word = row.look and find_entry(row.subject_method, "subject").has_word
         recipe = self.workshop.generate_recipe(pair, TOKEN if has_word else pair.class_word)
-        kept = self._learn(row, pair)
-        digest = self._digest(recipe, kept)
+        kept = self.workshop.learn(row, pair, self._unload)
+        adapters = {kind: each.digest for kind, each in kept.items()}
+        shop = self.workshop
+        digest = digest_of(shop.location.fingerprint, shop.told(recipe), adapters)
         named = f"{slug(pair.subject)}-{slug(pair.motion)}-{key.replace(':', '-')}"
         name = f"{named}-{digest[:12]}.npz"
         place = self.workshop.folder / "videos" / name
@@ -71,23 +73,6 @@ class Studio:
             learning, generating = (float(value) for value in found["seconds"])
             makers = {str(found["maker"]), *(each.maker for each in kept.values())}
             return Made(found["frames"], digest, learning or None, generating, frozenset(makers))
-
-    def _learn(self, row: Row, pair: Pair) -> dict[Kind, Kept]:
-        """The adapters of a row by their kind."""
-        kept: dict[Kind, Kept] = {}
-        shop, free = self.workshop, self._unload
-        if row.look:
-            kept["subject"] = shop.subject(pair, row.look, free, row.subject_method)
-        if row.move:
-            kept["motion"] = shop.motion(pair, row.move, free, row.motion_method)
-        if row.is_joint:
-            kept["joint"] = self.workshop.joint(pair, self._unload)
-        return kept
-
-    def _digest(self, recipe: GenerateRecipe, kept: Mapping[Kind, Kept]) -> str:
-        """Of all that decides a video."""
-        adapters = {kind: each.digest for kind, each in kept.items()}
-        return digest_of(self.workshop.location.fingerprint, self.workshop.told(recipe), adapters)
 
     def _film(self, place: Path, recipe: GenerateRecipe, kept: Mapping[Kind, Kept]) -> None:
         """Make a video by adapters and keep it."""
