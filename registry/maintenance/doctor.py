@@ -15,7 +15,7 @@ from registry.errors import IntegrityError, RegistryError, StorageError
 from registry.maintenance import needed, repairs
 from registry.maintenance.garbage import moved_files, unfinished
 from registry.maintenance.verify import Finding, check_structure
-from registry.names.items import Item, find_item
+from registry.names.items import Item, named_items
 from registry.names.moving import make_writable
 from registry.ref import KINDS
 from registry.storage.files import TMP
@@ -145,13 +145,8 @@ def _check_unfinished(layout: Layout) -> Iterator[Finding]:
 def _check_items(layout: Layout) -> Iterator[Finding]:
     yield from check_structure(layout)
     for kind in KINDS:
-        for name in layout.names(kind):
-            try:
-                item = find_item(layout, kind, name)
-            except RegistryError:
-                continue  # the structure's check has told
-            if item:
-                yield from _check_unlogged(item)
+        for item in named_items(layout, kind)[0]:
+            yield from _check_unlogged(item)
 
 
 def _check_unlogged(item: Item) -> Iterator[Finding]:

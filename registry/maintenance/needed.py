@@ -13,8 +13,8 @@ from registry.content.manifest import MOST_MANIFEST_BYTES
 from registry.content.record import Removal
 from registry.errors import IntegrityError, StorageError
 from registry.names import first_layout
-from registry.names.items import Item, all_item_ids, open_item
-from registry.ref import KINDS, Kind, is_name
+from registry.names.items import Item, item_ids, open_item
+from registry.ref import KINDS, Kind
 from registry.storage.layout import FIRST_NAMES, Layout, blob_path, manifest_path
 
 DAY_SECONDS = 86_400.0
@@ -97,15 +97,15 @@ def _is_ours(layout: Layout, top: str, kind: Kind, entry: str) -> bool:
     if top == "items":
         return is_digest(entry, _ID_DIGITS)
     item = first_layout.item_id(kind, entry)
-    return is_name(entry) and first_layout.holds(layout, kind, item, entry)
+    return first_layout.name_of(layout, kind, item) == entry
 
 
 def _roots(layout: Layout, now: float) -> set[tuple[str, bool]]:
     """Digests of manifests that are needed, and whether by a live version."""
     roots: set[tuple[str, bool]] = set()
     for kind in KINDS:
-        for item_id, name in all_item_ids(layout, kind):
-            item = open_item(layout, kind, item_id, name)
+        for item_id in item_ids(layout, kind):
+            item = open_item(layout, kind, item_id)
             if item.state.damaged:
                 message = f"a line of the log {layout.root / item.path} is damaged"
                 raise IntegrityError(message, hint="dv registry doctor --fix", code="log.damaged")

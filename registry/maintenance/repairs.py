@@ -10,10 +10,9 @@ import msgspec
 from registry.content import blobs, manifest, record
 from registry.errors import IntegrityError, RegistryError, StorageError, storage_errors
 from registry.maintenance.garbage import put_back
-from registry.maintenance.verify import lost_items
 from registry.names import log, pointers
-from registry.names.items import Item, get_item, open_item
-from registry.names.pointers import all_pointers, read_pointer
+from registry.names.items import Item, find_item, get_item, item_ids, named_items, open_item
+from registry.names.pointers import read_pointer
 from registry.ref import KINDS, Kind, parse_ref
 from registry.storage.files import TMP
 from registry.storage.layout import HEADER, HEADER_NAME, Layout, check_readable
@@ -87,21 +86,21 @@ def mend_name(layout: Layout, where: str) -> None:
     kind = _kind(text)
     pointer = read_pointer(layout, kind, name)
     if pointer.damaged:
-        others = [each for each in all_pointers(layout, kind).values() if each.name != name]
-        item = "" if any(each.item == pointer.item for each in others) else pointer.item
-        lost = (each for each in lost_items(layout, kind) if _last_name(layout, kind, each) == name)
-        pointers.mend(layout, kind, name, item or next(lost, ""))
+        called = (each for each in item_ids(layout, kind) if _name_of(layout, kind, each) == name)
+        pointers.mend(layout, kind, name, next(called, pointer.item))
 
 
 def name_again(layout: Layout, where: str) -> None:
     """Give an item that no name stands for its last name, or another if that is taken."""
     _, text, item_id = where.split("/")
     kind = _kind(text)
-    if item_id in lost_items(layout, kind):
-        for name in (_last_name(layout, kind, item_id), f"lost-{item_id}"):
-            pointer = read_pointer(layout, kind, name) if name else None
-            is_free = pointer and not pointer.item and not pointer.damaged
-            if name and is_free and pointers.take(layout, kind, name, item_id).item == item_id:
+    if where in dict(named_items(layout, kind)[1]):
+        item = open_item(layout, kind, item_id)
+        for name in filter(None, (item.name, f"lost-{item_id}")):
+            if find_item(layout, kind, name) is None:
+                claim = pointers.mend(layout, kind, name, item_id)
+                if name != item.name:
+                    item.write(log.entry("rename", old=item.state.name, new=name, claim=claim))
                 return
 
 
@@ -116,8 +115,8 @@ def _kind(text: str) -> Kind:
     return next(kind for kind in KINDS if kind == text)
 
 
-def _last_name(layout: Layout, kind: Kind, item_id: str) -> str | None:
-    return open_item(layout, kind, item_id).state.name
+def _name_of(layout: Layout, kind: Kind, item_id: str) -> str:
+    return open_item(layout, kind, item_id).name
 
 
 def _is_same_file(layout: Layout, path: str, data: bytes) -> bool:

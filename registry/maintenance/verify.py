@@ -17,9 +17,8 @@ from registry.content.manifest import StoredFile
 from registry.content.record import Record
 from registry.errors import IntegrityError, RegistryError, storage_errors
 from registry.maintenance.needed import stored_files
-from registry.names.items import Item, Version, all_item_ids, open_item
-from registry.names.pointers import Pointer, all_pointers
-from registry.ref import KINDS, Kind
+from registry.names.items import Item, Version, named_items, open_item
+from registry.ref import KINDS
 from registry.storage.layout import Layout, blob_path, manifest_path
 
 _MEND = "dv registry doctor --fix"
@@ -74,42 +73,24 @@ def check_structure(layout: Layout) -> Iterator[Finding]:
     return _check_kinds(_Tour(layout, hashes=False))
 
 
-def lost_items(layout: Layout, kind: Kind) -> list[str]:
-    """The items that have versions and that no name stands for."""
-    lost = {item for item, name in all_item_ids(layout, kind) if not name}  # before the names
-    lost -= {pointer.item for pointer in all_pointers(layout, kind).values()}
-    return sorted(item for item in lost if open_item(layout, kind, item).numbers())
-
-
 def _check_kinds(tour: _Tour) -> Iterator[Finding]:
     for kind in KINDS:
-        try:
-            pointers = all_pointers(tour.layout, kind)
-            lost = lost_items(tour.layout, kind)
-        except RegistryError as error:
-            yield _finding(f"{kind}s", error)
-            continue
-        for pointer in pointers.values():
-            yield from _check_name(tour, kind, pointer)
-        for item in lost:
-            message = "it has versions, and no name stands for it"
-            yield Finding("name.lost", f"items/{kind}/{item}", message, _MEND)
+        items, faults = named_items(tour.layout, kind)
+        for item in items:
+            yield from _check_item(tour, item)
+        yield from (_finding(where, error) for where, error in faults)
 
 
-def _check_name(tour: _Tour, kind: Kind, pointer: Pointer) -> Iterator[Finding]:
-    where = f"{kind}/{pointer.name}"
-    place = (tour.layout, kind, pointer.item, pointer.name)
+def _check_item(tour: _Tour, item: Item) -> Iterator[Finding]:
+    where, second = f"{item.kind}/{item.name}", _Tour(tour.layout, tour.hashes)
     try:
-        if not pointer.check(tour.layout, kind).item:
-            return
-        item, second = open_item(*place), _Tour(tour.layout, tour.hashes)
         rows: dict[int, Record] = {}
         for version in item.versions():
             if version.record:
                 rows[version.number] = version.record
             fault = _fault(tour, item, version)
             if fault:
-                again = open_item(*place)
+                again = open_item(item.layout, item.kind, item.id, item.name)
                 fault = _fault(second, again, again.version(version.number))
             if fault:
                 yield _finding(f"{where}:v{version.number}", fault)

@@ -26,7 +26,7 @@ from registry.content.record import Removal
 from registry.errors import RegistryError, storage_errors
 from registry.names import log
 from registry.names.log import Entry, Place
-from registry.names.pointer_lines import Former, Line, Take
+from registry.names.pointer_lines import Line
 from registry.ref import Kind, Number, Word, is_name, is_tag, version_number
 from registry.storage import lines
 from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout
@@ -76,11 +76,11 @@ def item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
     return [(item_id(kind, name), name) for name in names if is_name(name)]
 
 
-def holds(layout: Layout, kind: Kind, item: str, name: str) -> bool:
-    """Whether an item still lies where the first layout had it."""
-    is_first = bool(name) and item == item_id(kind, name)
-    is_moved = not is_first or layout.files.stat(f"items/{kind}/{item}") is not None
-    return not is_moved and layout.files.stat(folder_path(kind, name)) is not None
+def name_of(layout: Layout, kind: Kind, item: str) -> str | None:
+    """The name of an item that still lies where the first layout had it, or None."""
+    if layout.files.stat(f"items/{kind}/{item}"):
+        return None
+    return next((name for found, name in item_ids(layout, kind) if found == item), None)
 
 
 def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[Line]:
@@ -91,13 +91,13 @@ def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[Line]:
         item = item_id(kind, forward.to) if is_done else ""
         last = max([forward.last, *_numbers(layout, kind, forward.to)])
         to = forward.to if is_done else None
-        line = Former(at=forward.at, id="", last=last, to=to, item=item)
+        line = Line(event="former", at=forward.at, id="", last=last, to=to, item=item)
         found.append(
             msgspec.structs.replace(line, id=hashlib.sha256(lines.encode(line)).hexdigest()[:16])
         )
     if layout.files.stat(folder_path(kind, name)) is not None:
         item = item_id(kind, name)
-        found.append(Take(at="", id=f"first-{item}", item=item))
+        found.append(Line(event="take", at="", id=f"first-{item}", item=item))
     return found
 
 

@@ -22,7 +22,7 @@ from registry.errors import (
 )
 from registry.names import first_layout, log
 from registry.names.log import NOWHERE, Entry, Happened, State
-from registry.names.pointers import read_pointer, sync_pointer
+from registry.names.pointers import Pointer, read_pointer
 from registry.ref import Kind, version_number
 from registry.storage import lines
 from registry.storage.folder import Folder
@@ -52,7 +52,7 @@ class Item:
 
     layout: Layout  # of the registry
     kind: Kind  # subject or motion
-    name: str  # the name under which it was looked up; "" where it was found without one
+    name: str  # what its log calls it; else under which it was looked up, or "" without one
     id: str  # its own name, which never changes
     path: str  # of its folder
     # what its log comes to. It was read before any version, so every version that it speaks of is
@@ -116,7 +116,6 @@ class Item:
             for path in (f"{self.path}/v{number}", f"{self.path}/{LOG}"):
                 if files.is_file(path):
                     files.sync(path)
-        sync_pointer(self.layout, self.kind, self.name)
 
     def _read(self, folder: Folder, number: int) -> Version:
         known = self.state.published.get(number)
@@ -137,36 +136,91 @@ class Item:
 
 
 def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
-    """An item by its id."""
+    """An item by its id; ``name`` is what it is called if its log does not say."""
     path = f"items/{kind}/{item}"
-    if first_layout.holds(layout, kind, item, name):
-        path = first_layout.folder_path(kind, name)
-        data = first_layout.read_log(layout, kind, name)
+    if first := first_layout.name_of(layout, kind, item):
+        path = first_layout.folder_path(kind, first)
+        data = first_layout.read_log(layout, kind, first)
     else:
         data = layout.files.read(f"{path}/{LOG}") or b""
-    return Item(layout, kind, name, item, path, log.replay(data))
+    state = log.replay(data)
+    return Item(layout, kind, state.name or name, item, path, state)
 
 
 def find_item(layout: Layout, kind: Kind, name: str) -> Item | None:
     """The item that a name stands for, or None."""
-    pointer = read_pointer(layout, kind, name).check(layout, kind)
-    return open_item(layout, kind, pointer.item, name) if pointer.item else None
+    return item_of(layout, kind, read_pointer(layout, kind, name).check(layout, kind))
+
+
+def item_of(layout: Layout, kind: Kind, pointer: Pointer) -> Item | None:
+    """The item that a name leads to, if it is called so."""
+    item = open_item(layout, kind, pointer.item, pointer.name) if pointer.item else None
+    return item if item and item.name == pointer.name else None
+
+
+def renamed_to(layout: Layout, kind: Kind, name: str) -> str | None:
+    """What the item that last lost a name is called, or None."""
+    pointer = read_pointer(layout, kind, name)
+    called = (open_item(layout, kind, each, name).name for each in reversed(pointer.items))
+    return next((new for new in called if new != name), pointer.to)
 
 
 def get_item(layout: Layout, kind: Kind, name: str) -> Item:
     """The item that a name stands for; a NotFoundError where there is none."""
     item = find_item(layout, kind, name)
     if item is None:
-        new = read_pointer(layout, kind, name).to
+        new = renamed_to(layout, kind, name)
         hint = f"it was renamed: write {new}" if new else None
         raise NotFoundError(f"there is no {kind} named {name!r}", hint=hint)
     return item
 
 
-def all_item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
-    """Id of every item on the disk, and the name of it in the first layout or ""."""
-    found = [(entry, "") for entry in layout.files.folders(f"items/{kind}")]
-    return found + first_layout.item_ids(layout, kind)
+def item_ids(layout: Layout, kind: Kind) -> list[str]:
+    """The id of every item on the disk."""
+    first = [item for item, _ in first_layout.item_ids(layout, kind)]
+    return list(dict.fromkeys([*layout.files.folders(f"items/{kind}"), *first]))
+
+
+def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str, RegistryError]]]:
+    """Every item that a name stands for, by name, and what is wrong with names and other items.
+
+    Each item is read once, and its log says its name: beside a renaming it is there once. What is
+    wrong comes with ``subject/corgi``, or the path of an item.
+    """
+    found: list[Item] = []
+    faults: dict[str, RegistryError] = {}
+    led: dict[str, str] = {}
+    try:
+        for name in layout.names(kind):
+            try:
+                led[read_pointer(layout, kind, name).check(layout, kind).item] = name
+            except RegistryError as error:
+                faults[f"{kind}/{name}"] = error
+        for item_id in item_ids(layout, kind):
+            name = led.get(item_id, "")
+            try:
+                item = open_item(layout, kind, item_id, name)
+                if f"{kind}/{item.name}" not in faults:
+                    found += _led(item, name)
+            except RegistryError as error:
+                is_named = name and error.code != "name.lost"
+                faults[f"{kind}/{name}" if is_named else f"items/{kind}/{item_id}"] = error
+    except RegistryError as error:
+        faults[f"{kind}s"] = error
+    return sorted(found, key=lambda item: item.name), list(faults.items())
+
+
+def _led(item: Item, name: str) -> list[Item]:
+    """An item whose name leads to it, as ``name`` does; none where it has no versions either."""
+    while item.name != name and read_pointer(item.layout, item.kind, item.name).item != item.id:
+        again = open_item(item.layout, item.kind, item.id, name)
+        if again.name == item.name:  # it was not renamed in this moment
+            if not item.numbers():
+                return []
+            message = "it has versions, and no name stands for it"
+            raise IntegrityError(message, hint=_MEND, code="name.lost")
+        item = again
+    return [item]
 
 
 def highest(layout: Layout, kind: Kind, name: str) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from registry.content.record import Adapter
 from registry.errors import RegistryError
-from registry.names.items import Item, open_item
-from registry.names.pointers import all_pointers
+from registry.names.items import Item, named_items
 from registry.ref import KINDS, Kind
 from registry.storage.layout import LOG, Layout
 
@@ -49,10 +47,13 @@ def list_rows(layout: Layout, kind: Kind | None, pattern: str | None, wanted: Wa
     rows: list[Adapter] = []
     problems: list[str] = []
     for each in [kind] if kind else KINDS:
-        for item in _named_items(layout, each, pattern, problems):
-            found, faults = rows_of(item, wanted)
-            rows += found
-            problems += faults
+        items, faults = named_items(layout, each)
+        problems += (error.message for _, error in faults)
+        for item in items:
+            if pattern is None or fnmatchcase(item.name, pattern):
+                found, told = rows_of(item, wanted)
+                rows += found
+                problems += told
     return Listing(tuple(rows), tuple(problems))
 
 
@@ -79,21 +80,3 @@ def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
 def live_rows(item: Item | None) -> list[Adapter]:
     """The live versions of an item that can be read, ascending; none of no item."""
     return rows_of(item, Wanted(every=True))[0] if item else []
-
-
-def _named_items(
-    layout: Layout, kind: Kind, pattern: str | None, problems: list[str]
-) -> Iterator[Item]:
-    """The items of all names that match, by name; what cannot be read becomes a problem."""
-    try:
-        found = all_pointers(layout, kind)
-    except RegistryError as error:
-        problems.append(error.message)
-        return
-    for name, pointer in found.items():
-        if pattern is None or fnmatchcase(name, pattern):
-            try:
-                if pointer.check(layout, kind).item:
-                    yield open_item(layout, kind, pointer.item, name)
-            except RegistryError as error:
-                problems.append(error.message)

@@ -9,8 +9,10 @@ change is there whole or not at all, however its writer ends.
 - ``untag``: counts if the tag is on the version that the line expects.
 - ``remove``: counts if the version is live and has no tag that the line does not name. Its tags go.
 - ``restore``: counts if the version is removed. The tags that it had come back where they are free.
-- ``rename``: the item gets another name once the claim of that name is done.
-- ``begin``: what the first layout knew; it counts only before every other line that has an id.
+- ``rename``: counts if the item has the old name and nobody cancelled the claim of the new one.
+- ``cancel``: a claim of a renaming came to nothing, unless the renaming was there before.
+- ``begin``: the item's first name, and what the first layout knew of it; it counts only before
+  every other line that has an id.
 - ``mend``: a repair after damage: what can be known is as it was, and unknown tags are set nowhere.
 
 After a damaged line nobody knows where the tags are, until a line sets them that expects nothing.
@@ -33,7 +35,7 @@ from registry.storage import lines
 from registry.storage.lines import now
 
 NOWHERE = 0
-Event = Literal["publish", "tag", "untag", "remove", "restore", "rename", "begin", "mend"]
+Event = Literal["publish", "tag", "untag", "remove", "restore", "rename", "cancel", "begin", "mend"]
 
 
 class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -59,7 +61,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     name: Word | None = None  # under which the version was published, or the item began
     old: Word | None = None  # the name before a renaming
     new: Word | None = None  # the name after it
-    claim: str | None = None  # id of the claim that decides about the renaming
+    claim: str = ""  # id of the claim of the new name
     places: dict[Word, Place] = {}  # where tags were, in ``begin``
     removals: dict[Number, Removal] = {}  # by version, in ``begin``
     unknown: list[Word] = []  # tags of which nobody knows where they were, in ``begin``
@@ -89,10 +91,11 @@ class State:
     happened: list[Happened] = field(default_factory=list)  # the lines that counted, in their order
     unknown: set[str] = field(default_factory=set)  # tags of which nobody knows where they are
     damaged: int = 0  # how many lines are damaged since the last repair
-    name: str | None = None  # the last name that a line tells of, or None
-    # the name of the last publishing if no renaming came after it, or None. Whoever published had
-    # put the lines of that name on the disk
-    settled: str | None = None
+    # what the item is called, or None where no line tells. Whoever wrote such a line had put the
+    # line of that name on the disk
+    name: str | None = None
+    # by the claim of each renaming that was decided, whether it counted
+    renamings: dict[str, bool] = field(default_factory=dict)
 
     def find(self, entry: Entry) -> Happened | None:
         """What a line did, or None where it did not count."""
@@ -133,13 +136,12 @@ def replay(data: bytes) -> State:
             state.places.clear()
         elif line.id and line.id not in ids:
             ids.add(line.id)
-            state.name = line.new or line.name or state.name
+            state.name = state.name or line.name or line.old
             _FOLLOWED[line.event](state, line)
     return state
 
 
 def _publish(state: State, line: Entry) -> None:
-    state.settled = line.name or state.settled
     if line.version in state.published:
         return  # a repair told of it again
     state.published[line.version] = line.digest or ""
@@ -182,8 +184,15 @@ def _restore(state: State, line: Entry) -> None:
 
 
 def _rename(state: State, line: Entry) -> None:
-    state.settled = None
-    state.happened.append(Happened(line))
+    if line.claim not in state.renamings:
+        counts = state.renamings[line.claim] = line.old == state.name
+        if counts:
+            state.name = line.new
+            state.happened.append(Happened(line))
+
+
+def _cancel(state: State, line: Entry) -> None:
+    state.renamings.setdefault(line.claim, False)
 
 
 def _begin(state: State, line: Entry) -> None:
@@ -223,6 +232,7 @@ _FOLLOWED: Mapping[Event, Callable[[State, Entry], None]] = {
     "remove": _remove,
     "restore": _restore,
     "rename": _rename,
+    "cancel": _cancel,
     "begin": _begin,
     "mend": _mend,
 }

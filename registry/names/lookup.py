@@ -6,10 +6,9 @@ from itertools import islice
 
 from registry.content.record import Adapter
 from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
-from registry.names.items import Item, Version, find_item, was_removed
+from registry.names.items import Item, Version, find_item, named_items, renamed_to, was_removed
 from registry.names.listing import Wanted, rows_of
 from registry.names.log import NOWHERE
-from registry.names.pointers import read_pointer
 from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, nearest
 from registry.storage.layout import LOG, Layout
 
@@ -73,21 +72,17 @@ def _locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
 
 def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
     for kind in KINDS:
-        if kind not in wanted and _is_used(layout, kind, ref.name):
+        if kind not in wanted and find_item(layout, kind, ref.name):
             return f"there is a {kind} of that name"
     for kind in wanted:
-        if new := read_pointer(layout, kind, ref.name).to:
+        if new := renamed_to(layout, kind, ref.name):
             return f"it was renamed: write {new}"
-    known = [name for kind in wanted for name in layout.names(kind) if _is_used(layout, kind, name)]
+    known = [item.name for kind in wanted for item in named_items(layout, kind)[0]]
     near = nearest(ref.name, known)
     if near:
         return f"did you mean {near}?"
     kind = ref.kind or KINDS[0]
     return f"dv {kind} list shows what there is" if known else f"none yet: dv {kind} learn --help"
-
-
-def _is_used(layout: Layout, kind: Kind, name: str) -> bool:
-    return bool(read_pointer(layout, kind, name).item)
 
 
 def _by_tag(item: Item, tag: str) -> Version:

@@ -20,19 +20,18 @@ from registry.content.manifest import Draft, Manifest, StoredFile
 from registry.content.record import Adapter
 from registry.errors import (
     BusyError,
-    ConflictError,
     IntegrityError,
     InvalidError,
     RegistryError,
     storage_errors,
 )
 from registry.names import log
-from registry.names.items import Item, highest, open_item, set_tag
+from registry.names.items import Item, highest, item_of, set_tag
 from registry.names.moving import make_writable
-from registry.names.pointers import find_name, read_pointer, sync_pointer, take
+from registry.names.pointers import settle, take
 from registry.ref import LAST_VERSION, Kind, check_name, check_tag
 from registry.storage.files import NO_LINKS, Files
-from registry.storage.layout import Layout, blob_path, manifest_path
+from registry.storage.layout import Layout, blob_path, manifest_path, pointer_path
 from registry.storage.lines import now
 
 _MOST_TRIES = 10_000
@@ -102,15 +101,10 @@ def publish_ready(layout: Layout, name: str, ready: Ready, tags: Sequence[str] =
         with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
             folder.sync()
         _check_bytes(layout, ready)
-        _announce(item, number, ready.digest, tags)
-        called = find_name(layout, kind, item.id, name)
+        called = _announce(item, number, ready.digest, tags)
     except RegistryError as error:
         message = f"{item.label(number)} is published, but: {error.message}"
         raise type(error)(message, hint=error.hint, code=error.code) from error
-    if called is None:
-        message = f"@sha256:{ready.digest} is published, but {name} was renamed in this moment"
-        hint = f"dv {kind} list shows its new name"
-        raise ConflictError(message, hint=hint, code="name.renamed")
     return Adapter(kind, called, number, row, tuple(sorted(tags)))
 
 
@@ -161,13 +155,16 @@ def _link_or_write(files: Files, temp: str, path: str, data: bytes) -> None:
 
 def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
     """The item of a name; a name that stands for nothing gets a new one."""
-    pointer = read_pointer(layout, kind, name).check(layout, kind)
-    if not pointer.item:
-        pointer = take(layout, kind, name, os.urandom(8).hex())
-        return open_item(layout, kind, pointer.item, name)
-    item = open_item(layout, kind, pointer.item, name)
-    if item.state.settled != name:
-        sync_pointer(layout, kind, name)
+    while True:
+        pointer = settle(layout, kind, name)
+        item = item_of(layout, kind, pointer)
+        if item:
+            break
+        take(layout, kind, pointer, os.urandom(8).hex())
+    if item.state.name is None:  # whoever took the name may have died before it was on the disk
+        layout.files.sync(pointer_path(kind, name))
+        layout.files.make_folder(item.path)
+        item.write(log.entry("begin", name=name))
     return item
 
 
@@ -182,8 +179,10 @@ def _check_bytes(layout: Layout, ready: Ready) -> None:
         raise IntegrityError(message, hint="publish or import it again", code="blob.missing")
 
 
-def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> None:
+def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> str:
+    """Tell the log of a new version and its tags; what the item is called by now."""
     line = log.entry("publish", number, digest=digest, tags=list(tags), name=item.name)
     state, _ = item.write(line)
     for tag in sorted(set(tags) - set(state.tags_on(number))):
         set_tag(item, tag, number, digest=digest, expect=log.NOWHERE)
+    return state.name or item.name

@@ -13,11 +13,10 @@ from registry.content import blobs, manifest
 from registry.content.record import Adapter
 from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoundError
 from registry.names import log
-from registry.names.items import Item, find_item
+from registry.names.items import Item, find_item, renamed_to
 from registry.names.log import State
 from registry.names.lookup import find, find_exact
 from registry.names.moving import make_writable
-from registry.names.pointers import read_pointer
 from registry.ref import Ref
 from registry.storage.layout import Layout, blob_path, manifest_path
 
@@ -102,7 +101,7 @@ def _item_of(layout: Layout, adapter: Adapter) -> Item:
     item = find_item(layout, kind, name)
     row = item.version(adapter.version).record if item else None
     if item is None or row is None or row.digest != adapter.digest:
-        new = read_pointer(layout, kind, name).to
+        new = renamed_to(layout, kind, name)
         message = f"{name} was renamed in this moment"
         hint = f"do it again under the new name{f': {new}' if new else ''}"
         raise ConflictError(message, hint=hint, code="name.renamed")

@@ -103,7 +103,8 @@ def make_root(layout: Layout) -> None:
     with storage_errors(f"write to the registry {layout.root}"):
         if not is_complete:
             layout.files.make_root()
-        layout.files.make_folder(TMP)
+        if not layout.files.stat(TMP):
+            layout.files.make_folder(TMP)
         if not is_complete:
             # Every process writes these same bytes, so it does not matter whose rename is last.
             layout.files.replace(HEADER_NAME, HEADER)

@@ -147,9 +147,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_rest_is_looked_at(
     place.mkdir()
     record_of(store, 1, "rex").unlink()
     found = diagnose(store.layout)
-    assert {"storage.failed" if what == "log" else "name.damaged", "record.missing"} <= {
-        each.finding.code for each in found
-    }
+    assert {"storage.failed", "record.missing"} <= {each.finding.code for each in found}
     repair(store.layout, found)
     assert store.resolve("rex").version == 1
 
@@ -262,15 +260,28 @@ def test_a_damaged_name_stands_again_for_what_it_stood_for(store: Registry, publ
     assert publish().version == 3
 
 
-def test_a_renaming_whose_line_is_damaged_is_undone_by_the_repair(store: Registry, publish) -> None:
+def test_a_renaming_whose_claim_is_damaged_is_known_by_its_log(store: Registry, publish) -> None:
     publish()
     store.rename("corgi", "rex", "subject")
-    path = pointer_of(store)
-    path.write_bytes(path.read_bytes().replace(b'"to":"rex"', b'"to":"dog"'))
+    path = pointer_of(store, "rex")
+    path.write_bytes(path.read_bytes().replace(b'"source":"corgi"', b'"source":"poodle"'))
     assert codes(store) == ["name.damaged"]
     mend(store)
     assert codes(store) == []
+    assert [row.name for row in store.list().rows] == ["rex"]
+
+
+def test_a_renaming_whose_own_line_is_damaged_is_undone(store: Registry, publish) -> None:
+    publish()
+    store.rename("corgi", "rex", "subject")
+    path = log_of(store, "rex")
+    path.write_bytes(path.read_bytes().replace(b'"old":"corgi"', b'"old":"poodle"'))
+    assert codes(store) == ["log.damaged"]
+    mend(store)
+    assert codes(store) == []
     assert [row.name for row in store.list().rows] == ["corgi"]
+    store.rename("corgi", "rex", "subject")
+    assert store.resolve("rex").version == 1
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
@@ -424,7 +435,7 @@ def test_an_item_whose_names_are_all_taken_stays_lost(store: Registry, publish) 
 def test_a_damaged_name_gets_the_lost_item_that_last_had_it(store: Registry, publish) -> None:
     adapter = publish()
     pointer_of(store).write_bytes(b"\n{]\n")
-    assert codes(store) == ["name.damaged", "name.lost"]
+    assert codes(store) == ["name.damaged"]
     repair(store.layout, diagnose(store.layout)[:1])
     assert store.resolve("corgi") == adapter
     assert codes(store) == []

@@ -26,7 +26,7 @@ from registry.names import publishing
 from registry.names.items import Item, get_item
 from registry.ref import LAST_VERSION
 from registry.storage.files import Files
-from tests.registry.places import header_of, manifest_of, numbers_of, record_of, tmp_of
+from tests.registry.places import header_of, log_of, manifest_of, numbers_of, record_of, tmp_of
 
 # Every way in which a publisher touches the disk, besides writing into files that nobody reads yet.
 STEPS = ("mkdir", "fsync", "fchmod", "write", "replace", "link", "unlink")
@@ -323,11 +323,12 @@ def test_a_disk_full_after_the_record_says_that_the_version_is_there(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    publish()
     at_log(monkeypatch, full)
-    with pytest.raises(StorageError, match="corgi:v1 is published, but") as caught:
+    with pytest.raises(StorageError, match="corgi:v2 is published, but") as caught:
         publish()
     assert caught.value.code == "storage.full"
-    assert store.resolve("corgi").version == 1
+    assert store.resolve("corgi").version == 2
 
 
 def test_a_line_that_was_only_half_written_is_an_error(publish, monkeypatch) -> None:
@@ -472,23 +473,25 @@ def synced(monkeypatch) -> list[str]:
     return found
 
 
-def test_a_name_is_synced_once_by_whoever_publishes_under_it_first(
-    publish, synced: list[str]
-) -> None:
-    publish()
-    assert synced.count("corgi") == 1
-    publish()
-    assert synced.count("corgi") == 1
-
-
-def test_both_names_of_a_renaming_are_synced_by_whoever_publishes_next(
+def test_a_name_is_synced_before_the_log_of_its_item_begins(
     store: Registry, publish, synced: list[str]
 ) -> None:
-    """Who renamed may have been killed before syncing the line under the old name, which decides."""
+    """Who took it may have been killed before syncing; a log that tells a name says that it is done."""
     publish()
-    store.rename("corgi", "rex", "subject")
+    assert "corgi" in synced[: synced.index("log.ndjson")]
+    log_of(store).unlink()
     synced.clear()
-    publish("rex")
-    assert (synced.count("corgi"), synced.count("rex")) == (1, 1)
-    publish("rex")
-    assert (synced.count("corgi"), synced.count("rex")) == (1, 1)
+    publish()
+    assert "corgi" in synced[: synced.index("log.ndjson")]
+    synced.clear()
+    publish()
+    assert "corgi" not in synced
+
+
+def test_the_new_name_of_a_renaming_is_synced_before_the_line_that_decides(
+    store: Registry, publish, synced: list[str]
+) -> None:
+    publish()
+    synced.clear()
+    store.rename("corgi", "rex", "subject")
+    assert synced == ["subject", "rex", "log.ndjson"]

@@ -24,8 +24,7 @@ import msgspec
 from registry import KINDS, Draft, Registry, RegistryError, open_registry
 from registry.maintenance import needed
 from registry.maintenance.doctor import diagnose, repair
-from registry.names.items import Item, all_item_ids, open_item
-from registry.names.pointers import read_pointer
+from registry.names.items import Item, item_ids, open_item, renamed_to
 from tests.registry.samples import safetensors, small_draft
 
 NAMES = ("corgi", "poodle", "teabox")
@@ -196,7 +195,7 @@ def _collect(store: Registry, notes: Path, random: Random, *_: object) -> None:
 
 def _rename(store: Registry, notes: Path, random: Random, *_: object) -> None:
     name = _any(store, random).partition(":")[0]
-    ways_back = [old for old in NAMES if read_pointer(store.layout, "subject", old).to == name]
+    ways_back = [old for old in NAMES if renamed_to(store.layout, "subject", old) == name]
     new = random.choice([*ways_back, f"{random.choice(NAMES)}-{random.getrandbits(40):x}x"])
     store.rename(name, new, "subject")
 
@@ -296,8 +295,8 @@ def _look(root: Path, folder: Path, kills: int) -> Outcome:
 
 def _items(store: Registry) -> Iterator[Item]:
     for kind in KINDS:
-        for item, name in all_item_ids(store.layout, kind):
-            yield open_item(store.layout, kind, item, name)
+        for item in item_ids(store.layout, kind):
+            yield open_item(store.layout, kind, item)
 
 
 def _lost_tags(items: list[Item], notes: list[Note]) -> Iterator[str]:
