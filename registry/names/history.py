@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from registry.errors import IntegrityError
-from registry.names import log
 from registry.names.items import get_item
-from registry.names.log import Event
+from registry.names.log import Entry, Event
 from registry.ref import COMPUTED_TAGS, Kind
 from registry.storage.layout import Layout
 from registry.storage.lines import stamp
@@ -42,8 +41,9 @@ def read_history(layout: Layout, kind: Kind, name: str) -> tuple[Happened, ...]:
         hint = "dv registry doctor --fix goes on from what can be known"
         raise IntegrityError(message, hint=hint, code="log.damaged")
     told = [each for line in item.state.happened for each in _tell(line)]
+    logged = {each.version for each in told if each.event == "publish"}
     for version in item.versions():
-        if version.record and version.number not in item.state.published:
+        if version.record and version.number not in logged:
             made = version.record.created
             told.append(Happened(made, "publish", version.number, version.record.digest))
     return tuple(_done_renamings(name, _in_order(told)))
@@ -63,26 +63,15 @@ def places_at(layout: Layout, kind: Kind, name: str, when: datetime) -> dict[str
     return dict(zip(COMPUTED_TAGS, newest, strict=False)) | dict(sorted(places.items()))
 
 
-def _tell(line: log.Happened) -> list[Happened]:
+def _tell(line: Entry) -> list[Happened]:
     """A line as it is told: the tags of a publishing are told one by one, repairs not at all."""
-    entry = line.entry
-    told = Happened(
-        entry.at,
-        entry.event,
-        entry.version,
-        entry.digest,
-        entry.tag,
-        line.was or None,
-        line.tags,
-        entry.old,
-        entry.new,
-    )
-    if entry.event == "mend":
+    told = Happened(line.at, line.event, line.version, line.digest, line.tag)
+    if line.event == "publish":
+        return [told, *(replace(told, event="tag", tag=tag) for tag in line.tags)]
+    if line.event == "mend":
         return []
-    if entry.event != "publish" or not line.tags:
-        return [told]
-    set_tags = [Happened(entry.at, "tag", entry.version, entry.digest, tag) for tag in line.tags]
-    return [replace(told, tags=()), *set_tags]
+    tags, was = tuple(line.tags), line.expect or None
+    return [replace(told, was=was, tags=tags, old=line.old, new=line.new)]
 
 
 def _in_order(told: Sequence[Happened]) -> list[Happened]:

@@ -21,7 +21,7 @@ from registry.errors import (
     storage_errors,
 )
 from registry.names import first_layout, log
-from registry.names.log import NOWHERE, Entry, Happened, State
+from registry.names.log import NOWHERE, Entry, State
 from registry.names.pointers import Pointer, read_pointer
 from registry.ref import Kind, version_number
 from registry.storage import lines
@@ -102,7 +102,7 @@ class Item:
         """``corgi:v3``, for messages."""
         return f"{self.name}:v{number}"
 
-    def write(self, entry: Entry) -> tuple[State, Happened | None]:
+    def write(self, entry: Entry) -> tuple[State, Entry | None]:
         """Append a line to the log; what that comes to, and what the line did if it counted."""
         with storage_errors(f"write the log of {self.name or self.id}"):
             self.layout.files.append(f"{self.path}/{LOG}", lines.encode(entry))

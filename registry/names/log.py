@@ -21,7 +21,7 @@ After a damaged line nobody knows where the tags are, until a line sets them tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -71,24 +71,17 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 decoder = msgspec.json.Decoder(Entry)
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """A line that counted, and what it did."""
-
-    entry: Entry  # the line
-    was: int = NOWHERE  # where the tag was before; 0: nowhere
-    tags: tuple[str, ...] = ()  # that went with a removal or came with a publishing or a restoring
-
-
 @dataclass(slots=True)
 class State:
     """What the lines of a log come to."""
 
-    places: dict[str, Place] = field(default_factory=dict)  # where each tag is
+    tags: dict[str, int] = field(default_factory=dict)  # each tag whose place is known: its version
     removals: dict[int, Removal] = field(default_factory=dict)  # the removed versions
-    # the digest of each version of which a line tells
+    # the digest of each version, by the first line that tells it
     published: dict[int, str] = field(default_factory=dict)
-    happened: list[Happened] = field(default_factory=list)  # the lines that counted, in their order
+    # the lines that counted, in their order: ``expect`` is where the tag was, and ``tags`` are
+    # those that went or came
+    happened: list[Entry] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)  # tags of which nobody knows where they are
     damaged: int = 0  # how many lines are damaged since the last repair
     # what the item is called, or None where no line tells. Whoever wrote such a line had put the
@@ -97,24 +90,17 @@ class State:
     # by the claim of each renaming that was decided, whether it counted
     renamings: dict[str, bool] = field(default_factory=dict)
 
-    def find(self, entry: Entry) -> Happened | None:
+    def find(self, entry: Entry) -> Entry | None:
         """What a line did, or None where it did not count."""
-        return next((each for each in reversed(self.happened) if each.entry.id == entry.id), None)
+        return next((each for each in reversed(self.happened) if each.id == entry.id), None)
 
     def tags_on(self, version: int) -> tuple[str, ...]:
         """The tags on a version, sorted."""
-        return tuple(sorted(tag for tag, at in self.places.items() if at.version == version))
+        return tuple(sorted(tag for tag, place in self.tags.items() if place == version))
 
     def place(self, tag: str) -> int | None:
         """The version that a tag is on; 0: nowhere; None: nobody knows."""
-        if tag in self.unknown:
-            return None
-        return self.places[tag].version if tag in self.places else NOWHERE
-
-    @property
-    def tags(self) -> dict[str, int]:
-        """Each tag whose place is known, sorted, and the version it is on."""
-        return {tag: at.version for tag, at in sorted(self.places.items())}
+        return None if tag in self.unknown else self.tags.get(tag, NOWHERE)
 
 
 def entry(event: Event, version: int = 0, **fields: object) -> Entry:
@@ -132,8 +118,8 @@ def replay(data: bytes) -> State:
     for line in lines.decode_all(data, decoder):
         if line is None:
             state.damaged += 1
-            state.unknown |= state.places.keys()
-            state.places.clear()
+            state.unknown |= state.tags.keys()
+            state.tags.clear()
         elif line.id and line.id not in ids:
             ids.add(line.id)
             state.name = state.name or line.name or line.old
@@ -142,45 +128,41 @@ def replay(data: bytes) -> State:
 
 
 def _publish(state: State, line: Entry) -> None:
-    if line.version in state.published:
-        return  # a repair told of it again
-    state.published[line.version] = line.digest or ""
-    is_live = line.version not in state.removals
-    tags = _set_free(state, line) if is_live else ()
-    state.happened.append(Happened(line, tags=tags))
+    if line.version not in state.published:  # else a repair told of it again
+        state.published[line.version] = line.digest or ""
+        tags = line.tags if line.version not in state.removals else []
+        _count(state, line, tags=_set_free(state, line.version, tags))
 
 
 def _tag(state: State, line: Entry) -> None:
     tag = line.tag or ""
     was = state.place(tag)
-    if line.version in state.removals or line.expect not in {None, was}:
-        return
-    state.places[tag] = Place(version=line.version, digest=line.digest or "")
-    state.unknown.discard(tag)
-    state.happened.append(Happened(line, was or NOWHERE))
+    if line.version not in state.removals and line.expect in {None, was}:
+        state.tags[tag] = line.version
+        state.unknown.discard(tag)
+        state.published.setdefault(line.version, line.digest or "")
+        _count(state, line, expect=was or NOWHERE)
 
 
 def _untag(state: State, line: Entry) -> None:
     tag = line.tag or ""
-    if tag in state.places and line.expect == state.place(tag):
-        del state.places[tag]
-        state.happened.append(Happened(line, line.expect or NOWHERE))
+    if tag in state.tags and line.expect == state.tags[tag]:
+        del state.tags[tag]
+        _count(state, line)
 
 
 def _remove(state: State, line: Entry) -> None:
     held = state.tags_on(line.version)
-    if line.version in state.removals or set(held) - set(line.tags):
-        return
-    for tag in held:
-        del state.places[tag]
-    state.removals[line.version] = Removal(at=line.at, tags=list(held))
-    state.happened.append(Happened(line, tags=held))
+    if line.version not in state.removals and set(held) <= set(line.tags):
+        for tag in held:
+            del state.tags[tag]
+        state.removals[line.version] = Removal(at=line.at, tags=[*held])
+        _count(state, line, tags=[*held])
 
 
 def _restore(state: State, line: Entry) -> None:
     if removal := state.removals.pop(line.version, None):
-        tags = _set_free(state, msgspec.structs.replace(line, tags=removal.tags))
-        state.happened.append(Happened(line, tags=tags))
+        _count(state, line, tags=_set_free(state, line.version, removal.tags))
 
 
 def _rename(state: State, line: Entry) -> None:
@@ -188,7 +170,7 @@ def _rename(state: State, line: Entry) -> None:
         counts = state.renamings[line.claim] = line.old == state.name
         if counts:
             state.name = line.new
-            state.happened.append(Happened(line))
+            _count(state, line)
 
 
 def _cancel(state: State, line: Entry) -> None:
@@ -196,14 +178,13 @@ def _cancel(state: State, line: Entry) -> None:
 
 
 def _begin(state: State, line: Entry) -> None:
-    if any(each.entry.id for each in state.happened):
-        return
-    state.places = dict(line.places)
-    state.removals = dict(line.removals)
-    state.unknown = set(line.unknown)
-    state.happened = [Happened(told, told.expect or NOWHERE, (*told.tags,)) for told in line.told]
-    publishings = [told for told in line.told if told.event == "publish"]
-    state.published = {told.version: told.digest or "" for told in publishings}
+    if not any(each.id for each in state.happened):
+        state.tags = {tag: place.version for tag, place in line.places.items()}
+        state.removals = dict(line.removals)
+        state.unknown = set(line.unknown)
+        state.happened = list(line.told)
+        publishings = [told for told in line.told if told.event == "publish"]
+        state.published = {told.version: told.digest or "" for told in publishings}
 
 
 def _mend(state: State, line: Entry) -> None:
@@ -214,15 +195,18 @@ def _mend(state: State, line: Entry) -> None:
         version: msgspec.structs.replace(removal, at=line.at)
         for version, removal in state.removals.items()
     }
-    state.happened.append(Happened(line))
+    _count(state, line)
 
 
-def _set_free(state: State, line: Entry) -> tuple[str, ...]:
-    """Set the tags of a line that are set nowhere."""
-    free = [tag for tag in dict.fromkeys(line.tags) if state.place(tag) == NOWHERE]
-    for tag in free:
-        state.places[tag] = Place(version=line.version, digest=line.digest or "")
-    return tuple(sorted(free))
+def _count(state: State, line: Entry, **done: object) -> None:
+    state.happened.append(msgspec.structs.replace(line, **done))
+
+
+def _set_free(state: State, version: int, tags: Iterable[str]) -> list[str]:
+    """Put those tags on a version that are set nowhere."""
+    free = sorted(tag for tag in set(tags) if state.place(tag) == NOWHERE)
+    state.tags.update(dict.fromkeys(free, version))
+    return free
 
 
 _FOLLOWED: Mapping[Event, Callable[[State, Entry], None]] = {

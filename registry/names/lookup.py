@@ -97,15 +97,7 @@ def _by_tag(item: Item, tag: str) -> Version:
         hint = f"did you mean {item.name}:{near}?" if near else f"its tags: {_named(known)}"
         message = f"{item.name} has no tag {tag!r}"
         raise NotFoundError(message, hint=hint, code="tag.not_found")
-    version = _read_version(item, place)
-    said = item.state.places[tag].digest
-    if version.record and said and version.record.digest != said:
-        message = (
-            f"the tag {item.name}:{tag} was set on v{place}@sha256:{said}, "
-            f"and that version is now @sha256:{version.record.digest}"
-        )
-        raise IntegrityError(message, hint="set the tag again with --move", code="tag.damaged")
-    return version
+    return _read_version(item, place)
 
 
 def _by_rank(item: Item, word: str) -> Version:

@@ -134,7 +134,9 @@ def _restore_one(layout: Layout, item: Item, adapter: Adapter) -> Restored:
     if happened is None:  # another process restored it in this moment
         return Restored(alive, was_live=True)
     had = item.state.removals[adapter.version].tags
-    return Restored(alive, happened.tags, tuple(tag for tag in had if tag not in happened.tags))
+    return Restored(
+        alive, tuple(happened.tags), tuple(tag for tag in had if tag not in happened.tags)
+    )
 
 
 def _find_bytes(layout: Layout, item: Item, adapter: Adapter) -> list[str]:
