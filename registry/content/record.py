@@ -15,8 +15,7 @@ from msgspec import Meta, Struct
 from registry.content.manifest import SCHEMA, Digest, Manifest, content_key
 from registry.errors import IncompatibleError, IntegrityError
 from registry.ref import Kind, Ref, Word
-from registry.storage.files import is_read_only
-from registry.storage.folder import Folder
+from registry.storage.files import Files, is_read_only
 from registry.storage.lines import BAD_JSON
 
 MOST_RECORD_BYTES = 1 << 22
@@ -110,22 +109,21 @@ def encode(record: Record) -> bytes:
     return msgspec.json.encode(record) + b"\n"
 
 
-def read(folder: Folder, version: int) -> Record | None:
-    """Read a record in an item's folder; None where there is none, or it was never finished."""
-    entry = f"v{version}"
-    data = folder.read(entry, MOST_RECORD_BYTES)
+def read(files: Files, path: str) -> Record | None:
+    """Read a record; None where there is none, or it was never finished."""
+    data = files.read(path, MOST_RECORD_BYTES)
     if data is None:
         return None
     try:
         return _decoder.decode(data)
     except BAD_JSON as error:
         if _schema(data) > SCHEMA:
-            message = f"the version record {folder.where(entry)} has a newer schema than {SCHEMA}"
+            message = f"the version record {files.root / path} has a newer schema than {SCHEMA}"
             raise IncompatibleError(message, hint="update dv") from error
-        facts = None if data.endswith(b"\n") else folder.stat(entry)
+        facts = None if data.endswith(b"\n") else files.stat(path)
         if facts and not is_read_only(facts):
             return None  # without hard links a record is written in place; it was not acknowledged
-        message = f"the version record {folder.where(entry)} is damaged: {error}"
+        message = f"the version record {files.root / path} is damaged: {error}"
         raise IntegrityError(message, hint="dv registry doctor") from error
 
 

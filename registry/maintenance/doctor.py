@@ -1,7 +1,7 @@
 """The doctor: tells what is odd in a registry, and makes only repairs that can be undone.
 
 Nothing is deleted: what a repair replaces goes to the folder ``aside``. Others may write meanwhile,
-so each repair looks again and acts only on what it still finds.
+so each repair looks again, and does nothing where somebody else was quicker.
 """
 
 from __future__ import annotations
@@ -11,15 +11,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from registry.errors import IntegrityError, RegistryError, StorageError
-from registry.maintenance import needed, repairs
-from registry.maintenance.garbage import moved_files, unfinished
+import msgspec
+
+from registry.content import blobs, manifest, record
+from registry.errors import IntegrityError, RegistryError, StorageError, storage_errors
+from registry.maintenance import needed
+from registry.maintenance.garbage import moved_files, put_back, unfinished
 from registry.maintenance.verify import Finding, check_structure
-from registry.names.items import Item, named_items
+from registry.names import log, pointers
+from registry.names.items import Item, find_item, get_item, item_ids, named_items, open_item
 from registry.names.moving import make_writable
-from registry.ref import KINDS
+from registry.ref import KINDS, parse_ref
 from registry.storage.files import TMP
-from registry.storage.layout import ENTRIES, FIRST_ENTRIES, HEADER_NAME, Layout, check_readable
+from registry.storage.layout import (
+    ENTRIES,
+    FIRST_ENTRIES,
+    HEADER,
+    HEADER_NAME,
+    Layout,
+    check_readable,
+)
 
 _HOUR_SECONDS = 3_600.0
 
@@ -34,32 +45,17 @@ class Diagnosis:
     repair: Callable[[], None] | None = None  # does it; None where there is none
 
 
-_REBUILD = ("write it again from its manifest; what is there goes aside", repairs.rebuild_record)
-# What mends a finding, by its code.
-_REMEDIES: Mapping[str, tuple[str, Callable[[Layout, str], None]]] = {
-    "record.damaged": _REBUILD,
-    "record.missing": _REBUILD,
-    "record.disagrees": _REBUILD,
-    "log.damaged": ("go on from the lines that can be read; lost tags are off", repairs.mend_log),
-    "log.incomplete": ("note it", repairs.note_publishing),
-    "name.damaged": ("let it stand for what it last stood for", repairs.mend_name),
-    "name.lost": ("give it its last name again, or another", repairs.name_again),
-    "registry.headless": ("write it again", repairs.rewrite_header),
-    "collection.unfinished": ("put them back", repairs.put_back_moved),
-}
-
-
 def diagnose(layout: Layout) -> tuple[Diagnosis, ...]:
     """Everything odd that can be seen without hashing files; `registry.verify` hashes them.
 
     Raises:
         IncompatibleError: a newer version wrote the registry.
     """
-    found = [*_check_header(layout)]
-    for check in (_check_links, _check_foreign, _check_unfinished, _check_items):
+    found: list[Diagnosis] = []
+    for check in (_check_header, _check_links, _check_foreign, _check_unfinished, check_structure):
         try:
             found += (_judge(layout, finding) for finding in check(layout))
-        except RegistryError as error:
+        except (IntegrityError, StorageError) as error:
             found.append(Diagnosis(Finding(error.code, ".", error.message, error.hint)))
     return tuple(found)
 
@@ -80,24 +76,22 @@ def repair(layout: Layout, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis,
 
 def _judge(layout: Layout, finding: Finding) -> Diagnosis:
     """A finding, and what would mend it."""
-    remedy, mend = _REMEDIES.get(finding.code, (None, None))
-    if mend is None or (
-        mend is repairs.rebuild_record and repairs.rebuilt(layout, finding.where) is None
-    ):
+    is_header = finding.where == HEADER_NAME and finding.is_damage
+    code = "registry.headless" if is_header else finding.code
+    remedy, mend = _REMEDIES.get(code, (None, None))
+    if mend is None or (mend is rebuild_record and _rebuilt(layout, finding.where) is None):
         return Diagnosis(finding)
     return Diagnosis(finding, remedy, partial(mend, layout, finding.where))
 
 
-def _check_header(layout: Layout) -> Iterator[Diagnosis]:
+def _check_header(layout: Layout) -> Iterator[Finding]:
     try:
         check_readable(layout)
     except (IntegrityError, StorageError) as error:
-        finding = Finding(error.code, HEADER_NAME, error.message)
-        write = partial(repairs.rewrite_header, layout, HEADER_NAME)
-        yield Diagnosis(finding, "write it again; the damaged one goes aside", write)
+        yield Finding(error.code, HEADER_NAME, error.message)
         return
     if layout.files.entries() and not layout.files.read(HEADER_NAME):
-        yield _judge(layout, _remark("registry.headless", HEADER_NAME, "it is empty or missing"))
+        yield _remark("registry.headless", HEADER_NAME, "it is empty or missing")
 
 
 def _check_links(layout: Layout) -> Iterator[Finding]:
@@ -142,24 +136,117 @@ def _check_unfinished(layout: Layout) -> Iterator[Finding]:
         yield _remark("clock.back", HEADER_NAME, message)
 
 
-def _check_items(layout: Layout) -> Iterator[Finding]:
-    yield from check_structure(layout)
-    for kind in KINDS:
-        for item in named_items(layout, kind)[0]:
-            yield from _check_unlogged(item)
-
-
-def _check_unlogged(item: Item) -> Iterator[Finding]:
-    """Versions that the log does not tell of, and numbers whose record was never finished."""
-    read = {version.number: version for version in item.versions()}
-    for number in item.numbers():
-        where = f"{item.kind}/{item.name}:v{number}"
-        if number not in read:
-            message = "its writing was never finished; its number is skipped"
-            yield _remark("record.unfinished", where, message)
-        elif read[number].record and number not in item.state.published:
-            yield _remark("log.incomplete", where, "the log does not tell of its publishing")
-
-
 def _remark(code: str, where: str, message: str, hint: str | None = None) -> Finding:
     return Finding(code, where, message, hint, is_damage=False)
+
+
+def rewrite_header(layout: Layout, where: str) -> None:
+    """Write ``registry.toml`` again."""
+    try:
+        check_readable(layout)
+        is_damaged = not layout.files.read(where)
+    except (IntegrityError, StorageError):
+        is_damaged = True
+    if is_damaged:
+        with storage_errors(f"write {layout.root / where}"):
+            layout.files.make_folder(TMP)
+            layout.put_aside(where)
+            layout.files.replace(where, HEADER)
+
+
+def put_back_moved(layout: Layout, _where: str) -> None:
+    """Put back what a collection moved that was killed."""
+    with storage_errors(f"put back what was moved in {layout.root}"):
+        put_back(layout)
+
+
+def rebuild_record(layout: Layout, where: str) -> None:
+    """Write a record again from its manifest; what is there goes aside."""
+    found = _rebuilt(layout, where)
+    if found is None:
+        raise IntegrityError(f"nothing tells what {where} was")
+    path, data = found
+    try:
+        is_whole = layout.files.read(path) == data
+    except StorageError:
+        is_whole = False
+    if not is_whole:
+        with storage_errors(f"write {layout.root / path}"):
+            layout.put_aside(path)
+            layout.files.replace(path, data)
+
+
+def note_publishing(layout: Layout, where: str) -> None:
+    """Note a publishing that the log does not tell of."""
+    item, number = _item_at(layout, where)
+    row = item.version(number).record
+    if row and number not in item.state.published:
+        line = log.entry("publish", number, digest=row.digest)
+        item.write(msgspec.structs.replace(line, at=row.created))
+
+
+def mend_log(layout: Layout, where: str) -> None:
+    """Go on from what a damaged log still tells."""
+    item, _ = _item_at(layout, where)
+    if item.state.damaged:
+        item.write(log.entry("mend"))
+
+
+def mend_name(layout: Layout, where: str) -> None:
+    """Let a damaged name lead to the item that is called so, or where it led."""
+    ref = parse_ref(where)
+    assert ref.kind
+    pointer = pointers.read_pointer(layout, ref.kind, ref.name)
+    if pointer.damaged:
+        ids = item_ids(layout, ref.kind)
+        called = (each for each in ids if open_item(layout, ref.kind, each).name == ref.name)
+        pointers.mend(layout, ref.kind, ref.name, next(called, pointer.item))
+
+
+def name_again(layout: Layout, where: str) -> None:
+    """Give an item that no name stands for its name again, or another if that is taken."""
+    for kind in KINDS:
+        if where in dict(named_items(layout, kind)[1]):
+            item = open_item(layout, kind, where.rpartition("/")[2])
+            names = filter(None, (item.name, f"lost-{item.id}"))
+            free = next((name for name in names if find_item(layout, kind, name) is None), None)
+            if free:
+                claim = pointers.mend(layout, kind, free, item.id)
+                if free != item.name:
+                    item.write(log.entry("rename", old=item.state.name, new=free, claim=claim))
+
+
+def _rebuilt(layout: Layout, where: str) -> tuple[str, bytes] | None:
+    """A record's path and its bytes as log and manifest tell of it, if they tell enough."""
+    try:
+        item, number = _item_at(layout, where)
+        row = item.version(number).record
+        digest = item.state.published.get(number) or (row.digest if row else None)
+        if digest is None:
+            return None
+        whole = manifest.decode(blobs.read_manifest(layout, digest))
+    except RegistryError:
+        return None
+    return f"{item.path}/v{number}", record.encode(record.describe(whole, digest))
+
+
+def _item_at(layout: Layout, where: str) -> tuple[Item, int]:
+    """The item that ``subject/corgi:v3`` speaks of now, and the number; 0 where none is named."""
+    ref = parse_ref(where)
+    assert ref.kind
+    return get_item(layout, ref.kind, ref.name), ref.version or 0
+
+
+_REBUILD = ("write it again from its manifest; what is there goes aside", rebuild_record)
+# What mends a finding, by its code.
+_REMEDIES: Mapping[str, tuple[str, Callable[[Layout, str], None]]] = {
+    "record.damaged": _REBUILD,
+    "record.missing": _REBUILD,
+    "record.disagrees": _REBUILD,
+    "log.damaged": ("go on from the lines that can be read; lost tags are off", mend_log),
+    "log.incomplete": ("note it", note_publishing),
+    "name.damaged": ("let it stand for what it last stood for", mend_name),
+    "name.lost": ("give it its last name again, or another", name_again),
+    "registry.headless": ("write it again; what is there goes aside", rewrite_header),
+    "collection.unfinished": ("put them back", put_back_moved),
+}

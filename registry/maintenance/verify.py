@@ -7,14 +7,13 @@ it is told.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from registry.content import manifest, record
 from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import StoredFile
-from registry.content.record import Record
 from registry.errors import IntegrityError, RegistryError, storage_errors
 from registry.maintenance.needed import stored_files
 from registry.names.items import Item, Version, named_items, open_item
@@ -69,7 +68,7 @@ def verify(layout: Layout) -> Verified:
 
 
 def check_structure(layout: Layout) -> Iterator[Finding]:
-    """What `verify` finds without hashing files: their sizes alone are compared."""
+    """What `verify` finds without hashing files, and what is odd about numbers."""
     return _check_kinds(_Tour(layout, hashes=False))
 
 
@@ -84,19 +83,31 @@ def _check_kinds(tour: _Tour) -> Iterator[Finding]:
 def _check_item(tour: _Tour, item: Item) -> Iterator[Finding]:
     where, second = f"{item.kind}/{item.name}", _Tour(tour.layout, tour.hashes)
     try:
-        rows: dict[int, Record] = {}
-        for version in item.versions():
-            if version.record:
-                rows[version.number] = version.record
+        versions = {version.number: version for version in item.versions()}
+        for number, version in versions.items():
             fault = _fault(tour, item, version)
             if fault:
                 again = open_item(item.layout, item.kind, item.id, item.name)
-                fault = _fault(second, again, again.version(version.number))
+                fault = _fault(second, again, again.version(number))
             if fault:
-                yield _finding(f"{where}:v{version.number}", fault)
-        yield from _check_log(item, rows)
+                yield _finding(f"{where}:v{number}", fault)
+        yield from _check_log(item, {number for number in versions if versions[number].record})
+        if not tour.hashes:
+            yield from _check_numbers(item, versions)
     except RegistryError as error:
         yield _finding(where, error)
+
+
+def _check_numbers(item: Item, versions: Mapping[int, Version]) -> Iterator[Finding]:
+    """Numbers whose record was never finished, and versions that the log does not tell of."""
+    for number in item.numbers():
+        where = f"{item.kind}/{item.name}:v{number}"
+        if number not in versions:
+            message = "its writing was never finished; its number is skipped"
+            yield Finding("record.unfinished", where, message, is_damage=False)
+        elif versions[number].record and number not in item.state.published:
+            message = "the log does not tell of its publishing"
+            yield Finding("log.incomplete", where, message, is_damage=False)
 
 
 def _fault(tour: _Tour, item: Item, version: Version) -> RegistryError | None:
@@ -132,7 +143,7 @@ def _check_file(tour: _Tour, file: StoredFile) -> None:
         raise fault
 
 
-def _check_log(item: Item, rows: dict[int, Record]) -> Iterator[Finding]:
+def _check_log(item: Item, readable: Set[int]) -> Iterator[Finding]:
     where, move = f"{item.kind}/{item.name}", f"dv {item.kind} tag --move"
     if item.state.damaged:
         message = f"{item.state.damaged} lines of its log are damaged; they count for nothing"
@@ -141,7 +152,7 @@ def _check_log(item: Item, rows: dict[int, Record]) -> Iterator[Finding]:
         message = "nobody knows where it is"
         yield Finding("tag.damaged", f"{where}:{tag}", message, f"{move} sets it again")
     for tag, number in sorted(item.state.tags.items()):
-        if number not in rows:
+        if number not in readable:
             message = f"it is on v{number}, which is not there"
             yield Finding("tag.dangling", f"{where}:{tag}", message, f"{move} puts it elsewhere")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from heapq import merge
 from typing import Literal
 
@@ -23,7 +24,7 @@ from msgspec import Struct
 
 from registry.content import record
 from registry.content.record import Removal
-from registry.errors import RegistryError, storage_errors
+from registry.errors import RegistryError
 from registry.names import log
 from registry.names.log import Entry, Place
 from registry.names.pointer_lines import Line
@@ -140,13 +141,9 @@ def _told(tag: str, moves: list[_Move]) -> Iterator[Entry]:
 
 def _removals(layout: Layout, kind: Kind, name: str) -> list[tuple[int, Removal]]:
     found = []
-    path = folder_path(kind, name)
-    with storage_errors(f"read {path}"), layout.files.folder(path) as folder:
-        for number in _numbers(layout, kind, name):
-            try:
-                row = record.read(folder, number)
-            except RegistryError:
-                continue  # whoever reads this version will say so
+    for number in _numbers(layout, kind, name):
+        with suppress(RegistryError):  # whoever reads this version will say so
+            row = record.read(layout.files, f"{folder_path(kind, name)}/v{number}")
             if row and row.removed:
                 found.append((number, row.removed))
     return found

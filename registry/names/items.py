@@ -25,7 +25,6 @@ from registry.names.log import NOWHERE, Entry, State
 from registry.names.pointers import Pointer, read_pointer
 from registry.ref import Kind, version_number
 from registry.storage import lines
-from registry.storage.folder import Folder
 from registry.storage.layout import LOG, Layout
 
 _MEND = "dv registry doctor --fix"
@@ -67,19 +66,28 @@ class Item:
 
     def versions(self, *, newest_first: bool = False) -> Iterator[Version]:
         """Every version, removed ones included; those whose writing was never finished are not."""
-        if numbers := self.numbers():
-            with storage_errors(f"read {self.path}"), self.layout.files.folder(self.path) as folder:
-                for number in reversed(numbers) if newest_first else numbers:
-                    version = self._read(folder, number)
-                    if version.record or version.fault:
-                        yield version
+        for number in sorted(self.numbers(), reverse=newest_first):
+            version = self.version(number)
+            if version.record or version.fault:
+                yield version
 
     def version(self, number: int) -> Version:
         """One version; neither record nor fault where there is none."""
-        if self.layout.files.stat(self.path) is None:
-            return Version(number, None)
-        with storage_errors(f"read {self.path}"), self.layout.files.folder(self.path) as folder:
-            return self._read(folder, number)
+        known = self.state.published.get(number)
+        try:
+            found = record.read(self.layout.files, f"{self.path}/v{number}")
+            if found is None and known is not None:
+                message = f"the log knows {self.label(number)}, and its record is missing"
+                raise IntegrityError(message, hint=_MEND, code="record.missing")
+            if found and known and found.digest != known:
+                message = f"{self.label(number)} is @{found.digest}; published was @{known}"
+                raise IntegrityError(message, hint=_MEND, code="record.disagrees")
+        except RegistryError as error:
+            return Version(number, None, error)
+        removal = self.state.removals.get(number)
+        if found and found.removed is not removal:
+            found = msgspec.structs.replace(found, removed=removal)
+        return Version(number, found)
 
     def live(self) -> Iterator[Version]:
         """The live versions, highest first.
@@ -116,23 +124,6 @@ class Item:
             for path in (f"{self.path}/v{number}", f"{self.path}/{LOG}"):
                 if files.is_file(path):
                     files.sync(path)
-
-    def _read(self, folder: Folder, number: int) -> Version:
-        known = self.state.published.get(number)
-        try:
-            found = record.read(folder, number)
-            if found is None and known is not None:
-                message = f"the log knows {self.label(number)}, and its record is missing"
-                raise IntegrityError(message, hint=_MEND, code="record.missing")
-            if found and known and found.digest != known:
-                message = f"{self.label(number)} is @{found.digest}; published was @{known}"
-                raise IntegrityError(message, hint=_MEND, code="record.disagrees")
-        except RegistryError as error:
-            return Version(number, None, error)
-        removal = self.state.removals.get(number)
-        if found and found.removed is not removal:
-            found = msgspec.structs.replace(found, removed=removal)
-        return Version(number, found)
 
 
 def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:

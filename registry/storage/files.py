@@ -74,8 +74,13 @@ class Files:
 
     def read(self, path: str, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
         """The bytes of a regular file, or None where there is no such file."""
-        with self._reading(path), suppress(FileNotFoundError), self.parent(path) as (folder, entry):
-            return folder.read(entry, most_bytes)
+        with (
+            self._reading(path),
+            suppress(FileNotFoundError),
+            self.parent(path) as (folder, entry),
+            folder.open(entry, most_bytes) as file,
+        ):
+            return file.read()
         return None
 
     @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from registry.errors import StorageError, storage_errors
+from registry.errors import StorageError
 
 MOST_READ_BYTES = 1 << 26
 HOLDS_FOLDERS = os.open in os.supports_dir_fd  # Windows opens no folders, and paths must do there
@@ -40,16 +40,6 @@ class Folder:
     def name(self, entry: str) -> str:
         """What to call an entry beside ``dir_fd=descriptor``."""
         return entry if self.descriptor is not None else self.where(entry)
-
-    def read(self, entry: str, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
-        """The bytes of a regular file, or None where there is no such file."""
-        with (
-            storage_errors(f"read {self.where(entry)}"),
-            suppress(FileNotFoundError),
-            self.open(entry, most_bytes) as file,
-        ):
-            return file.read()
-        return None
 
     def open(self, entry: str, most_bytes: int | None = None) -> FileIO:
         """Open a regular file for reading; a pipe or a device is refused without waiting for it."""

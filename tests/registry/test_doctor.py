@@ -10,7 +10,7 @@ import pytest
 
 from registry import IntegrityError, Registry, StorageError, open_registry
 from registry.content import record
-from registry.maintenance import repairs
+from registry.maintenance import doctor
 from registry.maintenance.doctor import Diagnosis, diagnose, repair
 from registry.names.items import Item
 from registry.storage.files import Files
@@ -406,9 +406,9 @@ def test_a_repair_of_what_is_whole_by_now_does_nothing(store: Registry, publish)
     publish()
     item = item_of(store).name
     before = log_of(store).read_bytes()
-    repairs.mend_log(store.layout, "subject/corgi")
-    repairs.name_again(store.layout, f"items/subject/{item}")
-    repairs.rebuild_record(store.layout, "subject/corgi:v1")
+    doctor.mend_log(store.layout, "subject/corgi")
+    doctor.name_again(store.layout, f"items/subject/{item}")
+    doctor.rebuild_record(store.layout, "subject/corgi:v1")
     assert log_of(store).read_bytes() == before
     assert aside(store) == []
 
@@ -417,7 +417,7 @@ def test_a_pipe_in_place_of_a_record_is_replaced(store: Registry, publish) -> No
     adapter = publish()
     record_of(store, 1).unlink()
     os.mkfifo(record_of(store, 1))
-    repairs.rebuild_record(store.layout, "subject/corgi:v1")
+    doctor.rebuild_record(store.layout, "subject/corgi:v1")
     assert store.resolve("corgi") == adapter
 
 
