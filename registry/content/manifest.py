@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from registry.errors import IncompatibleError, IntegrityError, InvalidError
 from registry.ref import Kind
 from registry.storage import toml
+from registry.storage.lines import now
 
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileRole = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
@@ -147,9 +148,9 @@ def read_draft(data: Mapping[str, Any]) -> Draft:
         raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
 
 
-def complete(draft: Draft, kind: Kind, created: str, files: Sequence[StoredFile]) -> Manifest:
-    """The manifest of ``draft``."""
-    fields = msgspec.structs.asdict(draft)
+def complete(draft: Draft, kind: Kind, files: Sequence[StoredFile]) -> Manifest:
+    """The manifest of a draft that is published now."""
+    fields, created = msgspec.structs.asdict(draft), now().partition(".")[0] + "Z"
     ordered = sorted(files, key=lambda file: file.role)
     return Manifest(**fields, schema=SCHEMA, kind=kind, created=created, files=ordered)
 

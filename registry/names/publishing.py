@@ -12,7 +12,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from registry.content import blobs, manifest, record
@@ -32,22 +31,8 @@ from registry.names.pointers import settle, take
 from registry.ref import LAST_VERSION, Kind, check_name, check_tag
 from registry.storage.files import NO_LINKS, Files
 from registry.storage.layout import Layout, blob_path, manifest_path, pointer_path
-from registry.storage.lines import now
 
 _MOST_TRIES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A manifest whose files are stored, ready to get a number."""
-
-    manifest: Manifest  # read from ``data``
-    data: bytes  # its bytes
-
-    @property
-    def digest(self) -> str:
-        """Of the manifest."""
-        return hashlib.sha256(self.data).hexdigest()
 
 
 def publish(
@@ -73,39 +58,34 @@ def publish(
             if copies.setdefault(file.digest, copy) != copy:  # two roles have the same bytes
                 blobs.drop_copies(layout, [copy])
             stored.append(file)
-        ready = make_ready(draft, kind, stored)
-        with blobs.needing(layout, [*copies, ready.digest]):
+        data = manifest.encode(manifest.complete(draft, kind, stored))
+        with blobs.needing(layout, [*copies, hashlib.sha256(data).hexdigest()]):
             blobs.store_copies(layout, copies)
-            return publish_ready(layout, name, ready, tags)
+            return publish_manifest(layout, name, data, tags)
     finally:
         blobs.drop_copies(layout, copies.values())
 
 
-def make_ready(draft: Draft, kind: Kind, files: Sequence[StoredFile]) -> Ready:
-    """Complete a draft by what the registry knows."""
-    whole = manifest.complete(draft, kind, now().partition(".")[0] + "Z", files)
-    return Ready(whole, manifest.encode(whole))
-
-
-def publish_ready(layout: Layout, name: str, ready: Ready, tags: Sequence[str] = ()) -> Adapter:
+def publish_manifest(layout: Layout, name: str, data: bytes, tags: Sequence[str] = ()) -> Adapter:
     """Give a manifest whose files are stored, and needed by this writer, the next number of a name.
 
     The version is told under another name where somebody renamed it in this moment.
     """
-    kind, row = ready.manifest.kind, record.describe(ready.manifest, ready.digest)
-    blobs.store_manifest(layout, ready.data)
+    whole, digest = manifest.decode(data), hashlib.sha256(data).hexdigest()
+    row = record.describe(whole, digest)
+    blobs.store_manifest(layout, data)
     with storage_errors(f"publish {name}"):
-        item = _find_or_make_item(layout, kind, name)
+        item = _find_or_make_item(layout, whole.kind, name)
         number = _take_number(item, record.encode(row))
     try:
         with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
             folder.sync()
-        _check_bytes(layout, ready)
-        called = _announce(item, number, ready.digest, tags)
+        _check_bytes(layout, whole, digest)
+        called = _announce(item, number, digest, tags)
     except RegistryError as error:
         message = f"{item.label(number)} is published, but: {error.message}"
         raise type(error)(message, hint=error.hint, code=error.code) from error
-    return Adapter(kind, called, number, row, tuple(sorted(tags)))
+    return Adapter(whole.kind, called, number, row, tuple(sorted(tags)))
 
 
 def next_number(layout: Layout, kind: Kind, name: str) -> int:
@@ -168,12 +148,9 @@ def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
     return item
 
 
-def _check_bytes(layout: Layout, ready: Ready) -> None:
+def _check_bytes(layout: Layout, whole: Manifest, digest: str) -> None:
     """Pass a version whose bytes are there: this process may have slept for days before it had one."""
-    paths = (
-        manifest_path(ready.digest),
-        *(blob_path(file.digest) for file in ready.manifest.files),
-    )
+    paths = (manifest_path(digest), *(blob_path(file.digest) for file in whole.files))
     if not all(map(layout.files.is_file, paths)):
         message = "its bytes were collected before it had a number"
         raise IntegrityError(message, hint="publish or import it again", code="blob.missing")

@@ -16,7 +16,7 @@ import hashlib
 import stat
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from registry.ref import Kind, check_name
 from registry.storage import toml
 from registry.storage.files import READ_ONLY
 from registry.storage.layout import Layout, blob_path
-from registry.strangers.contents import check_content
+from registry.strangers.tensors import read_header
 
 SCHEMA = 1
 MOST_ADAPTERS = 512
@@ -44,6 +44,7 @@ _MOST_DIRECTORY_BYTES = 8 << 20
 _MOST_MANIFESTS_BYTES = 16 << 20  # of TOML, which takes a second for each
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 0x41
+_PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 # Of the ZIP format: a reader is happy with any date, equal bundles need the same one.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = (stat.S_IFREG | READ_ONLY) << 16
@@ -88,6 +89,8 @@ class Bundle:
 
 def write_bundle(layout: Layout, adapters: Sequence[Adapter], target: BinaryIO) -> None:
     """Write adapters as one bundle, each once; each byte is hashed on its way."""
+    import tomli_w
+
     order = sorted({(each.kind, each.name, each.version, each.digest) for each in adapters})
     entries = dict.fromkeys((kind, name, digest) for kind, name, _, digest in order)
     manifests = {digest: read_manifest(layout, digest) for *_, digest in sorted(entries)}
@@ -96,7 +99,8 @@ def write_bundle(layout: Layout, adapters: Sequence[Adapter], target: BinaryIO) 
         message = f"{len(entries)} adapters are too many for one bundle"
         raise InvalidError(message, hint="write several", code="bundle.too_large")
     with zipfile.ZipFile(target, "w") as archive:
-        table = _encode_table(entries)
+        rows = [{"kind": kind, "name": name, "digest": digest} for kind, name, digest in entries]
+        table = tomli_w.dumps({"schema": SCHEMA, "adapters": rows}).encode()
         archive.writestr(_member(_TABLE, len(table)), table)
         for digest, data in sorted(manifests.items()):
             archive.writestr(_member(f"manifests/{digest}", len(data)), data)
@@ -127,7 +131,7 @@ def unpacked(layout: Layout, bundle: Bundle) -> Iterator[dict[str, str]]:
                     raise _damaged(f"the file {file.role!r} is not what its digest says")
             for packed in bundle.adapters:
                 for file in packed.manifest.files:
-                    check_content(file.role, layout.root / copies[file.digest])
+                    _check_content(file.role, layout.root / copies[file.digest])
         yield copies
     finally:
         drop_copies(layout, copies.values())
@@ -149,13 +153,6 @@ def _read_bundle(stream: BinaryIO) -> Bundle:
     bundle = Bundle(archive, tuple(_read_all_packed(archive)))
     _check_complete(bundle)
     return bundle
-
-
-def _encode_table(entries: Mapping[tuple[Kind, str, str], None]) -> bytes:
-    import tomli_w
-
-    rows = [{"kind": kind, "name": name, "digest": digest} for kind, name, digest in entries]
-    return tomli_w.dumps({"schema": SCHEMA, "adapters": rows}).encode()
 
 
 def _member(name: str, size_bytes: int) -> zipfile.ZipInfo:
@@ -286,6 +283,32 @@ def _check_complete(bundle: Bundle) -> None:
             size_bytes = bundle.archive.getinfo(f"blobs/{file.digest}").file_size
             if size_bytes != file.size_bytes:
                 raise _damaged(f"{file.role!r} has {size_bytes} bytes, not {file.size_bytes}")
+
+
+def _check_content(role: str, path: Path) -> None:
+    """Pass a file that is of the kind that its role wants."""
+    check = _CHECKS.get(role)
+    if check is None:
+        message = f"the file {role!r} has a role that this version does not know"
+        raise IncompatibleError(message, hint="update dv", code="bundle.newer")
+    with path.open("rb") as stream:
+        check(stream, path.stat().st_size)
+
+
+def _check_picture(stream: BinaryIO, _size_bytes: int) -> None:
+    start = stream.read(12)
+    is_video = start[4:8] == b"ftyp"
+    is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
+    if not (start.startswith(_PICTURE_STARTS) or is_video or is_webp):
+        message = "the preview is no picture: neither png, jpeg, gif, webp nor mp4"
+        raise IntegrityError(message, code="bundle.unsafe")
+
+
+_CHECKS: Mapping[str, Callable[[BinaryIO, int], object]] = {
+    "weights": read_header,
+    "token": read_header,
+    "preview": _check_picture,
+}
 
 
 def _damaged(why: str) -> IntegrityError:

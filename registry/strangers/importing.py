@@ -8,21 +8,21 @@ latest version of a ``corgi`` that was here before; `Imported.over` says so.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from registry.content import blobs
-from registry.content.manifest import content_key
+from registry.content import blobs, manifest
 from registry.content.record import Adapter
 from registry.errors import IntegrityError, InvalidError, NotFoundError, storage_errors
 from registry.names.items import find_item, get_item
 from registry.names.listing import live_rows
 from registry.names.moving import make_writable
-from registry.names.publishing import Ready, make_ready, publish_ready
-from registry.ref import Kind, check_name
+from registry.names.publishing import publish_manifest
+from registry.ref import check_name
 from registry.storage.layout import Layout
 from registry.strangers.bundle import Bundle, Packed, open_bundle, unpacked
 from registry.strangers.loose import Loose, read_loose
@@ -38,30 +38,6 @@ class Imported:
     adapter: Adapter  # what it is now
     is_new: bool  # whether the registry did not have it
     over: int | None = None  # the version that was the latest of its name before, or None
-
-
-class _Names:
-    """The live versions of names, each name read once, however many adapters a bundle has of it."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._rows: dict[tuple[Kind, str], list[Adapter]] = {}
-
-    def rows(self, kind: Kind, name: str) -> list[Adapter]:
-        """Ascending."""
-        if (kind, name) not in self._rows:
-            self._rows[kind, name] = live_rows(find_item(self._layout, kind, name))
-        return self._rows[kind, name]
-
-    def take(self, name: str, ready: Ready, there: Adapter | None) -> Imported:
-        """Publish an adapter; one that is there is put on the disk, whoever published it."""
-        if there:
-            get_item(self._layout, there.kind, there.name).sync(there.version)
-            return Imported(there, is_new=False)
-        rows = self.rows(ready.manifest.kind, name)
-        over = rows[-1].version if rows else None
-        rows.append(publish_ready(self._layout, name, ready))
-        return Imported(rows[-1], is_new=True, over=over)
 
 
 def look_into(path: Path, *, tool: str) -> tuple[Packed, ...] | Loose:
@@ -100,23 +76,39 @@ def _import_bundle(layout: Layout, bundle: Bundle, name: str | None) -> tuple[Im
     if name is not None and len(names) > 1:
         message = f"the bundle holds {len(names)} names, which cannot all be {name!r}"
         raise InvalidError(message, hint="import it without --name, then rename")
-    known = _Names(layout)
     with (
         unpacked(layout, bundle) as copies,
         blobs.needing(layout, [*copies, *(packed.digest for packed in bundle.adapters)]),
     ):
         blobs.store_copies(layout, copies)  # this heals what was damaged there as well
+        # The versions of a name are read once, however many adapters the bundle has of it.
+        known = {each: live_rows(find_item(layout, each[0], name or each[1])) for each in names}
         return tuple(
-            _take_packed(layout, known, packed, name or packed.name) for packed in bundle.adapters
+            _take_packed(layout, name or packed.name, packed, known[packed.kind, packed.name])
+            for packed in bundle.adapters
         )
 
 
-def _take_packed(layout: Layout, known: _Names, packed: Packed, name: str) -> Imported:
-    rows = reversed(known.rows(packed.kind, name))
-    there = next((row for row in rows if row.digest == packed.digest), None)
+def _take_packed(layout: Layout, name: str, packed: Packed, rows: list[Adapter]) -> Imported:
+    there = next((row for row in reversed(rows) if row.digest == packed.digest), None)
     if there:
         blobs.store_manifest(layout, packed.data)
-    return known.take(name, Ready(packed.manifest, packed.data), there)
+    return _take(layout, name, packed.data, rows, there)
+
+
+def _take(
+    layout: Layout, name: str, data: bytes, rows: list[Adapter], there: Adapter | None
+) -> Imported:
+    """Publish an adapter; one that is there is put on the disk, whoever published it.
+
+    ``rows`` are the live versions of the name, ascending, and get the new one.
+    """
+    if there:
+        get_item(layout, there.kind, there.name).sync(there.version)
+        return Imported(there, is_new=False)
+    over = rows[-1].version if rows else None
+    rows.append(publish_manifest(layout, name, data))
+    return Imported(rows[-1], is_new=True, over=over)
 
 
 def _import_loose(
@@ -129,14 +121,14 @@ def _import_loose(
         if chosen is None:
             message = f"{called} does not say a name that could be used"
             raise InvalidError(message, hint="--name gives it one", code="name.needed")
-        ready = make_ready(loose.draft, loose.kind, [file])
-        with blobs.needing(layout, [file.digest, ready.digest]):
+        data = manifest.encode(manifest.complete(loose.draft, loose.kind, [file]))
+        with blobs.needing(layout, [file.digest, hashlib.sha256(data).hexdigest()]):
             blobs.store_copies(layout, {file.digest: copy})
-            known, content = _Names(layout), content_key([file])
-            rows = reversed(known.rows(loose.kind, chosen))
-            there = next((row for row in rows if row.record.content == content), None)
+            rows = live_rows(find_item(layout, loose.kind, chosen))
+            content = manifest.content_key([file])
+            there = next((row for row in reversed(rows) if row.record.content == content), None)
             is_whole = there is not None and _has_manifest(layout, there)
-            return known.take(chosen, ready, there if is_whole else None)
+            return _take(layout, chosen, data, rows, there if is_whole else None)
     finally:
         blobs.drop_copies(layout, [copy])
 

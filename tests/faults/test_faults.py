@@ -28,7 +28,7 @@ from registry import (
 from registry.content import record
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import log
-from registry.storage.folder import Folder
+from registry.storage.files import Files
 from tests.registry.places import manifest_of, record_of, tmp_of
 from tests.registry.samples import safetensors
 from tests.registry.test_garbage import make_old
@@ -390,11 +390,11 @@ def test_fault_28_one_of_ten_thousand_versions_is_found_without_reading_the_othe
     for version in range(2, 10_001):
         os.link(first, record_of(store, version))
     read = record.read
-    looked_at: list[int] = []
+    looked_at: list[str] = []
 
-    def counted(folder: Folder, version: int) -> record.Record | None:
-        looked_at.append(version)
-        return read(folder, version)
+    def counted(files: Files, path: str) -> record.Record | None:
+        looked_at.append(path)
+        return read(files, path)
 
     monkeypatch.setattr(record, "read", counted)
     assert store.resolve("corgi").version == 10_000

@@ -42,7 +42,7 @@ FILE = StoredFile(role="weights", digest="a" * 64, size_bytes=7)
 
 @pytest.fixture
 def manifest(draft: Draft) -> Manifest:
-    return complete(draft, "subject", "2026-01-02T03:04:05Z", [FILE])
+    return complete(draft, "subject", [FILE])
 
 
 @given(note=text, recipe=st.dictionaries(text, plain))
@@ -57,7 +57,7 @@ def test_a_manifest_reads_back_equal_whatever_the_recipe_holds(
         training=Training(recipe=recipe, seed=0, inputs=[]),
         note=note,
     )
-    manifest = complete(draft, "motion", "2026-01-02T03:04:05Z", [FILE])
+    manifest = complete(draft, "motion", [FILE])
     assert decode(encode(manifest)) == manifest
 
 
@@ -118,12 +118,12 @@ def test_a_value_that_toml_cannot_hold_is_named_before_anything_is_written(draft
     training = msgspec.structs.replace(draft.training, metrics={"loss": object()})
     bad = msgspec.structs.replace(draft, training=training)
     with pytest.raises(InvalidError, match="object"):
-        encode(complete(bad, "subject", "now", [FILE]))
+        encode(complete(bad, "subject", [FILE]))
 
 
 def test_a_file_name_that_is_no_text_does_not_lose_the_adapter(facts: dict[str, Any]) -> None:
     facts["training"]["inputs"][0]["name"] = "caf\udce9.jpg"
-    manifest = complete(read_draft(facts), "subject", "now", [FILE])
+    manifest = complete(read_draft(facts), "subject", [FILE])
     assert decode(encode(manifest)).training.inputs[0].name == "caf?.jpg"
 
 
@@ -136,7 +136,7 @@ def test_a_newer_schema_is_refused_as_newer_and_not_as_damage(manifest: Manifest
 
 def test_files_stand_in_the_order_of_their_roles(draft: Draft) -> None:
     token = msgspec.structs.replace(FILE, role="token")
-    manifest = complete(draft, "subject", "now", [FILE, token])
+    manifest = complete(draft, "subject", [FILE, token])
     assert [file.role for file in manifest.files] == ["token", "weights"]
 
 
@@ -176,4 +176,4 @@ def test_a_manifest_too_long_to_be_carried_is_refused(draft: Draft) -> None:
     training = msgspec.structs.replace(draft.training, recipe={"x": "y" * (1 << 20)})
     bad = msgspec.structs.replace(draft, training=training)
     with pytest.raises(InvalidError, match="at most 1048576"):
-        encode(complete(bad, "subject", "now", [FILE]))
+        encode(complete(bad, "subject", [FILE]))
