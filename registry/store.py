@@ -318,7 +318,7 @@ class Registry:
 
     def stored_sizes(self) -> tuple[int, ...]:
         """Bytes of each manifest and file, needed or not."""
-        from registry.maintenance.needed import stored_files
+        from registry.maintenance.garbage import stored_files
 
         found = (self.layout.files.stat(path) for path in stored_files(self.layout))
         return tuple(facts.st_size for facts in found if facts)

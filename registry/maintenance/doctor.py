@@ -15,8 +15,7 @@ import msgspec
 
 from registry.content import blobs, manifest, record
 from registry.errors import IntegrityError, RegistryError, StorageError, storage_errors
-from registry.maintenance import needed
-from registry.maintenance.garbage import moved_files, put_back, unfinished
+from registry.maintenance import garbage
 from registry.maintenance.verify import Finding, check_structure
 from registry.names import log, pointers
 from registry.names.items import Item, find_item, get_item, item_ids, named_items, open_item
@@ -117,21 +116,21 @@ def _check_foreign(layout: Layout) -> Iterator[Finding]:
     if tmp and header and tmp.st_dev != header.st_dev:
         message = "it is on another device, so nothing can be published"
         yield _remark("tmp.elsewhere", TMP, message, "make it a plain folder")
-    for path in needed.foreign_folders(layout):
+    for path in garbage.foreign_folders(layout):
         message = "it is no item of this version; while it is there nothing can be collected"
         yield _remark("registry.foreign", path, message, "move it elsewhere")
 
 
 def _check_unfinished(layout: Layout) -> Iterator[Finding]:
-    if moved := moved_files(layout):
+    if moved := garbage.moved_files(layout):
         message = f"a collection was cut short, or is at work: {len(moved)} files are moved away"
         yield _remark("collection.unfinished", moved[0].rpartition("/")[0], message)
-    now = needed.disk_time(layout)
-    for path in unfinished(layout):
-        if (needed.age_seconds(layout, path, now) or 0.0) > needed.DAY_SECONDS:
+    now = garbage.disk_time(layout)
+    for path in garbage.unfinished(layout):
+        if (garbage.age_seconds(layout, path, now) or 0.0) > garbage.DAY_SECONDS:
             message = "a write that was never finished"
             yield _remark("tmp.leftover", path, message, "dv registry gc removes it")
-    if (needed.age_seconds(layout, HEADER_NAME, now) or 0.0) < -_HOUR_SECONDS:
+    if (garbage.age_seconds(layout, HEADER_NAME, now) or 0.0) < -_HOUR_SECONDS:
         message = "it was written in the future: a clock was set back; nothing depends on it"
         yield _remark("clock.back", HEADER_NAME, message)
 
@@ -157,7 +156,7 @@ def rewrite_header(layout: Layout, where: str) -> None:
 def put_back_moved(layout: Layout, _where: str) -> None:
     """Put back what a collection moved that was killed."""
     with storage_errors(f"put back what was moved in {layout.root}"):
-        put_back(layout)
+        garbage.put_back(layout)
 
 
 def rebuild_record(layout: Layout, where: str) -> None:

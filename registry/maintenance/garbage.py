@@ -9,17 +9,32 @@ bytes go before their time. Live versions keep theirs whatever a clock says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import stat
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from registry.content.blobs import COLLECTED, collected_folders
-from registry.errors import RegistryError, storage_errors
-from registry.maintenance import needed
+from registry.content import manifest
+from registry.content.blobs import COLLECTED, check_manifest, collected_folders, needed_by_writers
+from registry.content.manifest import MOST_MANIFEST_BYTES
+from registry.content.record import Removal
+from registry.errors import IntegrityError, StorageError, storage_errors
+from registry.names import first_layout
+from registry.names.items import Item, item_ids, open_item
 from registry.names.moving import make_writable
+from registry.ref import KINDS, Kind
 from registry.storage.files import TMP, temporary
-from registry.storage.layout import Layout, blob_path, manifest_path
+from registry.storage.layout import FIRST_NAMES, Layout, blob_path, manifest_path
+
+DAY_SECONDS = 86_400.0
+YOUNG_ORPHAN_SECONDS = DAY_SECONDS
+YOUNG_UNFINISHED_SECONDS = DAY_SECONDS
+YOUNG_REMOVAL_SECONDS = 7 * DAY_SECONDS
+_MOST_CLOCK_SECONDS = 3_600.0
+_DIGEST_DIGITS, _ID_DIGITS = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +48,9 @@ class Garbage:
 
 def find_garbage(layout: Layout) -> Garbage:
     """What can go: unneeded and older than a day, and unfinished files that old."""
-    now = needed.disk_time(layout)
-    kept = needed.needed_paths(layout, now)
-    files = [path for path in needed.stored_files(layout) if path not in kept]
+    now = disk_time(layout)
+    kept = needed_paths(layout, now)
+    files = [path for path in stored_files(layout) if path not in kept]
     files = [path for path in (*files, *unfinished(layout)) if _is_old(layout, path, now)]
     return _garbage(layout, {path: path for path in files})
 
@@ -49,23 +64,24 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
     make_writable(layout)
     with storage_errors(f"collect in {layout.root}"):
         put_back(layout)
-        now = needed.disk_time(layout)
-        kept = needed.needed_paths(layout, now)
+        now = disk_time(layout)
+        kept = needed_paths(layout, now)
         planned = [path.relative_to(layout.root).as_posix() for path in plan.files]
         old = [path for path in planned if path not in kept and _is_old(layout, path, now)]
+        gone = {path: path for path in old if _is_unfinished(path)}
         aside = temporary(COLLECTED)
         with suppress(FileNotFoundError):  # another collector took it away while it was empty
             layout.files.make_folder(aside)
         try:
-            moved = [
-                path for path in old if not _is_unfinished(path) and _move(layout, path, aside)
-            ]
-            _return_needed(layout, aside, moved, now)
+            moved = _move_away(layout, [path for path in old if path not in gone], aside)
+            kept = needed_paths(layout, now)
+            for path, place in moved.items():
+                if path in kept or not _is_old(layout, place, now):  # needed, or written anew
+                    _return(layout, place)
         except BaseException:
             _empty(layout, aside)
             raise
-        gone = {path: path for path in old if _is_unfinished(path)}
-        gone |= {path: place for path in moved if layout.files.stat(place := _in(aside, path))}
+        gone |= {path: place for path, place in moved.items() if layout.files.stat(place)}
         deleted = _garbage(layout, gone)
         for place in gone.values():
             layout.files.remove(place)
@@ -91,29 +107,140 @@ def unfinished(layout: Layout) -> Iterator[str]:
     return (f"{TMP}/{entry}" for entry in entries if not entry.startswith(COLLECTED))
 
 
+def stored_files(layout: Layout) -> Iterator[str]:
+    """Every manifest and every file, needed or not; foreign files are passed over."""
+    for top, place in (("blobs", blob_path), ("manifests", manifest_path)):
+        for part in layout.files.folders(f"{top}/sha256"):
+            for entry in layout.files.entries(f"{top}/sha256/{part}"):
+                path = f"{top}/sha256/{part}/{entry}"
+                digest = entry.removesuffix(".toml")
+                if _is_digest(digest) and place(digest) == path and layout.files.is_file(path):
+                    yield path
+
+
+def foreign_folders(layout: Layout) -> Iterator[str]:
+    """Folders and links where items should lie and that are none: nobody knows what they hold."""
+    for top in ("items", FIRST_NAMES):
+        foreign = set(layout.files.folders(top)) - set(KINDS)
+        yield from (f"{top}/{entry}" for entry in sorted(foreign))
+        for kind in KINDS:
+            for entry, facts in layout.files.facts(f"{top}/{kind}").items():
+                is_folder = stat.S_ISDIR(facts.st_mode) and not _is_ours(layout, top, kind, entry)
+                if is_folder or stat.S_ISLNK(facts.st_mode):
+                    yield f"{top}/{kind}/{entry}"
+
+
+def disk_time(layout: Layout) -> float:
+    """The time, in seconds, by the clock that stamps the registry's files, where it can be written."""
+    here = time.time()
+    try:
+        there = layout.files.write_and_delete()
+    except OSError:
+        return here  # read-only, or not there yet
+    if abs(there - here) > _MOST_CLOCK_SECONDS:
+        message = f"the clocks of this machine and of {layout.root} are an hour or more apart"
+        raise StorageError(message, hint="set the clock that is wrong", code="storage.clock")
+    return there
+
+
+def age_seconds(layout: Layout, path: str, now: float) -> float | None:
+    """How long ago a file was last written, below zero in the future; None where it is not there."""
+    facts = layout.files.stat(path)
+    return None if facts is None else now - facts.st_mtime
+
+
+def needed_paths(layout: Layout, now: float) -> set[str]:
+    """Every manifest and file that a live version, a young removal or a writer at work needs.
+
+    Where something cannot be read, nobody knows what it needs, and it is raised.
+    """
+    by_writers = needed_by_writers(layout)
+    needed = {path for digest in by_writers for path in (blob_path(digest), manifest_path(digest))}
+    for path in foreign_folders(layout):
+        message = f"{layout.root / path} is none of this version's, and may hold versions"
+        raise IntegrityError(message, hint="move it elsewhere", code="registry.foreign")
+    for digest, is_live in sorted(_roots(layout, now)):
+        data = _read_moved(layout, digest)
+        if data is None and not is_live:
+            continue  # a removed version whose bytes were collected before the clock was set back
+        stored = manifest.decode(check_manifest(layout, data, digest)).files
+        needed.update({manifest_path(digest), *(blob_path(file.digest) for file in stored)})
+    return needed
+
+
+def _roots(layout: Layout, now: float) -> set[tuple[str, bool]]:
+    """Digests of manifests that are needed, and whether by a live version."""
+    roots: set[tuple[str, bool]] = set()
+    for item in (
+        open_item(layout, kind, each) for kind in KINDS for each in item_ids(layout, kind)
+    ):
+        if item.state.damaged:
+            message = f"a line of the log {layout.root / item.path} is damaged"
+            raise IntegrityError(message, hint="dv registry doctor --fix", code="log.damaged")
+        for version in item.versions():
+            if version.fault:
+                raise version.fault
+            assert version.record
+            removal = version.record.removed
+            if removal is None or _is_young(item, version.number, removal, now):
+                roots.add((version.record.digest, removal is None))
+    return roots
+
+
+def _read_moved(layout: Layout, digest: str) -> bytes | None:
+    """A manifest's bytes, also while a collector moves it away or back."""
+    path = manifest_path(digest)
+    places = [path, *(_in(folder, path) for folder in collected_folders(layout)), path]
+    read = (layout.files.read(place, MOST_MANIFEST_BYTES) for place in places)
+    return next((data for data in read if data is not None), None)
+
+
+def _is_young(item: Item, number: int, removal: Removal, now: float) -> bool:
+    """By the record's time and by what the log says: of two clocks the later one counts."""
+    age = age_seconds(item.layout, f"{item.path}/v{number}", now)
+    try:
+        said = datetime.fromisoformat(removal.at)
+        told = now - said.replace(tzinfo=said.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
+        return True
+    return age is None or min(age, told) < YOUNG_REMOVAL_SECONDS
+
+
+def _is_old(layout: Layout, path: str, now: float) -> bool:
+    age = age_seconds(layout, path, now)
+    is_bytes = not _is_unfinished(path) or path.count("/") > 1  # or moved by a collection
+    young = YOUNG_ORPHAN_SECONDS if is_bytes else YOUNG_UNFINISHED_SECONDS
+    return age is not None and age > young
+
+
 def _is_unfinished(path: str) -> bool:
     return path.startswith(f"{TMP}/")
 
 
-def _in(aside: str, path: str) -> str:
-    return f"{aside}/{path.rpartition('/')[2]}"
+def _is_digest(text: str, digits: int = _DIGEST_DIGITS) -> bool:
+    """Whether this is a SHA-256 as we write it, or its first digits."""
+    return len(text) == digits and not set(text) - set("0123456789abcdef")
 
 
-def _return_needed(layout: Layout, aside: str, moved: Sequence[str], now: float) -> None:
-    """Look again: what is needed by now, or was written anew, goes back."""
-    kept = needed.needed_paths(layout, now)
-    for path in moved:
-        place = _in(aside, path)
-        if path in kept or not _is_old(layout, place, now):
-            _return(layout, place)
+def _is_ours(layout: Layout, top: str, kind: Kind, entry: str) -> bool:
+    """Whether a folder is an item; an older version may have made a folder of a name anew."""
+    if top == "items":
+        return _is_digest(entry, _ID_DIGITS)
+    return first_layout.name_of(layout, kind, first_layout.item_id(kind, entry)) == entry
 
 
-def _move(layout: Layout, path: str, aside: str) -> bool:
-    """Whether it was moved; False where somebody else has taken it or the folder away."""
-    with suppress(FileNotFoundError):
-        layout.files.move(path, _in(aside, path), is_lasting=False)
-        return True
-    return False
+def _in(folder: str, path: str) -> str:
+    return f"{folder}/{path.rpartition('/')[2]}"
+
+
+def _move_away(layout: Layout, paths: list[str], aside: str) -> dict[str, str]:
+    """Where each path was moved; one that somebody else has taken away, or the folder, is left out."""
+    moved = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            layout.files.move(path, _in(aside, path), is_lasting=False)
+            moved[path] = _in(aside, path)
+    return moved
 
 
 def _return(layout: Layout, place: str) -> None:
@@ -131,16 +258,9 @@ def _return(layout: Layout, place: str) -> None:
 def _empty(layout: Layout, aside: str) -> None:
     """Put back all that lies in a folder of moved files, and remove the folder."""
     for entry in layout.files.entries(aside):
-        if needed.is_digest(entry.removesuffix(".toml")):
+        if _is_digest(entry.removesuffix(".toml")):
             _return(layout, f"{aside}/{entry}")
     layout.files.remove_empty(aside)  # a foreign file keeps it
-
-
-def _is_old(layout: Layout, path: str, now: float) -> bool:
-    age = needed.age_seconds(layout, path, now)
-    is_bytes = not _is_unfinished(path) or path.count("/") > 1  # or moved by a collection
-    young = needed.YOUNG_ORPHAN_SECONDS if is_bytes else needed.YOUNG_UNFINISHED_SECONDS
-    return age is not None and age > young
 
 
 def _garbage(layout: Layout, places: dict[str, str]) -> Garbage:
@@ -151,11 +271,8 @@ def _garbage(layout: Layout, places: dict[str, str]) -> Garbage:
 
 def _size_of(layout: Layout, path: str) -> int:
     """Bytes of a regular file, or of those that lie directly in a folder."""
-    inner = []
-    with suppress(RegistryError):  # it is a file
-        inner = layout.files.entries(path)
-    sizes = 0
-    for place in (path, *(f"{path}/{entry}" for entry in inner)):
-        facts = layout.files.stat(place) if layout.files.is_file(place) else None
-        sizes += facts.st_size if facts else 0
-    return sizes
+    facts = layout.files.stat(path)
+    if facts and stat.S_ISDIR(facts.st_mode):
+        found = layout.files.facts(path).values()
+        return sum(each.st_size for each in found if stat.S_ISREG(each.st_mode))
+    return facts.st_size if facts and stat.S_ISREG(facts.st_mode) else 0

@@ -15,7 +15,7 @@ from registry.content import manifest, record
 from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import StoredFile
 from registry.errors import IntegrityError, RegistryError, storage_errors
-from registry.maintenance.needed import stored_files
+from registry.maintenance.garbage import stored_files
 from registry.names.items import Item, Version, named_items, open_item
 from registry.ref import KINDS
 from registry.storage.layout import Layout, blob_path, manifest_path

@@ -13,7 +13,7 @@ import pytest
 
 from registry import IntegrityError, NotFoundError, Registry, StorageError
 from registry.content import blobs, record
-from registry.maintenance import garbage, needed
+from registry.maintenance import garbage
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import log
 from registry.names.items import get_item
@@ -128,7 +128,7 @@ def test_a_clock_set_back_after_collecting_is_no_damage(store: Registry, publish
 def test_where_two_clocks_disagree_nothing_is_collected(
     store: Registry, orphan: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(needed.time, "time", lambda: orphan.stat().st_mtime + 99 * DAY)
+    monkeypatch.setattr(garbage.time, "time", lambda: orphan.stat().st_mtime + 99 * DAY)
     with pytest.raises(StorageError, match="an hour or more apart"):
         store.find_garbage()
 
@@ -315,13 +315,13 @@ def test_another_collector_may_put_back_what_this_one_moved(
     store: Registry, orphan: Path, monkeypatch
 ) -> None:
     plan = store.find_garbage()
-    look = needed.needed_paths
+    look = garbage.needed_paths
 
     def while_another_starts(*args, **kwargs):
         garbage.put_back(store.layout)
         return look(*args, **kwargs)
 
-    monkeypatch.setattr(needed, "needed_paths", while_another_starts)
+    monkeypatch.setattr(garbage, "needed_paths", while_another_starts)
     assert store.delete_garbage(plan).files == ()
     assert orphan.exists()
     assert list(tmp_of(store).iterdir()) == []
@@ -348,7 +348,8 @@ def test_a_collector_that_is_killed_loses_nothing(
     store: Registry, orphan: Path, in_child, exit_code, monkeypatch
 ) -> None:
     plan = store.find_garbage()
-    monkeypatch.setattr(garbage, "_return_needed", lambda *_: os._exit(77))
+    move = garbage._move_away
+    monkeypatch.setattr(garbage, "_move_away", lambda *paths: move(*paths) and os._exit(77))
     assert exit_code(in_child(lambda: store.delete_garbage(plan))) == 77
     monkeypatch.undo()
     assert not orphan.exists()
@@ -383,7 +384,7 @@ def test_an_unfinished_record_leads_nowhere_and_stops_nothing(
 def test_what_was_moved_goes_back_where_the_second_look_fails(
     store: Registry, orphan: Path, monkeypatch
 ) -> None:
-    look, looks = needed.needed_paths, count()
+    look, looks = garbage.needed_paths, count()
 
     def fail_late(*arguments: object) -> set[str]:
         if next(looks):
@@ -391,7 +392,7 @@ def test_what_was_moved_goes_back_where_the_second_look_fails(
         return look(*arguments)
 
     plan = store.find_garbage()
-    monkeypatch.setattr(needed, "needed_paths", fail_late)
+    monkeypatch.setattr(garbage, "needed_paths", fail_late)
     with pytest.raises(IntegrityError):
         store.delete_garbage(plan)
     assert orphan.exists()

@@ -352,7 +352,7 @@ def remove_on_link(monkeypatch, remove: Callable[[], None]) -> None:
 def test_bytes_that_are_collected_before_a_version_has_a_number_are_an_error(
     store: Registry, draft: Draft, weights: Path, monkeypatch
 ) -> None:
-    """Fault 6: what a writer needs is kept for a day, so it slept longer; nothing is told as published."""
+    """Fault 6. What a writer needs is kept for a day, so it slept longer."""
 
     def collect() -> None:
         for folder in ("blobs", "manifests"):

@@ -22,7 +22,7 @@ from random import Random
 import msgspec
 
 from registry import KINDS, Draft, Registry, RegistryError, open_registry
-from registry.maintenance import needed
+from registry.maintenance import garbage
 from registry.maintenance.doctor import diagnose, repair
 from registry.names.items import Item, item_ids, open_item, renamed_to
 from tests.registry.samples import safetensors, small_draft
@@ -121,8 +121,8 @@ def _make_bundles(folder: Path) -> None:
 
 
 def _work(store: Registry, notes: Path, random: Random) -> None:
-    needed.YOUNG_REMOVAL_SECONDS = YOUNG_SECONDS
-    needed.YOUNG_ORPHAN_SECONDS = YOUNG_SECONDS
+    garbage.YOUNG_REMOVAL_SECONDS = YOUNG_SECONDS
+    garbage.YOUNG_ORPHAN_SECONDS = YOUNG_SECONDS
     weights = notes.with_suffix(".weights")
     draft = small_draft()
     while True:
