@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeGuard
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -62,7 +63,9 @@ class Ref:
         """The reference as it is written; parsing it gives an equal one."""
         kind = f"{self.kind}/" if self.kind else ""
         selector = f":{self.selector}" if self.selector else ""
-        return f"{kind}{self.name}{selector}{_print_digest(self.digest)}"
+        sha256 = "sha256:" if len(self.digest or "") == DIGEST_DIGITS else ""
+        digest = f"@{sha256}{self.digest}" if self.digest else ""
+        return f"{kind}{self.name}{selector}{digest}"
 
 
 def is_path(text: str) -> bool:
@@ -115,14 +118,11 @@ def check_tag(text: str) -> str:
     return text
 
 
-def is_name(text: str) -> bool:
-    """Whether `check_name` passes it."""
-    return _passes(check_name, text)
-
-
-def is_tag(text: str) -> bool:
-    """Whether `check_tag` passes it."""
-    return _passes(check_tag, text)
+def passes(check: Callable[[str], str], text: str) -> bool:
+    """Whether `check_name` or `check_tag` passes a text."""
+    with suppress(InvalidError):
+        return bool(check(text))
+    return False
 
 
 def version_number(selector: str) -> int | None:
@@ -137,26 +137,15 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(text, list(known), n=1)), None)
 
 
-def _passes(check: Callable[[str], str], text: str) -> bool:
-    try:
-        check(text)
-    except InvalidError:
-        return False
-    return True
-
-
 def _split_kind(text: str) -> tuple[Kind | None, str]:
     before, slash, after = text.partition("/")
     if not slash:
         return None, text
-    if _is_kind(before):
-        return before, after
+    for kind in KINDS:
+        if before == kind:
+            return kind, after
     message = f"{_shown(text)} has {_shown(before)} where the kind stands"
     raise InvalidError(message, hint="write subject/NAME or motion/NAME")
-
-
-def _is_kind(text: str) -> TypeGuard[Kind]:
-    return text in KINDS
 
 
 def _check_selector(name: str, text: str) -> str:
@@ -208,9 +197,3 @@ def _respell(text: str) -> str | None:
 def _shown(text: str) -> str:
     """A stranger's text for a message: quoted, escaped, not too long."""
     return repr(text if len(text) <= _LONGEST_WORD else text[:_LONGEST_WORD] + "...")
-
-
-def _print_digest(digest: str | None) -> str:
-    if digest is None:
-        return ""
-    return f"@sha256:{digest}" if len(digest) == DIGEST_DIGITS else f"@{digest}"

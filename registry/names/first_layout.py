@@ -28,7 +28,7 @@ from registry.errors import RegistryError
 from registry.names import log
 from registry.names.log import Entry, Place
 from registry.names.pointer_lines import Line
-from registry.ref import Kind, Number, Word, is_name, is_tag, version_number
+from registry.ref import Kind, Number, Word, check_name, check_tag, passes, version_number
 from registry.storage import lines
 from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout
 
@@ -74,7 +74,7 @@ def item_id(kind: Kind, name: str) -> str:
 def item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
     """Id and name of every folder of a name."""
     names = layout.files.folders(f"{FIRST_NAMES}/{kind}")
-    return [(item_id(kind, name), name) for name in names if is_name(name)]
+    return [(item_id(kind, name), name) for name in names if passes(check_name, name)]
 
 
 def name_of(layout: Layout, kind: Kind, item: str) -> str | None:
@@ -87,15 +87,19 @@ def name_of(layout: Layout, kind: Kind, item: str) -> str | None:
 def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[Line]:
     """What the first layout knows of a name, as lines of its pointer; their ids never change."""
     found: list[Line] = []
-    for forward in _read_forwards(layout, kind, name):
-        is_done = _is_done(layout, kind, name, forward)
-        item = item_id(kind, forward.to) if is_done else ""
-        last = max([forward.last, *_numbers(layout, kind, forward.to)])
-        to = forward.to if is_done else None
-        line = Line(event="former", at=forward.at, id="", last=last, to=to, item=item)
-        found.append(
-            msgspec.structs.replace(line, id=hashlib.sha256(lines.encode(line)).hexdigest()[:16])
-        )
+    data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}")
+    if data is not None:
+        forwards = [line for line in lines.decode_all(data, _forwards) if line]
+        went = [
+            other for _, other in item_ids(layout, kind) if _was_called(layout, kind, other, name)
+        ]
+        told = [line.last for line in forwards]
+        there = [number for other in went for number in _numbers(layout, kind, other)]
+        fields = {"item": item_id(kind, went[-1]), "to": went[-1]} if went else {}
+        at = forwards[0].at if forwards else ""
+        line = Line(event="former", at=at, id="", last=max([0, *told, *there]), **fields)
+        digest = hashlib.sha256(lines.encode(line)).hexdigest()
+        found.append(msgspec.structs.replace(line, id=digest[:16]))
     if layout.files.stat(folder_path(kind, name)) is not None:
         item = item_id(kind, name)
         found.append(Line(event="take", at="", id=f"first-{item}", item=item))
@@ -114,7 +118,8 @@ def begin(layout: Layout, kind: Kind, name: str) -> Entry:
     places: dict[str, Place] = {}
     unknown: list[str] = []
     files = [_entries(layout, kind, name)]
-    for tag in filter(is_tag, layout.files.entries(f"{folder_path(kind, name)}/tags")):
+    entries = layout.files.entries(f"{folder_path(kind, name)}/tags")
+    for tag in (entry for entry in entries if passes(check_tag, entry)):
         moves, is_known = _replay(layout, f"{folder_path(kind, name)}/tags/{tag}")
         files.append(list(_told(tag, moves)))
         if not is_known:
@@ -171,29 +176,13 @@ def _replay(layout: Layout, path: str) -> tuple[list[_Move], bool]:
     return counted, place is not None
 
 
-def _read_forwards(layout: Layout, kind: Kind, name: str) -> list[_Forward]:
-    """The lines under an old name; where one is damaged, also what the logs of others tell."""
-    data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}") or b""
-    known = lines.decode_all(data, _forwards)
-    found = [line for line in known if line]
-    if len(found) < len(known):
-        for _, other in item_ids(layout, kind):
-            for entry in _entries(layout, kind, other):
-                if entry.event == "rename" and entry.old == name:
-                    last = max(_numbers(layout, kind, other), default=0)
-                    found.append(_Forward(at=entry.at, to=other, last=last, state="done"))
-    return found
-
-
 def _entries(layout: Layout, kind: Kind, name: str) -> list[Entry]:
     data = layout.files.read(f"{folder_path(kind, name)}/{LOG}") or b""
     known = lines.decode_all(data, log.decoder)
     return [line for line in known if line and not line.id]  # a move that was cut short has one
 
 
-def _is_done(layout: Layout, kind: Kind, name: str, forward: _Forward) -> bool:
-    """Whether the versions moved; the log that moved with them knows it as well."""
-    if forward.state != "begun":
-        return forward.state == "done"
-    known = _entries(layout, kind, forward.to)
-    return any((entry.at, entry.old) == (forward.at, name) for entry in known)
+def _was_called(layout: Layout, kind: Kind, name: str, old: str) -> bool:
+    """Whether the versions of a name came from another; the log that went with them knows."""
+    renamings = (line for line in _entries(layout, kind, name) if line.event == "rename")
+    return name != old and any(line.old == old for line in renamings)

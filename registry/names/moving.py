@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from registry.errors import storage_errors
 from registry.names import first_layout, pointers
-from registry.ref import KINDS, Kind, is_name
+from registry.ref import KINDS, Kind
 from registry.storage import lines
 from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout, make_root
 
@@ -50,7 +50,7 @@ def _move_item(layout: Layout, kind: Kind, item: str, name: str) -> None:
 
 def _put_aside(layout: Layout, folder: str) -> None:
     """Put the lines of old names aside; the pointers have them now."""
-    for entry in filter(is_name, layout.files.entries(folder)):
+    for entry in layout.files.entries(folder):
         with suppress(FileNotFoundError):
             layout.put_aside(f"{folder}/{entry}")
     layout.files.remove_empty(folder)

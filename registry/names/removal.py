@@ -71,13 +71,12 @@ def restore(layout: Layout, ref: Ref) -> Restored:
     if adapter.record.removed is None:
         item.sync(adapter.version)
         return Restored(adapter, was_live=True)
-    with blobs.needing(layout, [adapter.digest]):
-        digests = _find_bytes(layout, item, adapter)
-        with blobs.needing(layout, [adapter.digest, *digests]):
-            _find_bytes(layout, item, adapter)
-            for path in (manifest_path(adapter.digest), *map(blob_path, digests)):
-                layout.files.touch(path)  # a collection planned before this does not take it
-            return _restore_one(layout, item, adapter)
+    digests = _find_bytes(layout, item, adapter)
+    with blobs.needing(layout, [adapter.digest, *digests]):
+        _find_bytes(layout, item, adapter)  # whatever was collected before that was said
+        for path in (manifest_path(adapter.digest), *map(blob_path, digests)):
+            layout.files.touch(path)  # a collection planned before this does not take it
+        return _restore_one(layout, item, adapter)
 
 
 def _whole_name(layout: Layout, ref: Ref) -> list[Adapter]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
-from registry.ref import Kind, is_name
+from registry.ref import Kind, check_name, passes
 from registry.storage import toml
 from registry.storage.files import TMP, Files, is_temporary, temporary
 
@@ -64,7 +64,7 @@ class Layout:
         """Every name that was ever used, sorted; foreign files are passed over."""
         tops = ("pointers", FIRST_NAMES, FIRST_RENAMED)
         found = {entry for top in tops for entry in self.files.entries(f"{top}/{kind}")}
-        return sorted(filter(is_name, found))
+        return sorted(name for name in found if passes(check_name, name))
 
 
 def blob_path(digest: str) -> str:

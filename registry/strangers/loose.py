@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from registry.content.manifest import MOST_MANIFEST_BYTES, Draft, Input, read_draft
 from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
-from registry.ref import Kind, is_name
+from registry.ref import Kind, check_name, passes
 from registry.strangers.tensors import Header, read_header
 
 METADATA_KEY = "dreamvideo"
@@ -82,7 +82,9 @@ def read_loose(path: Path, *, tool: str, called: Path | None = None) -> Loose:
         draft = _draft(facts, header, tool)
     except InvalidError as error:
         raise _no_adapter(called, error.message) from error
-    return Loose(facts.kind, next(filter(is_name, names), None), draft)
+    return Loose(
+        facts.kind, next((name for name in names if passes(check_name, name)), None), draft
+    )
 
 
 def _read_facts(path: Path, text: str) -> _Facts:
