@@ -99,7 +99,7 @@ from registry.errors import (
     RegistryError,
     StorageError,
 )
-from registry.names.listing import Listing
+from registry.names.lookup import Listing
 from registry.names.removal import RemovalPlan, Restored
 from registry.ref import KINDS, Kind, Ref, check_name, check_tag, is_path, parse_ref
 from registry.storage.layout import SCHEMA, default_root

@@ -14,8 +14,8 @@ from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError, storage_errors
 from registry.names import items, lookup, publishing, removal, renaming
 from registry.names.items import find_item
-from registry.names.listing import Listing, Wanted, list_rows
 from registry.names.log import NOWHERE
+from registry.names.lookup import Listing, Wanted, list_rows
 from registry.names.moving import make_writable
 from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from heapq import merge
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -27,7 +27,6 @@ from registry.content.record import Removal
 from registry.errors import RegistryError
 from registry.names import log
 from registry.names.log import Entry, Place
-from registry.names.pointer_lines import Line
 from registry.ref import Kind, Number, Word, check_name, check_tag, passes, version_number
 from registry.storage import lines
 from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout
@@ -84,25 +83,21 @@ def name_of(layout: Layout, kind: Kind, item: str) -> str | None:
     return next((name for found, name in item_ids(layout, kind) if found == item), None)
 
 
-def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[Line]:
+def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[dict[str, Any]]:
     """What the first layout knows of a name, as lines of its pointer; their ids never change."""
-    found: list[Line] = []
+    found: list[dict[str, Any]] = []
     data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}")
     if data is not None:
-        forwards = [line for line in lines.decode_all(data, _forwards) if line]
+        told = [line.last for line in lines.decode_all(data, _forwards) if line]
         went = [
             other for _, other in item_ids(layout, kind) if _was_called(layout, kind, other, name)
         ]
-        told = [line.last for line in forwards]
         there = [number for other in went for number in _numbers(layout, kind, other)]
         fields = {"item": item_id(kind, went[-1]), "to": went[-1]} if went else {}
-        at = forwards[0].at if forwards else ""
-        line = Line(event="former", at=at, id="", last=max([0, *told, *there]), **fields)
-        digest = hashlib.sha256(lines.encode(line)).hexdigest()
-        found.append(msgspec.structs.replace(line, id=digest[:16]))
+        found.append({"event": "former", "id": "former", "last": max([0, *told, *there]), **fields})
     if layout.files.stat(folder_path(kind, name)) is not None:
         item = item_id(kind, name)
-        found.append(Line(event="take", at="", id=f"first-{item}", item=item))
+        found.append({"event": "take", "id": f"first-{item}", "item": item})
     return found
 
 

@@ -12,16 +12,46 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta, Struct
 
 from registry.errors import IntegrityError, storage_errors
 from registry.names import first_layout, log
-from registry.names.pointer_lines import Line, decoder
-from registry.ref import Kind
+from registry.ref import Kind, Number, Word
 from registry.storage import lines
 from registry.storage.layout import LOG, Layout, pointer_path
 from registry.storage.lines import now
+
+# The id of an item, or "" for none: it is a folder's name, so it can be nothing else.
+ItemId = Annotated[str, Meta(pattern=r"\A([0-9a-f]{16})?\Z")]
+
+
+class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something that was said about where a name leads.
+
+    - ``take``: to ``item``; it counts if the line ``after`` is the one that decided before it. With
+      a ``source`` it is a claim: it counts once the log of the item tells of its renaming.
+    - ``former``: the first layout: to ``item``, which went to the name ``to`` with numbers to ``last``.
+    - ``mend``: a repair after damage: to ``item`` from here on, or to none.
+    - ``leave``: the name is free again; versions before this one renamed with it, and with
+      ``cancel``, which means nothing any more.
+    """
+
+    event: Literal["take", "former", "mend", "leave", "cancel"]
+    at: str
+    id: str
+    item: ItemId = ""
+    source: Word | None = None  # the old name
+    after: str = ""  # id of a line, or "" where none decided yet
+    last: Number = 0
+    to: Word | None = None
+    hold: str = ""  # id of the take that it ends
+    claim: str = ""
+
+
+decoder = msgspec.json.Decoder(Line)
 
 
 @dataclass(slots=True)
@@ -132,7 +162,7 @@ def _first_lines(layout: Layout, kind: Kind, name: str, known: list[Line | None]
     """What only the first layout knows of a name."""
     ids = {line.id for line in known if line}
     first = first_layout.pointer_lines(layout, kind, name)
-    return [line for line in first if line.id not in ids]
+    return [Line(at="", **fields) for fields in first if fields["id"] not in ids]
 
 
 def _line(event: str, **fields: str | None) -> Line:

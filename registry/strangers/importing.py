@@ -19,7 +19,7 @@ from registry.content import blobs, manifest
 from registry.content.record import Adapter
 from registry.errors import IntegrityError, InvalidError, NotFoundError, storage_errors
 from registry.names.items import find_item, get_item
-from registry.names.listing import live_rows
+from registry.names.lookup import live_rows
 from registry.names.moving import make_writable
 from registry.names.publishing import publish_manifest
 from registry.ref import check_name
