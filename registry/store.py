@@ -46,21 +46,17 @@ class TagMove:
 class Registry:
     """A registry's folder. Nothing is cached: each call sees what lies on the disk.
 
-    What the disk refuses is a StorageError, of any call. What few calls need is imported by them:
-    every command of a shell pays for imports.
+    Any call may raise the errors of `registry.errors`: InvalidError for what cannot be meant,
+    NotFoundError for what is not there, IntegrityError for what is damaged, IncompatibleError for
+    what a newer version wrote, StorageError for what the disk refuses. Below stands what is special.
+
+    What few calls need is imported by them: every command of a shell pays for imports.
     """
 
     layout: Layout
 
     def resolve(self, ref: Ref | str, *, kind: Kind | None = None) -> Adapter:
-        """The live version that a reference means now; the result's ``ref`` means it for good.
-
-        Raises:
-            InvalidError: it is no reference, or may mean several.
-            NotFoundError: it means nothing, or a removed version; the hint says what would do.
-            IntegrityError: what it means is damaged, or its tag and digest disagree.
-            IncompatibleError: a newer version wrote it.
-        """
+        """The live version that a reference means now; the result's ``ref`` means it for good."""
         return lookup.find(self.layout, _parsed(ref, kind))[1]
 
     def publish(
@@ -81,8 +77,6 @@ class Registry:
             tags: to set on the version; none of them may be set elsewhere.
 
         Raises:
-            InvalidError: name, tag, draft or files cannot be used; nothing was published.
-            IncompatibleError: a newer version's registry; nothing was published.
             ConflictError: a tag is elsewhere, but the version is published. So it may be with other
                 errors; then the message says so.
         """
@@ -149,12 +143,7 @@ class Registry:
         return {file.role: find_file(self.layout, file, verify=verify) for file in stored}
 
     def file(self, adapter: Adapter, role: str = "weights", *, verify: bool = True) -> Path:
-        """Path of one file, hashed again unless ``verify`` is off.
-
-        Raises:
-            NotFoundError: the adapter has no file of that role.
-            IntegrityError: the manifest or the file is missing or damaged.
-        """
+        """Path of one file, hashed again unless ``verify`` is off."""
         stored = {file.role: file for file in self.manifest(adapter).files}
         if role not in stored:
             hint = f"it has: {', '.join(stored)}"
@@ -181,8 +170,6 @@ class Registry:
             if_at: take it only from this version; the comparison and the move are one step.
 
         Raises:
-            InvalidError: the tag cannot be set by anybody, or ``if_at`` is of another name.
-            NotFoundError: a reference means nothing.
             ConflictError: the tag is on another version.
         """
         check_tag(tag)
@@ -200,8 +187,6 @@ class Registry:
         """Take a tag off, written ``NAME:TAG``; the version it was on.
 
         Raises:
-            InvalidError: the reference names no tag.
-            NotFoundError: the tag is not set.
             ConflictError: somebody moved it in this moment.
         """
         parsed = _parsed(ref, kind)
@@ -230,21 +215,14 @@ class Registry:
         return removal.remove(self.layout, plan)
 
     def restore(self, ref: Ref | str, *, kind: Kind | None = None) -> Restored:
-        """Make a removed version live again, with the tags it had where they are still free.
-
-        Raises:
-            NotFoundError: there is no such version, or its bytes were collected.
-            InvalidError: the reference does not say which version.
-        """
+        """Make a removed version live again, with the tags it had where they are still free."""
         return removal.restore(self.layout, _parsed(ref, kind))
 
     def export(self, adapters: Sequence[Adapter], target: BinaryIO) -> None:
         """Write adapters, in any order, as one bundle; each byte is hashed on its way.
 
         Raises:
-            InvalidError: they are too many for one bundle.
-            IntegrityError: something stored is missing or damaged; ``target`` is worth nothing then.
-            OSError: ``target`` cannot be written and sought.
+            OSError: ``target`` cannot be written and sought. After any error it is worth nothing.
         """
         from registry.strangers.bundle import write_bundle
 
@@ -269,9 +247,7 @@ class Registry:
             most_bytes: a longer source is refused.
 
         Raises:
-            InvalidError: it is too long, or no name fits.
-            IntegrityError: it is damaged or not safe; nothing was published.
-            IncompatibleError: it has a newer schema; nothing was published.
+            InvalidError, IntegrityError, IncompatibleError: nothing of it was published.
         """
         from registry.strangers.importing import import_file
 
@@ -281,19 +257,12 @@ class Registry:
         """Give all versions, tags and the log of a name to another; digests stay.
 
         Raises:
-            InvalidError: ``new`` cannot be a name.
-            NotFoundError: nothing is named ``old``.
             ConflictError: ``new`` is or was something else, or ``old`` was renamed in this moment.
         """
         renaming.rename(self.layout, kind, check_name(old), new)
 
     def log(self, name: str, kind: Kind) -> tuple[Happened, ...]:
-        """All that happened to a name, in the order in which it was written down.
-
-        Raises:
-            NotFoundError: nothing ever did.
-            IntegrityError: a line of the log is damaged.
-        """
+        """All that happened to a name, in the order in which it was written down."""
         from registry.names.history import read_history
 
         return read_history(self.layout, kind, check_name(name))
@@ -343,14 +312,7 @@ class Registry:
 
 
 def open_registry(root: Path) -> Registry:
-    """The registry in a folder. One that is not there yet is empty; the first write makes it.
-
-    Raises:
-        IncompatibleError: a newer version wrote it and this one may not read it.
-        IntegrityError: its header is damaged.
-        InvalidError: the folder is something else.
-        StorageError: it cannot be read.
-    """
+    """The registry in a folder. One that is not there yet is empty; the first write makes it."""
     layout = Layout(root)
     check_readable(layout)
     return Registry(layout)
