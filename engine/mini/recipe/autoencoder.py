@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKL
@@ -10,14 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.recipe.presets import Preset
 from engine.mini.recipe.steps import Step
+from engine.mini.world.batches import Batches
 from engine.mini.world.render import place
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from engine.mini.recipe.presets import Preset
-    from engine.mini.world.batches import Batches
 
 KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 0.5

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,8 @@ from torch import Tensor, nn
 from engine.drafts import drafted
 from engine.errors import InputError
 from engine.mini.recipe.muon import Muon
+from engine.mini.recipe.presets import Preset
 from engine.mini.recipe.steps import Step, Stepper
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from engine.mini.recipe.presets import Preset
 
 STAGES = ("autoencoder", "towers", "stills", "clips", "distil")
 WARM_UP, DECAY = 0.03, 0.35

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet3DConditionModel
@@ -12,9 +12,6 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from engine.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATCHES, WORDS = "patch_embedding.weight", "token_embedding.weight"
 """How the names of the weights end that are no matter of size alone."""

@@ -12,14 +12,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from engine.mini.recipe.muon import Muon
+from engine.mini.recipe.muon import Muon
 
 LARGEST_GRADIENT = 1.0
 WARM_UPS = 3

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,26 +11,20 @@ from torch.nn import functional
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
 
 from engine.mini.recipe.budget import Stage, train_stage
+from engine.mini.recipe.presets import Preset
 from engine.mini.recipe.steps import Step
-from engine.mini.world.batches import MOTION_NAMES
+from engine.mini.world.batches import MOTION_NAMES, Batches
 from engine.mini.world.captions import MAX_TOKENS
 from engine.mini.world.figures import COLOURS, MARKS
 from engine.mini.world.population import UNKNOWN
 from engine.mini.world.scenes import BACKGROUNDS
 from engine.mini.world.things import TRAINED_THINGS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from transformers import CLIPTokenizer
-
-    from engine.mini.recipe.presets import Preset
-    from engine.mini.world.batches import Batches
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
 FACTORS = (TRAINED_THINGS, COLOURS, MARKS, MOTION_NAMES[:-2], BACKGROUNDS)

@@ -12,10 +12,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from engine.mini.world.creatures import draw_creature
 from engine.mini.world.figures import COLOURS, MARKS, TRAINED_STYLES, draw_figure, read_figure
@@ -23,11 +24,6 @@ from engine.mini.world.render import make_texture
 from engine.mini.world.split import list_trained, read_held_out
 from engine.mini.world.sprites import open_sprite
 from engine.mini.world.things import ANIMALS, TRAINED_THINGS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 SHARES = {"figures": 0.6, "creatures": 0.28, "sprites": 0.12}
 """How often a picture shows one of each group; without sprites the others share theirs."""

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 import numpy as np
@@ -22,9 +22,6 @@ from engine.mini.world.scenes import (
     Start,
     paint_scene,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SIDE_PX = 256
 FPS = 16

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from engine.media.pixels import Pixels
 from engine.mini.world.figures import COLOURS, TRAINED_STYLES, draw_figure, read_figure
-
-Pixels = npt.NDArray[np.uint8]
 
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "snow": (236, 240, 244),
