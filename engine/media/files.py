@@ -63,17 +63,7 @@ def list_pictures(folder: Path) -> list[Path]:
     Raises:
         InputError: the folder cannot be listed.
     """
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise unusable(folder, f"cannot be listed: {error.strerror}") from error
-    return natural_order(
-        entry
-        for entry in entries
-        if entry.suffix.lower() in PICTURE_SUFFIXES
-        and not entry.name.startswith(".")
-        and entry.is_file()
-    )
+    return [path for path in _list_files(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
 
 
 def list_photos(folder: Path) -> list[Path]:
@@ -82,16 +72,20 @@ def list_photos(folder: Path) -> list[Path]:
     Raises:
         InputError: the folder cannot be listed.
     """
-    known = set(list_pictures(folder))
-    others = (
-        entry
-        for entry in folder.iterdir()
-        if entry not in known
-        and not entry.name.startswith(".")
-        and entry.is_file()
-        and (entry.suffix.lower() in UNREAD_SUFFIXES or is_picture_file(entry))
+    known = PICTURE_SUFFIXES | UNREAD_SUFFIXES
+    files = _list_files(folder)
+    return [path for path in files if path.suffix.lower() in known or is_picture_file(path)]
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """Files that are not hidden, in natural order."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise unusable(folder, f"cannot be listed: {error.strerror}") from error
+    return natural_order(
+        entry for entry in entries if not entry.name.startswith(".") and entry.is_file()
     )
-    return natural_order([*known, *others])
 
 
 def instead_of(folder: Path, suffixes: frozenset[str]) -> str | None:

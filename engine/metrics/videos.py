@@ -48,9 +48,7 @@ class Video:
 def read_video(path: Path, *, folder_fps: float = FOLDER_FPS) -> Video:
     """All frames of a video, two or more; of a long one the first `MOST_FRAMES`, and none after `MOST_SECONDS`.
 
-    Args:
-        path: as for `read_clip`.
-        folder_fps: the rate at which a folder of frames is shown.
+    A folder of frames is shown at ``folder_fps``.
 
     Raises:
         InputNotFoundError: nothing is there.

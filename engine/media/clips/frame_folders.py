@@ -82,11 +82,7 @@ def _name_notes(pictures: Sequence[Path]) -> list[str]:
 
 
 def find_gaps(stems: Sequence[str]) -> list[str]:
-    """Names after which a number is left out, where nearly all numbers follow at one step.
-
-    Args:
-        stems: names without suffix, in natural order; of each the last number counts.
-    """
+    """Stems after which a number is left out, where nearly all of their last numbers follow at one step."""
     numbered = [(int(found[-1]), stem) for stem in stems if (found := re.findall(r"\d+", stem))]
     pairs = [(b - a, stem) for (a, stem), (b, _) in pairwise(numbered) if b > a]
     if not pairs:

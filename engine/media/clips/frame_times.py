@@ -40,11 +40,7 @@ def _nearest(times_s: Sequence[float], target: float) -> int:
 def fastest_fps(
     times_s: Sequence[float], *, below: float, least: int, end_s: float
 ) -> tuple[float, int] | None:
-    """The highest whole rate under `below`, or a half, that takes at least `least` frames.
-
-    Returns:
-        the rate and how many frames it gives, or None where no rate does.
-    """
+    """The highest whole rate under `below`, or a half, that gives at least `least` frames, and how many it gives."""
     whole = [float(rate) for rate in range(int(below), 0, -1) if rate < below]
     for rate in [*whole, 0.5]:
         chosen = choose_frames(times_s, frames=len(times_s), fps=rate, end_s=end_s)

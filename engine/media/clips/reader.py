@@ -204,11 +204,7 @@ def looks_like_photos(clip: Clip) -> bool:
 
 
 def frame_clip(clip: Clip, height_px: int, width_px: int) -> Pixels:
-    """Scale frames until they just cover the frame, and cut equally what stands over.
-
-    Returns:
-        uint8 (f, height_px, width_px, 3).
-    """
+    """Frames uint8 (f, height_px, width_px, 3) that just cover the frame, what stands over cut off equally."""
     placed = place(clip.frames[0], height_px, width_px)
     return np.stack([placed.cut(frame) for frame in clip.frames])
 

@@ -1,4 +1,7 @@
-"""What makes frames unfit to learn a motion from: two scenes, black bars, stillness."""
+"""What makes frames unfit to learn a motion from: two scenes, black bars, stillness.
+
+Thumbs are uint8 (f, 64, 64), neighbouring frames in order; grey ones float (f, p).
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,6 @@ def find_cut(thumbs: Pixels) -> int | None:
     A cut stands out from the clip's own motion, changes the whole picture, and does not change
     back: a flash that lasts one frame is none. Where the place stays the same, that motion is what
     is seen while anything moves: frames shown twice, or a rest before a throw, are no measure of it.
-
-    Args:
-        thumbs: uint8 (f, 64, 64), neighbouring frames in order.
     """
     grey = thumbs.reshape(len(thumbs), -1).astype(np.float64)
     steps = np.abs(np.diff(grey, axis=0)).mean(axis=1)
@@ -65,14 +65,7 @@ def find_cut(thumbs: Pixels) -> int | None:
 
 
 def find_blend(thumbs: Pixels) -> tuple[int, int] | None:
-    """Last frame of one scene and first frame of the next where one dissolves or fades into it.
-
-    Args:
-        thumbs: uint8 (f, 64, 64), neighbouring frames in order.
-
-    Returns:
-        Indices around the first such place, or None.
-    """
+    """Last frame of one scene and first of the next where one dissolves or fades into it, by their indices."""
     grey = thumbs.reshape(len(thumbs), -1).astype(np.float64)
     found = sorted(
         (first + core[0], first + core[1])
@@ -89,16 +82,10 @@ def find_blend(thumbs: Pixels) -> tuple[int, int] | None:
 
 
 def _mixed_frames(grey: npt.NDArray[np.float64]) -> tuple[int, int] | None:
-    """The frames around those that mix the first and the last, where these are two scenes.
-
-    Args:
-        grey: (f, p), of which all must lead evenly from the first to the last.
-    """
+    """The frames around those that lead evenly from the first to the last, where these are two scenes."""
     before, change = grey[0], grey[-1] - grey[0]
-    if (
-        np.abs(change).mean() < BLEND_DIFFERENCE
-        or _correlation(grey[0], grey[-1]) > CUT_CORRELATION
-    ):
+    is_like = _correlation(grey[0], grey[-1]) > CUT_CORRELATION
+    if is_like or np.abs(change).mean() < BLEND_DIFFERENCE:
         return None
     between = grey[1:-1] - before
     shares = between @ change / (change @ change)
@@ -113,11 +100,7 @@ def _mixed_frames(grey: npt.NDArray[np.float64]) -> tuple[int, int] | None:
 
 
 def are_unlike(thumbs: Pixels) -> bool:
-    """Whether most neighbours have next to nothing in common, as photos of a thing from several places.
-
-    Args:
-        thumbs: uint8 (f, 64, 64), in order.
-    """
+    """Whether most neighbours have next to nothing in common, as photos of a thing from several places."""
     grey = thumbs.reshape(len(thumbs), -1).astype(np.float64)
     pairs = list(pairwise(grey))
     likeness = float(np.median([_correlation(a, b) for a, b in pairs]))
@@ -126,11 +109,7 @@ def are_unlike(thumbs: Pixels) -> bool:
 
 
 def find_flat(thumbs: Pixels) -> list[int]:
-    """Indices of frames that show one shade among frames that show more, as a flash or a lost frame does.
-
-    Args:
-        thumbs: uint8 (f, 64, 64).
-    """
+    """Indices of frames that show one shade among frames that show more, as a flash or a lost frame does."""
     spread = np.ptp(thumbs.reshape(len(thumbs), -1), axis=1)
     flat = np.flatnonzero(spread <= STILL_LEVELS)
     usual = float(np.median(spread))
@@ -138,11 +117,7 @@ def find_flat(thumbs: Pixels) -> list[int]:
 
 
 def count_repeats(thumbs: Pixels) -> int:
-    """How many frames show what the one before them shows, up to compression noise.
-
-    Args:
-        thumbs: uint8 (f, 64, 64).
-    """
+    """How many frames show what the one before them shows, up to compression noise."""
     steps = np.abs(np.diff(thumbs.astype(np.int16), axis=0)).reshape(len(thumbs) - 1, -1)
     return int((steps.max(axis=1) <= REPEAT_LEVELS).sum())
 
@@ -170,22 +145,15 @@ def _correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> floa
 
 
 def moving_share(thumbs: Pixels) -> float:
-    """Share of the picture, 0 to 1, that changes visibly at any time; 0 is a still.
-
-    Args:
-        thumbs: uint8 (f, 64, 64).
-    """
+    """Share of the picture, 0 to 1, that changes visibly at any time; 0 is a still."""
     return float((np.ptp(thumbs, axis=0) > STILL_LEVELS).mean())
 
 
 def find_bars(frames: Pixels) -> tuple[int, int, int, int]:
-    """Black bars as (top, bottom, left, right) in pixels; 0 where there are none.
+    """Black bars of frames (f, h, w, 3) as (top, bottom, left, right) in pixels; 0 where there are none.
 
     Bars come in pairs of about one height and stay black in every frame; a dark edge on one side
     is part of the picture.
-
-    Args:
-        frames: uint8 (f, h, w, 3).
     """
     brightest = frames.max(axis=(0, 3))
     top, bottom = _pair(brightest.max(axis=1) <= BAR_LEVEL)

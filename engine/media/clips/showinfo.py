@@ -49,11 +49,7 @@ class Report:
 
 @dataclass(frozen=True)
 class ShowInfo:
-    """The filter, under a name that no file can know: titles and comments in files lie.
-
-    Attributes:
-        name: of the filter in ffmpeg's graph.
-    """
+    """The filter, under a name that no file can know: titles and comments in files lie."""
 
     name: str = field(default_factory=lambda: f"showinfo@{secrets.token_hex(8)}")
 

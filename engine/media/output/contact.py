@@ -46,7 +46,7 @@ def write_inputs(
     verdict: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Path:
-    """Write a png of exactly what will be learned from, at the size at which it is learned.
+    """Write a png of exactly what will be learned from, at the size at which it is learned; returns ``path``.
 
     Each photo is shown whole, with what is cut off darkened, and as it is learned, its mask
     outlined; each clip with the frames taken of it and their times.
@@ -59,9 +59,6 @@ def write_inputs(
         clips: of a motion.
         verdict: lines at the end about all of it, those that begin with "warning" in red.
         overwrite: replace what is there.
-
-    Returns:
-        `path`.
 
     Raises:
         OutputExistsError: something is there and `overwrite` is off.

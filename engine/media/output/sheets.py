@@ -18,17 +18,10 @@ GAP_PX = 2
 
 
 def sheet(rows: Sequence[tuple[str, Pixels]], *, cell_px: int = 128) -> Pixels:
-    """One row a video: its label above, its frames from left to right.
+    """One row a video, its label above its frames (f, h, w, 3) of any size, as one picture (H, W, 3).
 
-    Frames keep their proportions within a square cell. Small ones are enlarged in whole steps
+    Frames keep their proportions within a square of ``cell_px``. Small ones are enlarged in whole steps
     without smoothing, so that what is seen is what was made.
-
-    Args:
-        rows: label and uint8 (f, h, w, 3) frames; rows may differ in number and size of frames.
-        cell_px: side of a cell.
-
-    Returns:
-        uint8 (H, W, 3).
 
     Raises:
         ValueError: no rows, or a row without frames.

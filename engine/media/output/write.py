@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -108,16 +109,9 @@ def _raise_encoder_error(errors: tuple[str, ...], *, timed_out: bool) -> None:
 def _write_gif(frames: Pixels, path: Path, fps: float, comment: str | None) -> None:
     palette = _shared_palette(frames)
     pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
-    pictures[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=_durations_ms(len(frames), fps, step_ms=10),
-        loop=0,
-        optimize=False,
-        comment=comment.encode() if comment is not None else b"",
-    )
+    durations = _durations_ms(len(frames), fps, step_ms=10)
+    text = comment.encode() if comment is not None else b""
+    _save_all(pictures, path, "GIF", durations, optimize=False, comment=text)
 
 
 def _shared_palette(frames: Pixels) -> Image.Image:
@@ -129,16 +123,16 @@ def _shared_palette(frames: Pixels) -> Image.Image:
 
 def _write_webp(frames: Pixels, path: Path, fps: float, comment: str | None) -> None:
     pictures = [Image.fromarray(frame) for frame in frames]
-    pictures[0].save(
-        path,
-        format="WEBP",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=_durations_ms(len(frames), fps, step_ms=1),
-        loop=0,
-        quality=90,
-        exif=exif_comment(comment) if comment is not None else b"",
-    )
+    durations = _durations_ms(len(frames), fps, step_ms=1)
+    exif = exif_comment(comment) if comment is not None else b""
+    _save_all(pictures, path, "WEBP", durations, quality=90, exif=exif)
+
+
+def _save_all(
+    pictures: list[Image.Image], path: Path, kind: str, durations: list[int], **options: Any
+) -> None:
+    rest = {"save_all": True, "append_images": pictures[1:], "loop": 0}
+    pictures[0].save(path, format=kind, duration=durations, **rest, **options)
 
 
 def _write_png(frames: Pixels, path: Path, fps: float, comment: str | None) -> None:  # noqa: ARG001

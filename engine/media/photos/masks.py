@@ -176,17 +176,10 @@ def _under_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
 
 
 def spread_mask(sure: npt.NDArray[np.float32], size: tuple[int, ...]) -> Pixels:
-    """A model's probabilities as the mask of a photo of `size` (h, w).
+    """A model's probabilities (a, b), not all 0, as the mask uint8 (h, w) of a photo of that ``size``.
 
     What the model is surest of is the subject; under a third of that is none of it, over two thirds
     all of it, and between them lies a soft edge.
-
-    Args:
-        sure: (a, b), probabilities, of which at least one is over 0.
-        size: of the photo.
-
-    Returns:
-        uint8 (h, w).
     """
     share = np.clip(sure / sure.max() * 3 - 1, 0, 1)
     image = Image.fromarray(np.rint(share * 255).astype(np.uint8))

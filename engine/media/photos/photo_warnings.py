@@ -6,8 +6,7 @@ Thresholds are set so that they keep silent on good photos of one subject.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -39,24 +38,17 @@ MIN_PHOTOS = 4
 
 def find_warnings(photos: Sequence[Photo]) -> tuple[PhotoWarning, ...]:
     """What should be looked at before learning from these photos, in their order."""
-    found = [
-        *_masks_of_all(photos),
-        *_blurred(photos),
-        *_near_duplicates(photos),
-        *_odd_one_out(photos),
-    ]
+    checks = (_find_masks_of_all, _find_blurred, _find_near_duplicates, _find_odd_ones_out)
+    found = [warning for check in checks for warning in check(photos)]
     order = [photo.path for photo in photos]
     return tuple(sorted(found, key=lambda warning: order.index(warning.path)))
 
 
 def measure_blur(pixels: Pixels) -> float:
-    """How blurred a picture is, 0 (sharp) to 1, whatever it shows and however bright it is.
+    """How blurred a picture (h, w, 3) is, 0 (sharp) to 1, whatever it shows and however bright it is.
 
     Blurring a sharp picture once more takes much from the differences of its neighbours, blurring
     a blurred one little; the worse of both directions counts.
-
-    Args:
-        pixels: uint8 (h, w, 3).
 
     Paper: Crété et al., "The blur effect", SPIE 6492, 2007.
     Differs: measured at the size at which it is learned from.
@@ -66,14 +58,7 @@ def measure_blur(pixels: Pixels) -> float:
 
 
 def hash_look(pixels: Pixels) -> npt.NDArray[np.bool_]:
-    """80 bits that stay nearly the same when a picture is scaled, brightened or saved again.
-
-    Args:
-        pixels: uint8 (h, w, 3).
-
-    Returns:
-        bool (80,): which of the lowest frequencies lie over their median.
-    """
+    """80 bits that stay nearly the same when a picture (h, w, 3) is scaled, brightened or saved again."""
     small = Image.fromarray(pixels).convert("L").resize((HASH_PX,) * 2, Image.Resampling.BOX)
     k = np.arange(HASH_PX)
     cosines = np.cos(np.pi * (2 * k[None] + 1) * k[:HASH_SIDE, None] / (2 * HASH_PX))
@@ -82,10 +67,9 @@ def hash_look(pixels: Pixels) -> npt.NDArray[np.bool_]:
 
 
 def describe_look(photo: Photo) -> Floats:
-    """Colours of the subject, or of the middle of the picture where it has no mask.
+    """Colours of the subject, or of the middle where it has no mask, as a unit vector.
 
-    Returns:
-        A unit vector: the square root of a smoothed histogram over red-green, yellow-blue, light.
+    It is the square root of a smoothed histogram over red-green, yellow-blue and light.
     """
     size = (LOOK_PX, LOOK_PX)
     small = Image.fromarray(photo.pixels).resize(size, Image.Resampling.BOX)
@@ -100,60 +84,47 @@ def describe_look(photo: Photo) -> Floats:
     return np.asarray(np.sqrt(counts / counts.sum()).ravel())
 
 
-def _masks_of_all(photos: Sequence[Photo]) -> list[PhotoWarning]:
+def _find_masks_of_all(photos: Sequence[Photo]) -> Iterator[PhotoWarning]:
     text = "has a mask that is white everywhere: its background is learned too"
-    return [
-        PhotoWarning(photo.path, "mask_of_all", text)
-        for photo in photos
-        if photo.mask is not None and marks_all(photo.mask)
-    ]
+    for photo in photos:
+        if photo.mask is not None and marks_all(photo.mask):
+            yield PhotoWarning(photo.path, "mask_of_all", text)
 
 
-def _blurred(photos: Sequence[Photo]) -> list[PhotoWarning]:
-    large = [p for p in photos if min(p.pixels.shape[:2]) >= MIN_SHARPNESS_PX]
-    measured = [(photo, measure_blur(photo.pixels)) for photo in large]
-    return [
-        PhotoWarning(photo.path, "blurred", f"looks blurred ({blur:.2f} of 1, sharp is below 0.4)")
-        for photo, blur in measured
-        if blur > BLURRED
-    ]
+def _find_blurred(photos: Sequence[Photo]) -> Iterator[PhotoWarning]:
+    for photo in photos:
+        if min(photo.pixels.shape[:2]) >= MIN_SHARPNESS_PX:
+            blur = measure_blur(photo.pixels)
+            if blur > BLURRED:
+                text = f"looks blurred ({blur:.2f} of 1, sharp is below 0.4)"
+                yield PhotoWarning(photo.path, "blurred", text)
 
 
-def _near_duplicates(photos: Sequence[Photo]) -> list[PhotoWarning]:
+def _find_near_duplicates(photos: Sequence[Photo]) -> Iterator[PhotoWarning]:
     hashes = [hash_look(photo.pixels) for photo in photos]
-    pairs = combinations(range(len(photos)), 2)
-    first_of: dict[int, int] = {}
-    for one, other in pairs:
-        if np.count_nonzero(hashes[one] != hashes[other]) <= SAME_BITS:
-            first_of.setdefault(other, one)
-    return [
-        PhotoWarning(
-            photos[other].path,
-            "near_duplicate",
-            f"is nearly the same as {photos[one].name}: it counts twice",
-        )
-        for other, one in first_of.items()
-    ]
+    for k, photo in enumerate(photos):
+        apart = (np.count_nonzero(hashes[k] != earlier) for earlier in hashes[:k])
+        first = next((one for one, bits in enumerate(apart) if bits <= SAME_BITS), None)
+        if first is not None:
+            text = f"is nearly the same as {photos[first].name}: it counts twice"
+            yield PhotoWarning(photo.path, "near_duplicate", text)
 
 
-def _odd_one_out(photos: Sequence[Photo]) -> list[PhotoWarning]:
+def _find_odd_ones_out(photos: Sequence[Photo]) -> Iterator[PhotoWarning]:
     """Photos farther from their nearest neighbour than any other is from its own, by much."""
     if len(photos) < MIN_PHOTOS:
-        return []
+        return
     looks = np.stack([describe_look(photo) for photo in photos])
     # Hellinger's distance.
     distances = np.sqrt(np.clip(1 - looks @ looks.T, 0, 1))
     np.fill_diagonal(distances, np.inf)
-    found = []
     for k, photo in enumerate(photos):
         nearest = float(distances[k].min())
         others = np.delete(np.delete(distances, k, axis=0), k, axis=1)
         usual = float(others.min(axis=1).max())
         if nearest > max(UNLIKE, UNLIKE_OVER_OTHERS * usual):
-            found.append(
-                PhotoWarning(photo.path, "odd_one_out", "is unlike the others: same subject?")
-            )
-    return found
+            text = "is unlike the others: same subject?"
+            yield PhotoWarning(photo.path, "odd_one_out", text)
 
 
 def _shrunk(image: Image.Image, side_px: int) -> Image.Image:

@@ -46,11 +46,7 @@ def _is_drawn(picture: Pixels) -> bool:
 def few_share(picture: Pixels) -> float:
     """Share, 0 to 1, of a picture's pixels outside its most frequent colour that are of the `FEW` fullest colours.
 
-    Args:
-        picture: uint8 (h, w, 3).
-
-    Returns:
-        0 where there is one hue alone.
+    It is 0 where there is one hue alone.
     """
     levels = _reduce(picture)
     left = levels[np.abs(levels - _most_frequent(levels)).max(-1) > BACKGROUND_LEVELS]
@@ -66,11 +62,7 @@ def few_share(picture: Pixels) -> float:
 def flat_share(picture: Pixels) -> float:
     """Share, 0 to 1, of a picture's pixels outside its most frequent colour that equal all their neighbours.
 
-    Args:
-        picture: uint8 (h, w, 3).
-
-    Returns:
-        1 where all of it is one colour.
+    It is 1 where all of it is one colour.
     """
     reduced = _reduce(picture)
     inner = reduced[1:-1, 1:-1]
