@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from torch import Tensor
@@ -26,7 +25,8 @@ from engine.bases.pixels import to_pixels, to_unit
 from engine.benchmark.pairs import paint_album
 from engine.errors import EngineError
 from engine.media.photos import Photo, frame_photo, gather_photos, read_photo
-from engine.metrics.motion import Track, trace
+from engine.media.pixels import Floats, Pixels
+from engine.metrics.motion import trace
 from engine.metrics.subject import describe_photos, subject_score
 from engine.mini.recipe.autoencoder import measure_decibels, rebuild
 from engine.mini.recipe.denoiser import Parts, sample
@@ -46,13 +46,9 @@ from engine.mini.world.scenes import (
 from engine.mini.world.split import list_trained, read_held_out
 from engine.mini.world.sprites import open_sprite
 
-Paths = npt.NDArray[np.float64]
-PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")
-"""Motions with a path of their own."""
-COMPARED_SIDE_PX = 32
-"""Bases of any size are also scored at this one, where their scores compare."""
-BATCH = 48
-"""Videos made at once."""
+PATHS = tuple(motion for motion in MOTIONS if motion != "wandering")  # what has one of its own
+COMPARED_SIDE_PX = 32  # bases of any size are also scored at this one, where their scores compare
+BATCH = 48  # videos made at once
 
 
 @dataclass(frozen=True)
@@ -89,34 +85,25 @@ def paint_trials(trials: list[Trial], *, frames: int, side_px: int, seed: int) -
     return to_unit(np.stack([paint_scene(s, side_px=side_px) for s in scenes]))
 
 
-def follow(videos: Tensor) -> Paths:
+def follow(videos: Tensor) -> Floats:
     """Path of the moving thing, (b, f, 4): x, y, and the ways that its growing and its turning make.
 
     Lengths are in frame sides; a still and an empty video have a path of zeros.
     """
-    tracks = [trace(to_pixels(video.transpose(0, 1))) for video in videos]
-    return np.stack([_in_sides(track) for track in tracks])
+    tracks = (trace(to_pixels(video.transpose(0, 1))) for video in videos)
+    return np.stack([track.states * (1.0, 1.0, track.radius, track.radius) for track in tracks])
 
 
-def _in_sides(track: Track) -> Paths:
-    path: Paths = track.states * (1.0, 1.0, track.radius, track.radius)
-    return path
-
-
-def classify_motion(paths: Paths, models: dict[str, Paths]) -> list[str]:
+def classify_motion(paths: Floats, models: dict[str, Floats]) -> list[str]:
     """The motion whose mean path is nearest, apart from where the path lies."""
     names = list(models)
-    means = np.stack([_centre(models[name]).mean(0) for name in names])
-    distance = np.square(_centre(paths)[:, None] - means[None]).sum((2, 3))
+    means = np.stack([(own - own.mean(1, keepdims=True)).mean(0) for own in models.values()])
+    centred = paths - paths.mean(1, keepdims=True)
+    distance = np.square(centred[:, None] - means[None]).sum((2, 3))
     return [names[i] for i in distance.argmin(1)]
 
 
-def _centre(paths: Paths) -> Paths:
-    centred: Paths = paths - paths.mean(1, keepdims=True)
-    return centred
-
-
-def model_motions(*, frames: int, side_px: int, seed: int) -> dict[str, Paths]:
+def model_motions(*, frames: int, side_px: int, seed: int) -> dict[str, Floats]:
     """Paths of twelve painted clips of each motion that has a path."""
     rng, names = np.random.default_rng([seed, 10]), list_trained()
     subjects = [str(name) for name in rng.choice(names, 12)]
@@ -297,14 +284,10 @@ def _tell_decibels(parts: Parts, name: str, x: Tensor) -> str:
     return f"autoencoder, {name:15} " + ", ".join(told)
 
 
-def _paint_sprite(
-    rng: np.random.Generator, stills: Path, code_point: str, side_px: int
-) -> npt.NDArray[np.uint8]:
+def _paint_sprite(rng: np.random.Generator, stills: Path, code_point: str, side_px: int) -> Pixels:
     still = draw_still(rng, subject="red box")
     scene = Scene("", "", "", still.colour, (Pose(0.5, 0.5, still.poses[0].size),))
-    picture: npt.NDArray[np.uint8] = paint(scene, open_sprite(stills, code_point), side_px=side_px)[
-        0
-    ]
+    picture: Pixels = paint(scene, open_sprite(stills, code_point), side_px=side_px)[0]
     return picture
 
 

@@ -12,7 +12,6 @@ from engine.benchmark.results import (
     FIDELITY,
     SUBJECT,
     Cell,
-    Measured,
     Results,
     is_seconds,
 )
@@ -66,9 +65,7 @@ def _row_document(results: Results, method: str) -> dict[str, Any]:
         "label": results.label(method),
         "missing": results.missing.get(method),
         "cells": {
-            column: _seconds_document(cell) if is_seconds(column) else _cell_document(cell)
-            for column in COLUMNS
-            for cell in [results.cell(method, column)]
+            column: _cell_document(results.cell(method, column), column) for column in COLUMNS
         },
         "of_oracle": {column: results.share(method, column) for column in (SUBJECT, FIDELITY)},
         "by_motion": {
@@ -78,14 +75,12 @@ def _row_document(results: Results, method: str) -> dict[str, Any]:
     }
 
 
-def _cell_document(cell: Cell | None) -> dict[str, Any] | None:
+def _cell_document(cell: Cell | None, column: str = "") -> dict[str, Any] | None:
     if cell is None:
         return None
+    if is_seconds(column):
+        return {"median": cell.middle, "count": cell.count}
     return {"mean": cell.middle, "low": cell.low, "high": cell.high, "count": cell.count}
-
-
-def _seconds_document(cell: Cell | None) -> dict[str, Any] | None:
-    return None if cell is None else {"median": cell.middle, "count": cell.count}
 
 
 def markdown_of(results: Results, facts: Mapping[str, Any]) -> str:
@@ -167,14 +162,10 @@ def _pairs_table(results: Results) -> list[str]:
             _number(m.value(FIDELITY)),
             _number(truth[m.pair].value(SUBJECT) if m.pair in truth else None),
         ]
-        for m in sorted(full, key=_subject_of, reverse=True)
+        for m in sorted(full, key=lambda each: each.value(SUBJECT) or 0.0, reverse=True)
     ]
     head = ["pair", "of", "doing", "subject", "motion fidelity", "oracle's subject"]
     return [f"## Pair by pair: {results.label('full')}", "", *_table(head, rows)]
-
-
-def _subject_of(measured: Measured) -> float:
-    return measured.value(SUBJECT) or 0.0
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

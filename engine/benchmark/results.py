@@ -88,12 +88,10 @@ class Results:
         """The cell of a method and a column, of one motion's pairs or of all; None where nothing was measured."""
         found = [m for m in self._of(method) if motion in {None, m.motion}]
         known = [(value, m.motion) for m in found if (value := m.value(column)) is not None]
-        if not known:
-            return None
-        values, motions = zip(*known, strict=True)
-        if is_seconds(column):
-            return Cell(float(np.median(values)), None, None, len(values))
-        return summarise(values, motions)
+        if known and is_seconds(column):
+            seconds = [value for value, _ in known]
+            return Cell(float(np.median(seconds)), None, None, len(seconds))
+        return summarise(*zip(*known, strict=True)) if known else None
 
     def difference(self, method: str, other: str, column: str) -> Cell | None:
         """By how much ``method`` exceeds ``other``, pair by pair; None where no pair has both."""
@@ -103,10 +101,7 @@ class Results:
             for m in self._of(method)
             if (mine := m.value(column)) is not None and (theirs := others.get(m.pair)) is not None
         ]
-        if not known:
-            return None
-        values, motions = zip(*known, strict=True)
-        return summarise(values, motions)
+        return summarise(*zip(*known, strict=True)) if known else None
 
     def share(self, method: str, column: str) -> float | None:
         """A method's mean as a part of the oracle's; None where either is missing, or the oracle has nothing."""

@@ -36,8 +36,8 @@ STAGE, SCORER = "bench", "mini"
 USUAL: list[object] = [list(ROWS), {}, [SCORER]]
 # The columns in which the scores of any tower stand.
 COLUMN_OF: Mapping[str, str] = {
-    **dict.fromkeys(("CLIP-T",), "text"),
-    **dict.fromkeys(("CLIP-I",), "image"),
+    "CLIP-T": "text",
+    "CLIP-I": "image",
     **dict.fromkeys(("mini subject score", "DINO-I", "DINOv2-I", "ViT-I"), SUBJECT),
     "T.Cons": "consistency",
 }

@@ -1,4 +1,4 @@
-"""What is looked at on the way: previews beside the base's own, and their scores."""
+"""What is looked at on the way: previews beside the base's own, and their scores, each of a video at a fixed seed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from engine.media.output.write import write_video
 from engine.media.pixels import Pixels
 from engine.monitor.camera import PreviewMaker
-from engine.monitor.scores import ScoreBook, Scores
-from engine.progress import Note, Previewed, Progress
+from engine.monitor.scores import ScoreBook
+from engine.progress import Note, Previewed, Progress, Scored
 from engine.recipe import GenerateRecipe
 from engine.training.result import Draft
 from engine.training.saver import PREVIEWS, SavePolicy, Saver
@@ -52,31 +52,32 @@ class Previews:
         self._stage, self._steps = stage, steps
         self._folder = draft.session.folder / PREVIEWS
         self._maker = PreviewMaker(draft, policy.stop, stage, progress)
-        self._scores = None
-        if policy.scoring is not None:
-            book = ScoreBook(draft.session.folder, draft.kind)
-            self._scores = Scores(policy.scoring, book, stage, steps, progress=progress)
+        self._book = ScoreBook(draft.session.folder, draft.kind)
         self._shown: set[int] = set()
 
     def look(self, step: int) -> None:
         """Make what is due after ``step`` and is not there yet."""
         recipe = self._policy.preview
-        if recipe is None or not self.is_due(step):
-            return
-        self._show(0, 0.0, recipe)
-        self._show(step, 1.0, recipe)
+        if recipe is not None and self.is_due(step):
+            self._show(0, 0.0, recipe)
+            self._show(step, 1.0, recipe)
 
     def is_scored(self, step: int) -> bool:
         """Whether the state of ``step`` has a score, or is to have one."""
-        return self._scores is not None and self._scores.is_due(step)
+        scoring = self._policy.scoring
+        return scoring is not None and (step % scoring.every == 0 or step == self._steps)
 
     def worth(self, step: int) -> int:
-        """See `Scores.worth`."""
-        return self._scores.worth(step) if self._scores else 0
+        """How much a state is worth keeping: 2 the best so far, 1 one that is scored, 0 any other."""
+        if self._policy.scoring is None:
+            return 0
+        return 2 if step == self._book.best(self._steps) else int(self.is_scored(step))
 
     def is_enough(self, step: int) -> bool:
-        """See `Scores.is_enough`."""
-        return self._scores is not None and self._scores.is_enough(step)
+        """Whether as many scores up to ``step`` brought nothing better as the caller has patience for."""
+        scoring = self._policy.scoring
+        patience = None if scoring is None else scoring.patience
+        return patience is not None and self._book.stale(step) >= patience
 
     def is_due(self, step: int) -> bool:
         """Whether a preview or a score of ``step`` is wanted."""
@@ -88,7 +89,7 @@ class Previews:
         """One video, written and scored; one that is there already, from before a stop, is only told of."""
         if step in self._shown:
             return
-        is_scored = self._scores is not None and self._scores.is_wanted(step)
+        is_scored = self.is_scored(step) and step not in self._book
         if (self._folder / _file_of(step)).exists() and not is_scored:
             self._tell(step)
             return
@@ -97,8 +98,21 @@ class Previews:
         if frames is None:
             return
         self._write(step, frames, recipe.fps)
-        if self._scores is not None and is_scored:
-            self._scores.take(step, frames, time.monotonic() - started)
+        if is_scored:
+            self._score(step, frames, time.monotonic() - started)
+
+    def _score(self, step: int, frames: Pixels, seconds: float) -> None:
+        """Score a video that took ``seconds`` to make; whatever goes wrong is told, and learning goes on."""
+        assert self._policy.scoring is not None
+        started = time.monotonic()
+        try:
+            measured = self._policy.scoring.measure(frames)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+            self._progress(Note(f"no score of step {step}: {error}"))
+            return
+        self._book.add(step, measured)
+        took = round(seconds + time.monotonic() - started, 3)
+        self._progress(Scored(self._stage, step, measured.values, took, measured.doubts))
 
     def _write(self, step: int, frames: Pixels, fps: float) -> None:
         path = self._folder / _file_of(step)
