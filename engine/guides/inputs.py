@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from engine.bases.controlnet import ModelLocation
@@ -46,7 +45,7 @@ class Guides:
 
     def _given(self) -> dict[str, tuple[str, ...]]:
         photos = self.reference
-        masks = tuple(map(mask_digest, photos))
+        masks = tuple(photo.mask_digest for photo in photos)
         return {
             "source": (self.source.digest,) if self.source else (),
             "inversion": (self.inversion.digest,) if self.inversion else (),
@@ -56,11 +55,6 @@ class Guides:
             "ControlNet": (self.controlnet.fingerprint,) if self.controlnet else (),
             "depth model": (self.depth.fingerprint,) if self.depth else (),
         }
-
-
-def mask_digest(photo: Photo) -> str:
-    """SHA-256 of the pixels of a photo's mask, "" where it has none."""
-    return "" if photo.mask is None else hashlib.sha256(photo.mask.tobytes()).hexdigest()
 
 
 def _asked(recipe: GenerateRecipe) -> dict[str, tuple[str, ...]]:

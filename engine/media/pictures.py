@@ -26,6 +26,7 @@ from engine.media.files import (
     unusable,
 )
 from engine.media.pixels import Pixels
+from engine.media.placement import shrunk
 from engine.media.signatures import (
     HEIF,
     PICTURE_SIGNATURES,
@@ -238,7 +239,7 @@ def _decode(data: bytes, path: Path, min_side_px: int, kept_side_px: int) -> Pic
             _refuse_reduced(image, data, path)
         if image.format != "MPO" and (count := count_frames(image, path)) > 1:
             notes.append(f"first of {count} frames")
-        whole, size = image.size, _kept_size(image.size, kept_side_px)
+        whole, size = image.size, shrunk(image.size, kept_side_px)
         image.draft(None, size)
         if image.format != "TIFF":  # of which Pillow forgets the orientation while it is loaded
             image.load()
@@ -286,11 +287,6 @@ def _refuse_reduced(image: Image.Image, data: bytes, path: Path) -> None:
     if int(tags.get(SUBFILE_TAG, 0)) & 1 or largest != (width, height):
         small = f"a reduced picture of {width}×{height} pixels, and the whole one is not read"
         raise unusable(path, f"begins with {small}", "save the whole picture as jpg or png")
-
-
-def _kept_size(size: tuple[int, int], kept_side_px: int) -> tuple[int, int]:
-    scale = min(1.0, kept_side_px / min(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _check_size(

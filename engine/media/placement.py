@@ -1,4 +1,4 @@
-"""Where the frame of a base lies in a picture that is scaled until it just covers it."""
+"""Sizes of pictures, and where the frame of a base lies in one that is scaled until it just covers it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from PIL import Image
 
 from engine.media.pixels import Pixels
 
+Size = tuple[int, int]  # width and height, in pixels
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def shrunk(size: Size, short_side_px: int) -> Size:
+    """A size scaled down, never up, to at most so many pixels on the short side."""
+    scale = min(1.0, short_side_px / min(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How a picture is scaled, and where in it the frame lies; all sizes are width and height in pixels.
+    """How a picture is scaled, and where in it the frame lies.
 
     Attributes:
         whole: size of the scaled picture.
@@ -25,8 +32,8 @@ class Placement:
         scale: over 1 where the picture is enlarged.
     """
 
-    whole: tuple[int, int]
-    frame: tuple[int, int]
+    whole: Size
+    frame: Size
     left: int
     top: int
     scale: float

@@ -65,14 +65,10 @@ class Sources:
 
     def by_digest(self, guides: Guides) -> dict[str, Path]:
         """Each path by the digest of what was read there; of a mask's digest, the folder it lies in."""
-        from engine.guides.inputs import mask_digest
-
         pairs = [(guides.source, self.clip or self.photo), (guides.inversion, self.inverted)]
         pairs += [(guides.structure, self.structure)]
         pairs += [(photo, path) for photo, (path, _) in self._photos(guides)]
-        masks = {
-            mask_digest(photo): folder for photo, (_, folder) in self._photos(guides) if folder
-        }
+        masks = {photo.mask_digest: folder for photo, (_, folder) in self._photos(guides) if folder}
         found = (guides.controlnet, guides.depth)
         models = {model.fingerprint: model.folder for model in found if model}
         return {each.digest: path for each, path in pairs if each and path} | masks | models

@@ -261,7 +261,6 @@ def _name_inversion(
 def _name_reference(
     options: SourceOptions, recipe: GenerateRecipe, prompt: str, guides: Guides
 ) -> Any:
-    from engine.guides.inputs import mask_digest
     from engine.recipe import build_recipe
     from engine.sources import Reference
 
@@ -272,7 +271,7 @@ def _name_reference(
     if options.reference is not None:
         given["weights"] = _reference_weights(options.reference)
     photos = [photo.digest for photo in guides.reference]
-    masks = tuple(map(mask_digest, guides.reference))
+    masks = tuple(photo.mask_digest for photo in guides.reference)
     named = {"photos": photos, "masks": masks if any(masks) else (), "prompt": prompt}
     return build_recipe(Reference, {**kept, **given, **named})
 

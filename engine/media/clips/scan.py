@@ -14,6 +14,7 @@ from PIL import Image
 
 from engine.media.clips.treatment import Treatment
 from engine.media.pixels import Pixels
+from engine.media.placement import shrunk
 
 THUMB_PX = 64
 # Frames are decoded no larger than this on the short side: no base learns from more, and an hour
@@ -154,12 +155,6 @@ def measure_timing(times_s: Sequence[float]) -> Timing:
     return Timing(fps, is_variable=uneven, end_s=times_s[-1] + middle)
 
 
-def bounded_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height scaled down, never up, to at most `MAX_SHORT_SIDE_PX` on the short side."""
-    scale = min(1.0, MAX_SHORT_SIDE_PX / min(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def thumbnail(image: Image.Image) -> Pixels:
     """A picture as one uint8 (64, 64) of a scan."""
     small = image.convert("L").resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX)
@@ -167,5 +162,6 @@ def thumbnail(image: Image.Image) -> Pixels:
 
 
 def reduced(image: Image.Image, size_px: tuple[int, int]) -> Pixels:
-    """A picture as one uint8 (h, w, 3), as large as `bounded_size` says of a clip's size."""
-    return np.asarray(image.resize(bounded_size(*size_px), Image.Resampling.LANCZOS))
+    """A picture of a clip of a size as one uint8 (h, w, 3), at most `MAX_SHORT_SIDE_PX` on the short side."""
+    size = shrunk(size_px, MAX_SHORT_SIDE_PX)
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS))

@@ -21,13 +21,13 @@ from engine.media.clips.clip_errors import MOST_SCANNED, refuse_crowded, refuse_
 from engine.media.clips.packets import Probe, probe
 from engine.media.clips.scan import (
     MAX_MEGAPIXELS,
+    MAX_SHORT_SIDE_PX,
     THUMB_PX,
     TIME_SLACK_S,
     Damage,
     Scan,
     Timing,
     Window,
-    bounded_size,
     measure_timing,
 )
 from engine.media.clips.showinfo import Report, ShowInfo
@@ -36,6 +36,7 @@ from engine.media.colours import BACKGROUND
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
 from engine.media.files import unusable
 from engine.media.pixels import Pixels
+from engine.media.placement import shrunk
 
 MAX_TAKEN_BYTES = 2 * 1024**3
 # Times of one frame in two passes: a filter may give them in other ticks.
@@ -108,7 +109,7 @@ def scan_video(path: Path, window: Window, _folder_fps: float) -> Scan:
 
 
 def _take(scan: Scan, indices: Sequence[int]) -> Pixels:
-    width, height = bounded_size(*scan.size_px)
+    width, height = shrunk(scan.size_px, MAX_SHORT_SIDE_PX)
     treatment = scan.treatment
     times = np.asarray(scan.times_s)
     # Frames of one time come together, and are told apart by their order.

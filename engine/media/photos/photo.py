@@ -42,6 +42,11 @@ class Photo:
         return printable(self.path.name)
 
     @property
+    def mask_digest(self) -> str:
+        """SHA-256 of the mask's pixels, in hexadecimal; "" without one."""
+        return "" if self.mask is None else hashlib.sha256(self.mask.tobytes()).hexdigest()
+
+    @property
     def size_px(self) -> tuple[int, int]:
         """Width and height of the photo in its file, the right way up."""
         return self.whole_px or (self.pixels.shape[1], self.pixels.shape[0])
@@ -95,6 +100,5 @@ class PhotoSet:
         for photo in self.photos:
             found.append((photo.name, photo.digest))
             if photo.mask is not None:
-                digest = hashlib.sha256(photo.mask.tobytes()).hexdigest()
-                found.append((f"mask of {photo.name}", digest))
+                found.append((f"mask of {photo.name}", photo.mask_digest))
         return tuple(found)

@@ -15,6 +15,7 @@ from PIL import Image
 from engine.media.photos.masks import marks_all
 from engine.media.photos.photo import Photo, PhotoWarning
 from engine.media.pixels import Floats, Pixels
+from engine.media.placement import shrunk
 
 # No base learns from more pixels than this on the short side, so nothing finer can be missed.
 SHARPNESS_PX = 256
@@ -53,7 +54,9 @@ def measure_blur(pixels: Pixels) -> float:
     Paper: Crété et al., "The blur effect", SPIE 6492, 2007.
     Differs: measured at the size at which it is learned from.
     """
-    grey = np.asarray(_shrunk(Image.fromarray(pixels), SHARPNESS_PX).convert("L"), np.float64)
+    image = Image.fromarray(pixels)
+    small = image.resize(shrunk(image.size, SHARPNESS_PX), Image.Resampling.LANCZOS)
+    grey = np.asarray(small.convert("L"), np.float64)
     return max(_blur_along(grey), _blur_along(grey.T))
 
 
@@ -125,14 +128,6 @@ def _find_odd_ones_out(photos: Sequence[Photo]) -> Iterator[PhotoWarning]:
         if nearest > max(UNLIKE, UNLIKE_OVER_OTHERS * usual):
             text = "is unlike the others: same subject?"
             yield PhotoWarning(photo.path, "odd_one_out", text)
-
-
-def _shrunk(image: Image.Image, side_px: int) -> Image.Image:
-    scale = side_px / min(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _blur_along(grey: Floats) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import RecipeError
-from engine.guides.inputs import Guides, mask_digest
+from engine.guides.inputs import Guides
 from engine.recipe import build_recipe
 from engine.sources import Reference
 from tests.engine.guides.test_start import recipe_of, video
@@ -23,7 +23,7 @@ def reference(*photos, **changes):
         {
             "photos": [each.digest for each in photos],
             "weights": [10.0] * len(photos),
-            "masks": [mask_digest(each) for each in photos],
+            "masks": [each.mask_digest for each in photos],
             "prompt": "a dog",
             "blocks": "full",
             **changes,
