@@ -14,6 +14,7 @@ from engine.errors import OutputError, OutputExistsError
 from engine.media.files import quoted, shown
 
 LONGEST_NAME_BYTES = 255
+OTHER_PLACE = "name another place with -o"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -46,15 +47,13 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
     """
     parent = path.parent
     if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
-        raise OutputError(
-            f"{shown(path)} cannot be written: a name has at most {LONGEST_NAME_BYTES} bytes"
-        )
+        raise _unwritable(path, f"a name has at most {LONGEST_NAME_BYTES} bytes")
     if makes_folder:
         parent = next(folder for folder in path.parents if os.path.lexists(folder))
     if not parent.is_dir():
-        _refuse_lack_of_folder(path)
+        raise _lack_of_folder(path)
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{shown(path)} cannot be written: no permission in {shown(parent)}")
+        raise _unwritable(path, f"no permission in {shown(parent)}")
     if not os.path.lexists(path):
         return
     if not overwrite:
@@ -68,27 +67,24 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
         )
 
 
-def _refuse_lack_of_folder(path: Path) -> None:
-    """Say which folder is missing, or that a file stands in its place."""
+def _lack_of_folder(path: Path) -> OutputError:
+    """Which folder is missing, or that a file stands in its place."""
     there = next(folder for folder in path.parents if os.path.lexists(folder))
     if not there.is_dir():
-        raise OutputError(
-            f"{shown(path)} cannot be written: {shown(there)} is a file, and no folder",
-            hint="name another place with -o",
-        )
-    raise OutputError(
-        f"{shown(path)} cannot be written: there is no folder {shown(path.parent)}",
-        hint=f"mkdir -p {quoted(path.parent)}",
-    )
+        return _unwritable(path, f"{shown(there)} is a file, and no folder", OTHER_PLACE)
+    hint = f"mkdir -p {quoted(path.parent)}"
+    return _unwritable(path, f"there is no folder {shown(path.parent)}", hint)
+
+
+def _unwritable(path: Path, why: str, hint: str | None = None) -> OutputError:
+    return OutputError(f"{shown(path)} cannot be written: {why}", hint=hint)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """The system's refusal to write, in the words of this package."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return OutputError(
-            f"{shown(path)} cannot be written: no space left", hint="free some space; -o elsewhere"
-        )
-    return OutputError(f"{shown(path)} cannot be written: {error.strerror or error}")
+        return _unwritable(path, "no space left", "free some space; -o elsewhere")
+    return _unwritable(path, f"{error.strerror or error}")
 
 
 def _publish(draft: Path, path: Path, *, overwrite: bool) -> None:
