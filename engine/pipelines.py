@@ -89,11 +89,7 @@ def equip_pipeline(
 
 
 def _take_parts(pipeline: Any, location: BaseLocation) -> dict[str, Any]:
-    """The loaded parts of a pipeline that a base of this family is made of.
-
-    Raises:
-        IncompatibleError: its denoiser is of another class, or adapters are attached already.
-    """
+    """The loaded parts of a pipeline that a base of this family is made of."""
     family = location.family
     denoiser = getattr(pipeline, family.part, None)
     found = FAMILIES.get(type(denoiser).__name__)
@@ -119,11 +115,7 @@ def _article(name: str) -> str:
 
 
 def _require_same(parts: dict[str, Any], location: BaseLocation) -> None:
-    """See that denoisers and token table hold the base's numbers; LoRA beside their layers does no harm.
-
-    Raises:
-        IncompatibleError: a part or tensor is missing, of another shape, or holds other numbers.
-    """
+    """See that denoisers and token table hold the base's numbers; LoRA beside their layers does no harm."""
     beside = [location.motion_module] if location.motion_module else []
     denoisers = [name for name in DENOISERS if (location.folder / name).is_dir()]
     for name in denoisers:
@@ -225,11 +217,7 @@ class _Hooks:
         return embeds
 
     def _encode(self, name: str, given: dict[str, Any]) -> None:
-        """Read a prompt that has learned words; its features go in the place of its text.
-
-        Raises:
-            RecipeError: the text tower is asked to stop early.
-        """
+        """Read a prompt that has learned words; its features go in the place of its text."""
         if given[name] is None or given[f"{name}_embeds"] is not None:
             return
         given[name] = _each(self._composition.plain, given[name])

@@ -57,11 +57,7 @@ def fold_in(base: Base, location: BaseLocation, file: Path) -> None:
 def _differences(
     base: Base, location: BaseLocation, opened: Opened
 ) -> Iterable[tuple[str, Tensor]]:
-    """Name of a parameter and its whole difference, of every key.
-
-    Raises:
-        IncompatibleError: the base has no such parameter.
-    """
+    """Name of a parameter and its whole difference, of every key."""
     names = _names(base.denoiser, location)
     weights = dict(base.denoiser.named_parameters())
     for key, tensor in opened.tensors.items():

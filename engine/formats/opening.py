@@ -175,11 +175,7 @@ def _flatten(plain: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, 
 
 
 def _unwrapped(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors by their names within the wrappers of training scripts.
-
-    Raises:
-        IntegrityError: there are none, or one holds no numbers, or numbers that are not finite.
-    """
+    """The tensors by their names within the wrappers of training scripts."""
     if not tensors:
         raise IntegrityError(f"{path} holds no tensors", code="format.unknown")
     for wrapper in WRAPPERS:

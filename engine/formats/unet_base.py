@@ -56,11 +56,7 @@ def import_base(path: Path, like: BaseLocation, folder: Path) -> Path:
 
 
 def _read_unet(path: Path, like: BaseLocation) -> dict[str, Tensor]:
-    """The tensors by diffusers' names, as many and of the shapes that the base has.
-
-    Raises:
-        IncompatibleError: see `import_base`.
-    """
+    """The tensors by diffusers' names, as many and of the shapes that the base has."""
     opened = open_file(path)
     if not vgen.is_unet(opened.tensors):
         few = ", ".join(f"{key:.80}" for key in list(opened.tensors)[:3])

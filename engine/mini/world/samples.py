@@ -13,10 +13,10 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
+from engine.media.pixels import Pixels
 from engine.mini.world.scenes import (
     BACKGROUNDS,
     HELD_OUT_MOTIONS,
-    Pixels,
     Pose,
     Scene,
     Start,
