@@ -17,6 +17,7 @@ class Mirror:
     """Folders by ``owner/name``; the commit of each follows from its bytes.
 
     Attributes:
+        asked: requests of any kind.
         sent: names of the files that were handed out, with the first byte that was asked for.
         cut_after: bytes after which a connection breaks, once.
         lie: file whose bytes are not the ones that are listed.
@@ -24,6 +25,7 @@ class Mirror:
 
     folders: dict[str, Path]
     address: str = ""
+    asked: int = 0
     sent: list[tuple[str, int]] = field(default_factory=list)
     cut_after: int | None = None
     lie: str | None = None
@@ -58,6 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.mirror.asked += 1
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["api", "models"]:
             self._describe("/".join(parts[2:4]), is_tree="tree" in parts[4:5])

@@ -15,7 +15,7 @@ from dreamvideo_cli.settings.places import (
     locate_whole,
 )
 from dreamvideo_cli.terminal.options import MotionModule, Shell, Yes
-from dreamvideo_cli.terminal.output import View, ask_consent, info, show
+from dreamvideo_cli.terminal.output import View, ask_consent, info, require_consent, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import size_text
 from dreamvideo_cli.views.bases import (
@@ -32,7 +32,7 @@ from engine.bases.motion_module import join_names
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
-    from engine.bases.pull.fetch import Parcel
+    from engine.bases.pull.parcels import Parcel
 
 BaseName = Annotated[str, typer.Argument(metavar="BASE", help="A path, a known name or a hub id.")]
 
@@ -95,6 +95,7 @@ def _find(name: str) -> dict[str, Any]:
 def pull_base(
     shell: Shell,
     base: Annotated[str, typer.Argument(metavar="BASE", help="A known name or a hub id.")],
+    motion_module: MotionModule = None,
     yes: Yes = False,
     source: Annotated[
         Path | None,
@@ -107,61 +108,64 @@ def pull_base(
 ) -> None:
     """Fetch a base with its image tower: only the files that are read, resumed where it stopped.
 
+    An image model comes with a motion module; a model that is read beside a base is fetched by its hub id too.
     HF_ENDPOINT names a mirror of the hub, HF_HOME another disk.
 
     Example: dv base pull modelscope
     """
     go_online()
-    from engine.bases.pull.fetch import fetch, known_release, plan_pull
-    from engine.bases.pull.local import copy, plan_copy
+    from engine.bases.pull.fetch import fetch
+    from engine.bases.pull.plan import plan_pull, plan_tower
 
-    hub_id, release = known_release(base)
-    if (found := _find_whole(base)) is not None and found.image_tower is not None:
-        info(shell, f"{base} is here already, in {found.folder}")
-        show(shell, pulled_view(base, []))
+    name = join_names(base, motion_module)
+    here = _find_whole(name)
+    if here is not None and here.image_tower is not None:
+        info(shell, f"{name} is here already, in {here.folder}")
+        show(shell, pulled_view(name, []))
         return
-    if source is None:
-        parcels = plan_pull(hub_id, release)
-        _agree(shell, base, parcels, yes=yes)
-        with show_progress(shell) as progress:
-            fetch(parcels, progress, fingerprint_memo())
-    else:
-        copies, missing = plan_copy(source.expanduser(), hub_id, release)
-        parcels = [each.parcel for each in copies]
-        _agree(shell, base, parcels, yes=yes)
-        with show_progress(shell) as progress:
-            copy(copies, progress)
-        for each in missing:
-            info(shell, f"warning: {source} does not hold {each}; dv base pull {base} fetches it")
-    show(shell, pulled_view(base, parcels))
+    if not yes:
+        require_consent(shell, "fetch", name)
+    folder = source and source.expanduser()
+    plan = plan_pull(name, folder) if here is None else plan_tower(name, folder)
+    _tell(shell, base, plan.parcels, asks=not yes)
+    with show_progress(shell) as progress:
+        fetch(plan.parcels, progress, fingerprint_memo())
+    for each in plan.missing:
+        info(shell, f"warning: {source} does not hold {each}; dv base pull {each} fetches it")
+    show(shell, pulled_view(plan.name, plan.parcels))
 
 
-def _agree(shell: Shell, base: str, parcels: Sequence["Parcel"], *, yes: bool) -> None:
+def _tell(shell: Shell, base: str, parcels: Sequence["Parcel"], *, asks: bool) -> None:
     """Tell what will be fetched, under which licence and for what, and ask once."""
-    from engine.bases.pull.fetch import missing_bytes, require_room
+    from engine.bases.pull.parcels import missing_bytes, require_room
 
     require_room(parcels)
     for line in pull_lines(base, parcels):
         info(shell, line)
-    if not yes:
+    if asks:
         ask_consent(shell, "fetch", size_text(missing_bytes(parcels)), is_usual=True)
 
 
-def _find_whole(base: str) -> "BaseLocation | None":
-    """The base where all of it is here, else None."""
-    from engine.bases.hub_cache import find_snapshot
-    from engine.bases.pull.fetch import check_pulled, known_release
+def _find_whole(name: str) -> "BaseLocation | None":
+    """The base where all of it but an image tower is here, else None.
+
+    Raises:
+        BaseNotFoundError, BaseInvalidError: it is a folder, or no base could have this name.
+    """
+    from engine.bases.folder import is_path
+    from engine.bases.motion_module import split_name
+    from engine.bases.names.mistakes import find_fault
     from engine.errors import BaseInvalidError, BaseNotFoundError
 
-    if base == "mini":
-        return locate_whole(base)
-    check_pulled(base)
-    if find_snapshot(known_release(base)[0]) is None:
-        return None
+    own, _ = split_name(name)
     try:
-        return locate_whole(base)
+        return locate_whole(name)
     except (BaseNotFoundError, BaseInvalidError):
-        return None
+        if is_path(own) or own.startswith("mini@"):
+            raise
+    if (fault := find_fault(own)) is not None:
+        raise fault
+    return None
 
 
 def use_base(

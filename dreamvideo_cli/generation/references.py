@@ -245,7 +245,7 @@ def locate_base(options: SamplingOptions, name: str) -> BaseLocation:
 
 def _locate_for(use: WeightedAdapter, options: SamplingOptions) -> BaseLocation:
     """The base of an adapter, at its own place or where the caller says it is."""
-    from engine.bases.catalog import is_path
+    from engine.bases.folder import is_path
     from engine.errors import BaseNotFoundError, IncompatibleError
 
     base_id = use.adapter.record.base_id

@@ -35,7 +35,7 @@ def locate_whole(
 
 def absolute_name(name: str) -> str:
     """A name as it is, a path made absolute."""
-    from engine.bases.catalog import is_path
+    from engine.bases.folder import is_path
     from engine.bases.motion_module import change_names
 
     return change_names(
@@ -45,7 +45,7 @@ def absolute_name(name: str) -> str:
 
 def placeless(name: str) -> str:
     """A base's name without its place on this machine."""
-    from engine.bases.catalog import is_path
+    from engine.bases.folder import is_path
     from engine.bases.motion_module import change_names
 
     return change_names(name, lambda part: Path(part).name if is_path(part) else part)

@@ -145,6 +145,17 @@ def _painted(line: str) -> str:
     return f"\x1b[{LABELS[label]}m{label}:\x1b[0m {rest}"
 
 
+def require_consent(shell: Shell, verb: str, what: str) -> None:
+    """See that somebody can be asked.
+
+    Raises:
+        UsageError: nobody can.
+    """
+    if shell.no_input or not sys.stdin.isatty():
+        hint = f"-y: {verb} without asking"
+        raise UsageError(f"this would {verb} {what}", hint=hint, code="usage.consent")
+
+
 def ask_consent(shell: Shell, verb: str, what: str, *, is_usual: bool = False) -> None:
     """Ask on a terminal whether to go on; elsewhere somebody must have said yes already.
 
@@ -160,7 +171,5 @@ def ask_consent(shell: Shell, verb: str, what: str, *, is_usual: bool = False) -
     """
     import typer
 
-    if shell.no_input or not sys.stdin.isatty():
-        hint = f"-y: {verb} without asking"
-        raise UsageError(f"this would {verb} {what}", hint=hint, code="usage.consent")
+    require_consent(shell, verb, what)
     typer.confirm(f"{verb} {what}?", default=is_usual, abort=True, err=True)

@@ -12,7 +12,7 @@ from dreamvideo_cli.terminal.text import field_lines, size_text, table, time_tex
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.bases.names.releases import Release
-    from engine.bases.pull.fetch import Parcel
+    from engine.bases.pull.parcels import Parcel
 
 
 def bases_view(documents: Sequence[dict[str, Any]]) -> View:
@@ -53,14 +53,12 @@ def release_view(name: str) -> View:
         ("size", f"{size_text(document['size_bytes'])} in the files that are read"),
         *((_role_text(source["role"]), source["hub_id"]) for source in document["sources"]),
         *_needs_fields(document["needs"]),
-        ("opened", "" if document["opened"] else "no: no family of this release opens it yet"),
     ]
     return View(document, field_lines(fields))
 
 
 def release_document(name: str) -> dict[str, Any]:
     """A base that has a name and is not on this machine, as JSON tells of it."""
-    from engine.bases.names.mistakes import is_opened
     from engine.bases.names.releases import RELEASES
 
     release = RELEASES[name]
@@ -69,7 +67,7 @@ def release_document(name: str) -> dict[str, Any]:
         "name": name,
         "id": release.hub_id,
         "here": False,
-        "opened": is_opened(release.denoiser),
+        "opened": True,
         "summary": release.summary,
         "licence": release.licence,
         "size_bytes": round(release.size_gb * 1e9),
@@ -78,7 +76,7 @@ def release_document(name: str) -> dict[str, Any]:
             for each in release.sources
         ],
         "needs": needs_document(release),
-        "hint": f"dv base pull {name}" if is_opened(release.denoiser) else None,
+        "hint": f"dv base pull {name}",
     }
 
 
@@ -218,7 +216,7 @@ def _row(document: dict[str, Any]) -> tuple[str, ...]:
     memory = [
         _gib_text(needs[work]["memory_bytes"]) if needs else "" for work in ("motion", "video")
     ]
-    here = "yes" if document["here"] else "no" if document["opened"] else "not yet"
+    here = "yes" if document["here"] else "no"
     size, licence = size_text(document["size_bytes"]), document["licence"]
     return name, here, size, *memory, licence, document["summary"]
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.bases.catalog import BaseLocation, is_path
-from engine.bases.folder import hash_files, weight_files
+from engine.bases.catalog import BaseLocation
+from engine.bases.folder import hash_files, is_path, weight_files
 from engine.bases.hub_cache import find_snapshot
 from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError, RecipeError
 from engine.recipe import GenerateRecipe

@@ -110,18 +110,26 @@ def fill_card(said: Mapping[str, Any], default: BaseCard) -> BaseCard:
     return msgspec.convert(whole, BaseCard)
 
 
-def default_card(folder: Path, family: Family) -> BaseCard:
+def default_card(folder: Path, family: Family, motion_module: Path | None = None) -> BaseCard:
     """What holds of a folder that nobody knows: what its family says, at the size its denoiser's config says.
+
+    No more frames than a motion module has places for.
 
     Raises:
         BaseInvalidError: a config is missing or damaged.
     """
     card = msgspec.convert(family.default_card(folder), BaseCard)
+    beside = (motion_module,) if motion_module else ()
+    limits, video = family.read_limits(folder, *beside), card.video
+    size: dict[str, int] = {}
+    if limits.most_frames is not None:
+        size["frames"] = min(video.frames, limits.most_frames)
     config = folder / family.part / "config.json"
     side = read_json(config).get("sample_size") if config.is_file() else None
-    if side is None:
-        return card
-    scale = family.read_limits(folder).latent_scale
-    height, width = side if isinstance(side, list) else (side, side)
-    size = {"height_px": height * scale, "width_px": width * scale}
-    return msgspec.structs.replace(card, video=msgspec.structs.replace(card.video, **size))
+    if side is not None:
+        height, width = side if isinstance(side, list) else (side, side)
+        size |= {
+            "height_px": height * limits.latent_scale,
+            "width_px": width * limits.latent_scale,
+        }
+    return msgspec.structs.replace(card, video=msgspec.structs.replace(video, **size))

@@ -16,7 +16,7 @@ import msgspec
 
 from engine.bases.cards import CARD, BaseCard, default_card, fill_card, read_card, read_said
 from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
-from engine.bases.folder import INDEX, fingerprint, list_files
+from engine.bases.folder import INDEX, fingerprint, is_path, list_files
 from engine.bases.hub_cache import find_snapshot, is_snapshot
 from engine.bases.known import KNOWN, KnownBase
 from engine.bases.motion_module import join_names, split_name
@@ -24,11 +24,9 @@ from engine.bases.names.mistakes import (
     explain_folder,
     explain_name,
     explain_path,
-    explain_release,
-    is_opened,
     require_parts,
 )
-from engine.bases.names.releases import RELEASES, USUAL_TOWER
+from engine.bases.names.releases import USUAL_TOWER
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
@@ -110,7 +108,7 @@ def locate_base(
     module_name = module_name or (known.motion_module if known else None)
     module = find_model(module_name, "motion module") if module_name else None
     family = find_family(folder, module)
-    usual = default_card(folder, family)
+    usual = default_card(folder, family, module)
     card = read_card(folder, fill_card(msgspec.to_builtins(known.card), usual) if known else usual)
     tower = _find_tower(folder, image_tower)
     return BaseLocation(
@@ -145,7 +143,7 @@ def require_image_tower(location: BaseLocation, *, otherwise: str = "") -> None:
     if location.image_tower is None:
         raise BaseInvalidError(
             f"base {location.id} has no image tower, which appearance guidance needs",
-            hint=f"name one: --image-tower {USUAL_TOWER}{otherwise}",
+            hint=f"dv base pull {USUAL_TOWER} fetches the usual one; --image-tower names another{otherwise}",
         )
 
 
@@ -154,15 +152,10 @@ def explain_size(location: BaseLocation) -> str:
     folder, family = location.folder, location.family
     if "video" in read_said(folder):
         return f"as its {CARD} says"
-    if location.card.video == default_card(folder, family).video:
+    if location.card.video == default_card(folder, family, location.motion_module).video:
         config = f"{family.part}/config.json"
         return f"as its {config} says; [video] of a {CARD} in its folder would come first"
     return "as it is known for"
-
-
-def is_path(name: str) -> bool:
-    """Whether ``name`` is written as a path rather than as a name."""
-    return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
 
 
 def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None, str]:
@@ -179,8 +172,6 @@ def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None,
     known = KNOWN.get(name) or next(
         (base for base in KNOWN.values() if (base.hub_id, base.motion_module) == wanted), None
     )
-    if name in RELEASES and not is_opened(RELEASES[name].denoiser):
-        raise explain_release(name, name)
     found = find_snapshot(known.hub_id if known else name)
     if found is None:
         raise explain_name(name, has_motion_module=motion_module is not None)
@@ -200,7 +191,7 @@ def locate_mask_model(name: str) -> Path:
             raise BaseNotFoundError(error.message, code="mask_model.not_found") from error
         raise BaseNotFoundError(
             f"--mask auto needs the model {name}, which is not on this machine",
-            hint=f"hf download {name}; or name a folder of it: --mask-model ./clipseg",
+            hint=f"dv base pull {name}; or name a folder of it: --mask-model ./clipseg",
             code="mask_model.not_found",
         ) from error
 
@@ -214,7 +205,7 @@ def find_model(name: str, what: str) -> Path:
     if not is_path(name):
         if (found := _model_in_hub_cache(name)) is not None:
             return found
-        hint = f"hf download {name}" if "/" in name else f"a hub id owner/name, or ./{name}"
+        hint = f"dv base pull {name}" if "/" in name else f"a hub id owner/name, or ./{name}"
         raise BaseNotFoundError(f"{what} {name} is not on this machine", hint=hint)
     folder = Path(name).expanduser().resolve()
     if not (folder / "config.json").is_file():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from engine.bases.folder import INDEX, read_json
 from engine.bases.kinds import find_kind
-from engine.bases.motion_module import check_motion_module
+from engine.bases.motion_module import check_motion_module, refuse_module
 from engine.errors import BaseInvalidError
 
 MOTION_PLACES = 32  # frames, where a config is silent, as diffusers has it
@@ -283,21 +283,32 @@ def find_family(folder: Path, motion_module: Path | None = None) -> Family:
     index = read_json(folder / INDEX)
     if IMAGE_DENOISER in (index.get("unet") or []):
         check_motion_module(folder, motion_module, index)
-        _check_scheduler(folder, FAMILIES["UNetMotionModel"])
+    elif motion_module is not None:
+        raise refuse_module(folder, index)
+    family = family_of(folder, index)
+    _check_scheduler(folder, family)
+    return family
+
+
+def family_of(where: object, index: Mapping[str, Any]) -> Family:
+    """The family that opens what a ``model_index.json`` tells of, an image model as if a motion module moved it.
+
+    Raises:
+        BaseInvalidError: none does; ``where`` is the folder or the hub id.
+    """
+    if is_image_model(index):
         return FAMILIES["UNetMotionModel"]
-    if motion_module is not None:
-        raise BaseInvalidError(
-            f"{folder} holds a {index.get('_class_name', 'pipeline')}, which takes no motion module",
-            hint="--motion-module goes with an image model, such as Stable Diffusion 1.5",
-        )
     # A pipeline that needs more than a prompt may have a denoiser of the same class.
-    if find_kind(str(index.get("_class_name", ""))) is not None:
-        raise explain_index(folder, index)
-    for denoiser, family in FAMILIES.items():
-        if denoiser in (index.get(family.part) or []):
-            _check_scheduler(folder, family)
-            return family
-    raise explain_index(folder, index)
+    if find_kind(str(index.get("_class_name", ""))) is None:
+        for denoiser, family in FAMILIES.items():
+            if denoiser in (index.get(family.part) or []):
+                return family
+    raise explain_index(where, index)
+
+
+def is_image_model(index: Mapping[str, Any]) -> bool:
+    """Whether a ``model_index.json`` is of an image model that a motion module may move: one text tower, one UNet."""
+    return IMAGE_DENOISER in (index.get("unet") or []) and "text_encoder_2" not in index
 
 
 def explain_index(where: object, index: Mapping[str, Any]) -> BaseInvalidError:

@@ -16,6 +16,11 @@ CONFIG_ENDINGS = (".json", ".txt", ".model")
 CHUNK_BYTES = 1 << 22
 
 
+def is_path(name: str) -> bool:
+    """Whether ``name`` is written as a path rather than as a name."""
+    return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object.
 

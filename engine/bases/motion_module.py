@@ -34,41 +34,55 @@ def check_motion_module(folder: Path, module: Path | None, index: Mapping[str, A
     """Whether the image model in ``folder``, whose ``model_index.json`` is ``index``, moves with this module.
 
     Raises:
-        BaseInvalidError: there is none, the folder is none, or it is made for another image model.
+        BaseInvalidError: no module moves it, there is none, the folder is none, or it is made for another image model.
     """
+    unet = read_json(folder / "unet" / "config.json")
+    hint = f"Stable Diffusion 1.5 and its fine-tunes go with {USUAL}"
+    if reason := _unmoved(folder, unet, index):
+        raise BaseInvalidError(f"{folder} goes with no motion module: {reason}", hint=hint)
     if module is None:
         raise BaseInvalidError(
             f"{folder} is an image model: it draws pictures, and nothing in it moves",
             hint=f"name a motion module of AnimateDiff: --motion-module {USUAL}",
         )
-    unet, motion = (read_json(part / "config.json") for part in (folder / "unet", module))
+    motion = read_json(module / "config.json")
     if motion.get("_class_name") != MOTION_ADAPTER:
         raise BaseInvalidError(
             f"{module} is no motion module: its config.json is of {motion.get('_class_name', 'something else')}",
             hint=f"a folder or hub id of a {MOTION_ADAPTER}, such as {USUAL}",
         )
-    if reason := _misfit(folder, unet, motion, index):
+    if reason := _misfit(unet, motion):
         raise BaseInvalidError(
-            f"{folder} does not go with the motion module {module}: {reason}",
-            hint=f"Stable Diffusion 1.5 and its fine-tunes go with {USUAL}",
+            f"{folder} does not go with the motion module {module}: {reason}", hint=hint
         )
 
 
-def _misfit(
-    folder: Path, unet: Mapping[str, Any], motion: Mapping[str, Any], index: Mapping[str, Any]
-) -> str | None:
-    """Why the two do not go together, or None."""
+def refuse_module(where: object, index: Mapping[str, Any]) -> BaseInvalidError:
+    """The error for a motion module beside a base that is no image model; ``where`` is its folder or its hub id."""
+    return BaseInvalidError(
+        f"{where} holds a {index.get('_class_name', 'pipeline')}, which takes no motion module",
+        hint="--motion-module goes with an image model, such as Stable Diffusion 1.5",
+    )
+
+
+def _unmoved(folder: Path, unet: Mapping[str, Any], index: Mapping[str, Any]) -> str | None:
+    """Why no motion module moves an image model, or None."""
     scheduler = folder / "scheduler" / "scheduler_config.json"
     predicts = read_json(scheduler).get("prediction_type", "epsilon")
-    widths = [tuple(config.get("block_out_channels", ())) for config in (unet, motion)]
     if "text_encoder_2" in index:
         return "it is of Stable Diffusion XL, which reads prompts with two text towers"
-    if motion.get("conv_in_channels"):
-        return "the module wants a picture beside the noise"
     if unet.get("in_channels", 4) != unet.get("out_channels", 4):
         return f"it takes {unet['in_channels']} channels, so it fills in or edits pictures"
     if predicts != "epsilon":
         return f"it predicts {predicts}, and motion modules were trained on epsilon"
+    return None
+
+
+def _misfit(unet: Mapping[str, Any], motion: Mapping[str, Any]) -> str | None:
+    """Why an image model and a motion module do not go together, or None."""
+    widths = [tuple(config.get("block_out_channels", ())) for config in (unet, motion)]
+    if motion.get("conv_in_channels"):
+        return "the module wants a picture beside the noise"
     if all(widths) and widths[0] != widths[1]:
         return f"its blocks are {widths[0]} wide, the module's {widths[1]}"
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from engine.bases.catalog import is_path
+from engine.bases.folder import is_path
 from engine.errors import ScorerMissingError
 from engine.media.files import shown
 

@@ -75,7 +75,10 @@ def check_frames(location: BaseLocation, frames: int) -> None:
             hint=" or ".join(map(str, near)),
         )
     if limits.most_frames is not None and frames > limits.most_frames:
-        raise RecipeError(f"frames is {frames}; this base makes at most {limits.most_frames}")
+        raise RecipeError(
+            f"frames is {frames}; this base makes at most {limits.most_frames}",
+            hint=f"{limits.most_frames} or fewer",
+        )
 
 
 def nearest(value: int, step: int, first: int) -> tuple[int, ...]:

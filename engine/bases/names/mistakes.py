@@ -23,26 +23,29 @@ SAVED = "a base is a folder as a diffusers pipeline saves it, with model_index.j
 LONGEST_HEADER_BYTES = 100 << 20
 ADAPTER_KEY = "dreamvideo"  # of what an adapter's file says of itself
 MOTION_HINT = f"with a motion module of AnimateDiff it moves: --motion-module {USUAL_MODULE}"
+NAMES = ("mini", *RELEASES)
 PARTS = frozenset(
     ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "transformer", "transformer_2")
 )
 
 
-def is_opened(denoiser: str) -> bool:
-    """Whether a family of this release opens bases with this class of denoiser."""
-    return denoiser in FAMILIES
-
-
 def explain_name(name: str, *, has_motion_module: bool = False) -> EngineError:
     """Why nothing on this machine is the base called ``name``, which is no path; a motion module makes images move."""
+    if (fault := find_fault(name)) is not None:
+        return fault
+    if "/" in name:
+        return explain_hub_id(name, has_motion_module=has_motion_module)
+    return _not_here(name, name)
+
+
+def find_fault(name: str) -> EngineError | None:
+    """What is wrong with a name that is no path: no base could have it, here or on the hub; None where one could."""
     if spelled := _respell(name):
         return BaseNotFoundError(f"no base is called {name!r}", hint=f"its name is {spelled}")
     if name and Path(name).exists():
         message = f"no base is called {name!r}, and there is a path of that name"
         return BaseNotFoundError(message, hint=f"a path starts with ./: ./{name}")
-    if "/" in name:
-        return explain_hub_id(name, has_motion_module=has_motion_module)
-    return explain_release(name, name) if name in RELEASES else _explain_word(name)
+    return None if "/" in name or name in RELEASES else _explain_word(name)
 
 
 def require_parts(snapshot: Path) -> None:
@@ -69,10 +72,9 @@ def _explain_word(word: str) -> EngineError:
         return BaseNotFoundError(f"no base is called {word!r}", hint=f"did you mean {near}?")
     if (kind := find_kind(word)) is not None:
         return _of_kind(word, kind)
-    known = ", ".join(_opened_names())
     return BaseNotFoundError(
         f"no base is called {word!r}",
-        hint=f"known: {known}; or a hub id owner/name; or a path that starts with ./",
+        hint=f"known: {', '.join(NAMES)}; or a hub id owner/name; or a path that starts with ./",
     )
 
 
@@ -82,12 +84,10 @@ def explain_hub_id(hub_id: str, *, has_motion_module: bool = False) -> EngineErr
         return known
     if (kind := find_kind(hub_id)) is not None and not (kind.is_image_model and has_motion_module):
         return _of_kind(hub_id, kind)
-    if kind is not None:
-        hint = f"dv base pull {hub_id}"
-    elif near := _nearest(hub_id):
-        hint = f"did you mean {near}?"
-    else:
-        hint = f"dv base pull {hub_id}, if its model_index.json names one of {', '.join(FAMILIES)}"
+    hint = f"dv base pull {hub_id}"
+    if kind is None:
+        hint += f", if its model_index.json names one of {', '.join(FAMILIES)}"
+        hint += f"; or did you mean {near}?" if (near := _nearest(hub_id)) else ""
     return BaseNotFoundError(f"base {hub_id} is not on this machine", hint=hint)
 
 
@@ -97,22 +97,18 @@ def _explain_known_id(hub_id: str) -> EngineError | None:
         of = {source.hub_id: source.role for source in release.sources}
         role = of.get(hub_id)
         if role == "base" and find_kind(hub_id) is None:
-            return explain_release(name, hub_id)
+            return _not_here(name, hub_id)
         if role not in {None, "base"}:
             message = f"{hub_id} is the {role} of {name}, and no base"
             return BaseInvalidError(message, hint=f"the base is called {name}")
         if release.hub_id.lower() == f"{hub_id}-diffusers".lower():
             message = f"{hub_id} is {name} as its makers lay it out, in .pth files"
-            return BaseInvalidError(message, hint=f"the folder that dv reads: --base {name}")
+            return BaseInvalidError(message, hint=f"the one that dv reads is called {name}")
     return None
 
 
-def explain_release(name: str, given: str) -> EngineError:
-    """A known base, given by its name or its hub id, is not here; it can be fetched, if a family opens it."""
-    denoiser = RELEASES[name].denoiser
-    if not is_opened(denoiser):
-        message = f"{given} has a {denoiser}, which no family of this release opens"
-        return BaseInvalidError(message, hint=LIST)
+def _not_here(name: str, given: str) -> BaseNotFoundError:
+    """A known base, given by its name or its hub id, is not here."""
     return BaseNotFoundError(f"base {given} is not on this machine", hint=f"dv base pull {name}")
 
 
@@ -134,14 +130,9 @@ def explain_folder(folder: Path) -> BaseInvalidError:
     )
 
 
-def _opened_names() -> list[str]:
-    """Names of the bases that this release can use."""
-    return ["mini", *(name for name, each in RELEASES.items() if is_opened(each.denoiser))]
-
-
 def _respell(name: str) -> str | None:
     """The known name or hub id that ``name`` is but for its case, or that is in its address on the web."""
-    known = ["mini", *RELEASES, *(release.hub_id for release in RELEASES.values())]
+    known = [*NAMES, *(release.hub_id for release in RELEASES.values())]
     by_lower = {each.lower(): each for each in known}
     if "://" in name or name.lower().startswith(("huggingface.co/", "hf.co/")):
         hub_id = (
@@ -155,18 +146,16 @@ def _respell(name: str) -> str | None:
 
 def _nearest(name: str) -> str | None:
     """The name of a base that can be used and that ``name`` is nearest to, or begins."""
-    names = _opened_names()
-    hub_ids = [each.hub_id for each in RELEASES.values() if is_opened(each.denoiser)]
-    by_lower = {each.lower(): each for each in (*names, *hub_ids)}
-    begun = [each for each in names if name and each.startswith(name.lower())]
+    hub_ids = [each.hub_id for each in RELEASES.values()]
+    by_lower = {each.lower(): each for each in (*NAMES, *hub_ids)}
+    begun = [each for each in NAMES if name and each.startswith(name.lower())]
     near = begun or get_close_matches(name.lower(), by_lower, n=1, cutoff=0.75)
     return by_lower[near[0]] if near else None
 
 
 def _of_kind(name: str, kind: Kind) -> BaseInvalidError:
-    """A model that is no base; a motion module is named only where its family opens it."""
-    moves = kind.is_image_model and is_opened("UNetMotionModel")
-    return BaseInvalidError(f"{name} is {kind.what}", hint=MOTION_HINT if moves else kind.hint)
+    hint = MOTION_HINT if kind.is_image_model else kind.hint
+    return BaseInvalidError(f"{name} is {kind.what}", hint=hint)
 
 
 def _folders_beside(path: Path) -> list[str]:
@@ -277,8 +266,7 @@ def _describe_model(folder: Path, names: Iterable[str]) -> tuple[str, str] | Non
 def _describe_part(folder: Path, config: Mapping[str, Any]) -> tuple[str, str]:
     name = str(config.get("_class_name") or next(iter(config.get("architectures") or []), ""))
     if name == "MotionAdapter":
-        hint = f"--motion-module {folder}" if is_opened("UNetMotionModel") else LIST
-        return "it is a motion module, which moves an image model", hint
+        return "it is a motion module, which moves an image model", f"--motion-module {folder}"
     if name.startswith("CLIP") and "Text" not in name:
         return "it is an image tower", f"--image-tower {folder}"
     if (folder.parent / "model_index.json").is_file():

@@ -62,7 +62,6 @@ class Release:
     Attributes:
         summary: what it is for.
         licence: as its publisher names it.
-        denoiser: class in ``model_index.json``, or the one that a motion module makes of it.
         sources: repositories, the base first.
         numbers: of the denoiser's parameters, in 10⁹; of two experts, both.
         subject, motion, video: learning from photos and from a clip at the standard quality, and making a video.
@@ -72,7 +71,6 @@ class Release:
 
     summary: str
     licence: str
-    denoiser: str
     sources: tuple[Source, ...]
     numbers: float
     subject: Work
@@ -103,7 +101,6 @@ RELEASES: Mapping[str, Release] = {
     "modelscope": Release(
         summary="text to video at 256x256, the base of the DreamVideo paper",
         licence="CC-BY-NC-4.0",
-        denoiser="UNet3DConditionModel",
         sources=(Source("ali-vilab/text-to-video-ms-1.7b", "base", 7.4), TOWER),
         numbers=1.41,
         subject=Work(1, 256, 256, 3800, 1.22, 3.4),
@@ -115,7 +112,6 @@ RELEASES: Mapping[str, Release] = {
     "zeroscope": Release(
         summary="ModelScope trained on at 576x320, without watermarks",
         licence="CC-BY-NC-4.0",
-        denoiser="UNet3DConditionModel",
         sources=(Source("cerspense/zeroscope_v2_576w", "base", 3.7), TOWER),
         numbers=1.41,
         subject=Work(1, 320, 576, 3800, 3.56, 4.3),
@@ -127,7 +123,6 @@ RELEASES: Mapping[str, Release] = {
     "animatediff": Release(
         summary="Stable Diffusion 1.5 and its many fine-tunes, moved by AnimateDiff",
         licence="CreativeML-OpenRAIL-M",
-        denoiser="UNetMotionModel",
         sources=(
             Source("stable-diffusion-v1-5/stable-diffusion-v1-5", "base", 4.3),
             Source(USUAL_MODULE, "motion module", 1.7),
@@ -143,7 +138,6 @@ RELEASES: Mapping[str, Release] = {
     "wan2.1-1.3b": Release(
         summary="the smallest Wan: 5 seconds at 832x480 on a GPU at home",
         licence="Apache-2.0",
-        denoiser="WanTransformer3DModel",
         sources=(Source("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "base", 28.9), TOWER),
         numbers=1.42,
         subject=Work(1, 480, 832, 900, 4.65, 3.2),
@@ -155,7 +149,6 @@ RELEASES: Mapping[str, Release] = {
     "wan2.1-14b": Release(
         summary="the large Wan 2.1: 5 seconds at 832x480, or 1280x720",
         licence="Apache-2.0",
-        denoiser="WanTransformer3DModel",
         sources=(Source("Wan-AI/Wan2.1-T2V-14B-Diffusers", "base", 80.4), TOWER),
         numbers=14.29,
         subject=Work(1, 480, 832, 900, 42.14, 29.4),
@@ -167,7 +160,6 @@ RELEASES: Mapping[str, Release] = {
     "wan2.2-5b": Release(
         summary="Wan 2.2 of one expert: 5 seconds at 1280x704 and 24 fps",
         licence="Apache-2.0",
-        denoiser="WanTransformer3DModel",
         sources=(Source("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "base", 34.2), TOWER),
         numbers=5.0,
         subject=Work(1, 704, 1280, 900, 8.7, 11.1),
@@ -179,7 +171,6 @@ RELEASES: Mapping[str, Release] = {
     "wan2.2-a14b": Release(
         summary="Wan 2.2 of two experts, its best: 5 seconds at 832x480 or 1280x720",
         licence="Apache-2.0",
-        denoiser="WanTransformer3DModel",
         sources=(Source("Wan-AI/Wan2.2-T2V-A14B-Diffusers", "base", 126.2), TOWER),
         numbers=28.58,
         subject=Work(1, 480, 832, 900, 42.14, 57.6),

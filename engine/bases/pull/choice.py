@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from engine.bases.families import IMAGE_TOWER
 from engine.bases.folder import CONFIG_ENDINGS, INDEX
 
 SAFE, PICKLED = ".safetensors", ".bin"
-DOUBLES = (".fp16", ".non_ema", ".bf16", "openvino", "flax", "onnx")
+DOUBLES = (".fp16", ".non_ema", ".bf16", "openvino", "flax", "onnx", "open_clip")
 MODELS = ("pytorch_model", "diffusion_pytorch_model")  # pickled weights in one file
 TEXTS = (*CONFIG_ENDINGS, ".toml")
 
@@ -20,37 +21,32 @@ def choose_parts(names: Iterable[str], index: Mapping[str, Any], parts: Iterable
     Args:
         names: of every file in the repository.
         index: its ``model_index.json``.
-        parts: folders that the family reads; those that the index leaves empty do not count.
+        parts: folders that the family reads; but for an image tower those that the index leaves empty do not count.
     """
     names = [*names]
-    read = [part for part in parts if (index.get(part) or [None])[0] is not None]
     chosen = [name for name in (INDEX, "base.toml") if name in names]
-    for part in read:
-        chosen += choose_model(name for name in names if name.startswith(f"{part}/"))
+    for part in parts:
+        if part == IMAGE_TOWER or (index.get(part) or [None])[0] is not None:
+            chosen += choose_model(names, f"{part}/")
     return chosen
 
 
-def choose_model(names: Iterable[str]) -> list[str]:
-    """The files of one model, all in one folder: its configs and its weights once.
+def choose_model(names: Iterable[str], folder: str = "") -> list[str]:
+    """The files of one model, all in one ``folder/`` or at the top: its configs and its weights once.
 
     Weights are the whole ones as safetensors, else those in half precision, else the pickled ones, which are turned
     into safetensors before anything reads them.
     """
-    names = [name for name in names if "/" not in name.partition("/")[2]]
-    texts = [name for name in names if PurePosixPath(name).suffix in TEXTS and not _is_double(name)]
-    safe = [name for name in names if name.endswith(SAFE)]
+    inside = [name for name in names if name.rpartition("/")[0] == folder.rstrip("/")]
+    texts = [
+        name for name in inside if PurePosixPath(name).suffix in TEXTS and not _is_double(name)
+    ]
+    safe = [name for name in inside if name.endswith(SAFE)]
     single = [name for name in safe if not _is_double(name)] or [n for n in safe if ".fp16" in n]
     if single:
         return [name for name in texts if not name.endswith(".bin.index.json")] + single
-    pickled = [name for name in names if name.endswith(PICKLED) and not _is_double(name)]
+    pickled = [name for name in inside if name.endswith(PICKLED) and not _is_double(name)]
     return texts + [name for name in pickled if PurePosixPath(name).stem in MODELS]
-
-
-def choose_top_model(names: Iterable[str]) -> list[str]:
-    """The files of a model that lies at the top of its repository, such as an image tower."""
-    top = [name for name in names if "/" not in name]
-    kept = [name for name in top if not name.startswith("open_clip")]
-    return [name for name in choose_model(kept) if not name.endswith((".txt", ".model"))]
 
 
 def safe_name(name: str) -> str:

@@ -175,9 +175,11 @@ def test_half_precision_copies_change_no_fingerprint(location, copies):
     assert (found.fingerprint, found.size_bytes) == (location.fingerprint, location.size_bytes)
 
 
-def test_the_card_says_the_size_of_the_image_model(location):
+def test_the_card_says_the_size_of_the_image_model_and_no_more_frames_than_the_module_takes(
+    location,
+):
     values = location.card.generate_defaults
-    assert (values["frames"], values["fps"]) == (16, 8.0)
+    assert (values["frames"], values["fps"]) == (min(16, MOST_FRAMES), 8.0)
     assert (values["height_px"], values["width_px"]) == (HEIGHT_PX, WIDTH_PX)
     assert values["guidance"] == 7.5
     assert values["negative"] == "bad quality, worse quality"

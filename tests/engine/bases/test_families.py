@@ -90,7 +90,7 @@ GOOD = {"prompt": "", "frames": 9, "height_px": 32, "width_px": 48, "steps": 50,
     ("changes", "message", "hint"),
     [
         ({"frames": 11}, "frames is 11", "9 or 13"),
-        ({"frames": 37}, "frames is 37; this base makes at most 33", None),
+        ({"frames": 37}, "frames is 37; this base makes at most 33", "33 or fewer"),
         ({"height_px": 40}, "height is 40 px", "32 or 48"),
         ({"width_px": 8}, "width is 8 px", "16"),
         ({"steps": 51}, "steps is 51", None),

@@ -86,7 +86,7 @@ GOOD = {"prompt": "", "frames": 9, "height_px": 32, "width_px": 48, "sampler": "
     ("changes", "message", "hint"),
     [
         ({"frames": 11}, "frames is 11; this base makes 4·k \\+ 1", "9 or 13"),
-        ({"frames": 129}, "frames is 129; this base makes at most 125", None),
+        ({"frames": 129}, "frames is 129; this base makes at most 125", "125 or fewer"),
         ({"height_px": 40}, "height is 40 px; this base makes multiples of 16", "32 or 48"),
         ({"sampler": "ddim"}, "sampler is ddim", "one of: unipc, euler"),
         ({"guidance_low": 3.0}, "guidance_low is 3; .* two experts", "guidance alone"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.bases import locate_base
-from engine.bases.families import FAMILIES
+from engine.bases.kinds import find_kind
 from engine.bases.names.releases import RELEASES
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
@@ -38,7 +38,7 @@ NAMES = {
     "genmo/mochi-1-preview": ("is Mochi, which no family of dv opens", LIST),
     "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers": ("is an image-to-video model", "text-to-video model"),
     "Wan-AI/Wan2.1-VACE-1.3B-diffusers": ("is VACE", "text-to-video model"),
-    "Wan-AI/Wan2.1-T2V-1.3B": ("in .pth files", "--base wan2.1-1.3b"),
+    "Wan-AI/Wan2.1-T2V-1.3B": ("in .pth files", "is called wan2.1-1.3b"),
     "stabilityai/stable-video-diffusion-img2vid": ("is Stable Video Diffusion", LIST),
     "stabilityai/stable-diffusion-xl-base-1.0": ("is a Stable Diffusion other than 1.5", LIST),
     "stable-diffusion-v1-5/stable-diffusion-v1-5": ("nothing in it moves", "--motion-module"),
@@ -199,18 +199,34 @@ def test_a_folder(here: Path, name: str) -> None:
     assert would_do in f"{message} {hint}"
 
 
-@pytest.mark.parametrize("name", [*RELEASES, *NAMES])
-def test_nothing_is_offered_that_no_family_opens(
-    here: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.bases.names.mistakes.FAMILIES", {})
+UNOPENED = [
+    name
+    for name in NAMES
+    if (kind := find_kind(name)) and not kind.is_image_model and not kind.is_beside
+]
+
+
+@pytest.mark.parametrize("name", UNOPENED)
+def test_nothing_is_offered_that_no_family_opens(here: Path, name: str) -> None:
     _, hint = refusal(name)
+    assert "dv base pull" not in hint
     assert "hf download" not in hint
-    assert "dv base pull" not in hint or "if its model_index.json names one of" in hint
-    assert "--motion-module" not in hint
 
 
-def test_what_is_opened_is_offered_by_its_name(here: Path) -> None:
-    for name, release in RELEASES.items():
-        _, hint = refusal(name)
-        assert (f"dv base pull {name}" in hint) == (release.denoiser in FAMILIES)
+def test_a_known_base_is_offered_by_its_name(here: Path) -> None:
+    for name in RELEASES:
+        assert f"dv base pull {name}" in refusal(name)[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["explorations/wan-finetune", "lora-lab/wan", "oksana/clips", "x/influx-wan"]
+)
+def test_a_name_that_only_contains_a_word_is_taken_for_none(here: Path, name: str) -> None:
+    assert f"dv base pull {name}, if" in refusal(name)[1]
+
+
+def test_a_likely_slip_is_told_and_refuses_nothing(here: Path) -> None:
+    message, hint = refusal("camenduru/zeroscope_v2_576w")
+    assert "is not on this machine" in message
+    assert "dv base pull camenduru/zeroscope_v2_576w, if" in hint
+    assert "did you mean cerspense/zeroscope_v2_576w?" in hint
