@@ -79,7 +79,7 @@ def test_a_model_that_is_not_here_says_what_to_fetch(name: str):
         locate_mask_model(name)
     assert error.value.code == "mask_model.not_found"
     if not name.startswith("."):
-        assert "hf download owner/not-here" in error.value.hint
+        assert "dv base pull owner/not-here" in error.value.hint
 
 
 def test_a_spread_mask_is_full_where_the_model_is_surest_and_empty_where_it_is_not():

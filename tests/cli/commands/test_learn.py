@@ -78,7 +78,7 @@ def test_a_mask_model_that_was_named_and_is_not_here_is_said_before_anything_is_
     line = ("subject", "learn", photos, "--name", "corgi", "--base", base, "--mask", "auto")
     result = dv(*line, "--mask-model", "someone/clipseg")
     assert (result.code, result.out) == (7, "")
-    assert "hf download someone/clipseg" in result.err
+    assert "dv base pull someone/clipseg" in result.err
 
 
 def test_without_a_mask_model_auto_goes_by_colours(
