@@ -163,7 +163,7 @@ class Generator:
         noise = mix_inverted(base, self._guides.inversion, recipe, drawn)
         text = self._encode_prompts(recipes)
         if recipe.memory == "low":
-            base.release_towers()
+            base.release_towers(all_idle=True)
         scheduler = base.samplers[recipe.sampler](recipe.steps, shift=recipe.shift)
         latents, first = begin(base, self._guides.source, recipe, noise, scheduler)
         following = follow(

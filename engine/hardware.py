@@ -61,6 +61,11 @@ def has_gpu() -> bool:
     return bool(kinds) and (kinds != {"cuda"} or _count_cuda() > 0)
 
 
+def is_cpu(name: str) -> bool:
+    """Whether the device called ``name`` is the CPU, as far as that is known without torch."""
+    return name == "cpu" if name != "auto" else not has_gpu()
+
+
 def expect_precision(precision: Precision, device: str) -> Precision:
     """What "auto" most likely becomes: bf16 on a CUDA device, which nearly all of them compute, else fp32."""
     if precision != "auto":

@@ -20,7 +20,7 @@ from dreamvideo_cli.runs.known import remember_paths
 from dreamvideo_cli.runs.timings import Task, Timing, count_work, remember
 from engine.bases.checks.weights import count_numbers, loaded_files
 from engine.bases.folder import weight_files
-from engine.hardware import expect_precision
+from engine.hardware import expect_precision, is_cpu
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import SamplingPlan, VideoPlan
@@ -297,9 +297,9 @@ BYTES_OF = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 def weights_bytes(sampling: SamplingPlan, device: str) -> int:
-    """What base and adapters take of a device's memory, in the precision that will be used."""
+    """What base and adapters take of a device's memory, in the precision that will be used; of two experts one."""
     precision = expect_precision(sampling.recipes[0].precision, device)
-    numbers = sum(count_numbers(path) for path in loaded_files(sampling.base))
+    numbers = sum(map(count_numbers, loaded_files(sampling.base, at_once=not is_cpu(device))))
     numbers += sum(use.adapter.record.params for use in sampling.uses if use.weight)
     if (structure := sampling.recipes[0].structure) is not None:
         folder = sampling.paths[structure.model]

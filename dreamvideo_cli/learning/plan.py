@@ -168,10 +168,11 @@ def memory_needed(plan: LearnPlan, *, is_least: bool = False) -> int | None:
         return None
     from engine.training.estimate import estimate_recipe
 
-    recipe = plan.recipe
-    if is_least:
-        recipe = msgspec.structs.replace(recipe, checkpointing=True, accumulate=recipe.batch)
-    return estimate_recipe(plan.base, recipe, plan.settings.device).total
+    recipes = [plan.recipe]
+    if is_least:  # of small blocks what is computed again takes more than it saves
+        lean = {"checkpointing": True, "accumulate": plan.recipe.batch}
+        recipes.append(msgspec.structs.replace(plan.recipe, **lean))
+    return min(estimate_recipe(plan.base, each, plan.settings.device).total for each in recipes)
 
 
 def check_space(

@@ -6,7 +6,7 @@ A new family is one module with `open_base`, one function here that reads its `L
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +57,7 @@ class Family:
         samplers: names that `GenerateRecipe.sampler` may have.
         index_settings: keys of ``model_index.json`` that change results.
         default_card: what a folder's card says where neither a ``base.toml`` nor a known name does.
+        trained_with: settings of the scheduler that take the place of the folder's own.
         is_flow: its path is that of flow matching, whose times can be shifted.
         splits_time: some of its layers look along time alone, and the others at single frames.
         word_at: where a learned word stands: in the text tower's table, or as an offset to what the tower gives.
@@ -75,6 +76,7 @@ class Family:
     index_settings: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     default_card: Callable[[Path], Mapping[str, Any]] = lambda _: {}
+    trained_with: Mapping[str, Any] = field(default_factory=dict)
     is_flow: bool = False
     splits_time: bool = True
     word_at: Literal["input", "output"] = "input"
@@ -106,6 +108,15 @@ ANIMATEDIFF_CARD: Mapping[str, Any] = {
     },
 }
 
+# The noise that motion modules were trained with, whatever the image model's own scheduler says.
+# Reference: AnimateDiff's page in the documentation of diffusers.
+ANIMATEDIFF_NOISE: Mapping[str, Any] = {
+    "_class_name": "DDIMScheduler",
+    "beta_schedule": "linear",
+    "clip_sample": False,
+    "steps_offset": 1,
+    "timestep_spacing": "linspace",
+}
 # Schedulers of the variance-preserving path; flow matching is another path.
 DIFFUSION_SCHEDULERS = (
     "DDIMScheduler",
@@ -247,6 +258,7 @@ FAMILIES: Mapping[str, Family] = {
         schedulers=DIFFUSION_SCHEDULERS,
         samplers=("ddim", "dpm++"),
         default_card=lambda _: ANIMATEDIFF_CARD,
+        trained_with=ANIMATEDIFF_NOISE,
         takes_controlnet=True,
     ),
     "WanTransformer3DModel": Family(

@@ -14,6 +14,7 @@ from engine.errors import BaseInvalidError
 INDEX = "model_index.json"
 CONFIG_ENDINGS = (".json", ".txt", ".model")
 CHUNK_BYTES = 1 << 22
+LONGEST_HEADER_BYTES = 100 << 20
 
 
 def is_path(name: str) -> bool:
@@ -34,6 +35,20 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BaseInvalidError(f"{path} is not a JSON object")
     return found
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """What a safetensors file says of each tensor and, as ``__metadata__``, of itself; and where its numbers begin.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no such file.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, LONGEST_HEADER_BYTES)))
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} has no header")  # noqa: TRY004  (as a header that is no JSON)
+    return header, 8 + length
 
 
 def weight_files(folder: Path) -> Iterator[Path]:

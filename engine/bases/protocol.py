@@ -198,5 +198,8 @@ class Base(Protocol):
     def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """Noisy latents (b, c, f, h, w), times (b,) of `path`, b prompts to the prediction (b, c, f, h, w)."""
 
-    def release_towers(self) -> None:
-        """Give back the memory of everything but the denoiser; what is needed again is loaded again."""
+    def release_towers(self, *, all_idle: bool = False) -> None:
+        """Give back the memory of everything but the denoiser; what is needed again is loaded again.
+
+        ``all_idle``: and of those parts of the denoiser that are not in use at a time, though changing them takes time.
+        """

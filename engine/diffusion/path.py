@@ -105,6 +105,7 @@ class FlowPath:
         shift: s; above 1 it draws more times of much noise. 1 leaves them as they are.
         photo_shift: s of photos, which hold less that noise must cover than videos do; None: the same.
         timesteps: the denoiser is given σ·timesteps.
+        video_since: the least σ that is drawn for a video.
 
     Paper: arXiv 2210.02747 (flow matching); times and shift from arXiv 2403.03206, sections 3.1 and 5.3.2.
     """
@@ -112,14 +113,22 @@ class FlowPath:
     shift: float = 1.0
     timesteps: int = 1000
     photo_shift: float | None = None
+    video_since: float = 0.0
 
     def draw_time(
         self, generator: torch.Generator, bias: float = 1.0, *, is_photo: bool = False
     ) -> float:
-        """σ·timesteps in (0, timesteps), ``σ = s·u / (1 + (s - 1)·u)``, u the sigmoid of a normal, to the ``bias``."""
-        normal = torch.randn((), generator=generator, dtype=torch.float64)
+        """σ·timesteps in (0, timesteps), ``σ = s·u / (1 + (s - 1)·u)``, u the sigmoid of a normal, to the ``bias``.
+
+        A σ below the least is drawn again.
+        """
         shift = self.photo_shift if is_photo and self.photo_shift is not None else self.shift
-        return shift_time(float(normal.sigmoid()) ** bias, shift) * self.timesteps
+        least = 0.0 if is_photo else self.video_since
+        while True:
+            normal = torch.randn((), generator=generator, dtype=torch.float64)
+            sigma = shift_time(float(normal.sigmoid()) ** bias, shift)
+            if sigma >= least:
+                return sigma * self.timesteps
 
     def mix(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """``(1 - σ)·latents + σ·noise``, (b, c, f, h, w); times σ·timesteps, (b,)."""

@@ -178,7 +178,7 @@ def _names(
     if len(components) > 1 and component is None and not _says_component(opened, components):
         raise IncompatibleError(
             f"{opened.path} does not say which expert of the base it is for",
-            hint="--expert high is the one for much noise, --expert low the other",
+            hint="dv import FILE --expert high is the one for much noise, --expert low the other",
             code="format.expert_needed",
         )
     return names

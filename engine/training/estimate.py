@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.bases import BaseLocation
 from engine.bases.folder import weight_files
-from engine.hardware import expect_precision
+from engine.hardware import expect_precision, is_cpu
 from engine.recipe import LearnRecipe
 from engine.training.footprint import (
     BYTES_A_LEARNED_NUMBER,
@@ -62,11 +62,14 @@ def estimate_recipe(
     adapter = max(
         need.adapter, round(recipe.weights_share * footprint.weights) * BYTES_A_LEARNED_NUMBER
     )
+    # Of two experts a GPU that is short of memory holds one.
+    takes_turns = recipe.checkpointing is True and location.limits.boundary is not None
+    denoiser = need.base // 2 if takes_turns and not is_cpu(device) else need.base
     # A word that is an offset to the tower's features is learned without the tower.
     has_tower = role == "identity" and location.family.word_at == "input"
     files = weight_files(location.folder / "text_encoder") if has_tower else ()
     tower = sum(path.stat().st_size for path in files)
-    return MemoryNeed(need.base + tower, adapter, need.activations)
+    return MemoryNeed(denoiser + tower, adapter, need.activations)
 
 
 def _look_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,24 @@ def settle_appearance(
     if look.photo is not None:
         require_image_tower(base)
     strength = {} if look.strength is None else {"appearance": look.strength}
-    note = "" if former in {None, look.digest} else f"not the look of the video's photo {former}"
-    return {**strength, "appearance_photo": look.digest}, (note,) if note else ()
+    notes = []
+    if former not in {None, look.digest}:
+        notes.append(f"not the look of the video's photo {former}")
+    motions = [use for use in uses if use.adapter.kind == "motion" and use.weight]
+    if motions and not any(_is_told_looks(use.file) for use in motions):
+        names = " and ".join(use.label for use in motions)
+        notes.append(f"warning: --appearance changes nothing: {names} learned without any look")
+    return {**strength, "appearance_photo": look.digest}, tuple(notes)
+
+
+def _is_told_looks(file: Path) -> bool:
+    """Whether a motion in a file was learned with the look of its clip, by its header."""
+    from engine.bases.folder import read_header
+    from engine.bases.names.mistakes import ADAPTER_KEY
+
+    header, _ = read_header(file)
+    facts = json.loads(header.get("__metadata__", {}).get(ADAPTER_KEY, "{}"))
+    return facts.get("condition_width") is not None
 
 
 def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:

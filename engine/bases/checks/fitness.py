@@ -15,7 +15,9 @@ from engine.bases.cards import Knowledge
 from engine.bases.catalog import BaseLocation
 from engine.bases.checks.stand_ins import WORD, class_stand_in, stand_ins
 from engine.bases.checks.work import Work, expect_cpu_seconds
+from engine.bases.families import read_scheduler
 from engine.errors import EngineError
+from engine.hardware import is_cpu
 
 Said = Literal["class word", "caption", "prompt"]
 
@@ -74,19 +76,19 @@ class FitnessWarning:
     """What will not come out well, or at all.
 
     Attributes:
-        kind: stable name: words, photographs, device or memory.
+        kind: stable name: words, photographs, scheduler, device or memory.
         text: for people, without a full stop.
         is_costly: it would take hours, so it stops unless the user insists.
     """
 
-    kind: Literal["words", "photographs", "device", "memory"]
+    kind: Literal["words", "photographs", "scheduler", "device", "memory"]
     text: str
     is_costly: bool = False
 
 
 def check_fitness(base: BaseLocation, request: Request) -> tuple[FitnessWarning, ...]:
     """Everything that speaks against a request, nothing where the base's card knows of nothing."""
-    found = [_check_words, _check_photographs, _check_device, _check_memory]
+    found = [_check_words, _check_photographs, _check_scheduler, _check_device, _check_memory]
     return tuple(warning for check in found if (warning := check(base, request)) is not None)
 
 
@@ -142,8 +144,22 @@ def _check_photographs(base: BaseLocation, request: Request) -> FitnessWarning |
     return FitnessWarning("photographs", text)
 
 
+def _check_scheduler(base: BaseLocation, _request: Request) -> FitnessWarning | None:
+    """Whether a folder's own scheduler gives way, where nobody would expect it: not where two sources come together."""
+    used = base.family.trained_with
+    if not used or base.motion_module is not None:
+        return None
+    own = read_scheduler(base.folder)
+    changed = [name for name in used if name != "_class_name" and own.get(name) != used[name]]
+    if not changed:
+        return None
+    said = ", ".join(f"{name} {own.get(name)} gives way to {used[name]}" for name in changed)
+    text = f"of the scheduler of {base.id} {said}, as its kind of base was trained"
+    return FitnessWarning("scheduler", text)
+
+
 def _check_device(base: BaseLocation, request: Request) -> FitnessWarning | None:
-    if base.size_bytes < FULL_SIZE_BYTES or not _is_cpu(request.device):
+    if base.size_bytes < FULL_SIZE_BYTES or not is_cpu(request.device):
         return None
     expected_s = _work_out(base, request) if request.expected_s is None else request.expected_s
     if expected_s is not None and expected_s < ENDURABLE_S:
@@ -176,14 +192,6 @@ def _check_memory(base: BaseLocation, request: Request) -> FitnessWarning | None
     need, free = (f"{size / 2**30:.1f} GiB" for size in (memory.least, memory.free))
     text = f"this needs {need} at the very least, and {free} are free on {memory.device}"
     return FitnessWarning("memory", f"{base.id}: {text}: {memory.fits}")
-
-
-def _is_cpu(device: str) -> bool:
-    if device != "auto":
-        return device == "cpu"
-    from engine.hardware import has_gpu
-
-    return not has_gpu()
 
 
 def _either(words: Iterable[str]) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.bases.catalog import BaseLocation
-from engine.bases.folder import INDEX, read_json, weight_files
+from engine.bases.folder import INDEX, read_header, read_json, weight_files
 from engine.bases.hub_cache import is_snapshot
 from engine.bases.motion_module import split_name
 from engine.errors import BaseInvalidError
 
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-LONGEST_HEADER_BYTES = 100 << 20
 
 
 def require_whole(location: BaseLocation) -> None:
@@ -33,9 +32,11 @@ def require_whole(location: BaseLocation) -> None:
         raise _incomplete(location, f"{tokenizer} holds no tokenizer.json, and no vocab.json")
 
 
-def loaded_files(location: BaseLocation) -> list[Path]:
-    """The weight files that generating loads."""
+def loaded_files(location: BaseLocation, *, at_once: bool = False) -> list[Path]:
+    """The weight files that generating loads, all of them or those that a device must hold ``at_once``."""
     folders = _weighted_folders(location)
+    if at_once and location.limits.boundary is not None:  # the experts take turns
+        folders = [folder for folder in folders if folder.name != "transformer_2"]
     beside = [location.motion_module] if location.motion_module else []
     return [path for folder in (*folders, *beside) for path in weight_files(folder)]
 
@@ -53,7 +54,7 @@ def _weighted_folders(location: BaseLocation) -> list[Path]:
 def count_numbers(path: Path) -> int:
     """How many numbers a safetensors file holds; 0 where it cannot be read."""
     try:
-        return sum(math.prod(entry["shape"]) for entry in _read_header(path)[0])
+        return sum(math.prod(entry["shape"]) for entry in _tensors_of(read_header(path)[0]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0
 
@@ -75,19 +76,15 @@ def _require_part(location: BaseLocation, folder: Path) -> None:
 
 def _is_whole(path: Path) -> bool:
     try:
-        entries, begin = _read_header(path)
-        ends = [entry["data_offsets"][1] for entry in entries]
+        header, begin = read_header(path)
+        ends = [entry["data_offsets"][1] for entry in _tensors_of(header)]
         return begin + max(ends, default=0) == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return False
 
 
-def _read_header(path: Path) -> tuple[list[Any], int]:
-    """What a safetensors file says of each tensor, and where its numbers begin, in bytes."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(length, LONGEST_HEADER_BYTES)))
-    return [entry for name, entry in header.items() if name != "__metadata__"], 8 + length
+def _tensors_of(header: Mapping[str, Any]) -> list[Any]:
+    return [entry for name, entry in header.items() if name != "__metadata__"]
 
 
 def _incomplete(location: BaseLocation, what: str) -> BaseInvalidError:

@@ -24,15 +24,6 @@ from engine.errors import BaseInvalidError
 DENOISER = "diffusers.UNetMotionModel"
 IMAGE_DENOISER = "diffusers.UNet2DConditionModel"
 MOTION_MODULE = "diffusers.MotionAdapter"
-# The noise that motion modules were trained with, whatever the image model's own config says.
-# Reference: AnimateDiff's page in the documentation of diffusers.
-TRAINED_WITH: Mapping[str, Any] = {
-    "_class_name": "DDIMScheduler",
-    "beta_schedule": "linear",
-    "clip_sample": False,
-    "steps_offset": 1,
-    "timestep_spacing": "linspace",
-}
 
 
 def open_base(
@@ -43,9 +34,7 @@ def open_base(
     parts: Mapping[str, Any],
 ) -> AnimateDiffBase:
     """Open an image model with a motion module, or a saved pipeline; see `engine.bases.open_base`."""
-    scheduler = read_scheduler(location.folder)
-    if location.motion_module is not None:
-        scheduler |= TRAINED_WITH
+    scheduler = {**read_scheduler(location.folder), **location.family.trained_with}
     return AnimateDiffBase(location, scheduler, device=device, dtype=dtype, parts=parts)
 
 

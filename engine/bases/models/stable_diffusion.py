@@ -181,7 +181,7 @@ class StableDiffusionBase:
         """See `Base.encode_image`."""
         return self._image_tower.encode(images)
 
-    def release_towers(self) -> None:
+    def release_towers(self, *, all_idle: bool = False) -> None:  # noqa: ARG002 - all of it is in use
         """See `Base.release_towers`."""
         for part in ("_vae", "_text", "_image_tower"):
             self.__dict__.pop(part, None)

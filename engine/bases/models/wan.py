@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from engine.bases.catalog import BaseLocation
 from engine.bases.checks.limits import nearest
+from engine.bases.checks.weights import count_numbers
 from engine.bases.families import read_scheduler
-from engine.bases.folder import read_json
+from engine.bases.folder import read_json, weight_files
 from engine.bases.models.image_tower import ImageTower
 from engine.bases.models.parts import load_part, projection_width
 from engine.bases.models.umt5 import LENGTH, PromptReader
@@ -31,8 +32,10 @@ from engine.bases.protocol import (
 )
 from engine.diffusion.path import FlowPath
 from engine.diffusion.samplers import flow_inverter, flow_samplers
-from engine.errors import RecipeError
+from engine.errors import MemoryExhaustedError, RecipeError
 
+# Of two experts both lie on the device where this times their size is free: what they compute needs its own.
+ROOM = 1.25
 # Learning draws more times of much noise of a video than of a photo, which holds less that noise must cover.
 VIDEO_SHIFT, PHOTO_SHIFT = 5.0, 3.0
 TRANSFORMER = "diffusers.WanTransformer3DModel"
@@ -78,7 +81,13 @@ class WanBase:
         self.fingerprint = location.fingerprint
         scheduler = read_scheduler(location.folder)
         self._limits = location.limits
-        self.path = FlowPath(VIDEO_SHIFT, self._limits.timesteps, PHOTO_SHIFT)
+        self.path = FlowPath(
+            VIDEO_SHIFT,
+            self._limits.timesteps,
+            PHOTO_SHIFT,
+            # Below it another expert is in charge, and that has no site for a motion.
+            video_since=self._limits.boundary or 0.0,
+        )
         self.samplers = flow_samplers(scheduler)
         self.inverter = flow_inverter(scheduler)
         self.denoiser: nn.Module = self._load_denoiser()
@@ -176,21 +185,33 @@ class WanBase:
         )[0]
         return prediction
 
-    def release_towers(self) -> None:
-        """See `Base.release_towers`."""
+    def release_towers(self, *, all_idle: bool = False) -> None:
+        """See `Base.release_towers`; what is idle is one of two experts."""
         self._prompts.release()
         for part in ("_vae", "_image_tower"):
             self.__dict__.pop(part, None)
+        if all_idle and isinstance(self.denoiser, Experts):
+            self.denoiser.take_turns()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _load_denoiser(self) -> nn.Module:
         if self._limits.boundary is None:
             return self._load(TRANSFORMER, "transformer", self.dtype)  # type: ignore[no-any-return]
-        high, low = (
-            self._load(TRANSFORMER, part, self.dtype) for part in ("transformer", "transformer_2")
+        parts = ("transformer", "transformer_2")
+        numbers = sum(
+            count_numbers(path)
+            for part in parts
+            for path in weight_files(self.location.folder / part)
         )
-        return Experts(high, low, self._limits.boundary * self._limits.timesteps)
+        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else None
+        takes_turns = free is not None and free < ROOM * numbers * self.dtype.itemsize
+        where = torch.device("cpu") if takes_turns else self.device
+        high, low = (self._load(TRANSFORMER, part, self.dtype, where) for part in parts)
+        experts = Experts(high, low, self._limits.boundary * self._limits.timesteps, self.device)
+        if takes_turns and not self._parts:
+            experts.take_turns()
+        return experts
 
     def _measure(self) -> Geometry:
         card, folder = self.location.card.video, self.location.folder
@@ -241,11 +262,14 @@ class WanBase:
     def _image_tower(self) -> ImageTower:
         return ImageTower(self.location, self.device)
 
-    def _load(self, model: str, part: str, dtype: torch.dtype) -> Any:
-        """One part of the base's own folder, or the one that was given."""
+    def _load(
+        self, model: str, part: str, dtype: torch.dtype, where: torch.device | None = None
+    ) -> Any:
+        """One part of the base's own folder, on its device unless told, or the one that was given."""
         if part in self._parts:
             return self._parts[part]
-        return load_part(model, self.location.folder / part, device=self.device, dtype=dtype)
+        folder = self.location.folder / part
+        return load_part(model, folder, device=where or self.device, dtype=dtype)
 
 
 # (read, write) inside a WanTransformerBlock.
@@ -261,13 +285,25 @@ def _expert_of(item: tuple[str, Any]) -> str:
 
 
 class Experts(nn.Module):
-    """Two denoisers as one: ``transformer`` at times of much noise, from ``boundary`` on, ``transformer_2`` below."""
+    """Two denoisers as one: ``transformer`` at times of much noise, from ``boundary`` on, ``transformer_2`` below.
 
-    def __init__(self, high: nn.Module, low: nn.Module, boundary: float) -> None:
-        """Hold both; ``boundary`` is a time of the path."""
+    Where they take turns the one that is not in use lies in the computer's own memory. A video changes once from one
+    to the other.
+    """
+
+    def __init__(
+        self, high: nn.Module, low: nn.Module, boundary: float, device: torch.device
+    ) -> None:
+        """Hold both, where they lie; ``boundary`` is a time of the path, ``device`` where they compute."""
         super().__init__()
         self.transformer, self.transformer_2 = high, low
-        self.boundary = boundary
+        self.boundary, self._device = boundary, device
+        self._rest: torch.device | None = None
+
+    def take_turns(self, rest: torch.device = torch.device("cpu")) -> None:  # noqa: B008  (immutable)
+        """Keep on the device only the one in use, from the next pass on."""
+        self._rest = rest
+        self.transformer_2.to(rest)
 
     def forward(
         self, latents: Tensor, times: Tensor, text: Tensor, *, return_dict: bool = False
@@ -275,17 +311,36 @@ class Experts(nn.Module):
         """As one of them does; a batch with times on both sides runs through both, and each sample takes its own.
 
         On the meta device, where times have no values, through the one for much noise.
+
+        Raises:
+            MemoryExhaustedError: they take turns, and gradients are wanted through both.
         """
         is_high = torch.ones_like(times, device="cpu") if times.is_meta else times >= self.boundary
-        parts = [
-            expert(latents, times, text, return_dict=return_dict)[0]
+        wanted = [
+            expert
             for expert, is_wanted in (
                 (self.transformer, is_high.any()),
                 (self.transformer_2, not is_high.all()),
             )
             if is_wanted
         ]
+        if self._rest is not None and len(wanted) > 1 and torch.is_grad_enabled():
+            raise MemoryExhaustedError(
+                "the times of a batch belong to both experts, and the device holds one of them",
+                hint="--batch 1",
+            )
+        parts = []
+        for expert in wanted:
+            self._bring(expert)
+            parts.append(expert(latents, times, text, return_dict=return_dict)[0])
         if len(parts) == 1:
             return (parts[0],)
         high, low = parts
         return (torch.where(is_high[:, None, None, None, None], high, low),)
+
+    def _bring(self, expert: nn.Module) -> None:
+        """Put the one that is wanted in the other's place."""
+        if self._rest is not None:
+            other = self.transformer if expert is self.transformer_2 else self.transformer_2
+            other.to(self._rest)
+            expert.to(self._device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bases.families import FAMILIES
-from engine.bases.folder import INDEX, read_json
+from engine.bases.folder import INDEX, read_header, read_json
 from engine.bases.hub_cache import hub_id_of, is_snapshot
 from engine.bases.kinds import LIST, Kind, find_kind
 from engine.bases.motion_module import USUAL as USUAL_MODULE
@@ -20,7 +20,6 @@ WEIGHTS = frozenset((".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf", ".
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic"))
 CLIPS = frozenset((".mp4", ".mov", ".webm", ".mkv", ".avi"))
 SAVED = "a base is a folder as a diffusers pipeline saves it, with model_index.json"
-LONGEST_HEADER_BYTES = 100 << 20
 ADAPTER_KEY = "dreamvideo"  # of what an adapter's file says of itself
 MOTION_HINT = f"with a motion module of AnimateDiff it moves: --motion-module {USUAL_MODULE}"
 NAMES = ("mini", *RELEASES)
@@ -200,24 +199,16 @@ TENSORS: Sequence[tuple[tuple[str, ...], str, str]] = (
 
 
 def _describe_safetensors(path: Path) -> tuple[str, str]:
-    names, facts = _read_names(path)
-    if ADAPTER_KEY in facts:
+    try:
+        header, _ = read_header(path)
+    except (OSError, ValueError):
+        header = {}
+    if ADAPTER_KEY in header.get("__metadata__", {}):
         return "a learned adapter", f"dv import takes it; {LIST}"
     for words, what, hint in TENSORS:
-        if any(word in name for name in names for word in words):
+        if any(word in name for name in header for word in words):
             return what, hint
     return "a single file of weights (.safetensors)", SAVED
-
-
-def _read_names(path: Path) -> tuple[list[str], Mapping[str, str]]:
-    """Names of the tensors and the facts in a header, none where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, LONGEST_HEADER_BYTES)))
-        return [*header], header.get("__metadata__", {})
-    except (OSError, ValueError, AttributeError):
-        return [], {}
 
 
 def _describe_folder(folder: Path) -> tuple[str, str]:

@@ -63,3 +63,6 @@ def test_a_motion_without_looks_has_no_condition_and_goes_with_a_subject(
     both = ("--subject", "corgi", "--motion", "glide", "--steps", 2)
     made = dv("gen", "corgi glide", *both, "-o", "a.gif", "-q", *at)
     assert made.code == 0, made.err
+    told = dv("gen", "corgi glide", *both, "--appearance", 2, "-n", *at)
+    assert "--appearance changes nothing: glide:v1 learned without any look" in told.err
+    assert "changes nothing" not in dv("gen", "corgi glide", *both, "-n", *at).err

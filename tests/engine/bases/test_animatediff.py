@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.bases import locate_base, open_base
+from engine.bases.checks.fitness import Request, check_fitness
 from engine.bases.checks.limits import check_video
 from engine.bases.checks.weights import loaded_files, require_whole
 from engine.bases.known import KNOWN
@@ -24,7 +25,7 @@ from tests.animatediff import (
     build_motion_module,
 )
 from tests.engine.bases.families import awake_bank
-from tests.tiny import quiet_draws
+from tests.tiny import open_tiny, quiet_draws
 
 CPU = torch.device("cpu")
 
@@ -199,6 +200,22 @@ def test_more_frames_than_the_module_has_places_for_are_refused(location):
         check_video(location, GenerateRecipe(**made, frames=MOST_FRAMES + 1))
 
 
+def test_a_saved_pipeline_with_another_scheduler_is_used_as_it_was_trained_and_said_to_be(tmp_path):
+    folder = build_animatediff(tmp_path / "base")
+    saved = open_tiny(folder)
+    request = Request("", "prompt", device="cpu")
+    assert check_fitness(saved.location, request) == ()
+    path = folder / "scheduler" / "scheduler_config.json"
+    rewrite(path, beta_schedule="scaled_linear", timestep_spacing="leading")
+    again = open_tiny(folder)
+    one, times = torch.ones(1, 1, 1, 1, 1), torch.tensor([500])
+    assert torch.equal(again.path.mix(one, 0 * one, times), saved.path.mix(one, 0 * one, times))
+    (warning,) = check_fitness(again.location, request)
+    assert warning.kind == "scheduler"
+    assert "beta_schedule scaled_linear gives way to linear" in warning.text
+    assert "timestep_spacing leading gives way to linspace" in warning.text
+
+
 def test_an_image_model_alone_is_refused_and_the_flag_named(image_model):
     with pytest.raises(BaseInvalidError, match="nothing in it moves") as caught:
         locate_base(str(image_model))
@@ -230,6 +247,15 @@ def test_sources_that_do_not_go_together_are_refused_at_once(copies, where, chan
     rewrite(image.parent / where, **changes)
     with pytest.raises(BaseInvalidError, match=told):
         locate_base(f"{image} + {module}")
+
+
+def test_an_image_model_that_no_module_moves_is_offered_none(copies):
+    image, _ = copies
+    rewrite(image / "model_index.json", text_encoder_2=["transformers", "X"])
+    with pytest.raises(
+        BaseInvalidError, match="goes with no motion module: it is of Stable Diffusion XL"
+    ):
+        locate_base(str(image))
 
 
 def test_a_module_of_other_layers_is_refused_when_it_is_opened(copies):

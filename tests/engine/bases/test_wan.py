@@ -11,9 +11,11 @@ from engine.bases import locate_base, open_base
 from engine.bases.checks.limits import check_video
 from engine.bases.checks.weights import require_whole
 from engine.bases.models.umt5 import PromptReader
+from engine.bases.models.wan import Experts
 from engine.bases.protocol import LearnedWord
-from engine.errors import BaseInvalidError, RecipeError
-from engine.recipe import GenerateRecipe
+from engine.errors import BaseInvalidError, MemoryExhaustedError, RecipeError
+from engine.recipe import GenerateRecipe, motion_recipe
+from engine.training.estimate import estimate_recipe
 from tests.tiny import build_unet3d, open_tiny
 from tests.tiny_wan import FRAMES, TEXT_WIDTH, UNIPC, build_wan
 
@@ -50,6 +52,74 @@ def test_each_sample_of_a_batch_goes_through_the_expert_of_its_time(experts):
                 latents[mine], times[mine], text.features[mine], return_dict=False
             )[0]
             assert torch.allclose(mixed[mine], alone, atol=1e-5)
+
+
+def test_experts_that_take_turns_change_places_once_a_video_and_compute_the_same(
+    experts, monkeypatch
+):
+    latents, _, text = scene(experts, [0.0])
+    times = [[999.0], [900.0], [860.0], [20.0]]
+    rest, device = torch.device("cpu"), torch.device("cpu", 0)  # two names of one place
+    turns = Experts(
+        experts.denoiser.transformer,
+        experts.denoiser.transformer_2,
+        experts.denoiser.boundary,
+        device,
+    )
+    moved = []
+    for name in ("transformer", "transformer_2"):
+        expert = turns.get_submodule(name)
+        monkeypatch.setattr(
+            expert, "to", lambda where, name=name: moved.append((name, where.index))
+        )
+    turns.take_turns(rest)
+    for time in times:
+        given = (latents, torch.tensor(time), text.features)
+        with torch.no_grad():
+            assert torch.equal(turns(*given)[0], experts.denoiser(*given)[0])
+    assert moved[0] == ("transformer_2", None)
+    places, changes = {"transformer_2": None}, []
+    for name, where in moved[1:]:
+        if places.get(name) != where:
+            changes.append(name)
+        places[name] = where
+    assert changes == ["transformer", "transformer", "transformer_2"]
+
+
+def test_gradients_through_both_experts_are_refused_where_they_take_turns(experts):
+    latents, times, text = scene(experts, [900.0, 20.0])
+    turns = Experts(
+        experts.denoiser.transformer,
+        experts.denoiser.transformer_2,
+        experts.denoiser.boundary,
+        torch.device("cpu"),
+    )
+    turns.take_turns()
+    with pytest.raises(MemoryExhaustedError, match="both experts"):
+        turns(latents, times, text.features)
+    with torch.no_grad():
+        assert torch.equal(
+            turns(latents, times, text.features)[0],
+            experts.denoiser(latents, times, text.features)[0],
+        )
+
+
+def test_a_gpu_that_is_short_of_memory_is_told_of_one_expert(experts):
+    lean, usual = (motion_recipe("standard", {}, {"checkpointing": on}) for on in (True, False))
+
+    def base_bytes(recipe, device):
+        return estimate_recipe(experts.location, recipe, device).base
+
+    assert base_bytes(lean, "cuda") * 2 == base_bytes(usual, "cuda")
+    assert base_bytes(lean, "cpu") == base_bytes(usual, "cpu")
+
+
+def test_a_motion_is_learned_at_the_times_of_its_expert(experts):
+    generators = [torch.Generator().manual_seed(seed) for seed in range(50)]
+    of_videos = [experts.path.draw_time(generator) for generator in generators]
+    of_photos = [experts.path.draw_time(generator, is_photo=True) for generator in generators]
+    assert min(of_videos) >= 875
+    assert min(of_photos) < 500
 
 
 def test_motion_sits_on_the_expert_for_much_noise_and_identity_on_both(experts):
