@@ -64,6 +64,8 @@ def attach(
     identity_from: float | None = None,
     identity_early: float | None = None,
     motion_until: float | None = None,
+    subject_uncond: float | None = None,
+    motion_uncond: float | None = None,
 ) -> Iterator[tuple[Adapter, ...]]:
     """Let learned subjects and motions act in a pipeline of diffusers until the block ends.
 
@@ -82,6 +84,8 @@ def attach(
         identity_from: with a motion, the fraction of the steps after which subjects act; None: as the base's card says.
         identity_early: with a motion, the share of their weight before; None: as the base's card says.
         motion_until: with a subject, the fraction after which motions no longer act; None: as the base's card says.
+        subject_uncond: share of subjects' weight in the unconditional half of guidance; None: as the base's card says.
+        motion_uncond: the same of motions.
 
     Yields:
         The adapters that take part, pinned: subjects first, then motions.
@@ -105,6 +109,8 @@ def attach(
         "identity_from": identity_from,
         "identity_early": identity_early,
         "motion_until": motion_until,
+        "subject_uncond": subject_uncond,
+        "motion_uncond": motion_uncond,
     }
     given = {name: value for name, value in windows.items() if value is not None}
     recipe = build_recipe(GenerateRecipe, {**card, **told, **given, "prompt": ""})

@@ -333,7 +333,7 @@ class LoadedBase:
             if bank is None:
                 return None
             bank.requires_grad_(requires_grad=False).to(self.device, DTYPES[self.precision])
-        bank.condition = None
+        bank.condition = bank.shares = None
         self._banks[key] = bank
         if len(self._banks) > MOST_KEPT_BANKS:
             del self._banks[next(iter(self._banks))]

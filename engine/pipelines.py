@@ -242,7 +242,7 @@ class _Hooks:
         now = torch.as_tensor(time).flatten()[0].to(times)
         recipe = msgspec.structs.replace(self._recipe, steps=len(times))
         self._composition.set_step(recipe, int((times - now).abs().argmin()))
-        self._composition.set_look(recipe, self._halves(len(latents), named))
+        self._composition.set_halves(recipe, self._halves(len(latents), named))
 
     def _halves(self, count: int, named: dict[str, Any]) -> list[int]:
         """The half of guidance of each of ``count`` samples."""

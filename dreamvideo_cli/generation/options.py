@@ -70,6 +70,10 @@ class SamplingOptions:
     motion_until: float | None = _fraction(
         "With a subject: fraction of the steps after which the motion no longer acts."
     )
+    subject_uncond: float | None = _fraction(
+        "Share of the subject's weight in guidance's other half; 0 leads towards the subject most."
+    )
+    motion_uncond: float | None = _fraction("The same of the motion.")
     sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = _sampling("How noise is removed.")
     shift: float | None = _sampling(
         "On a base of flow matching: more steps at much noise.", metavar="F"

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 SETTINGS = (
     *("negative", "frames", "fps", "steps", "guidance", "guidance_low", "guidance_from"),
     *("guidance_until", "sampler", "refine", "shift", "identity_from", "identity_early"),
-    *("motion_until", "precision", "memory"),
+    *("motion_until", "subject_uncond", "motion_uncond", "precision", "memory"),
 )
 
 

@@ -221,12 +221,14 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
     before = f", {recipe.identity_early:g} of it before" if recipe.identity_early else ""
     late = f", identity from {recipe.identity_from:g}{before}" if recipe.identity_from else ""
     early = f", motion until {recipe.motion_until:g}" if recipe.motion_until < 1 else ""
+    shares = [f"{kind} {share:g}" for kind, share in recipe.uncond_shares.items() if share < 1]
+    uncond = f", unconditional half {', '.join(shares)}" if shares else ""
     return [
         ("negative", recipe.negative),
         ("video", f"{recipe.frames} frames at {recipe.fps:g} fps, {size}"),
         (
             "sampling",
-            f"{recipe.sampler}, {recipe.steps} steps, guidance {_guidance_text(recipe)}{late}{early}",
+            f"{recipe.sampler}, {recipe.steps} steps, guidance {_guidance_text(recipe)}{late}{early}{uncond}",
         ),
         ("memory", "" if recipe.memory == "auto" else recipe.memory),
         ("changed by", f"sha256:{recipe.accelerator[:12]}" if recipe.accelerator else ""),

@@ -39,6 +39,7 @@ class Bank(nn.Module):
         bottlenecks: a layer for each site; its ``delta(x, c, strength)`` is what it adds.
         stored: in which its file keeps the weights.
         weight: the adapter's strength; its deltas are multiplied by it. At 0 they are not computed at all.
+        shares: of that strength for each sample of the coming forward pass, (b,), or None for all of it.
         condition: appearance for the coming forward pass, or None. It must stay until the backward pass is done,
             because checkpointed blocks run again then.
     """
@@ -56,6 +57,7 @@ class Bank(nn.Module):
         self.bottlenecks = nn.ModuleList(layers)
         self.stored = stored
         self.weight = 1.0
+        self.shares: Tensor | None = None
         self.condition: Condition | None = None
 
     @contextmanager
@@ -262,4 +264,7 @@ class _Write:
         else:
             delta = layer.delta(x, bank.condition.features, bank.condition.strength)
         weighted = delta if bank.weight == 1.0 else delta * bank.weight
+        if bank.shares is not None:
+            rows = bank.shares.repeat_interleave(delta.shape[0] // len(bank.shares))
+            weighted = weighted * rows.to(delta).reshape(-1, *[1] * (delta.ndim - 1))
         return output + weighted.to(output.dtype)

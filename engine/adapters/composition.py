@@ -69,23 +69,30 @@ class Composition:
         for delta in self.deltas:
             delta.act(float(delta.kind == "motion"))
             if delta.bank is not None:
-                delta.bank.condition = None
+                delta.bank.condition = delta.bank.shares = None
 
-    def set_look(self, recipe: GenerateRecipe, halves: Sequence[int]) -> None:
-        """Tell every motion the look before a forward pass, and which samples read photos: the conditional ones.
+    def set_halves(self, recipe: GenerateRecipe, halves: Sequence[int]) -> None:
+        """Before a forward pass, tell every adapter how it acts in each sample, and every motion the look.
+
+        Photos are read in conditional samples alone.
 
         Args:
-            recipe: multiplies the strengths that each motion was learned for, or replaces them.
+            recipe: of the video.
             halves: of guidance, one a sample of the batch: 0 is the unconditional one, 1 the conditional one.
         """
         if self.reference is not None:
             self.reference.reads = tuple(half == 1 for half in halves)
             self.reference.seed = recipe.seed
         for delta in self.deltas:
-            if delta.bank is None or delta.condition_width is None:
+            if delta.bank is None:
+                continue
+            weight = next(delta.bank.parameters())
+            uncond = recipe.uncond_shares.get(delta.kind, 1.0)
+            shares = [1.0 if half else uncond for half in halves]
+            delta.bank.shares = None if uncond == 1.0 else torch.tensor(shares).to(weight)
+            if delta.condition_width is None:
                 continue
             both = self._strengths(recipe, delta)
-            weight = next(delta.bank.parameters())
             strength = torch.tensor([both[half] for half in halves]).to(weight)
             look = torch.zeros(delta.condition_width) if self.look is None else self.look
             delta.bank.condition = Condition(look.to(strength).expand(len(halves), -1), strength)

@@ -60,7 +60,7 @@ class GuidedDenoiser:
         if self._bound != tuple(rows):
             self._bound = tuple(rows)
             self._rows = self._text if len(rows) == len(self._text) else self._text.rows(rows)
-            self._composition.set_look(self._recipe, [self._halves[row] for row in rows])
+            self._composition.set_halves(self._recipe, [self._halves[row] for row in rows])
         if len(self._text) == self._followed.halves:
             self._followed.set_halves(rows)
         return self._base.denoise(latents, times, self._rows)

@@ -204,7 +204,9 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     told; None tells them the subjects' own. ``identity_from`` is the fraction of the steps after which the identity
     adapters act in full, ``identity_early`` the share of their weight before, and ``motion_until`` the one after which
     the motion adapters no longer do: the first steps lay out the motion, the last ones the look. They hold where
-    subjects and motions are composed; one kind alone acts all the time. ``guidance_from`` and ``guidance_until`` are
+    subjects and motions are composed; one kind alone acts all the time. ``subject_uncond`` and ``motion_uncond`` are
+    the shares of the adapters' weights in the unconditional half of guidance: below 1, guidance leads towards what was
+    learned as it leads towards the prompt, at no cost. ``guidance_from`` and ``guidance_until`` are
     the fractions of the steps between which there is guidance; the other steps call the network for the prompt alone,
     which is half the work. ``accelerator`` is the SHA-256 of the file that changed the base's own weights; see
     `engine.bases.accelerators`. ``source``, ``inversion``, ``structure`` and ``reference`` are told of in
@@ -215,6 +217,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     which may change last bits too.
 
     Paper: arXiv 2312.04433, section 4.1: DDIM, 50 steps, guidance 9. Guidance within an interval: arXiv 2404.07724.
+    Guidance away from a model that knows less: arXiv 2406.02507 (autoguidance), here the base without adapters.
     Differs: DPM-Solver++ with 25 steps is the default; ``ddim`` with 50 is the paper's. ``identity_from`` other than 0
     and ``motion_until`` other than 1 are not the paper's; the idea is that of CustomCrafter, arXiv 2408.13239. The
     interval of guidance is one of steps, where its paper has one of noise levels.
@@ -241,6 +244,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     identity_from: Probability = 0.0
     identity_early: Probability = 0.0
     motion_until: Probability = 1.0
+    subject_uncond: Probability = 1.0
+    motion_uncond: Probability = 1.0
     source: sources.Source | None = None
     inversion: sources.Inversion | None = None
     refine: Annotated[int, Meta(ge=0, le=10)] = 0
@@ -272,6 +277,11 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             for fraction in (self.guidance_from, self.guidance_until)
         )
         return range(first, last)
+
+    @property
+    def uncond_shares(self) -> Mapping[str, float]:
+        """Of the weights of subjects and of motions in the unconditional half of guidance, by kind."""
+        return {"subject": self.subject_uncond, "motion": self.motion_uncond}
 
     @property
     def pixels(self) -> int:

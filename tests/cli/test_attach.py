@@ -160,6 +160,7 @@ def test_the_latents_are_those_of_dv_gen_and_nothing_is_left_behind(
     folder, pipeline = learned(family)
     bare = their_latents(pipeline, "a dog skating on grass", folder)
     windows = {"identity_from": 0.3, "identity_early": 0.5, "motion_until": 0.7}
+    windows |= {"subject_uncond": 0.25, "motion_uncond": 0.5}
     uses = {
         "subject": name_of(family, "corgi") + "=0.9",
         "motion": name_of(family, "skate") + "=1.5",

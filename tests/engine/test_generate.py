@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from engine.adapters.delta import build_delta
 from engine.adapters.file import WORD, load_adapter
 from engine.adapters.uses import AdapterUse, load_adapters
 from engine.bases import BaseLocation, locate_base
+from engine.diffusion import samplers
 from engine.errors import DivergedError, IncompatibleError, IntegrityError, RecipeError
 from engine.generate import LoadedBase, open_generator
 from engine.media.photos import Photo
@@ -212,6 +214,41 @@ def test_a_motion_that_ends_early_changes_a_composition_only(world: World) -> No
 def test_a_motion_that_ends_at_once_leaves_the_subject(world: World) -> None:
     never = video(world, subject=1, motion=1, motion_until=0.0)
     assert np.array_equal(never, video(world, subject=1, prompt=RECIPE.prompt))
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_the_unconditional_half_has_its_share_of_the_adapters(
+    world: World, sliced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At share 0 it is the bare base's, at 1 the adapted one, while the conditional half stays the same."""
+    halves: list[Tensor] = []
+    apply = samplers.apply_cfg
+    monkeypatch.setattr(samplers, "apply_cfg", lambda *of: halves.extend(of[:2]) or apply(*of))
+    uses = [AdapterUse(world.subject, "subject"), AdapterUse(world.motion, "motion")]
+
+    def first_step(uses: list[AdapterUse], **values: Any) -> tuple[Tensor, Tensor]:
+        halves.clear()
+        recipe = msgspec.structs.replace(RECIPE, guidance=3.0, **values)
+        with open_generator(world.location, uses) as generator:
+            generator.sample(recipe, sliced=sliced)
+        return halves[0], halves[1]
+
+    none, motion, both = (
+        first_step(uses, subject_uncond=s, motion_uncond=m) for s, m in ((0, 0), (0, 1), (1, 1))
+    )
+    bare = first_step([], prompt="a dog sweeping")
+    torch.testing.assert_close(none[0], bare[0])
+    torch.testing.assert_close(both[0], first_step(uses)[0])
+    assert not torch.allclose(motion[0], none[0])
+    assert not torch.allclose(motion[0], both[0])
+    for given in (none, motion):
+        torch.testing.assert_close(given[1], both[1])
+
+
+def test_without_guidance_no_share_changes_a_bit(world: World) -> None:
+    plain = {"subject": 1.0, "motion": 1.0, "guidance": 1.0}
+    bare = video(world, **plain, subject_uncond=0.0, motion_uncond=0.3)
+    assert np.array_equal(bare, video(world, **plain))
 
 
 def test_a_subject_alone_waits_for_nothing(world: World) -> None:

@@ -45,10 +45,11 @@ LANES = 2
 DEFAULTS = Defaults(
     generate={
         "steps": 20,
-        "guidance": 2.5,
+        "guidance": 3.0,
         "sampler": "ddim",
-        "identity_from": 0.2,
-        "motion_until": 0.6,
+        "motion_until": 0.7,
+        "subject_uncond": 0.0,
+        "motion_uncond": 0.0,
         "threads": THREADS,
     },
     subject={

@@ -67,6 +67,20 @@ def test_what_a_site_gives_is_the_base_and_the_weighted_delta(weight: float) -> 
     assert torch.equal(block(x), plain)
 
 
+def test_each_sample_has_a_share_of_the_weight() -> None:
+    """Of streams that hold two rows a sample: none, half and all of it; a share of 0 leaves the base."""
+    block, bank = Block(), awake_bank()
+    x = torch.cat([stream(1), stream(2)]).unflatten(0, (2, BATCH)).transpose(0, 1).flatten(0, 1)
+    bank.weight, shares = 2.0, torch.tensor([0.0, 0.5, 1.0])
+    plain, delta = block(x), bank.bottlenecks[0].delta(x)
+    bank.shares = shares
+    with bank.attached(block):
+        found = block(x)
+    rows = 2.0 * shares.repeat_interleave(2)[:, None, None]
+    torch.testing.assert_close(found, plain + rows * delta)
+    assert torch.equal(found[:2], plain[:2])
+
+
 def test_the_rest_of_a_tuple_is_left_alone() -> None:
     block, bank = Block(), awake_bank()
     with bank.attached(block):
