@@ -68,18 +68,23 @@ def find_file(layout: Layout, file: StoredFile, *, verify: bool = True) -> Path:
     return whole_path
 
 
-def take_copy(layout: Layout, role: str, source: Path) -> tuple[str, StoredFile]:
-    """Copy a file among the unfinished ones; the copy's path, and what it is."""
-    with storage_errors(f"store {source}"), FileIO(source) as reader:
-        copy, digest, size_bytes = layout.files.copy_in(reader)
-    return copy, StoredFile(role=role, digest=digest, size_bytes=size_bytes)
-
-
-def store_copies(layout: Layout, copies: Mapping[str, str]) -> None:
-    """Move copies, by their digests, to where those say, which heals what is damaged there."""
-    for digest, copy in copies.items():
-        with storage_errors(f"store {layout.blob(digest)}"):
-            layout.files.move(copy, blob_path(digest))
+@contextmanager
+def copied(
+    layout: Layout, files: Mapping[str, Path]
+) -> Iterator[tuple[dict[str, str], list[StoredFile]]]:
+    """Copies of files, for the length of the block: their paths by digest, and what each file is."""
+    copies: dict[str, str] = {}
+    stored: list[StoredFile] = []
+    try:
+        for role, source in sorted(files.items()):
+            with storage_errors(f"store {source}"), FileIO(source) as reader:
+                copy, digest, size_bytes = layout.files.copy_in(reader)
+            if copies.setdefault(digest, copy) != copy:  # two roles have the same bytes
+                drop_copies(layout, [copy])
+            stored.append(StoredFile(role=role, digest=digest, size_bytes=size_bytes))
+        yield copies, stored
+    finally:
+        drop_copies(layout, copies.values())
 
 
 def drop_copies(layout: Layout, copies: Iterable[str]) -> None:
@@ -96,12 +101,21 @@ def store_manifest(layout: Layout, data: bytes) -> None:
 
 
 @contextmanager
-def needing(layout: Layout, digests: Iterable[str]) -> Iterator[None]:
-    """Say which bytes a writer relies on, for the length of the block; no collector takes them."""
-    path = temporary(NEEDS)
+def needing(
+    layout: Layout, digests: Iterable[str], copies: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Say which bytes a writer relies on, for the length of the block; no collector takes them.
+
+    Copies, by their digests, are moved to where those say, which heals what is damaged there.
+    """
+    copies, path = copies or {}, temporary(NEEDS)
     with storage_errors("say what is needed"):
-        layout.files.replace(path, msgspec.json.encode(sorted(digests)), is_lasting=False)
+        needed = msgspec.json.encode(sorted([*digests, *copies]))
+        layout.files.replace(path, needed, is_lasting=False)
     try:
+        for digest, copy in copies.items():
+            with storage_errors(f"store {layout.blob(digest)}"):
+                layout.files.move(copy, blob_path(digest))
         yield
     finally:
         drop_copies(layout, [path])

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.content import blobs, manifest, record
-from registry.content.manifest import Draft, Manifest, StoredFile
+from registry.content.manifest import Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import (
     BusyError,
@@ -50,20 +50,10 @@ def publish(
     if not files:
         raise InvalidError("nothing to publish: no files", code="draft.invalid")
     make_writable(layout)
-    copies: dict[str, str] = {}
-    try:
-        stored: list[StoredFile] = []
-        for role, path in sorted(files.items()):
-            copy, file = blobs.take_copy(layout, role, path)
-            if copies.setdefault(file.digest, copy) != copy:  # two roles have the same bytes
-                blobs.drop_copies(layout, [copy])
-            stored.append(file)
+    with blobs.copied(layout, files) as (copies, stored):
         data = manifest.encode(manifest.complete(draft, kind, stored))
-        with blobs.needing(layout, [*copies, hashlib.sha256(data).hexdigest()]):
-            blobs.store_copies(layout, copies)
+        with blobs.needing(layout, [hashlib.sha256(data).hexdigest()], copies):
             return publish_manifest(layout, name, data, tags)
-    finally:
-        blobs.drop_copies(layout, copies.values())
 
 
 def publish_manifest(layout: Layout, name: str, data: bytes, tags: Sequence[str] = ()) -> Adapter:

@@ -78,9 +78,8 @@ def _import_bundle(layout: Layout, bundle: Bundle, name: str | None) -> tuple[Im
         raise InvalidError(message, hint="import it without --name, then rename")
     with (
         unpacked(layout, bundle) as copies,
-        blobs.needing(layout, [*copies, *(packed.digest for packed in bundle.adapters)]),
+        blobs.needing(layout, [packed.digest for packed in bundle.adapters], copies),
     ):
-        blobs.store_copies(layout, copies)  # this heals what was damaged there as well
         # The versions of a name are read once, however many adapters the bundle has of it.
         known = {each: live_rows(find_item(layout, each[0], name or each[1])) for each in names}
         return tuple(
@@ -114,23 +113,20 @@ def _take(
 def _import_loose(
     layout: Layout, path: Path, called: Path, name: str | None, tool: str
 ) -> Imported:
-    copy, file = blobs.take_copy(layout, "weights", path)
-    try:
-        loose = read_loose(layout.root / copy, tool=tool, called=called)
+    with blobs.copied(layout, {"weights": path}) as (copies, files):
+        copy = layout.root / copies[files[0].digest]
+        loose = read_loose(copy, tool=tool, called=called)
         chosen = name or loose.name
         if chosen is None:
             message = f"{called} does not say a name that could be used"
             raise InvalidError(message, hint="--name gives it one", code="name.needed")
-        data = manifest.encode(manifest.complete(loose.draft, loose.kind, [file]))
-        with blobs.needing(layout, [file.digest, hashlib.sha256(data).hexdigest()]):
-            blobs.store_copies(layout, {file.digest: copy})
+        data = manifest.encode(manifest.complete(loose.draft, loose.kind, files))
+        with blobs.needing(layout, [hashlib.sha256(data).hexdigest()], copies):
             rows = live_rows(find_item(layout, loose.kind, chosen))
-            content = manifest.content_key([file])
+            content = manifest.content_key(files)
             there = next((row for row in reversed(rows) if row.record.content == content), None)
             is_whole = there is not None and _has_manifest(layout, there)
             return _take(layout, chosen, data, rows, there if is_whole else None)
-    finally:
-        blobs.drop_copies(layout, [copy])
 
 
 def _has_manifest(layout: Layout, known: Adapter) -> bool:

@@ -136,7 +136,7 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
 
 def _of_another_tool(path: Path, header: Header) -> IncompatibleError:
     """The error for weights that are whole and that dv did not make; what is likely is said."""
-    is_lora = any("lora" in tensor.name.lower() for tensor in header.tensors)
+    is_lora = any("lora" in name.lower() for name in header.tensors)
     message = f"{path} holds {'a LoRA' if is_lora else 'weights'} that dv did not make"
     hint = "dv uses what it learned itself"
     return IncompatibleError(message, hint=hint, code="file.other_tool")

@@ -34,38 +34,32 @@ _DTYPES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-class _Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Tensor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tensor as the header tells of it: what it is, its first byte and the one after its last."""
+
     dtype: str
     shape: Annotated[list[Count], Meta(max_length=16)]
     data_offsets: tuple[Count, Count]
 
 
 @dataclass(frozen=True, slots=True)
-class TensorFact:
-    """A tensor as the header tells of it; ``span`` is its first byte and the one after its last."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    span: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Header:
     """What a safetensors file says of itself."""
 
-    tensors: tuple[TensorFact, ...]  # in the order of their bytes
+    tensors: Mapping[str, Tensor]  # by name, in the order of their bytes
     metadata: Mapping[str, str]  # texts by name
 
     @property
     def params(self) -> int:
         """How many numbers there are."""
-        return sum(prod(tensor.shape) for tensor in self.tensors)
+        return sum(prod(tensor.shape) for tensor in self.tensors.values())
 
     @property
     def dtype(self) -> str:
         """Of the numbers: ``float32``; several are joined by ``+``."""
-        found = {_DTYPES.get(tensor.dtype, tensor.dtype.lower()) for tensor in self.tensors}
+        found = {
+            _DTYPES.get(tensor.dtype, tensor.dtype.lower()) for tensor in self.tensors.values()
+        }
         return "+".join(sorted(found))
 
 
@@ -85,10 +79,10 @@ def read_header(stream: BinaryIO, size_bytes: int) -> Header:
     if not isinstance(table, dict):
         raise _unsafe("its header is not a JSON object")
     metadata = _read_metadata(table.pop(_METADATA, {}))
-    facts = [_read_tensor(name, entry) for name, entry in table.items()]
-    tensors = sorted(facts, key=lambda fact: fact.span)
-    _check_spans(tensors, size_bytes - 8 - length)
-    return Header(tuple(tensors), metadata)
+    tensors = {name: _read_tensor(name, entry) for name, entry in table.items()}
+    tensors = dict(sorted(tensors.items(), key=lambda each: each[1].data_offsets))
+    _check_places(tensors, size_bytes - 8 - length)
+    return Header(tensors, metadata)
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,9 +99,9 @@ def _read_metadata(value: object) -> dict[str, str]:
         raise _unsafe(f"its metadata are not texts ({error})") from error
 
 
-def _read_tensor(name: str, plain: object) -> TensorFact:
+def _read_tensor(name: str, plain: object) -> Tensor:
     try:
-        entry = msgspec.convert(plain, _Entry)
+        entry = msgspec.convert(plain, Tensor)
     except msgspec.ValidationError as error:
         raise _unsafe(f"the entry of {name!r:.80} is no tensor's ({error})") from error
     if entry.dtype not in _BYTES_EACH:
@@ -115,16 +109,17 @@ def _read_tensor(name: str, plain: object) -> TensorFact:
     first, end = entry.data_offsets
     if end - first != prod(entry.shape) * _BYTES_EACH[entry.dtype]:
         raise _unsafe(f"{name!r:.80} has other bytes than its shape needs")
-    return TensorFact(name, entry.dtype, tuple(entry.shape), entry.data_offsets)
+    return entry
 
 
-def _check_spans(tensors: Sequence[TensorFact], data_bytes: int) -> None:
+def _check_places(tensors: Mapping[str, Tensor], data_bytes: int) -> None:
     """Every byte belongs to exactly one tensor."""
     place = 0
-    for tensor in tensors:
-        if tensor.span[0] != place:
-            raise _unsafe(f"{tensor.name!r:.80} starts at byte {tensor.span[0]}, not {place}")
-        place = tensor.span[1]
+    for name, tensor in tensors.items():
+        first, end = tensor.data_offsets
+        if first != place:
+            raise _unsafe(f"{name!r:.80} starts at byte {first}, not {place}")
+        place = end
     if place != data_bytes:
         raise _unsafe(f"its tensors have {place} bytes, and {data_bytes} are there")
 

@@ -25,7 +25,7 @@ def with_header(text: bytes, body: bytes = b"") -> bytes:
 
 def test_a_header_tells_of_tensors_and_metadata() -> None:
     header = read(safetensors(facts_of()))
-    assert [(fact.name, fact.shape) for fact in header.tensors] == [
+    assert [(name, (*tensor.shape,)) for name, tensor in header.tensors.items()] == [
         ("a.down", (2, 1)),
         ("word.vector", (2,)),
     ]
