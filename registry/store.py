@@ -12,9 +12,8 @@ from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError, storage_errors
-from registry.names import items, lookup, publishing, removal, renaming
+from registry.names import items, log, lookup, publishing, removal, renaming
 from registry.names.items import find_item
-from registry.names.log import NOWHERE
 from registry.names.lookup import Listing, Wanted, list_rows
 from registry.names.moving import make_writable
 from registry.names.removal import RemovalPlan, Restored
@@ -88,7 +87,7 @@ class Registry:
         make_writable(self.layout)
         item = find_item(self.layout, kind, name)
         for tag in map(check_tag, tag_names):
-            if item and item.state.place(tag) != NOWHERE:
+            if item and item.state.place(tag) != log.NOWHERE:
                 error = items.elsewhere(item, tag, item.state)
                 error.hint = f"afterwards: dv {kind} tag {name} {tag} --move"
                 raise error
@@ -175,9 +174,9 @@ class Registry:
         check_tag(tag)
         make_writable(self.layout)
         item, adapter = lookup.find(self.layout, _parsed(ref, kind))
-        expect = self._expected(adapter, if_at) if if_at else None if move else NOWHERE
+        expect = self._expected(adapter, if_at) if if_at else None if move else log.NOWHERE
         was = item.state.place(tag)
-        if was == adapter.version and expect in {None, NOWHERE, was}:
+        if was == adapter.version and expect in {None, log.NOWHERE, was}:
             item.sync(adapter.version)
         else:
             items.set_tag(item, tag, adapter.version, digest=adapter.digest, expect=expect)
@@ -195,7 +194,10 @@ class Registry:
             raise InvalidError(message, hint=f"write {parsed.name}:TAG")
         make_writable(self.layout)
         item, adapter = lookup.find(self.layout, parsed)
-        items.take_off(item, parsed.selector, adapter.version)
+        line = log.entry("untag", adapter.version, tag=parsed.selector, expect=adapter.version)
+        state, counted = item.write(line)
+        if counted is None:
+            raise items.elsewhere(item, parsed.selector, state)
         return adapter
 
     def plan_removal(

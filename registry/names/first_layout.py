@@ -42,7 +42,7 @@ class _Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expect: Number | None = None
 
 
-class _Forward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Renaming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A line under an old name, one before its versions moved and one after."""
 
     at: str
@@ -52,12 +52,7 @@ class _Forward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _moves = msgspec.json.Decoder(_Move)
-_forwards = msgspec.json.Decoder(_Forward)
-
-
-def is_moved(layout: Layout) -> bool:
-    """Whether nothing is left of the first layout."""
-    return not (layout.files.stat(FIRST_NAMES) or layout.files.stat(FIRST_RENAMED))
+_renamings = msgspec.json.Decoder(_Renaming)
 
 
 def folder_path(kind: Kind, name: str) -> str:
@@ -88,7 +83,7 @@ def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[dict[str, Any]]
     found: list[dict[str, Any]] = []
     data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}")
     if data is not None:
-        told = [line.last for line in lines.decode_all(data, _forwards) if line]
+        told = [line.last for line in lines.decode_all(data, _renamings) if line]
         went = [
             other for _, other in item_ids(layout, kind) if _was_called(layout, kind, other, name)
         ]

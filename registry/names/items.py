@@ -237,13 +237,6 @@ def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | No
         raise elsewhere(item, tag, state)
 
 
-def take_off(item: Item, tag: str, version: int) -> None:
-    """Take a tag off the version that it is on."""
-    state, counted = item.write(log.entry("untag", version, tag=tag, expect=version))
-    if counted is None:
-        raise elsewhere(item, tag, state)
-
-
 def elsewhere(item: Item, tag: str, state: State) -> ConflictError | IntegrityError:
     """What to raise where a tag is not where it was expected."""
     place = state.place(tag)

@@ -20,7 +20,7 @@ from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout, mak
 def make_writable(layout: Layout) -> None:
     """Make what is missing of folders and header, and move the first layout over, if this version may."""
     make_root(layout)
-    if not first_layout.is_moved(layout):
+    if layout.files.stat(FIRST_NAMES) or layout.files.stat(FIRST_RENAMED):
         with storage_errors(f"move {layout.root} over to the present layout"):
             _move_over(layout)
 
@@ -34,10 +34,10 @@ def _move_over(layout: Layout) -> None:
             with suppress(FileNotFoundError):  # another process moved it in this moment
                 _move_item(layout, kind, item, name)
     for kind in KINDS:
-        _put_aside(layout, f"{FIRST_RENAMED}/{kind}")
         layout.files.remove_empty(f"{FIRST_NAMES}/{kind}")
-    for folder in (FIRST_NAMES, FIRST_RENAMED):
-        layout.files.remove_empty(folder)
+    layout.files.remove_empty(FIRST_NAMES)
+    with suppress(FileNotFoundError):
+        layout.put_aside(FIRST_RENAMED)  # the pointers have it now
 
 
 def _move_item(layout: Layout, kind: Kind, item: str, name: str) -> None:
@@ -46,11 +46,3 @@ def _move_item(layout: Layout, kind: Kind, item: str, name: str) -> None:
         return  # somebody made the old folder anew; the doctor tells of it
     layout.files.append(f"{source}/{LOG}", lines.encode(first_layout.begin(layout, kind, name)))
     layout.files.move(source, f"items/{kind}/{item}")
-
-
-def _put_aside(layout: Layout, folder: str) -> None:
-    """Put the lines of old names aside; the pointers have them now."""
-    for entry in layout.files.entries(folder):
-        with suppress(FileNotFoundError):
-            layout.put_aside(f"{folder}/{entry}")
-    layout.files.remove_empty(folder)

@@ -75,7 +75,10 @@ def read_loose(path: Path, *, tool: str, called: Path | None = None) -> Loose:
         header = read_header(stream, path.stat().st_size)
     called = called or path
     if METADATA_KEY not in header.metadata:
-        raise _of_another_tool(called, header)
+        is_lora = any("lora" in name.lower() for name in header.tensors)
+        message = f"{called} holds {'a LoRA' if is_lora else 'weights'} that dv did not make"
+        hint = "dv uses what it learned itself"
+        raise IncompatibleError(message, hint=hint, code="file.other_tool")
     facts = _read_facts(called, header.metadata[METADATA_KEY])
     names = (facts.token.strip("<>"), called.stem)
     try:
@@ -101,18 +104,15 @@ def _read_facts(path: Path, text: str) -> _Facts:
 
 
 def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
-    is_subject = facts.kind == "subject"
+    said = msgspec.to_builtins(facts.base)
+    base = {key: value for key, value in said.items() if value}  # what is unknown is "" there
     seed = facts.recipe.get("seed")
+    is_subject = facts.kind == "subject"
+    words = {"token": facts.token, "class_word": facts.phrase}
     return read_draft(
         {
             "tool": tool,
-            "base": {
-                "id": facts.base.id,
-                "fingerprint": facts.base.fingerprint,
-                "revision": facts.base.revision or None,
-                "licence": facts.base.licence or None,
-                "architecture": {"layout": facts.base.architecture},
-            },
+            "base": {**base, "architecture": {"layout": facts.base.architecture}},
             "adapter": {
                 "method": facts.method,
                 "dtype": header.dtype,
@@ -120,11 +120,7 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
                 "sites": [site.name for site in facts.sites],
                 "widths": [site.width for site in facts.sites],
             },
-            "prompt": {
-                "token": facts.token if is_subject else None,
-                "class_word": facts.phrase if is_subject else None,
-                "caption": None if is_subject else facts.phrase,
-            },
+            "prompt": words if is_subject else {"caption": facts.phrase},
             "training": {
                 "recipe": facts.recipe,
                 "seed": seed if isinstance(seed, int) else 0,
@@ -132,14 +128,6 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
             },
         }
     )
-
-
-def _of_another_tool(path: Path, header: Header) -> IncompatibleError:
-    """The error for weights that are whole and that dv did not make; what is likely is said."""
-    is_lora = any("lora" in name.lower() for name in header.tensors)
-    message = f"{path} holds {'a LoRA' if is_lora else 'weights'} that dv did not make"
-    hint = "dv uses what it learned itself"
-    return IncompatibleError(message, hint=hint, code="file.other_tool")
 
 
 def _no_adapter(path: Path, why: str) -> IntegrityError:
