@@ -99,11 +99,6 @@ def describe(manifest: Manifest, digest: str) -> Record:
     )
 
 
-def is_described(record: Record, manifest: Manifest) -> bool:
-    """Whether a record tells of its manifest what `describe` would."""
-    return describe(manifest, record.digest) == msgspec.structs.replace(record, learning=None)
-
-
 def encode(record: Record) -> bytes:
     """One line of JSON; its line break is the end mark."""
     return msgspec.json.encode(record) + b"\n"

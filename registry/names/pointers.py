@@ -127,7 +127,8 @@ def add_first_lines(layout: Layout, kind: Kind, name: str) -> None:
 def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
     """Bring a pointer one line further."""
     if line.event == "take" and line.after == pointer.line:
-        counts = not line.source or _is_renamed(layout, kind, line)
+        said = layout.files.read(f"items/{kind}/{line.item}/{LOG}") if line.source else None
+        counts = log.replay(said or b"").renamings.get(line.id) if line.source else True
         if counts:
             _lead(pointer, line.item, line.id)
         elif counts is None:
@@ -146,12 +147,6 @@ def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
 def _lead(pointer: Pointer, item: str, line: str) -> None:
     pointer.item, pointer.line = item, line
     pointer.items += [item] if item else []
-
-
-def _is_renamed(layout: Layout, kind: Kind, claim: Line) -> bool | None:
-    """Whether the renaming of a claim counts; None while nothing decided it."""
-    data = layout.files.read(f"items/{kind}/{claim.item}/{LOG}") or b""
-    return log.replay(data).renamings.get(claim.id)
 
 
 def _read_lines(layout: Layout, kind: Kind, name: str) -> list[Line | None]:

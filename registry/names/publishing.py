@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.content import blobs, manifest, record
-from registry.content.manifest import Draft, Manifest
+from registry.content.manifest import Draft
 from registry.content.record import Adapter
 from registry.errors import (
     BusyError,
@@ -70,7 +70,10 @@ def publish_manifest(layout: Layout, name: str, data: bytes, tags: Sequence[str]
     try:
         with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
             folder.sync()
-        _check_bytes(layout, whole, digest)
+        paths = (manifest_path(digest), *(blob_path(file.digest) for file in whole.files))
+        if not all(map(layout.files.is_file, paths)):  # this process may have slept for days
+            message = "its bytes were collected before it had a number"
+            raise IntegrityError(message, hint="publish or import it again", code="blob.missing")
         called = _announce(item, number, digest, tags)
     except RegistryError as error:
         message = f"{item.label(number)} is published, but: {error.message}"
@@ -136,14 +139,6 @@ def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
         layout.files.make_folder(item.path)
         item.write(log.entry("begin", name=name))
     return item
-
-
-def _check_bytes(layout: Layout, whole: Manifest, digest: str) -> None:
-    """Pass a version whose bytes are there: this process may have slept for days before it had one."""
-    paths = (manifest_path(digest), *(blob_path(file.digest) for file in whole.files))
-    if not all(map(layout.files.is_file, paths)):
-        message = "its bytes were collected before it had a number"
-        raise IntegrityError(message, hint="publish or import it again", code="blob.missing")
 
 
 def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> str:

@@ -114,7 +114,12 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     """Open a bundle: its table, its manifests and the list of its members are checked."""
     with ExitStack() as stack:
         with storage_errors(f"read {path}"), _zip_errors():
-            bundle = _read_bundle(stack.enter_context(path.open("rb")))
+            stream = stack.enter_context(path.open("rb"))
+            size_bytes = _check_directory(stream)
+            archive = zipfile.ZipFile(stream)
+            _check_members(archive.infolist(), size_bytes)
+            bundle = Bundle(archive, tuple(_read_all_packed(archive)))
+            _check_complete(bundle)
         yield bundle
 
 
@@ -144,15 +149,6 @@ def _zip_errors() -> Iterator[None]:
         yield
     except _REFUSALS as error:
         raise _damaged(str(error) or type(error).__name__) from error
-
-
-def _read_bundle(stream: BinaryIO) -> Bundle:
-    size_bytes = _check_directory(stream)
-    archive = zipfile.ZipFile(stream)  # closing it is the caller's, who opened the stream
-    _check_members(archive.infolist(), size_bytes)
-    bundle = Bundle(archive, tuple(_read_all_packed(archive)))
-    _check_complete(bundle)
-    return bundle
 
 
 def _member(name: str, size_bytes: int) -> zipfile.ZipInfo:

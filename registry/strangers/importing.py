@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -82,17 +82,14 @@ def _import_bundle(layout: Layout, bundle: Bundle, name: str | None) -> tuple[Im
     ):
         # The versions of a name are read once, however many adapters the bundle has of it.
         known = {each: live_rows(find_item(layout, each[0], name or each[1])) for each in names}
-        return tuple(
-            _take_packed(layout, name or packed.name, packed, known[packed.kind, packed.name])
-            for packed in bundle.adapters
-        )
-
-
-def _take_packed(layout: Layout, name: str, packed: Packed, rows: list[Adapter]) -> Imported:
-    there = next((row for row in reversed(rows) if row.digest == packed.digest), None)
-    if there:
-        blobs.store_manifest(layout, packed.data)
-    return _take(layout, name, packed.data, rows, there)
+        imported = []
+        for packed in bundle.adapters:
+            rows = known[packed.kind, packed.name]
+            there = next((row for row in reversed(rows) if row.digest == packed.digest), None)
+            if there:
+                blobs.store_manifest(layout, packed.data)
+            imported.append(_take(layout, name or packed.name, packed.data, rows, there))
+        return tuple(imported)
 
 
 def _take(
@@ -125,16 +122,12 @@ def _import_loose(
             rows = live_rows(find_item(layout, loose.kind, chosen))
             content = manifest.content_key(files)
             there = next((row for row in reversed(rows) if row.record.content == content), None)
-            is_whole = there is not None and _has_manifest(layout, there)
-            return _take(layout, chosen, data, rows, there if is_whole else None)
-
-
-def _has_manifest(layout: Layout, known: Adapter) -> bool:
-    """Whether the manifest of a known adapter is whole."""
-    with suppress(IntegrityError):
-        blobs.read_manifest(layout, known.digest)
-        return True
-    return False
+            try:
+                if there:
+                    blobs.read_manifest(layout, there.digest)
+            except IntegrityError:
+                there = None  # what cannot be read is not there
+            return _take(layout, chosen, data, rows, there)
 
 
 def _is_bundle(path: Path, called: Path) -> bool:

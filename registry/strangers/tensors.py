@@ -78,7 +78,10 @@ def read_header(stream: BinaryIO, size_bytes: int) -> Header:
         raise _unsafe(f"its header is not JSON ({error})") from error
     if not isinstance(table, dict):
         raise _unsafe("its header is not a JSON object")
-    metadata = _read_metadata(table.pop(_METADATA, {}))
+    try:
+        metadata = msgspec.convert(table.pop(_METADATA, {}), dict[str, str])
+    except msgspec.ValidationError as error:
+        raise _unsafe(f"its metadata are not texts ({error})") from error
     tensors = {name: _read_tensor(name, entry) for name, entry in table.items()}
     tensors = dict(sorted(tensors.items(), key=lambda each: each[1].data_offsets))
     _check_places(tensors, size_bytes - 8 - length)
@@ -90,13 +93,6 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) < len(pairs):
         raise ValueError("a name stands in it twice")
     return table
-
-
-def _read_metadata(value: object) -> dict[str, str]:
-    try:
-        return msgspec.convert(value, dict[str, str])
-    except msgspec.ValidationError as error:
-        raise _unsafe(f"its metadata are not texts ({error})") from error
 
 
 def _read_tensor(name: str, plain: object) -> Tensor:
