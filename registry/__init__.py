@@ -87,7 +87,7 @@ True
 What can go wrong is a `RegistryError`, with a stable ``code`` and a ``hint`` of what would do.
 """
 
-from registry.content.manifest import Draft, Manifest, printable, read_draft
+from registry.content.manifest import Draft, Manifest, read_draft
 from registry.content.record import Adapter, Record
 from registry.errors import (
     BusyError,
@@ -133,6 +133,5 @@ __all__ = [
     "is_path",
     "open_registry",
     "parse_ref",
-    "printable",
     "read_draft",
 ]

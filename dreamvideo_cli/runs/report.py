@@ -65,7 +65,7 @@ def render(run: Run, state: State) -> str:
     own = resources.files("dreamvideo_cli.runs")
     environment = Environment(
         autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else _plain(str(value)),
+        finalize=lambda value: value if isinstance(value, Markup) else one_line(str(value)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -138,7 +138,7 @@ def _losses(history: RunHistory) -> list[tuple[str, Any, bool]]:
         (
             stage.name,
             _markup(
-                draw_losses(_plain(f"loss of {stage.name} by step"), stage.losses, stage.total)
+                draw_losses(one_line(f"loss of {stage.name} by step"), stage.losses, stage.total)
             ),
             is_flat([loss for loss in stage.losses.values() if loss is not None]),
         )
@@ -213,7 +213,7 @@ def _scores(run: Run, history: RunHistory) -> dict[str, Any]:
         ],
         "verdict": [verdict, *list_doubts(scores.values())],
         "curves": [
-            (name, _markup(draw_curve(_plain(f"{name} by step"), values)))
+            (name, _markup(draw_curve(one_line(f"{name} by step"), values)))
             for name, values in curves.items()
             if len(values) > 1
         ],
@@ -280,10 +280,3 @@ def _markup(svg: str) -> Any:
     from markupsafe import Markup
 
     return Markup(svg)  # noqa: S704 - `chart` has escaped what it shows
-
-
-def _plain(value: str) -> str:
-    """One line without anything that could mislead a reader."""
-    from registry.content.manifest import printable
-
-    return one_line(printable(value))

@@ -7,7 +7,6 @@ written, is the adapter's identity: names come and go, exports and imports keep 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -26,13 +25,6 @@ Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 SCHEMA = 1
 MOST_MANIFEST_BYTES = 1 << 20
 _MOST_LEVELS = toml.MOST_PARTS  # of tables in tables: far from where recursion would end
-
-_TERMINAL_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles, links
-    r"|\x1b[ -/]*[0-~]"
-)
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -190,11 +182,6 @@ def content_key(files: Sequence[StoredFile]) -> str:
     """64 hex digits, equal where all files are, whatever the manifests say beside them."""
     lines = sorted(f"{file.role} {file.digest}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def printable(text: str) -> str:
-    """A stranger's text, safe for a terminal: no controls, no colours, no turned direction."""
-    return _UNSEEN.sub("", _TERMINAL_SEQUENCE.sub("", text))
 
 
 def _check_levels(value: Any) -> None:

@@ -15,7 +15,6 @@ from registry import (
     IncompatibleError,
     IntegrityError,
     InvalidError,
-    printable,
     read_draft,
 )
 from registry.content.manifest import (
@@ -150,26 +149,6 @@ def test_the_content_key_is_of_roles_and_bytes(manifest: Manifest) -> None:
     token = msgspec.structs.replace(FILE, role="token")
     assert content_key([FILE, token]) == content_key([token, FILE])
     assert content_key([FILE]) != content_key([token])
-
-
-@given(st.text())
-def test_printable_text_has_nothing_for_a_terminal_to_obey(dirty: str) -> None:
-    clean = printable(dirty)
-    assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in clean)
-
-
-@pytest.mark.parametrize(
-    ("dirty", "clean"),
-    [
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b]0;title\x07corgi", "corgi"),
-        ("\x1b]8;;http://x\x1b\\link", "link"),
-        ("a\u202eb\x00c\x9b1md", "abcd"),
-        ("Straße 犬 👩‍🚀", "Straße 犬 👩‍🚀"),
-    ],
-)
-def test_colours_titles_and_turned_text_are_stripped(dirty: str, clean: str) -> None:
-    assert printable(dirty) == clean
 
 
 def test_a_manifest_too_long_to_be_carried_is_refused(draft: Draft) -> None:

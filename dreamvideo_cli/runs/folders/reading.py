@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from dreamvideo_cli.runs.folders.events import EVENTS, read_events
 from dreamvideo_cli.runs.folders.owners import OWNERS, latest_owner
-from registry.content.manifest import Input, printable
+from dreamvideo_cli.terminal.text import one_line
+from registry.content.manifest import Input
 from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
 from registry.ref import Kind, check_name, nearest
 from registry.storage import toml
@@ -185,7 +186,7 @@ def _read_run(folder: Path) -> Run | DamagedRun | None:
     try:
         return Run(_read_facts(folder), folder)
     except RegistryError as error:
-        return DamagedRun(folder.name, folder, printable(error.message))
+        return DamagedRun(folder.name, folder, one_line(error.message))
 
 
 def _is_run(folder: Path) -> bool:
