@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from registry.content import manifest
 from registry.content.blobs import find_file, read_manifest
-from registry.content.manifest import Draft, Manifest
+from registry.content.manifest import Difference, Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError, storage_errors
 from registry.names import items, log, lookup, publishing, removal, renaming
@@ -23,7 +23,6 @@ from registry.storage.layout import Layout, check_readable
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from registry.content.difference import Difference
     from registry.maintenance.garbage import Garbage
     from registry.maintenance.verify import Verified
     from registry.names.history import Happened
@@ -277,9 +276,7 @@ class Registry:
 
     def diff(self, left: Adapter, right: Adapter) -> tuple[Difference, ...]:
         """Every field in which two adapters' manifests differ."""
-        from registry.content.difference import differences
-
-        return differences(self.manifest(left), self.manifest(right))
+        return manifest.differences(self.manifest(left), self.manifest(right))
 
     def verify(self) -> Verified:
         """Hash everything again, and follow every version and tag to its bytes."""

@@ -12,8 +12,7 @@ from dreamvideo_cli.terminal.text import count_text, field_lines, size_text, tab
 if TYPE_CHECKING:
     from engine.formats.writing import Written
     from registry import Adapter, Draft, Kind, Manifest, Registry
-    from registry.content.difference import Difference
-    from registry.content.manifest import Training
+    from registry.content.manifest import Difference, Training
     from registry.names.history import Happened
     from registry.strangers.bundle import Packed
     from registry.strangers.importing import Imported

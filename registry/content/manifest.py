@@ -7,7 +7,8 @@ written, is the adapter's identity: names come and go, exports and imports keep 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -131,6 +132,15 @@ class Manifest(Draft, frozen=True, kw_only=True):
     files: list[StoredFile]  # in the order of their roles' names
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field in which two manifests differ."""
+
+    field: str  # such as ``training.recipe.steps`` or ``training.inputs.one.jpg``
+    left: Any  # of the first; None where it has none
+    right: Any  # of the second; None where it has none
+
+
 def read_draft(data: Mapping[str, Any]) -> Draft:
     """A draft from plain data, such as the engine's result; an InvalidError names the bad field."""
     try:
@@ -184,6 +194,16 @@ def content_key(files: Sequence[StoredFile]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def differences(left: Manifest, right: Manifest) -> tuple[Difference, ...]:
+    """Every field in which two manifests differ, in the order of the manifest."""
+    ours, theirs = dict(_fields(left)), dict(_fields(right))
+    return tuple(
+        Difference(field, ours.get(field), theirs.get(field))
+        for field in dict.fromkeys([*ours, *theirs])
+        if ours.get(field) != theirs.get(field)
+    )
+
+
 def _check_levels(value: Any) -> None:
     """Pass tables and lists that do not lie so deep in each other that a walker would give up."""
     level = [value]
@@ -193,3 +213,27 @@ def _check_levels(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"its tables lie more than {_MOST_LEVELS} deep in each other")
+
+
+def _fields(manifest: Manifest) -> Iterator[tuple[str, Any]]:
+    table = msgspec.to_builtins(manifest)
+    table["files"] = {file.role: file.digest for file in manifest.files}
+    table["training"]["inputs"] = _by_name(manifest)
+    return _flat(table, "")
+
+
+def _by_name(manifest: Manifest) -> dict[str, str]:
+    """Digests by file name; a name that stands there again gets its number."""
+    found: dict[str, str] = {}
+    for entry in manifest.training.inputs:
+        again = sum(1 for name in found if name.partition(" #")[0] == entry.name)
+        found[f"{entry.name} #{again + 1}" if again else entry.name] = entry.digest
+    return found
+
+
+def _flat(table: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
