@@ -52,7 +52,7 @@ def missing(name: str, why: str) -> DeviceError:
 
 def refuse_fp16() -> DeviceError:
     """The error for half precision where it cannot be computed."""
-    return DeviceError("fp16 cannot be used on the CPU", hint="--precision bf16 or fp32")
+    return DeviceError("fp16 cannot be used on the CPU", hint="bf16 or fp32 can")
 
 
 def has_gpu() -> bool:

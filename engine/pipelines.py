@@ -187,6 +187,12 @@ class _Hooks:
         """Take the place of the pipeline's `encode_prompt`, and watch its denoisers, until the block ends."""
         former = vars(self._pipeline).get("encode_prompt")
         with ExitStack() as stack:
+            # The pipeline reads most prompts by itself, so they stay at its tower.
+            readers, self._base.readers = self._base.readers, []
+            stack.callback(setattr, self._base, "readers", readers)
+            for reader in readers:
+                assert self._base.text_tower is not None
+                stack.enter_context(reader.attached(self._base.text_tower))
             for denoiser in denoisers:
                 handle = denoiser.register_forward_pre_hook(self._prepare, with_kwargs=True)
                 stack.callback(handle.remove)

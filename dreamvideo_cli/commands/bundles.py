@@ -58,6 +58,14 @@ def export_adapters(
         Literal["high", "low"] | None,
         typer.Option(help="With --format: the layers of one of two experts."),
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="With --format: changed weights (dreamix, tune-a-video) as low-rank layers.",
+        ),
+    ] = None,
 ) -> None:
     """Write versions of a KIND into one bundle, for another registry, or one of them for another tool.
 
@@ -70,13 +78,16 @@ def export_adapters(
     if tool is not None:
         place = _refuse_many(adapters, output, tool)
         written = _export_to_tool(
-            store, adapters[0], tool, place, expert=expert, overwrite=overwrite
+            store, adapters[0], tool, place, expert=expert, rank=rank, overwrite=overwrite
         )
         info(shell, f"for {written.loads_in}; prompts say {written.prompt!r}")
+        if written.kept is not None:
+            info(shell, f"rank {rank} keeps {written.kept:.1%} of the squares of what was learned")
         show(shell, exported_view(adapters[0], tool, written))
         return
-    if expert is not None:
-        raise UsageError("--expert goes with --format", hint="a bundle holds all of an adapter")
+    if expert is not None or rank is not None:
+        flag = "--rank" if expert is None else "--expert"
+        raise UsageError(f"{flag} goes with --format", hint="a bundle holds all of an adapter")
     if output == "-":
         _export_to_stdout(store, adapters, shell)
         return
@@ -98,13 +109,20 @@ def _export_to_tool(
     path: Path,
     *,
     expert: str | None,
+    rank: int | None,
     overwrite: bool,
 ) -> "Written":
     """Write an adapter as a file of another tool."""
     from engine.formats.writing import write_foreign
 
     return write_foreign(
-        store.file(adapter), tool, path, label=label(adapter), expert=expert, overwrite=overwrite
+        store.file(adapter),
+        tool,
+        path,
+        label=label(adapter),
+        expert=expert,
+        rank=rank,
+        overwrite=overwrite,
     )
 
 

@@ -257,10 +257,10 @@ def _check_base(resolver: AdapterResolver, start: Start, recipe: GenerateRecipe)
     from engine.bases.checks.wording import check_prompt
 
     resolver.require_whole(start.base)
-    prompt, words = recipe.prompt, []
+    prompt, words = recipe.prompt, dict[str, int]()
     for use in start.uses:
         if use.adapter.kind == "subject" and use.weight and use.adapter.record.token:
-            words.append(use.phrase)
+            words[use.phrase] = use.count_places(start.base)
         elif use.adapter.kind == "subject" and use.phrase:
             prompt = prompt.replace(use.phrase, use.adapter.record.class_word or "")
     check_prompt(start.base, prompt, words)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GREATEST_WEIGHT = 10.0
 TOOL = f"dv {__version__}"
 FILE_ENDS = (".dva", ".safetensors")
+WORD_TENSOR = "word.vector"  # in an adapter's file; (d,) or (n, d)
 UNNAMED = "file"  # an adapter's file that says no name
 
 
@@ -55,6 +56,18 @@ class WeightedAdapter:
         if self.adapter.kind == "motion":
             return record.caption or ""
         return record.token or record.class_word or ""
+
+    def count_places(self, base: BaseLocation) -> int:
+        """Tokens of a prompt that a subject's word takes: one a vector, and as an offset those of the class word."""
+        from engine.bases.checks.wording import count_tokens
+        from registry.strangers.tensors import read_header
+
+        if base.family.word_at == "output":
+            return count_tokens(base, self.adapter.record.class_word or "")
+        with self.file.open("rb") as stream:
+            header = read_header(stream, self.file.stat().st_size)
+        shape = next((each.shape for each in header.tensors if each.name == WORD_TENSOR), ())
+        return shape[0] if len(shape) == 2 else 1
 
 
 class AdapterResolver:

@@ -14,6 +14,9 @@ from torch.utils.hooks import RemovableHandle
 from engine.adapters.bottleneck import FULL_RANK, Bottleneck, FullRank, LowRank
 from engine.bases.protocol import Base, Role, Site
 
+# What the names of sites in the text tower begin with.
+READER = "text_encoder"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -36,6 +39,7 @@ class Bank(nn.Module):
 
     Attributes:
         sites: where they sit, in the order of the forward pass.
+        reader: layers of the same adapter for the text tower, or None.
         bottlenecks: a layer for each site; its ``delta(x, c, strength)`` is what it adds.
         stored: in which its file keeps the weights.
         weight: the adapter's strength; its deltas are multiplied by it. At 0 they are not computed at all.
@@ -50,12 +54,14 @@ class Bank(nn.Module):
         layers: Iterable[nn.Module],
         *,
         stored: torch.dtype = torch.float32,
+        reader: Bank | None = None,
     ) -> None:
         """Hold a layer for each site of `Base.sites`."""
         super().__init__()
         self.sites = tuple(sites)
         self.bottlenecks = nn.ModuleList(layers)
         self.stored = stored
+        self.reader = reader
         self.weight = 1.0
         self.shares: Tensor | None = None
         self.condition: Condition | None = None
@@ -85,11 +91,12 @@ class Bank(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Every weight by the name of its site: ``<site>.down.weight`` and so on."""
-        return {
+        own = {
             f"{site.name}.{name}": tensor.detach().to(self.stored)
             for site, layer in zip(self.sites, self.bottlenecks, strict=True)
             for name, tensor in layer.state_dict().items()
         }
+        return own if self.reader is None else own | self.reader.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the weights as `tensors` gives them; names and shapes must match exactly."""
@@ -101,6 +108,8 @@ class Bank(nn.Module):
                 if name.startswith(mark)
             }
             layer.load_state_dict(own)
+        if self.reader is not None:
+            self.reader.load_tensors(tensors)
 
 
 def bottleneck_bank(
@@ -137,24 +146,24 @@ def fresh_bank(
 
 
 def low_rank_bank(
-    base: Base,
+    network: nn.Module,
     sites: Sequence[Site],
     rank: int | Sequence[int],
     *,
     seed: int = 0,
     layer_type: type[LowRank] = LowRank,
 ) -> Bank:
-    """Fresh low-rank layers beside layers of the denoiser, from `linear_sites`, drawn from ``seed`` alone.
+    """Fresh low-rank layers beside layers of a network, drawn from ``seed`` alone.
 
     Args:
-        base: whose denoiser it is.
+        network: the denoiser, with sites of `linear_sites`, or the text tower, with those of `reader_sites`.
         sites: each a linear layer or a convolution of single pixels.
         rank: of all, or of each.
         seed: of the weights.
         layer_type: their class.
     """
     ranks = [rank] * len(sites) if isinstance(rank, int) else rank
-    widths = [layer_widths(base.denoiser.get_submodule(site.write)) for site in sites]
+    widths = [layer_widths(network.get_submodule(site.write)) for site in sites]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Bank(
@@ -203,6 +212,20 @@ def linear_sites(base: Base, role: Role, names: Sequence[str]) -> tuple[Site, ..
         if isinstance(layer, nn.Linear)
         and path.startswith(blocks)
         and path.endswith(tuple(f".{name}" for name in names))
+    )
+
+
+def reader_sites(base: Base) -> tuple[Site, ...]:
+    """Every linear layer of the text tower; none where no adapter acts in it.
+
+    A site's name is ``text_encoder.`` and the layer's path without the tower's own first name, which not every version
+    of the library has.
+    """
+    tower = base.text_tower
+    return tuple(
+        Site(f"{READER}.{path.removeprefix('text_model.')}", path, path, layer.in_features)
+        for path, layer in (() if tower is None else tower.named_modules())
+        if isinstance(layer, nn.Linear)
     )
 
 

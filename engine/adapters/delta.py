@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.adapters.bank import (
+    READER,
     Bank,
     bottleneck_bank,
     full_rank_bank,
     layer_widths,
     low_rank_bank,
+    reader_sites,
     weight_sites,
 )
 from engine.adapters.bottleneck import LowRank, ReferenceRank
@@ -90,11 +92,15 @@ class Delta:
 
     @contextmanager
     def attached(self, base: Base) -> Iterator[Delta]:
-        """Let its layers act in the base's denoiser until the block ends."""
+        """Let its layers act in the base until the block ends: in the denoiser, and while prompts are read."""
         self.act()
         with ExitStack() as stack:
             for bank in self.banks:
                 stack.enter_context(bank.attached(base.denoiser))
+            if self.bank is not None and self.bank.reader is not None:
+                self.bank.reader.weight = self.weight
+                base.readers.append(self.bank.reader)
+                stack.callback(base.readers.remove, self.bank.reader)
             yield self
 
     @contextmanager
@@ -211,16 +217,35 @@ def _fit_bottlenecks(adapter: Adapter, base: Base) -> Bank:
 
 
 def _fit_low_rank(adapter: Adapter, base: Base, layer_type: type[LowRank] = LowRank) -> Bank:
-    facts = adapter.facts
-    layers = dict(base.denoiser.named_modules())
-    for site in facts.sites:
-        widths = layer_widths(layers.get(site.name))
+    reading = [site for site in adapter.facts.sites if site.name.startswith(f"{READER}.")]
+    drawing = [site for site in adapter.facts.sites if site not in reading]
+    places = {site.name: Site(site.name, site.name, site.name, site.width) for site in drawing}
+    bank = _low_rank(adapter, base.denoiser, drawing, places, layer_type)
+    if reading:
+        tower, places = base.text_tower or nn.Module(), {s.name: s for s in reader_sites(base)}
+        bank.reader = _low_rank(adapter, tower, reading, places)
+    return bank
+
+
+def _low_rank(
+    adapter: Adapter,
+    network: nn.Module,
+    wanted: Sequence[SiteFact],
+    places: Mapping[str, Site],
+    layer_type: type[LowRank] = LowRank,
+) -> Bank:
+    """Low-rank layers at the sites of a file that are ``wanted``, which lie at these places of a network."""
+    layers = dict(network.named_modules())
+    ranks = []
+    for site in wanted:
+        place = places.get(site.name)
+        widths = layer_widths(layers.get(place.write)) if place else None
         if widths is None or widths[0] != site.width:
-            raise _no_site(facts, site)
-    sites = [Site(site.name, site.name, site.name, site.width) for site in facts.sites]
-    downs = [adapter.tensors.get(f"{site.name}.down.weight") for site in sites]
-    ranks = [1 if down is None or down.ndim != 2 else down.shape[0] for down in downs]
-    return low_rank_bank(base, sites, ranks, layer_type=layer_type)
+            raise _no_site(adapter.facts, site)
+        down = adapter.tensors.get(f"{site.name}.down.weight")
+        ranks.append(1 if down is None or down.ndim != 2 else down.shape[0])
+    sites = [places[site.name] for site in wanted]
+    return low_rank_bank(network, sites, ranks, layer_type=layer_type)
 
 
 def _fit_reference(adapter: Adapter, base: Base) -> Bank:

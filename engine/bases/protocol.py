@@ -6,6 +6,7 @@ Letters: b batch, c channels, f frames, h height, w width, n tokens, d width of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -123,6 +124,13 @@ class Text:
         return replace(self, features=self.features.detach())
 
 
+class Attachable(Protocol):
+    """Layers that act in a network while they are attached to it."""
+
+    def attached(self, network: nn.Module, /) -> AbstractContextManager[Any]:
+        """Let them act until the block ends."""
+
+
 class Base(Protocol):
     """A frozen latent text-to-video model in eval mode.
 
@@ -134,6 +142,8 @@ class Base(Protocol):
         path: from data to noise, and what the denoiser predicts.
         samplers: by the names that `GenerateRecipe.sampler` has, each making a scheduler for so many steps.
         inverter: makes a scheduler for so many steps from data to noise.
+        text_tower: the network that reads prompts, or None where no adapter acts in it.
+        readers: the layers of adapters that act in the text tower while it reads.
     """
 
     family: str
@@ -143,6 +153,11 @@ class Base(Protocol):
     path: NoisePath
     samplers: Mapping[str, MakeScheduler]
     inverter: MakeScheduler
+    readers: list[Attachable]
+
+    @property
+    def text_tower(self) -> nn.Module | None:
+        """See above."""
 
     def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
         """(1, c, f, h, w) of the latents of a video."""

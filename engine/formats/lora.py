@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from engine.adapters.bank import READER
 from engine.errors import IncompatibleError
 from engine.formats.opening import Opened
 from engine.formats.spellings import SPELLINGS, Layer, Spelling
@@ -29,6 +30,8 @@ ENDINGS: Mapping[str, str] = {
     ".lora_B.default.weight": UP,
     ".lora.down.weight": DOWN,
     ".lora.up.weight": UP,
+    ".lora_linear_layer.down.weight": DOWN,
+    ".lora_linear_layer.up.weight": UP,
     "_lora.down.weight": DOWN,
     "_lora.up.weight": UP,
     ".alpha": ALPHA,
@@ -46,7 +49,7 @@ REFUSED: Mapping[str, str] = {
     r"\.diff(_b)?$": "LoRA with whole differences of weights (diff)",
     r"lora_B\.(default\.)?bias$": "LoRA with biases",
     r"^bundle_emb\.": "LoRA with words in the same file (bundle_emb)",
-    r"^lora_te\d?_|^text_encoder(_2)?\.|^cond_stage_model\.": "LoRA of the text tower",
+    r"^lora_te\d_|^text_encoder_\d\.": "LoRA of the two text towers of Stable Diffusion XL",
     r"controlnet|lllite": "ControlNet",
 }
 # Networks that no base here has, by what stands in the names of their layers.
@@ -69,6 +72,13 @@ TEXT_WIDTHS: Mapping[int, str] = {
 WAN_WIDTHS: Mapping[int, str] = {1536: "Wan 1.3B", 3072: "Wan 2.2 5B", 5120: "Wan 14B"}
 # Starts of peft that change the base's own weights.
 CHANGED_STARTS = ("pissa", "olora", "corda", "loftq")
+# Layers of a text tower's attention as diffusers once called them.
+OLD_READERS: Mapping[str, str] = {
+    "to_q": "q_proj",
+    "to_k": "k_proj",
+    "to_v": "v_proj",
+    "to_out": "out_proj",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Slot:
     """A layer of the base that low rank can stand beside.
 
     Attributes:
-        path: in the base's denoiser.
+        path: the name of its site: the path in the denoiser, or that in the text tower behind ``text_encoder.``.
         layer: the same for `Spelling`.
         widths: of what it reads and gives.
     """
@@ -126,7 +136,7 @@ def spelling_of(opened: Opened) -> Spelling:
 def read_layers(
     opened: Opened, slots: Iterable[Slot], *, base: str, component: str | None = None
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """A (r, in) and (α/r)·B (out, r) of each layer, by its path in the base's denoiser.
+    """A (r, in) and (α/r)·B (out, r) of each layer, by the name of its site.
 
     Args:
         opened: the file.
@@ -165,10 +175,13 @@ def _names(
 ) -> dict[str, Slot]:
     """Each layer by every name that this spelling may have for it."""
     names: dict[str, Slot] = {}
-    components = sorted({slot.layer.component for slot in slots})
+    components = sorted({slot.layer.component for slot in slots if not slot.layer.is_read})
     for slot in slots:
         named = spelling.spell(slot.layer)
         if named is None:
+            continue
+        if slot.layer.is_read:
+            names |= dict.fromkeys((named, re.sub(r"text_model[._]", "", named)), slot)
             continue
         if spelling.names_component:
             names[named] = slot
@@ -194,6 +207,9 @@ def _split(key: str) -> tuple[str, str]:
     stem = key.removesuffix(ending)
     if ending.startswith("_lora") and ".attention_blocks." not in stem:
         stem = stem.replace(".processor.", ".")
+        if stem.startswith(f"{READER}."):
+            start, _, last = stem.rpartition(".")
+            return f"{start}.{OLD_READERS.get(last, last)}", ENDINGS[ending]
         stem += ".0" if stem.endswith(".to_out") else ""
     return stem, ENDINGS.get(ending, "")
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from engine.adapters.bank import READER
+
 # Of a base of two experts, by the noise that each is in charge of.
 EXPERTS: Mapping[str, str] = {"high": "transformer", "low": "transformer_2"}
 # Wan's own names of the layers in a block, and of those around the blocks.
@@ -39,7 +41,8 @@ class Layer:
     """A layer of a denoiser.
 
     Attributes:
-        component: the part of the pipeline that it is in: ``unet``, ``transformer`` or ``transformer_2``.
+        component: the part of the pipeline that it is in: ``unet``, ``transformer``, ``transformer_2`` or
+            ``text_encoder``.
         path: within that part.
     """
 
@@ -49,7 +52,12 @@ class Layer:
     @property
     def is_wan(self) -> bool:
         """Whether its file may have Wan's own names."""
-        return self.component != "unet"
+        return self.component in EXPERTS.values()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it is one of the text tower."""
+        return self.component == READER
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class Spelling:
 
 def spell_kohya(layer: Layer) -> str | None:
     """``lora_unet_mid_block_attentions_0_…_attn1_to_q``; of Wan its own names, as musubi writes them."""
+    if layer.is_read:
+        return f"lora_te_text_model_{layer.path.replace('.', '_')}"
     path = spell_wan(layer.path) if layer.is_wan else layer.path
     return None if path is None else f"lora_unet_{path.replace('.', '_')}"
 
@@ -86,14 +96,14 @@ def spell_comfy(layer: Layer) -> str | None:
     return None if path is None else f"diffusion_model.{path}"
 
 
-def spell_peft(layer: Layer) -> str:
-    """``base_model.model.mid_block.attentions.0.….attn1.to_q``."""
-    return f"base_model.model.{layer.path}"
+def spell_peft(layer: Layer) -> str | None:
+    """``base_model.model.mid_block.attentions.0.….attn1.to_q``: a folder is for one network, the denoiser."""
+    return None if layer.is_read else f"base_model.model.{layer.path}"
 
 
 def spell_diffusers(layer: Layer) -> str:
     """``unet.mid_block.attentions.0.….attn1.to_q``, ``transformer.blocks.0.attn1.to_q``."""
-    return f"{layer.component}.{layer.path}"
+    return f"{layer.component}.{'text_model.' if layer.is_read else ''}{layer.path}"
 
 
 def spell_animatediff(layer: Layer) -> str | None:
@@ -122,7 +132,7 @@ def _is_motion_key(key: str) -> bool:
 SPELLINGS = (
     Spelling(
         "kohya",
-        lambda key: key.startswith("lora_unet_"),
+        lambda key: key.startswith(("lora_unet_", "lora_te_")),
         spell_kohya,
         ".lora_down.weight",
         ".lora_up.weight",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.adapters.bank import layer_widths
+from engine.adapters.bank import READER, layer_widths, reader_sites
 from engine.bases import BaseLocation, open_base
 from engine.bases.folder import read_json
 from engine.bases.protocol import Base
@@ -60,8 +60,8 @@ class Target:
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """Every layer that low rank can stand beside, in the order of the denoiser's modules."""
-        return tuple(find_slots(self.base.denoiser, self.location))
+        """Every layer that low rank can stand beside: the denoiser's in their order, then the text tower's."""
+        return (*find_slots(self.base.denoiser, self.location), *_find_readers(self.base))
 
     @cached_property
     def convolutions(self) -> frozenset[str]:
@@ -76,6 +76,15 @@ class Target:
     @cached_property
     def _has_temporal(self) -> bool:
         return any(self.base.is_temporal(site.write) for site in self.base.sites("motion"))
+
+
+def _find_readers(base: Base) -> Iterator[Slot]:
+    """The layers of a base's text tower."""
+    for site in reader_sites(base):
+        assert base.text_tower is not None
+        widths = layer_widths(base.text_tower.get_submodule(site.write))
+        assert widths is not None
+        yield Slot(site.name, Layer(READER, site.name.removeprefix(f"{READER}.")), widths[:2])
 
 
 def find_slots(denoiser: nn.Module, location: BaseLocation) -> Iterator[Slot]:

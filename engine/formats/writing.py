@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.adapters.file import WORD, Adapter, SiteFact, Storage, load_adapter
+from engine.adapters.bank import READER
+from engine.adapters.file import WORD, Adapter, AdapterFacts, Storage, load_adapter
 from engine.drafts import refusal
 from engine.errors import IncompatibleError, RecipeError
 from engine.formats.opening import PEFT_CONFIG, PEFT_WEIGHTS
-from engine.formats.spellings import EXPERTS, SPELLINGS, Layer, Spelling
+from engine.formats.spellings import EXPERTS, SPELLINGS, Layer, Spelling, spell_peft
 from engine.formats.words import A1111_KEY
 from engine.media.output.staging import staged
 
@@ -40,11 +41,13 @@ class Written:
         path: of the file or, of peft, of the folder.
         loads_in: what reads it.
         prompt: what prompts must say there.
+        kept: of whole differences written as low rank, the share of their squares that is left; else None.
     """
 
     path: Path
     loads_in: str
     prompt: str
+    kept: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,24 @@ def choose_home(adapter: Adapter, tool: str, label: str) -> _Home:
     if tool in homes:
         return homes[tool]
     what = STORED[facts.storage]
+    if facts.storage == "full-rank" and tool in _homes(_named_low_rank(adapter)):
+        raise IncompatibleError(
+            f"{label} is {what}, which a file of {TOOLS[tool]} has no place for",
+            hint="--rank 32 writes the low-rank layers that are nearest to them",
+            code="format.no_home",
+        )
     family = _family(adapter)
     others = " or ".join(f"--format {name}" for name in homes)
-    own = (
-        f"dv {facts.kind} export {label} -o {label.partition(':')[0]}.dva carries it to another dv"
-    )
     raise IncompatibleError(
         f"{label} is {what} for a base of the family {family}, which a file of {TOOLS[tool]} has no place for",
-        hint=f"{others} has one" if others else own,
+        hint=f"{others} has one" if others else _own_home(facts, label),
         code="format.no_home",
+    )
+
+
+def _own_home(facts: AdapterFacts, label: str) -> str:
+    return (
+        f"dv {facts.kind} export {label} -o {label.partition(':')[0]}.dva carries it to another dv"
     )
 
 
@@ -110,6 +122,7 @@ def write_foreign(
     *,
     label: str,
     expert: str | None = None,
+    rank: int | None = None,
     overwrite: bool = False,
 ) -> Written:
     """Write an adapter as a file of another tool, whole or not at all.
@@ -120,6 +133,7 @@ def write_foreign(
         path: the new file; of peft the folder.
         label: what people call the adapter.
         expert: ``high`` or ``low``: the layers of one of two experts, or None.
+        rank: of the low-rank layers that whole differences of weights are written as, or None.
         overwrite: replace a file that is there.
 
     Raises:
@@ -129,7 +143,9 @@ def write_foreign(
         OutputExistsError: there is a file, and it may not be replaced; or a folder.
         OutputError: the disk refuses.
     """
-    adapter = _of_expert(load_adapter(file), expert, label)
+    adapter, kept = _of_expert(load_adapter(file), expert, label), None
+    if rank is not None:
+        adapter, kept = _factor(adapter, rank, label)
     home = choose_home(adapter, tool, label)
     check_path(home, tool, path)
     try:
@@ -138,13 +154,55 @@ def write_foreign(
     except SafetensorError as error:
         raise refusal(str(path), error) from error
     facts = adapter.facts
-    return Written(path, home.loads_in, facts.token or facts.phrase)
+    return Written(path, home.loads_in, facts.token or facts.phrase, kept)
+
+
+def _factor(adapter: Adapter, rank: int, label: str) -> tuple[Adapter, float]:
+    """Whole differences as the nearest low-rank layers, and the share of their squares that these keep.
+
+    ``ΔW = U·S·Vᵀ`` is cut to its largest S, of which B and A take the root each (Eckart and Young).
+
+    Raises:
+        RecipeError: it is no adapter of whole differences.
+        IncompatibleError: some are of convolutions of more than single pixels.
+    """
+    facts, changes = adapter.facts, adapter.bank_tensors
+    if facts.storage != "full-rank":
+        raise RecipeError(
+            f"{label} is {STORED[facts.storage]}, and --rank is for whole differences of weights",
+            hint="leave --rank out",
+        )
+    wide = [n for n, t in changes.items() if t.ndim not in {2, 4} or t.shape[2:].numel() > 1]
+    if wide:
+        raise IncompatibleError(
+            f"{len(wide)} of the {len(changes)} layers that {label} changes are convolutions of several pixels or"
+            f" along time, which have no low rank in files of other tools: {wide[0]}",
+            hint=_own_home(facts, label),
+            code="format.no_home",
+        )
+    tensors, lost, whole = {}, 0.0, 0.0
+    for name, change in changes.items():
+        u, s, vh = torch.linalg.svd(change.flatten(1).float(), full_matrices=False)
+        root, path = s[:rank].sqrt(), name.removesuffix(".weight")
+        tensors[f"{path}.down.weight"] = root[:, None] * vh[:rank]
+        tensors[f"{path}.up.weight"] = u[:, :rank] * root
+        lost, whole = lost + float(s[rank:].square().sum()), whole + float(s.square().sum())
+    return replace(_named_low_rank(adapter), tensors=tensors), 1 - lost / (whole or 1.0)
+
+
+def _named_low_rank(adapter: Adapter) -> Adapter:
+    """The facts of an adapter of whole differences as if they were low rank."""
+    pixels = [n.removesuffix(".weight") for n, t in adapter.bank_tensors.items() if t.ndim == 4]
+    recipe = {**adapter.facts.recipe, "convolutions": pixels}
+    facts = msgspec.structs.replace(adapter.facts, storage="low-rank", recipe=recipe)
+    return replace(adapter, facts=facts)
 
 
 def _of_expert(adapter: Adapter, expert: str | None, label: str) -> Adapter:
     """The adapter with the layers of one expert alone: other tools' files are for one denoiser."""
     sites = adapter.facts.sites
-    there = {name: start for name, start in EXPERTS.items() if _begins(sites, f"{start}.")}
+    starts = {site.name.partition(".")[0] for site in sites}
+    there = {name: start for name, start in EXPERTS.items() if start in starts}
     if expert is None and len(there) < 2:
         return adapter
     if expert not in there:
@@ -157,10 +215,6 @@ def _of_expert(adapter: Adapter, expert: str | None, label: str) -> Adapter:
     return replace(adapter, facts=msgspec.structs.replace(adapter.facts, sites=own))
 
 
-def _begins(sites: Iterable[SiteFact], start: str) -> bool:
-    return any(site.name.startswith(start) for site in sites)
-
-
 def _homes(adapter: Adapter) -> Mapping[str, _Home]:
     """Every tool that has a place for an adapter."""
     facts, family = adapter.facts, _family(adapter)
@@ -168,7 +222,10 @@ def _homes(adapter: Adapter) -> Mapping[str, _Home]:
         return WORD_HOMES
     if facts.storage != "low-rank":
         return {}
-    homes = {"peft": _Home(_write_peft, ("",), "peft: PeftModel.from_pretrained on the denoiser")}
+    homes = {}
+    if all(spell_peft(layer) for layer in _layers(adapter).values()):
+        loads_in = "peft: PeftModel.from_pretrained on the denoiser"
+        homes["peft"] = _Home(_write_peft, ("",), loads_in)
     for tool, spelling in _spellings(family, facts.kind).items():
         if all(spelling.spell(layer) for layer in _layers(adapter).values()):
             loads_in = LOADS_IN[tool, "wan" if family == "wan" else facts.kind]
@@ -217,11 +274,10 @@ def _family(adapter: Adapter) -> str:
 
 def _layers(adapter: Adapter) -> dict[str, Layer]:
     """Each site as `Spelling` knows it."""
-    if _family(adapter) != "wan":
-        return {site.name: Layer("unet", site.name) for site in adapter.facts.sites}
+    usual = "transformer" if _family(adapter) == "wan" else "unet"
     parts = {site.name: site.name.partition(".") for site in adapter.facts.sites}
     return {
-        name: Layer(first, rest) if first in EXPERTS.values() else Layer("transformer", name)
+        name: Layer(first, rest) if first in {*EXPERTS.values(), READER} else Layer(usual, name)
         for name, (first, _, rest) in parts.items()
     }
 
@@ -266,18 +322,12 @@ def _write_peft(adapter: Adapter, folder: Path, _ending: str) -> None:
     others = {own: rank for own, rank in ranks.items() if rank != most}
     config: dict[str, Any] = {
         "peft_type": "LORA",
-        "task_type": None,
-        "base_model_name_or_path": None,
         "inference_mode": True,
         "r": most,
         "lora_alpha": most,
         "rank_pattern": others,
         "alpha_pattern": others,
         "target_modules": sorted(ranks),
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "init_lora_weights": True,
     }
     folder.mkdir()
     _save(tensors, folder / PEFT_WEIGHTS)

@@ -29,6 +29,8 @@ class PromptCache:
         return join_texts([self._read_one(each, words) for each in prompts])
 
     def _read_one(self, prompts: Sequence[str], words: Mapping[str, LearnedWord]) -> Text:
+        if self._base.readers:  # what an adapter's layers make of prompts is read anew
+            return self._base.encode_text(prompts, words)
         known = (
             (token, word.class_word, word.vectors.float().cpu().numpy().tobytes())
             for token, word in words.items()

@@ -75,7 +75,9 @@ class Lora:
         sites = dict.fromkeys(
             site for role in self.roles for site in linear_sites(base, role, LAYERS)
         )
-        bank = low_rank_bank(base, tuple(sites), recipe.rank, seed=recipe.seed).to(session.device)
+        bank = low_rank_bank(base.denoiser, tuple(sites), recipe.rank, seed=recipe.seed).to(
+            session.device
+        )
         plan = single_plan(recipe, items=recipe.photo_draws + recipe.clip_draws)
         phrase = recipe.caption if self.kind == "motion" else recipe.class_word
         delta = Delta(

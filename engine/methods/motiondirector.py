@@ -59,7 +59,7 @@ MOTION = ClipMethod("motiondirector", "low-rank", _build)
 
 
 def _layers(base: Base, role: Role, rank: int, seed: int) -> Bank:
-    return low_rank_bank(base, linear_sites(base, role, LAYERS[role]), rank, seed=seed)
+    return low_rank_bank(base.denoiser, linear_sites(base, role, LAYERS[role]), rank, seed=seed)
 
 
 class MotionDirectorObjective(Objective):

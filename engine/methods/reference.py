@@ -64,7 +64,7 @@ class ReferenceSubject:
         base.release_towers()
         sites = reading_sites(base, recipe.blocks)
         bank = low_rank_bank(
-            base, sites, recipe.rank, seed=recipe.seed, layer_type=ReferenceRank
+            base.denoiser, sites, recipe.rank, seed=recipe.seed, layer_type=ReferenceRank
         ).to(session.device)
         delta = Delta(
             kind=self.kind,

@@ -13,12 +13,15 @@ import torch
 from dreamvideo_cli.api import attach, learn, open_registry
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.main import main
+from engine.bases import locate_base
 from engine.bases.models.stable_diffusion import StableDiffusionBase
 from engine.bases.models.wan import WanBase
 from engine.diffusion.samplers import draw_start
-from engine.errors import IncompatibleError, RecipeError
+from engine.errors import DeviceError, IncompatibleError, RecipeError
+from engine.formats.target import Target
 from registry import NotFoundError
 from tests import animatediff
+from tests.engine.formats import files
 from tests.parity import test_pipeline, test_wan_pipeline
 from tests.tiny import build_unet3d
 from tests.tiny_wan import build_wan
@@ -115,7 +118,9 @@ def their_latents(pipeline: Any, prompt: str, folder: Path, **changes: Any) -> t
     return made.frames
 
 
-def our_latents(monkeypatch: Any, family: str, folder: Path, *flags: object) -> torch.Tensor:
+def our_latents(
+    monkeypatch: Any, family: str, folder: Path, *flags: object, negative: str = NEGATIVE
+) -> torch.Tensor:
     """What `dv gen` decodes."""
     seen = []
     for base in (StableDiffusionBase, WanBase):
@@ -131,7 +136,7 @@ def our_latents(monkeypatch: Any, family: str, folder: Path, *flags: object) -> 
         "steps": STEPS,
         "guidance": GUIDANCE,
         "seed": SEED,
-        "negative": NEGATIVE,
+        "negative": negative,
         "sampler": FAMILIES[family][2],
         "size": f"{size['width']}x{size['height']}",
     }
@@ -192,6 +197,44 @@ def test_weight_zero_changes_no_bit_and_an_exception_leaves_nothing_behind(
     with pytest.raises(ZeroDivisionError), attach(pipeline, subject=corgi, motion=skate):
         interrupted(pipeline, typed, folder)
     assert torch.equal(their_latents(pipeline, "a dog skating on grass", folder), bare)
+
+
+@pytest.mark.parametrize("family", ["unet3d", "wan"])
+def test_a_pipeline_in_half_precision_takes_adapters_on_the_cpu_too(
+    learned: Callable[[str], tuple[Path, Any]], family: str
+) -> None:
+    """In bf16 it does; fp16, in which nothing else of dv computes there, is refused in one line."""
+    folder, _ = learned(family)
+    uses = {"subject": name_of(family, "corgi"), "motion": name_of(family, "skate")}
+    pipeline = FAMILIES[family][1](folder).to(torch.bfloat16)
+    bare = their_latents(pipeline, "a dog skating", folder)
+    with attach(pipeline, **uses):
+        found = their_latents(pipeline, f"a <{name_of(family, 'corgi')}> skating", folder)
+    assert found.isfinite().all()
+    assert distance(found.float(), bare.float()) > 0.05
+    with pytest.raises(DeviceError, match="fp16 cannot be used on the CPU") as refused:
+        attach(pipeline.to(torch.float16), **uses).__enter__()
+    assert refused.value.hint == "bf16 or fp32 can"
+
+
+def test_layers_of_the_text_tower_read_every_prompt_as_dv_gen_does(
+    unet3d: tuple[Path, Any], monkeypatch: Any, tmp_path: Path
+) -> None:
+    """With and without a negative prompt; then the pipeline reads as before."""
+    folder, pipeline = unet3d
+    target = Target(locate_base(str(folder)))
+    slots = [slot for slot in target.slots if slot.layer.is_read]
+    path = files.saved(files.kohya(slots, alpha=9.0), tmp_path / "lora.safetensors")
+    run("import", path, "--kind", "subject", "--base", folder, "--name", "rex", "-q")
+    bare = their_latents(pipeline, "rex skating", folder)
+    with attach(pipeline, subject="rex"):
+        theirs = their_latents(pipeline, "rex skating", folder)
+        told = their_latents(pipeline, "rex skating", folder, negative_prompt=None)
+    line = ("rex skating", "--subject", "rex")
+    assert distance(our_latents(monkeypatch, "unet3d", folder, *line), theirs) < 1e-4
+    assert distance(our_latents(monkeypatch, "unet3d", folder, *line, negative=""), told) < 1e-4
+    assert distance(theirs, their_latents(pipeline, "object skating", folder)) > 1e-3
+    assert torch.equal(their_latents(pipeline, "rex skating", folder), bare)
 
 
 def interrupted(pipeline: Any, prompt: str, folder: Path) -> None:

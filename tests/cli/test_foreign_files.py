@@ -66,8 +66,14 @@ def targets(locations: dict[str, BaseLocation]) -> dict[str, Target]:
     return {name: Target(location) for name, location in locations.items()}
 
 
-def of(family: str, *, temporal: bool | None = False) -> Callable[[dict[str, Target]], Any]:
-    return lambda targets: files.attention(targets[family], temporal=temporal)
+def of(
+    family: str, *, temporal: bool | None = False, read: bool = False
+) -> Callable[[dict[str, Target]], Any]:
+    """Layers of attention; ``read``: and those of the text tower."""
+    return lambda targets: [
+        *files.attention(targets[family], temporal=temporal),
+        *(slot for slot in targets[family].slots if read and slot.layer.is_read),
+    ]
 
 
 def safe(make: Callable[..., dict[str, torch.Tensor]], slots: Any, **settings: Any) -> Maker:
@@ -181,6 +187,10 @@ VECTORS = torch.full((2, TEXT_WIDTH), 0.1)
 GOOD: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "kohya.safetensors": (safe(files.kohya, of("unet3d"), alpha=1.0), SUBJECT),
     "kohya-sd1.safetensors": (safe(files.kohya, of("animatediff")), ANIMATED),
+    "with-text-tower.safetensors": (
+        safe(files.kohya, of("unet3d", read=True), alpha=1.0),
+        SUBJECT,
+    ),
     "diffusers.safetensors": (safe(files.diffusers, of("unet3d", temporal=True)), MOTION),
     "both-halves.safetensors": (safe(files.diffusers, of("unet3d", temporal=None)), SUBJECT),
     "zoom-in.safetensors": (
@@ -254,10 +264,10 @@ BAD: dict[str, tuple[Maker, tuple[str, ...], int, str]] = {
         "mixes the keys of several tools",
     ),
     "text-tower.safetensors": (
-        changed(add("lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight")),
+        changed(add("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight")),
         SUBJECT,
         6,
-        "LoRA of the text tower",
+        "LoRA of the two text towers of Stable Diffusion XL",
     ),
     "dora.safetensors": (
         changed(add("lora_unet_mid_block_attentions_0_proj_in.dora_scale")),
@@ -399,7 +409,7 @@ def test_what_was_taken_makes_a_video_that_can_be_made_again(
 ) -> None:
     """A LoRA of each half composed with a word: the same bytes from the recipe in the video."""
     for name, make, asked in (
-        ("rex", *GOOD["kohya.safetensors"]),
+        ("rex", *GOOD["with-text-tower.safetensors"]),
         ("hop", *GOOD["diffusers.safetensors"]),
         ("cat", *GOOD["embedding.safetensors"]),
     ):
@@ -412,6 +422,20 @@ def test_what_was_taken_makes_a_video_that_can_be_made_again(
     assert made.document["prompt_sent"] == "object and <cat> hop"
     assert dv("gen", "--again", "one.mp4", "-o", "two.mp4").code == 0
     assert Path("one.mp4").read_bytes() == Path("two.mp4").read_bytes()
+
+
+def test_a_word_takes_a_place_for_each_vector_when_a_prompt_is_planned(
+    dv: Dv, places, targets, tmp_path: Path
+) -> None:
+    """The tiny base reads 14 tokens, and the word has two vectors."""
+    path = tmp_path / "toy.safetensors"
+    make, asked = GOOD["embedding.safetensors"]
+    make(path, targets)
+    assert dv(*line(path, asked, places)).code == 0
+    assert dv("gen", "toy " + "dog " * 12, "--subject", "toy", "-n").code == 0
+    refused = dv("gen", "toy " + "dog " * 13, "--subject", "toy", "-n")
+    assert refused.code != 0
+    assert "the prompt has 15 tokens; this base reads 14" in refused.err
 
 
 def test_what_two_versions_change_is_told_in_lines_that_can_be_read(

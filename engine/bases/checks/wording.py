@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,19 +24,23 @@ CLIP_WORDS = (
 )
 
 
-def check_prompt(location: BaseLocation, prompt: str, words: Collection[str] = ()) -> None:
+def check_prompt(
+    location: BaseLocation,
+    prompt: str,
+    words: Mapping[str, int] = {},  # read only
+) -> None:
     """Refuse a prompt that the base cannot read to its end.
 
     Args:
         location: of the base.
         prompt: as it is sent.
-        words: the learned words in it, such as ``<corgi>``; each is one token.
+        words: the tokens that each learned word in it, such as ``<corgi>``, takes the place of.
 
     Raises:
         RecipeError: it has more tokens than the base reads.
     """
     pieces = split_at_words(prompt, words)
-    tokens = sum(1 if piece in words else count_tokens(location, piece) for piece in pieces)
+    tokens = sum(words.get(piece) or count_tokens(location, piece) for piece in pieces)
     refuse_longer(prompt, tokens, _limit(location))
 
 

@@ -22,7 +22,7 @@ def load_part(
     Args:
         model: library and class, such as ``diffusers.AutoencoderKL``.
         folder: where it was saved by `save_pretrained`.
-        device: where it goes; on the meta device a model of diffusers has shapes and no weights.
+        device: where it goes; on the meta device a model has shapes and no weights.
         dtype: of its weights, or None for a part without weights.
 
     Raises:
@@ -66,8 +66,13 @@ def _load(model: str, folder: Path, dtype: torch.dtype | None, *, is_hollow: boo
     if not issubclass(kind, nn.Module):
         return kind.from_pretrained(folder, local_files_only=True)
     if is_hollow:
+        config = read_json(folder / "config.json")
         with torch.device("meta"):
-            hollow = kind.from_config(read_json(folder / "config.json"))
+            hollow = (
+                kind.from_config(config)
+                if library == "diffusers"
+                else kind(kind.config_class.from_dict(config))
+            )
         # diffusers' own `to` warns of weights that the meta device does not have.
         return hollow if dtype is None else nn.Module.to(hollow, dtype)
     return load_complete(kind, folder, **{_DTYPE[library]: dtype})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.bases.models.image_tower import MODEL as IMAGE_TOWER
 from engine.bases.models.image_tower import ImageTower
 from engine.bases.models.parts import load_part, projection_width
 from engine.bases.protocol import (
+    Attachable,
     Geometry,
     LearnedWord,
     Placement,
@@ -73,6 +75,7 @@ class StableDiffusionBase:
         self.device = device
         self.dtype = dtype
         self._parts = parts
+        self.readers: list[Attachable] = []
         self.fingerprint = location.fingerprint
         self.path = DiffusionPath(scheduler)
         self.samplers = diffusion_samplers(scheduler)
@@ -165,7 +168,10 @@ class StableDiffusionBase:
             for sample, (_, found) in enumerate(rows)
             for place, vector in found.items()
         ]
-        with _vectors_placed(self._text.get_input_embeddings(), places):
+        with ExitStack() as stack:
+            stack.enter_context(_vectors_placed(self._text.get_input_embeddings(), places))
+            for reader in self.readers:
+                stack.enter_context(reader.attached(self._text))
             mask = self._reading_mask([len(row) for row, _ in rows])
             return Text(self._text(ids, attention_mask=mask)[0])
 
@@ -204,6 +210,12 @@ class StableDiffusionBase:
             text_width=unet.config.cross_attention_dim,
             image_width=projection_width(tower) if tower else None,
         )
+
+    @property
+    def text_tower(self) -> nn.Module:
+        """See `Base.text_tower`."""
+        tower: nn.Module = self._text
+        return tower
 
     @cached_property
     def _vae(self) -> Any:

@@ -22,6 +22,7 @@ from engine.bases.models.image_tower import ImageTower
 from engine.bases.models.parts import load_part, projection_width
 from engine.bases.models.umt5 import LENGTH, PromptReader
 from engine.bases.protocol import (
+    Attachable,
     Geometry,
     LearnedWord,
     Placement,
@@ -78,6 +79,8 @@ class WanBase:
         self.device = device
         self.dtype = dtype
         self._parts = parts
+        self.readers: list[Attachable] = []
+        self.text_tower = None  # what it reads is kept on the disk, whatever the adapters
         self.fingerprint = location.fingerprint
         scheduler = read_scheduler(location.folder)
         self._limits = location.limits

@@ -127,7 +127,7 @@ def test_low_rank_layers_are_those_of_peft(tiny_base) -> None:
     """Equal weights give equal predictions; peft's scale α/r is part of our second matrix."""
     peft = pytest.importorskip("peft")
     sites = linear_sites(tiny_base, "motion", ("to_q", "to_out.0"))
-    bank = low_rank_bank(tiny_base, sites, rank=3, seed=1)
+    bank = low_rank_bank(tiny_base.denoiser, sites, rank=3, seed=1)
     theirs = copy.deepcopy(tiny_base.denoiser)
     config = peft.LoraConfig(r=3, lora_alpha=6, target_modules=[site.name for site in sites])
     peft.inject_adapter_in_model(config, theirs)

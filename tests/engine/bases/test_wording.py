@@ -65,7 +65,7 @@ def test_padding_that_a_tokenizer_was_saved_with_counts_for_nothing(
 
 
 def test_a_learned_word_is_one_token(location: BaseLocation) -> None:
-    check_prompt(location, "dog " * 13 + "<a-long-name>", {"<a-long-name>"})
+    check_prompt(location, "dog " * 13 + "<a-long-name>", {"<a-long-name>": 1})
     with pytest.raises(RecipeError):
         check_prompt(location, "dog " * 13 + "<a-long-name>")
 

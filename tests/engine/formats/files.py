@@ -74,7 +74,11 @@ def low_rank(
 def kohya(slots: Iterable[Slot], **settings: float) -> dict[str, Tensor]:
     return low_rank(
         slots,
-        lambda path: "lora_unet_" + path.replace(".", "_"),
+        lambda path: (
+            path.replace("text_encoder.", "lora_te_text_model_").replace(".", "_")
+            if path.startswith("text_encoder.")
+            else "lora_unet_" + path.replace(".", "_")
+        ),
         ".lora_down.weight",
         ".lora_up.weight",
         **settings,  # type: ignore[arg-type]

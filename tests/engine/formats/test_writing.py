@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from engine.adapters.file import Adapter
+from engine.adapters.bank import full_rank_bank, linear_sites, weight_sites
+from engine.adapters.file import Adapter, AdapterFacts, SiteFact, save_adapter
+from engine.adapters.uses import base_fact
 from engine.errors import IncompatibleError, OutputExistsError, RecipeError
 from engine.formats.writing import write_foreign
 from tests.engine.formats import files
@@ -223,6 +226,65 @@ def test_bottlenecks_have_no_home(targets, converted: Convert, tmp_path: Path) -
         assert (
             refused.value.hint == "dv subject export corgi:v1 -o corgi.dva carries it to another dv"
         )
+
+
+def full_rank(base, sites, kind: str, location, folder: Path) -> tuple[Path, Any]:
+    """An adapter of whole differences, all of them random."""
+    bank = full_rank_bank(base, sites)
+    draws = files.Draws()
+    for layer in bank.bottlenecks:
+        layer.weight.data = draws(*layer.weight.shape)
+    facts = AdapterFacts(
+        kind=kind,
+        method="tune-a-video",
+        storage="full-rank",
+        base=base_fact(location, base),
+        image_tower="",
+        token="",
+        phrase="sweeping",
+        width_ratio=None,
+        condition_width=None,
+        sites=tuple(SiteFact(site.name, site.width) for site in sites),
+        recipe={},
+        inputs=(),
+    )
+    return save_adapter(folder / "full.safetensors", facts, bank.tensors()), bank
+
+
+def test_whole_differences_are_written_as_the_nearest_low_rank(
+    bases, locations, converted: Convert, tmp_path: Path
+) -> None:
+    """At full rank nothing is lost but rounding; at 2 what NumPy's singular values say."""
+    base = bases["animatediff"]
+    sites = linear_sites(base, "motion", ("to_q", "to_out.0"))
+    file, bank = full_rank(base, sites, "motion", locations["animatediff"], tmp_path)
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(IncompatibleError, match="whole differences of weights") as refused:
+        write_foreign(file, "diffusers", out, label="hop:v1")
+    assert refused.value.hint == "--rank 32 writes the low-rank layers that are nearest to them"
+    values = [
+        np.linalg.svd(layer.weight.detach().half().float().numpy(), compute_uv=False) ** 2
+        for layer in bank.bottlenecks
+    ]
+    for rank in (2, 64):
+        written = write_foreign(file, "diffusers", out, label="hop:v1", rank=rank, overwrite=True)
+        kept = sum(v[:rank].sum() for v in values) / sum(v.sum() for v in values)
+        assert written.kept == pytest.approx(kept, rel=1e-4)
+        (adapter,) = converted(out, "animatediff")
+        name = f"{sites[0].name}."
+        found = adapter.tensors[f"{name}up.weight"] @ adapter.tensors[f"{name}down.weight"]
+        off = (found - bank.bottlenecks[0].weight).square().sum()
+        assert off.item() == pytest.approx(values[0][rank:].sum(), rel=1e-3, abs=1e-4)
+
+
+def test_convolutions_have_no_low_rank_elsewhere(bases, locations, make: Make, tmp_path) -> None:
+    base = bases["unet3d"]
+    file, _ = full_rank(base, weight_sites(base), "motion", locations["unet3d"], tmp_path)
+    with pytest.raises(IncompatibleError, match="are convolutions of several pixels"):
+        write_foreign(file, "peft", tmp_path / "out", label="hop:v1", rank=8)
+    file, _ = make("unet3d", temporal=True)
+    with pytest.raises(RecipeError, match="hop:v1 is low-rank layers, and --rank is for"):
+        write_foreign(file, "peft", tmp_path / "out", label="hop:v1", rank=8)
 
 
 def test_an_ending_says_what_a_file_is(make: Make, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def director(base, clips, **settings):
     recipe = MotionDirectorRecipe(caption="x", seed=SEED, rank=2, **settings)
     with quiet_draws(0):
         bank, *looks = (
-            wake(low_rank_bank(base, linear_sites(base, role, LAYERS[role]), 2), 0.3)
+            wake(low_rank_bank(base.denoiser, linear_sites(base, role, LAYERS[role]), 2), 0.3)
             for role in ("motion", *["identity"] * len(clips))
         )
     text = base.encode_text(["a dog"], {}).detach()
