@@ -33,6 +33,12 @@ class Word(nn.Module):
         first = rows.mean(dim=0) if vectors == 1 else _spread(rows, vectors, seed)
         self.vector = nn.Parameter(first)
 
+    @torch.no_grad()
+    def pull_norm(self, norm: float, share: float) -> None:
+        """``v ← v/|v| · (|v| + share·(norm - |v|))`` of each vector."""
+        own = self.vector.norm(dim=-1, keepdim=True)
+        self.vector.mul_(1 + share * (norm / own - 1))
+
     def as_words(self) -> dict[str, LearnedWord]:
         """The word as `Base.encode_text` takes it."""
         return {self.token: LearnedWord(self.vector, self.class_word)}

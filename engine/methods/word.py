@@ -38,14 +38,17 @@ class WordAlone:
     storage: Storage = "word"
 
     def check(self, recipe: WordRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """Any photos will do; a word that is an offset to the tower's features has one vector."""
+        """Any photos will do; a word that is an offset to the tower's features has one vector and no usual norm."""
         del inputs
-        count = getattr(recipe, "vectors", 1)
-        if count > 1 and location.family.word_at == "output":
-            raise RecipeError(
-                f"vectors is {count}; on {location.family.name} a word is one vector",
-                hint="vectors=1",
-            )
+        if location.family.word_at == "input":
+            return
+        for name, usual in (("vectors", 1), ("word_norm", "free")):
+            value = getattr(recipe, name, usual)
+            if value != usual:
+                raise RecipeError(
+                    f"{name} is {value}; on {location.family.name} a word is one vector, an offset to what is read",
+                    hint=f"{name}={usual}",
+                )
 
     def stages(
         self, session: Session[WordRecipe], inputs: Inputs, progress: Progress
@@ -122,7 +125,9 @@ def word_stage(
         names=seen.names,
     )
     prompt = photo_prompt(session.location, word.token)
-    objective = WordObjective(session.base, word, seen, recipe.seed, prompt)
+    how = getattr(recipe, "word_norm", "free")
+    shares = {"free": 0.0, "pull": min(1.0, 100 * recipe.word_lr), "keep": 1.0}
+    objective = WordObjective(session.base, word, seen, recipe.seed, prompt, pull=shares[how])
     return Stage("word_loss", objective, plan, delta)
 
 
@@ -130,11 +135,19 @@ class WordObjective(Objective):
     """Loss of a learned word under the plainest prompt; everything but its vector is frozen."""
 
     def __init__(
-        self, base: Base, word: Word, photos: EncodedPhotos, seed: int, prompt: str
+        self,
+        base: Base,
+        word: Word,
+        photos: EncodedPhotos,
+        seed: int,
+        prompt: str,
+        *,
+        pull: float = 0.0,
     ) -> None:
-        """Learn ``word`` on ``photos`` under a ``prompt`` that has it."""
+        """Learn ``word`` on ``photos`` under a ``prompt`` that has it; ``pull`` is that of `Word.pull_norm`."""
         super().__init__(base)
-        self.word = word
+        self.word, self._pull = word, pull
+        self._usual = usual_norm(base) if pull else 0.0
         self._loss = DenoisingLoss(base.path, seed)
         self._photos, self._prompt = photos, prompt
 
@@ -142,6 +155,18 @@ class WordObjective(Objective):
         """(len(draws),); the prompt runs through the text tower each time, for the gradient's sake."""
         text = self.base.encode_text([self._prompt], self.word.as_words())
         return photo_losses(self.base, self._loss, self._photos, text, draws)
+
+    def settle(self) -> None:
+        """See `Word.pull_norm`."""
+        if self._pull:
+            self.word.pull_norm(self._usual, self._pull)
+
+
+def usual_norm(base: Base) -> float:
+    """The median norm of the vectors of a base's own words."""
+    tower: Any = base.text_tower
+    table: Tensor = tower.get_input_embeddings().weight
+    return float(table.float().norm(dim=-1).median())
 
 
 def photo_losses(

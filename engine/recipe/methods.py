@@ -39,10 +39,16 @@ M = TypeVar("M", bound=LearnRecipe)
 class InversionRecipe(WordRecipe, frozen=True, kw_only=True):
     """How a word alone is learned: ``vectors`` of them, each of which takes a place in a prompt.
 
+    Vectors grow while they are learned, and long ones drown the rest of a prompt. ``word_norm`` says what is done about
+    it after each update: free is nothing, pull brings each vector's norm nearer to the median of the base's own words
+    by the share ``min(1, 100·lr)``, and keep holds it at that median.
+
     Paper: arXiv 2208.01618, section 4 and appendix C.
+    Differs: pull and keep are not the paper's, which has free.
     """
 
     vectors: Annotated[int, Meta(ge=1, le=16)] = 1
+    word_norm: Literal["free", "pull", "keep"] = "free"
 
 
 class MotionDirectorRecipe(ClipRecipe, frozen=True, kw_only=True):

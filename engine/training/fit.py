@@ -323,6 +323,7 @@ class _Loop:
         numbers = step_if_finite(
             losses, weights, self._optimiser, self._accelerator, clip_norm, waits=self._waits
         )
+        self._gradients.settle()
         return Update(self.step + 1, len(losses), read_later(numbers))
 
     def _look_after(self, saver: Saver, step_seconds: float) -> None:

@@ -36,6 +36,9 @@ class Objective(nn.Module):
         """Losses, (len(draws),)."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """What is done to the weights after each of the optimiser's steps: usually nothing."""
+
 
 def make_twin(objective: Objective) -> Objective:
     """A copy that shares every weight and has modules, hooks and condition of its own, for a thread of its own."""
@@ -67,6 +70,10 @@ class Gradients:
         self._lanes = lanes if accelerator.device.type == "cpu" else 1
         self._twins: list[Objective] = []
         self._threads: ThreadPoolExecutor | None = None
+
+    def settle(self) -> None:
+        """See `Objective.settle`."""
+        self._objective.settle()
 
     def forget_twins(self) -> None:
         """Make new twins at the next update, because the network's modules have changed."""

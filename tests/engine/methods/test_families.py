@@ -14,7 +14,7 @@ import torch
 
 from engine.adapters.composition import Composition
 from engine.adapters.delta import build_delta
-from engine.adapters.file import load_adapter
+from engine.adapters.file import WORD, load_adapter
 from engine.bases import BaseLocation, locate_base
 from engine.bases.protocol import Base
 from engine.diffusion.losses import Draw
@@ -22,6 +22,7 @@ from engine.errors import RecipeError, StoppedError
 from engine.learn import learn
 from engine.methods import METHODS, check_family, find_method
 from engine.methods.protocol import Inputs, Stage
+from engine.methods.word import usual_norm
 from engine.progress import Event, Progress, StageAdvanced, ignore
 from engine.training.result import Draft
 from engine.training.saver import SavePolicy
@@ -212,12 +213,22 @@ def case_storage(case: Case):
     return find_method(case.method, case.stage.delta.kind).storage
 
 
-def test_a_word_of_several_vectors_is_refused_where_a_word_is_an_offset():
-    recipe = msgspec.structs.replace(RECIPES["word", "subject"], vectors=2)
+@pytest.mark.parametrize(("name", "value"), [("vectors", 2), ("word_norm", "keep")])
+def test_what_a_word_in_the_table_has_is_refused_where_a_word_is_an_offset(name, value):
+    recipe = msgspec.structs.replace(RECIPES["word", "subject"], **{name: value})
     inputs, method = Inputs(photos=photos(1), token="<rex>"), find_method("word", "subject")
     method.check(recipe, inputs, open_family("UNet3DConditionModel")[0])
-    with pytest.raises(RecipeError, match="vectors is 2; on wan"):
+    with pytest.raises(RecipeError, match=f"{name} is {value}; on wan"):
         method.check(recipe, inputs, open_family("WanTransformer3DModel")[0])
+
+
+def test_keep_holds_a_words_norm_through_a_whole_run(tmp_path):
+    location, base, *_ = open_family("UNet3DConditionModel")
+    recipe, inputs = task("word", "subject")
+    recipe = msgspec.structs.replace(recipe, word_norm="keep")
+    learned = learn("subject", recipe, inputs, location, tmp_path, method="word", device="cpu")
+    vector = load_adapter(learned.weights).tensors[WORD]
+    assert vector.norm().item() == pytest.approx(usual_norm(base), rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "kind"), [k for k, e in METHODS.items() if e.splits_time])

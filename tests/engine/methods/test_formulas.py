@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.adapters.bank import full_rank_bank, linear_sites, low_rank_bank, weight_sites
 from engine.adapters.bottleneck import FullRank, LowRank, ReferenceRank
+from engine.adapters.word import Word
 from engine.bases.protocol import Text
 from engine.diffusion.losses import Draw, debiased_mse
 from engine.diffusion.noise import draw_frame, draw_noise
@@ -19,9 +20,12 @@ from engine.diffusion.path import DiffusionPath
 from engine.methods.dreamix import MixedObjective
 from engine.methods.motiondirector import LAYERS, MotionDirectorObjective
 from engine.methods.tune_a_video import tuned_sites
+from engine.methods.word import WordObjective
 from engine.recipe import DreamixMotionRecipe, MotionDirectorRecipe
 from engine.training.encode import EncodedClip
 from tests.tiny import quiet_draws, wake
+
+SHARES = {"free": 0.0, "pull": 0.5, "keep": 1.0}  # of a rate of 5e-3
 
 
 def normal(*shape, seed=0):
@@ -72,6 +76,20 @@ def test_a_full_rank_change_is_that_of_the_weight(layer, shape):
         before = layer(x)
         layer.weight += beside.weight
         torch.testing.assert_close(beside.delta(x), layer(x) - before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["free", "pull", "keep"])
+def test_a_words_norm_is_pulled_to_the_median_of_the_table(tiny_base, how):
+    """v/|v|·(|v| + λ(m - |v|)), λ = min(1, 100·lr), m the median norm of a row; keep is λ = 1."""
+    table = tiny_base.text_tower.get_input_embeddings().weight.detach().numpy()
+    m = np.sort(np.linalg.norm(table, axis=1))[(len(table) - 1) // 2]  # torch's median
+    word = Word("<rex>", "dog", 9 * tiny_base.start_word("dog"), vectors=2)
+    before = word.vector.detach().numpy().copy()
+    objective = WordObjective(tiny_base, word, None, 0, "<rex>", pull=SHARES[how])
+    objective.settle()
+    own = np.linalg.norm(before, axis=1, keepdims=True)
+    expected = before / own * (own + SHARES[how] * (m - own))
+    np.testing.assert_allclose(word.vector.detach().numpy(), expected, rtol=1e-5)
 
 
 def test_layers_that_are_held_act_and_learn_nothing():
