@@ -49,7 +49,8 @@ REFUSED: Mapping[str, str] = {
     r"\.diff(_b)?$": "LoRA with whole differences of weights (diff)",
     r"lora_B\.(default\.)?bias$": "LoRA with biases",
     r"^bundle_emb\.": "LoRA with words in the same file (bundle_emb)",
-    r"^lora_te\d_|^text_encoder_\d\.": "LoRA of the two text towers of Stable Diffusion XL",
+    r"\.[wb]_norm$": "LoRA with norms of layers (w_norm, b_norm)",
+    r"^lora_te\d_|^text_encoder_\d\.": "LoRA of a text tower of Stable Diffusion XL or Flux",
     r"controlnet|lllite": "ControlNet",
 }
 # Networks that no base here has, by what stands in the names of their layers.
@@ -226,7 +227,12 @@ def _bake(
     if shapes != slot.widths or down.shape[0] != up.shape[1]:
         raise _other_width(opened, slot, found, shapes, base)
     scale = _scale(opened, slot, spelling, found.parts.get(ALPHA), down.shape[0])
-    return (down, up) if scale == 1.0 else (down.float(), up.float() * scale)
+    if scale == 1.0:
+        return down, up
+    scaled = up.float() * scale
+    if not scaled.isfinite().all():
+        raise _incomplete(opened, f"with its alpha the numbers of {slot.path} are not finite")
+    return down.float(), scaled
 
 
 def _flat(opened: Opened, slot: Slot, found: _Found, part: str) -> Tensor:
@@ -306,11 +312,12 @@ def _check_config(opened: Opened, config: Mapping[str, Any]) -> None:
                 hint="only low-rank layers of the denoiser are taken",
                 code="format.refused",
             )
-    for name, value in {
-        **(config.get("alpha_pattern") or {}),
-        "": config.get("lora_alpha", 1),
-    }.items():
-        if not isinstance(value, int | float) or re.search(r"[^\w.]", name):
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, Mapping):
+        raise _incomplete(opened, f"its settings give alpha_pattern {patterns!r:.40}")
+    for name, value in {**patterns, "": config.get("lora_alpha", 1)}.items():
+        is_number = isinstance(value, int | float) and math.isfinite(value)
+        if not is_number or re.search(r"[^\w.]", name):
             raise _incomplete(
                 opened, f"its settings give {name or 'lora_alpha'!r:.80} {value!r:.40}"
             )

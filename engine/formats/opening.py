@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,6 +26,13 @@ PICTURES: Mapping[bytes, str] = {
     b"\xff\xd8\xff": "jpeg",
     b"RIFF": "webp",
     b"GIF8": "gif",
+}
+# What stands where a download went wrong.
+PLACEHOLDERS: Mapping[bytes, str] = {
+    b"version ": "a pointer of Git LFS, which stands where the file was not fetched",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b'{"error"': "an error that a server sent",
 }
 ZIP = b"PK\x03\x04"
 PICKLE = b"\x80"
@@ -74,6 +82,11 @@ def open_file(path: Path) -> Opened:
                 hint="a word that is hidden in a picture must be saved as .safetensors or .pt first",
                 code="format.unknown",
             )
+    for sign, what in PLACEHOLDERS.items():
+        if start.lower().startswith(sign):
+            raise IntegrityError(
+                f"{path} is {what}", hint="get the file itself", code="format.unknown"
+            )
     if start[8:9] == b"{":
         return _open_safetensors(path)
     if start.startswith((ZIP, PICKLE)):
@@ -122,6 +135,7 @@ def _read_config(path: Path) -> Mapping[str, Any] | None:
 
 
 def _open_pickle(path: Path) -> Opened:
+    _refuse_packed(path)
     known: list[Any] = [(_Inert, "torch.nn.modules.container.ParameterDict")]
     try:
         with path.open("rb") as stream, torch.serialization.safe_globals(known):
@@ -135,6 +149,27 @@ def _open_pickle(path: Path) -> Opened:
     values = {name: value for name, value in found.items() if not isinstance(value, Tensor)}
     is_list = isinstance(plain, list | tuple) and not values
     return Opened(path, _unwrapped(path, tensors), values=values, is_list=is_list)
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a zip whose parts are compressed: torch writes none, and a small one could fill any memory.
+
+    Raises:
+        IntegrityError: there are such parts.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [part.filename for part in archive.infolist() if part.compress_type]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _damaged(path, f"{error}") from error
+    if packed:
+        raise IntegrityError(
+            f"{path} is a zip with compressed parts, as torch writes none: {packed[0]:.80}",
+            hint="name a file that torch saved",
+            code="format.unsafe",
+        )
 
 
 def _unread(path: Path, reason: str) -> IntegrityError:
@@ -184,9 +219,17 @@ def _unwrapped(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor
     for name, value in tensors.items():
         if not _is_plain(value):
             raise _damaged(path, f"{name} holds no plain numbers")
+    tensors = {name: _widened(value) for name, value in tensors.items()}
+    for name, value in tensors.items():
         if not value.isfinite().all():
             raise _damaged(path, f"{name} has numbers that are not finite")
     return tensors
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """Numbers of 8 bits as bf16, which has each of them; torch computes little in the former."""
+    is_narrow = tensor.is_floating_point() and tensor.element_size() == 1
+    return tensor.to(torch.bfloat16) if is_narrow else tensor
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -196,6 +239,8 @@ def _is_plain(tensor: Tensor) -> bool:
         or tensor.is_meta
         or tensor.layout != torch.strided
         or tensor.is_quantized
+        or tensor.is_complex()
+        or tensor.dtype == torch.bool
     ):
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

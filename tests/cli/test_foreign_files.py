@@ -116,6 +116,19 @@ def raw(data: bytes) -> Maker:
     return lambda path, _: path.write_bytes(data)
 
 
+def packed(value: torch.Tensor) -> Maker:
+    """What `torch.save` writes, compressed to next to nothing."""
+
+    def make(path: Path, _: dict[str, Target]) -> None:
+        whole = io.BytesIO()
+        torch.save({"a": value}, whole)
+        with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+            for part in old.infolist():
+                new.writestr(part.filename, old.read(part))
+
+    return make
+
+
 def zipped(path: Path, _: dict[str, Target]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no weights")
@@ -174,6 +187,20 @@ def add(key: str) -> Callable[[dict[str, torch.Tensor]], None]:
     return lambda tensors: tensors.update({key: torch.ones(2, 2)})
 
 
+def add_alpha(value: float) -> Callable[[dict[str, torch.Tensor]], None]:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        key = first(tensors, ".lora_up.weight")
+        tensors[key] = torch.full_like(tensors[key], 9.0)
+        tensors[key.replace("lora_up.weight", "alpha")] = torch.tensor(value)
+
+    return change
+
+
+def narrow(tensors: dict[str, torch.Tensor]) -> None:
+    """Numbers of 8 bits, as files for small GPUs have them."""
+    tensors.update({name: t.to(torch.float8_e4m3fn) for name, t in tensors.items()})
+
+
 def laughs() -> list[Any]:
     """A list of lists of lists, each the same one a hundred times over."""
     value: list[Any] = [torch.ones(1)]
@@ -187,6 +214,7 @@ VECTORS = torch.full((2, TEXT_WIDTH), 0.1)
 GOOD: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "kohya.safetensors": (safe(files.kohya, of("unet3d"), alpha=1.0), SUBJECT),
     "kohya-sd1.safetensors": (safe(files.kohya, of("animatediff")), ANIMATED),
+    "fp8.safetensors": (changed(narrow), SUBJECT),
     "with-text-tower.safetensors": (
         safe(files.kohya, of("unet3d", read=True), alpha=1.0),
         SUBJECT,
@@ -267,8 +295,35 @@ BAD: dict[str, tuple[Maker, tuple[str, ...], int, str]] = {
         changed(add("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight")),
         SUBJECT,
         6,
-        "LoRA of the two text towers of Stable Diffusion XL",
+        "LoRA of a text tower of Stable Diffusion XL or Flux",
     ),
+    "norms.safetensors": (
+        changed(add("lora_unet_mid_block_attentions_0_norm.w_norm")),
+        SUBJECT,
+        6,
+        "norms of layers",
+    ),
+    "endless-alpha.safetensors": (
+        changed(add_alpha(3e38)),
+        SUBJECT,
+        6,
+        "are not finite",
+    ),
+    "complex.safetensors": (
+        changed(put("to_q.lora_up.weight", torch.ones(4, 3, dtype=torch.complex64))),
+        SUBJECT,
+        5,
+        "holds no plain numbers",
+    ),
+    "endless-folder": (peft_folder(lora_alpha=float("inf")), SUBJECT, 6, "give 'lora_alpha' inf"),
+    "listed-folder": (
+        peft_folder(alpha_pattern=["attn1"]),
+        SUBJECT,
+        6,
+        "give alpha_pattern ['attn1']",
+    ),
+    "page.pt": (raw(b"<!DOCTYPE html><html></html>"), SUBJECT, 5, "is a web page"),
+    "bomb.pt": (packed(torch.zeros(1 << 20)), SUBJECT, 5, "a zip with compressed parts"),
     "dora.safetensors": (
         changed(add("lora_unet_mid_block_attentions_0_proj_in.dora_scale")),
         SUBJECT,
@@ -345,7 +400,12 @@ BAD: dict[str, tuple[Maker, tuple[str, ...], int, str]] = {
     "zip.safetensors": (zipped, SUBJECT, 5, "cannot be read"),
     "zip.pt": (zipped, SUBJECT, 5, "cannot be read"),
     "picture.png": (raw(b"\x89PNG\r\n\x1a\n" + bytes(40)), UNET, 5, "is a png picture"),
-    "text.safetensors": (raw(b"version https://git-lfs.github.com/spec/v1"), UNET, 5, "neither"),
+    "text.safetensors": (
+        raw(b"version https://git-lfs.github.com/spec/v1"),
+        UNET,
+        5,
+        "a pointer of Git LFS",
+    ),
     "empty.safetensors": (raw(b""), UNET, 5, "neither"),
     "missing.safetensors": (lambda _path, _targets: None, UNET, 3, "there is no file"),
 }

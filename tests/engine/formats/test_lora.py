@@ -137,7 +137,7 @@ REFUSED = {
     "(IA)³": "lora_unet_mid_block_attentions_0_proj_in.on_input",
     "whole differences": "diffusion_model.blocks.0.norm3.diff",
     "biases": "transformer.blocks.0.attn1.to_q.lora_B.bias",
-    "Stable Diffusion XL": "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight",
+    "Stable Diffusion XL or Flux": "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight",
     "words in the same file": "bundle_emb.cat.string_to_param.*",
 }
 
