@@ -8,7 +8,7 @@ from dreamvideo_cli.learning.options import read_deadline
 from dreamvideo_cli.learning.publish import draft_of_save
 from dreamvideo_cli.learning.resume import read_plan
 from dreamvideo_cli.learning.train import RunOptions, train
-from dreamvideo_cli.runs.events import read_history, state_files
+from dreamvideo_cli.runs.history import read_history, state_files
 from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.options import MaxTime, Note, Removing, Shell, Tags, Yes
 from dreamvideo_cli.terminal.output import View, ask_consent, info, print_lines, show

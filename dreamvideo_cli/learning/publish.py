@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.learning.plan import LearnPlan
-from dreamvideo_cli.runs.events import Step, read_history, state_files
+from dreamvideo_cli.runs.folders.events import Step
+from dreamvideo_cli.runs.history import read_history, state_files
 from dreamvideo_cli.runs.scores import finite_values
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.learning.options import ScoreOptions
-from dreamvideo_cli.runs.events import read_history
+from dreamvideo_cli.runs.history import read_history
 from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import info

@@ -14,7 +14,8 @@ from dreamvideo_cli.learning.plan import LearnPlan, preview_recipe
 from dreamvideo_cli.learning.publish import find_published, publish
 from dreamvideo_cli.learning.resume import begin_or_resume, claim_run
 from dreamvideo_cli.learning.scoring import open_scoring, report_best
-from dreamvideo_cli.runs.events import Save, read_history
+from dreamvideo_cli.runs.folders.events import Save
+from dreamvideo_cli.runs.history import read_history
 from dreamvideo_cli.runs.known import remember_paths
 from dreamvideo_cli.runs.recorder import machine_facts, record
 from dreamvideo_cli.runs.timings import Timing, remember

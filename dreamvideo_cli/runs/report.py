@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.runs.chart import draw_curve, draw_losses, is_flat
-from dreamvideo_cli.runs.events import (
+from dreamvideo_cli.runs.folders.events import (
     End,
     MemoryFallback,
     Note,
     Preview,
     Resume,
-    RunHistory,
     Save,
     Skip,
     Start,
-    Told,
-    read_history,
 )
+from dreamvideo_cli.runs.history import RunHistory, Told, read_history
 from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.text import one_line, score_text, time_text
 

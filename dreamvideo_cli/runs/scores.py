@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dreamvideo_cli.runs.events import Score
+from dreamvideo_cli.runs.folders.events import Score
 from dreamvideo_cli.terminal.text import doubt_text
 
 if TYPE_CHECKING:

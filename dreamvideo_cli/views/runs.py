@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.runs.events import (
-    End,
-    Save,
-    StageHistory,
-    Step,
-    event_fields,
-    read_history,
-    state_files,
-)
+from dreamvideo_cli.runs.folders.events import End, Save, Step
+from dreamvideo_cli.runs.history import StageHistory, event_fields, read_history, state_files
 from dreamvideo_cli.runs.scores import find_best
 from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import field_lines, table, time_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dreamvideo_cli.runs.events import Score as RunScore
+from dreamvideo_cli.runs.folders.events import Score as RunScore
 from dreamvideo_cli.terminal.text import doubt_text, one_line, score_text, table
 
 if TYPE_CHECKING:

@@ -20,63 +20,149 @@ A run that went on from a save tells the steps after that save again; the later 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from registry.storage.files import Files
 
+if TYPE_CHECKING:
+    from engine.metrics.definitions import Measured
+
 EVENTS = "events.ndjson"
 _FLUSH_SECONDS = 2.0
 _MOST_EVENT_BYTES = 1 << 29
 
 
-class _Event(Struct):
-    event: str
+class Step(Struct, frozen=True, tag_field="event", tag="step"):
+    """An update; ``loss`` is None where it was skipped."""
+
     at: float
-
-
-class _Stage(_Event):
-    stage: str
-    steps: int
-
-
-class _Step(_Event):
     stage: str
     step: int
     loss: float | None
     seconds: float
 
 
-class _Save(_Event):
+class Stage(Struct, frozen=True, tag_field="event", tag="stage"):
+    """A stage of ``steps`` steps begins; ``done`` of them were done before."""
+
+    at: float
+    stage: str
+    steps: int = 0
+    done: int = 0
+
+
+class Preview(Struct, frozen=True, tag_field="event", tag="preview"):
+    """A video made during learning; step 0 is the base alone."""
+
+    at: float
     stage: str
     step: int
+    path: str
 
 
-class _Rung(_Save):
+class Save(Struct, frozen=True, tag_field="event", tag="save"):
+    """A save to continue from; ``state`` is where in the folder the adapter of then lies, if it was kept."""
+
+    at: float
+    stage: str
+    step: int
+    state: str | None = None
+
+
+class MemoryFallback(Struct, frozen=True, tag_field="event", tag="rung"):
+    """What was done when memory ran out."""
+
+    at: float
+    stage: str
+    step: int
     text: str
 
 
-class _Machine(_Event):
+class Skip(Struct, frozen=True, tag_field="event", tag="skip"):
+    """An update that was skipped, and why."""
+
+    at: float
+    stage: str
+    step: int
+    text: str
+    files: list[str] = []
+
+
+class Note(Struct, frozen=True, tag_field="event", tag="note"):
+    """A line that a person should read."""
+
+    at: float
+    text: str
+
+
+class Resume(Struct, frozen=True, tag_field="event", tag="resume"):
+    """The run was continued from a save."""
+
+    at: float
+    stage: str = ""
+    step: int = 0
+
+
+class Score(Struct, frozen=True, tag_field="event", tag="score"):
+    """Scores of the adapter of a step; step 0 is the base alone."""
+
+    at: float
+    stage: str
+    step: int
+    values: dict[str, float]
+    seconds: float = 0.0
+    doubts: dict[str, str] = {}
+
+    @property
+    def measured(self) -> Measured:
+        """Its figures with what speaks against them."""
+        from engine.metrics.definitions import Measured
+
+        return Measured(self.values, self.doubts)
+
+
+class Machine(Struct, frozen=True, tag_field="event", tag="machine"):
+    """Where it ran, and with what."""
+
+    at: float
     facts: dict[str, str]
 
 
-class _Score(_Save):
-    values: dict[str, float | None]
+class End(Struct, frozen=True, tag_field="event", tag="end"):
+    """How the run ended for one of its owners: a reference where it was published, else why."""
+
+    at: float
+    state: str
+    ref: str | None = None
+    text: str | None = None
+    owner: int | None = None
 
 
-# What must stand in a line of each kind.
-_NEEDED: Mapping[str, type[_Event]] = {
-    "stage": _Stage,
-    "step": _Step,
-    "save": _Save,
-    "rung": _Rung,
-    "machine": _Machine,
-    "score": _Score,
-}
+class Start(Struct, frozen=True, tag_field="event", tag="start"):
+    """The run began."""
+
+    at: float
+
+
+Event = (
+    Step
+    | Stage
+    | Preview
+    | Save
+    | MemoryFallback
+    | Skip
+    | Note
+    | Resume
+    | Score
+    | Machine
+    | End
+    | Start
+)
 
 
 class EventLog:
@@ -107,20 +193,11 @@ class EventLog:
         self._flushed = time.monotonic()
 
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The events of the run in ``folder``.
-
-    A line that cannot be read, or that lacks a field its readers need, is passed over.
-    """
+def read_events(folder: Path) -> list[Event]:
+    """The events of the run in ``folder``; a line that is torn, or that nobody here knows, is passed over."""
     data = Files(folder).read(EVENTS, most_bytes=_MOST_EVENT_BYTES)
-    lines = [line for line in (data or b"").split(b"\n")[:-1] if line]  # a torn last one is no line
-    return [event for line in lines if (event := _decoded(line)) is not None]
-
-
-def _decoded(line: bytes) -> dict[str, Any] | None:
-    try:
-        event = msgspec.json.decode(line, type=dict[str, Any])
-        msgspec.convert(event, _NEEDED.get(event["event"], _Event))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
-        return None
-    return event
+    decoder, events = msgspec.json.Decoder(Event), []
+    for line in (data or b"").split(b"\n")[:-1]:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            events.append(decoder.decode(line))
+    return events

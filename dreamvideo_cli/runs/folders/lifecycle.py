@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from dreamvideo_cli.runs.folders.events import EventLog
+from dreamvideo_cli.runs.folders.events import End, EventLog
 from dreamvideo_cli.runs.folders.owners import (
     OWNERS,
     latest_owner,
@@ -98,8 +98,8 @@ def state_of(run: Run) -> State:
     """How it stands; a run whose owner died without a word was stopped."""
     owner = latest_owner(run.folder)
     for event in reversed(run.events()):
-        if event["event"] == "end" and event.get("owner") == owner:
-            return _known_state(event.get("state"))
+        if isinstance(event, End) and event.owner == owner:
+            return _known_state(event.state)
     return "running" if owner_lives(run.folder, owner) else "stopped"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from dreamvideo_cli.runs.folders.events import EVENTS, read_events
+from dreamvideo_cli.runs.folders.events import EVENTS, Event, read_events
 from dreamvideo_cli.runs.folders.owners import OWNERS, latest_owner
 from dreamvideo_cli.terminal.text import one_line
 from registry.content.manifest import Input
@@ -94,7 +94,7 @@ class Run:
         """
         return _read_toml(self.folder / _RECIPE)
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Event]:
         """All that happened, in the order of writing."""
         return read_events(self.folder)
 

@@ -356,8 +356,8 @@ def test_a_runs_folder_tells_what_happened(learn: Learn, dv: Dv, home: Path) -> 
     folder = Path(run["folder"])
     from dreamvideo_cli.runs.folders import read_events
 
-    words = {event["event"] for event in read_events(folder)}
-    assert words >= {"start", "machine", "stage", "step", "save", "preview", "end"}
+    words = {type(event).__name__ for event in read_events(folder)}
+    assert words >= {"Start", "Machine", "Stage", "Step", "Save", "Preview", "End"}
     for name in ("inputs.png", "report.html", "recipe.toml", "previews/00000000.webp"):
         assert (folder / name).is_file(), name
 

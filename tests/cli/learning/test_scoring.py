@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli.runs.folders import EventLog, Run, end_run, find_run
+from dreamvideo_cli.runs.folders.events import Machine
 from dreamvideo_cli.runs.report import render
 from dreamvideo_cli.runs.timings import Timing, remember
 from engine.bases import locate_base
@@ -193,7 +194,7 @@ def test_learning_is_remembered_and_the_device_it_came_to_is_written_down(
     assert learn().code == 0
     (run,) = dv("runs", "list", "--json").document
     events = find_run(Path(run["folder"]).parent, run["id"]).events()
-    (machine,) = [event["facts"] for event in events if event["event"] == "machine"]
+    (machine,) = [event.facts for event in events if isinstance(event, Machine)]
     assert machine["device"] == "cpu"
     assert learn("-n", "--json").document["expected_seconds"] > 0
 

@@ -13,6 +13,7 @@ import tomli_w
 
 from dreamvideo_cli.runs import folders as runs
 from dreamvideo_cli.runs.folders import EventLog, Run, lifecycle
+from dreamvideo_cli.runs.folders.events import Note, Save, Start, Step
 from dreamvideo_cli.runs.folders.process import this_process
 from registry import (
     ConflictError,
@@ -61,7 +62,7 @@ def test_a_run_is_found_as_it_was_begun(folder: Path) -> None:
     assert found.id == "corgi-abababab-1"
     assert found.recipe() == {"steps": 3}
     assert found.facts.settings == {"registry": "/r", "device": "auto"}
-    assert [event["event"] for event in found.events()] == ["start"]
+    assert [type(event) for event in found.events()] == [Start]
     assert runs.state_of(found) == "running"
 
 
@@ -183,7 +184,8 @@ def test_a_line_that_readers_could_not_use_is_passed_over(folder: Path, line: by
     with (run.folder / "events.ndjson").open("ab") as file:
         file.write(line + b"\n")
     EventLog(run.folder).write("waltz", text="of another version")
-    assert [event["event"] for event in run.events()] == ["start", "waltz"]
+    EventLog(run.folder).write("note", text="after")
+    assert [type(event) for event in run.events()] == [Start, Note]
 
 
 @pytest.mark.parametrize("data", [b"{", b'"\xff"', b"[" * 9_000])
@@ -295,7 +297,7 @@ def test_torn_and_foreign_lines_are_passed_over(folder: Path) -> None:
     with (run.folder / "events.ndjson").open("ab") as file:
         file.write(b'[1]\n{"event": "st')
     EventLog(run.folder).write("note", text="after")
-    assert [event["event"] for event in run.events()] == ["start", "note"]
+    assert [type(event) for event in run.events()] == [Start, Note]
 
 
 def test_steps_wait_for_the_disk_and_are_not_lost(folder: Path, monkeypatch) -> None:
@@ -312,7 +314,7 @@ def test_steps_wait_for_the_disk_and_are_not_lost(folder: Path, monkeypatch) -> 
     log.write("save", stage="look", step=1)
     monkeypatch.setattr(Path, "open", real)
     log.flush()
-    assert [event["event"] for event in run.events()] == ["start", "step", "save"]
+    assert [type(event) for event in run.events()] == [Start, Step, Save]
 
 
 def test_saves_are_seen(folder: Path) -> None:

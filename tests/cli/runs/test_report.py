@@ -14,8 +14,9 @@ from PIL import Image
 
 from dreamvideo_cli.runs import report
 from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, is_flat, smooth, thin, ticks
-from dreamvideo_cli.runs.events import RunHistory
 from dreamvideo_cli.runs.folders import EventLog, Run, end_run, start_run
+from dreamvideo_cli.runs.folders.events import Note, Resume, Skip, Start, Step
+from dreamvideo_cli.runs.history import RunHistory
 from dreamvideo_cli.runs.report import picture_in, render, write_report
 from registry.content.manifest import Input
 from tests.cli.conftest import Dv
@@ -142,39 +143,28 @@ def test_previews_beyond_the_bound_are_thinned_evenly_and_said(
     assert "more are in the folder previews" in text
 
 
-def test_of_a_step_told_twice_the_later_telling_counts():
-    def step(number: int, loss: float) -> dict[str, object]:
-        return {"event": "step", "at": number, "stage": "a", "step": number, "loss": loss}
+def step(number: int, loss: float, seconds: float = 0.0) -> Step:
+    return Step(at=float(number), stage="a", step=number, loss=loss, seconds=seconds)
 
+
+def test_of_a_step_told_twice_the_later_telling_counts():
     history = RunHistory([step(1, 0.9), step(2, 0.8), step(2, 0.7), step(1, 0.6)])
     assert history.stages[0].losses == {1: 0.6, 2: 0.7}
 
 
 def test_a_skipped_step_has_no_loss_until_it_is_told_again():
-    skip = {"event": "skip", "at": 1.0, "stage": "a", "step": 1, "text": "not finite"}
-    step = {"event": "step", "at": 2.0, "stage": "a", "step": 1, "loss": 0.5}
+    skip = Skip(at=1.0, stage="a", step=1, text="not finite")
     assert RunHistory([skip]).stages[0].losses == {1: None}
-    assert RunHistory([skip, step]).stages[0].losses == {1: 0.5}
-
-
-def test_events_that_cannot_be_understood_are_passed_over():
-    odd = [{"event": "step", "at": "x"}, {"event": "else", "at": 1.0}, {"event": 3}]
-    assert RunHistory(odd).stages == ()
+    assert RunHistory([skip, step(1, 0.5)]).stages[0].losses == {1: 0.5}
 
 
 def test_a_pause_between_owners_is_no_time_of_the_run():
-    at = [0.0, 2.0, 1002.0, 1003.0]
-    names = ["start", "note", "resume", "note"]
-    events = [{"event": n, "at": t, "text": "x"} for n, t in zip(names, at, strict=True)]
+    events = [Start(0.0), Note(2.0, "x"), Resume(1002.0), Note(1003.0, "x")]
     assert RunHistory(events).seconds == 3.0
 
 
 def test_an_update_takes_what_its_steps_took_in_the_mean():
-    events = [
-        {"event": "step", "at": 100.0 * k, "stage": "a", "step": k, "loss": 0.5, "seconds": k}
-        for k in (1, 2, 3)
-    ]
-    assert RunHistory(events).step_seconds == 2.0
+    assert RunHistory([step(k, 0.5, k) for k in (1, 2, 3)]).step_seconds == 2.0
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=3000))

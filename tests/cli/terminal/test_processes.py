@@ -74,8 +74,9 @@ def in_two_processes(line: Sequence[object]) -> subprocess.CompletedProcess[str]
 def losses_of(folder: Path) -> list[list[float]]:
     """Of each run, the oldest first, the loss of every step."""
     from dreamvideo_cli.runs.folders import list_runs
+    from dreamvideo_cli.runs.folders.events import Step
 
     return [
-        [event["loss"] for event in run.events() if event["event"] == "step"]
+        [event.loss for event in run.events() if isinstance(event, Step)]
         for run in list_runs(folder)
     ]
