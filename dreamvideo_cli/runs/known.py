@@ -1,8 +1,8 @@
 """Where photos and clips lie that videos were made from and motions learned from, by their digests.
 
 Recipes and manifests have no paths, so videos and adapters can be given away without telling where their maker's files
-lie. This machine remembers that for itself, one JSON object a line in ``<state>/inputs.ndjson``, and finds them
-again. The record is a convenience: where it is missing or damaged, the flags give the files again.
+lie. This machine notes that for itself in ``<state>/inputs.ndjson``, and finds them again; where it does not, the
+flags give the files again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from dreamvideo_cli.runs.notebook import append_notes, read_notes
 from dreamvideo_cli.settings.places import state_folder
 from dreamvideo_cli.terminal.text import read_path, write_path
-from engine.drafts import drafted
 
 MOST_BYTES = 1 << 20
 
@@ -25,22 +25,12 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 def remember_paths(paths: Mapping[str, Path]) -> None:
-    """Note where each digest was found; a record that has grown too long loses its older half."""
+    """Note where each digest was found."""
     known = _read()
     fresh = {digest: write_path(path) for digest, path in paths.items()}
-    if all(known.get(digest) == path for digest, path in fresh.items()):
-        return
-    for digest in fresh:
-        known.pop(digest, None)
-    lines = [msgspec.json.encode(_Known(*pair)) for pair in (known | fresh).items()]
-    if sum(map(len, lines)) > MOST_BYTES:
-        lines = lines[len(lines) // 2 :]
-    try:
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        with drafted(_file()) as draft:
-            draft.write_bytes(b"\n".join(lines) + b"\n")
-    except OSError:
-        return
+    notes = [_Known(*pair) for pair in fresh.items() if known.get(pair[0]) != pair[1]]
+    if notes:
+        append_notes(_file(), notes, MOST_BYTES)
 
 
 def find_again(
@@ -90,17 +80,5 @@ def _file() -> Path:
 
 
 def _read() -> dict[str, str]:
-    """Every line that can be read; of one digest the last counts."""
-    decoder = msgspec.json.Decoder(_Known)
-    try:
-        lines = _file().read_bytes().splitlines()
-    except OSError:
-        return {}
-    found: dict[str, str] = {}
-    for line in lines:
-        try:
-            known = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-        found[known.digest] = known.path
-    return found
+    """Each path by its digest; of one digest the last counts."""
+    return {each.digest: each.path for each in read_notes(_file(), _Known, MOST_BYTES)}

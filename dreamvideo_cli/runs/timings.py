@@ -1,13 +1,7 @@
-"""How long this machine took before: a small record of its own work, from which the next wait is told.
-
-One JSON object a line in ``<state>/timings.ndjson``. The record is a convenience: where it is missing, damaged or
-cannot be written, nothing is told and nothing fails.
-"""
+"""How long this machine took before, noted in ``<state>/timings.ndjson``: from it the next wait is told."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from dreamvideo_cli.runs.notebook import append_notes, read_notes
 from dreamvideo_cli.settings.places import state_folder
-from engine.drafts import drafted
 
 if TYPE_CHECKING:
     from engine.recipe import GenerateRecipe
@@ -55,17 +49,7 @@ def timings_file() -> Path:
 
 def remember(timing: Timing) -> None:
     """Append one line; a record that has grown too long loses its older half."""
-    path = timings_file()
-    line = msgspec.json.encode(timing) + b"\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > MOST_BYTES:
-            _halve(path)
-        # One write to a file opened for appending: lines of two processes never mix.
-        with path.open("ab", buffering=0) as file:
-            file.write(line)
-    except OSError:
-        return
+    append_notes(timings_file(), [timing], MOST_BYTES)
 
 
 def expect_seconds(task: Task, base: str, device: str, work: float) -> float | None:
@@ -99,30 +83,7 @@ def count_work(recipe: GenerateRecipe) -> float:
 
 def read_timings() -> list[Timing]:
     """Every line that can be read, the oldest first."""
-    return list(_readable(timings_file()))
-
-
-def _readable(path: Path) -> Iterator[Timing]:
-    decoder = msgspec.json.Decoder(Timing)
-    try:
-        with path.open("rb") as file:
-            lines = file.read(2 * MOST_BYTES).splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            yield decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-
-
-def _halve(path: Path) -> None:
-    """Keep the newer half. What another process appends meanwhile may be lost, which costs nothing."""
-    with path.open("rb") as file:
-        file.seek(-MOST_BYTES // 2, os.SEEK_END)
-        kept = file.read().partition(b"\n")[2]
-    with drafted(path, is_lasting=False) as draft:
-        draft.write_bytes(kept)
+    return list(read_notes(timings_file(), Timing, MOST_BYTES))
 
 
 def likely_device(device: str, base: str) -> str:
