@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamvideo_cli.settings.files import config_file
+from dreamvideo_cli.settings.files import config_file, set_value
 from dreamvideo_cli.settings.network import go_online
 from dreamvideo_cli.settings.places import (
     absolute_name,
@@ -28,7 +28,13 @@ from dreamvideo_cli.views.bases import (
     release_document,
     release_view,
 )
-from engine.bases.motion_module import join_names
+from engine.bases import KNOWN
+from engine.bases.folder import is_path
+from engine.bases.hub_cache import find_snapshot
+from engine.bases.motion_module import join_names, split_name
+from engine.bases.names.mistakes import find_fault
+from engine.bases.names.releases import RELEASES
+from engine.errors import BaseInvalidError, BaseNotFoundError
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -44,8 +50,6 @@ def list_bases(shell: Shell) -> None:
 
     Example: dv base list
     """
-    from engine.bases import KNOWN
-
     chosen = default_base()
     names = dict.fromkeys(["mini", *KNOWN, chosen])
     documents = [{**_find(name), "default": name == chosen} for name in names]
@@ -57,9 +61,6 @@ def show_base(shell: Shell, base: BaseName = "", motion_module: MotionModule = N
 
     Example: dv base show mini
     """
-    from engine.bases.names.releases import RELEASES
-    from engine.errors import BaseInvalidError, BaseNotFoundError
-
     name = join_names(base or default_base(), motion_module)
     try:
         view = base_view(locate_whole(name), name)
@@ -73,17 +74,11 @@ def show_base(shell: Shell, base: BaseName = "", motion_module: MotionModule = N
 
 def _is_begun(name: str) -> bool:
     """Whether something of a known base was fetched."""
-    from engine.bases.hub_cache import find_snapshot
-    from engine.bases.names.releases import RELEASES
-
     return find_snapshot(RELEASES[name].hub_id) is not None
 
 
 def _find(name: str) -> dict[str, Any]:
     """What there is to tell of a base, here or not."""
-    from engine.bases.names.releases import RELEASES
-    from engine.errors import BaseInvalidError, BaseNotFoundError
-
     try:
         return base_document(locate_whole(name), name)
     except (BaseNotFoundError, BaseInvalidError) as error:
@@ -152,11 +147,6 @@ def _find_whole(name: str) -> "BaseLocation | None":
     Raises:
         BaseNotFoundError, BaseInvalidError: it is a folder, or no base could have this name.
     """
-    from engine.bases.folder import is_path
-    from engine.bases.motion_module import split_name
-    from engine.bases.names.mistakes import find_fault
-    from engine.errors import BaseInvalidError, BaseNotFoundError
-
     own, _ = split_name(name)
     try:
         return locate_whole(name)
@@ -177,8 +167,6 @@ def use_base(
 
     Example: dv base use ./my-base
     """
-    from dreamvideo_cli.settings.files import set_value
-
     name = absolute_name(join_names(base, motion_module))
     location = locate_whole(name)
     path = config_file()

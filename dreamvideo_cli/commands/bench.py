@@ -16,6 +16,8 @@ from dreamvideo_cli.terminal.options import Device, DryRun, ImageTower, MotionMo
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import field_lines
+from engine.bases import require_image_tower
+from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,7 +151,6 @@ def _check(
     rows: "Mapping[str, Row]",
 ) -> tuple[str, ...]:
     """Fail before the wait, and before anything is loaded; returns who scores."""
-    from engine.bases import require_image_tower
     from engine.benchmark.rows import looks_at_clips
 
     scorers = _choose_scorers(options, source)
@@ -160,8 +161,6 @@ def _check(
 
 
 def _choose_scorers(options: BenchOptions, source: "PairSource") -> tuple[str, ...]:
-    from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
-
     scorers = tuple(options.scorer or ((MINI,) if source.has_truth else USUAL))
     for name in scorers:
         if name != MINI:

@@ -1,6 +1,7 @@
 """Adapters as files: out of the registry, into it, and looked into."""
 
 import re
+import shutil
 import sys
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -31,6 +32,9 @@ from dreamvideo_cli.views.adapters import (
 )
 from engine.drafts import drafted
 from engine.errors import EngineError
+from engine.media.output.staging import refuse_existing
+from registry import NotFoundError, RegistryError
+from registry.strangers.importing import look_into
 
 if TYPE_CHECKING:
     from engine.formats.writing import Written
@@ -138,8 +142,6 @@ def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:
 
 def _refuse_output(path: Path, output: str, *, overwrite: bool) -> None:
     """Whether a bundle can be written there."""
-    from engine.media.output.staging import refuse_existing
-
     if output.endswith("/") or path.is_dir():
         hint = f"name a file in it: -o {path / 'NAME.dva'}"
         raise UsageError(f"-o {output} is a folder, and a bundle is one file", hint=hint)
@@ -225,8 +227,6 @@ def _refuse_longer(source: str, most_bytes: int, foreign: ForeignOptions) -> Pat
 
 def show_adapters_in(place: Path, shell: Shell) -> None:
     """Tell what a bundle, an adapter's file or another tool's holds, without importing it."""
-    from registry.strangers.importing import look_into
-
     try:
         with foreign_explained(place):
             looked = look_into(place, tool=TOOL)
@@ -252,8 +252,6 @@ def read_bytes(text: str) -> int:
 
 def _resolve_either(store: "Registry", ref: str, kind: Kind) -> "Adapter":
     """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both."""
-    from registry import NotFoundError, RegistryError
-
     if ref.startswith(tuple(f"{each}/" for each in get_args(Kind))):
         return store.resolve(ref)
     try:
@@ -278,7 +276,6 @@ def _export_to(store: "Registry", adapters: "list[Adapter]", path: Path) -> None
 
 def _export_to_stdout(store: "Registry", adapters: "list[Adapter]", shell: Shell) -> None:
     """By way of a temporary file: a bundle is sought while it is written, and goes out unbroken."""
-    import shutil
     import tempfile
 
     if shell.json:

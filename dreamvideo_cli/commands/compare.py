@@ -17,6 +17,7 @@ from dreamvideo_cli.generation.options import GridOptions
 from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
 from dreamvideo_cli.learning.options import ScoreOptions
 from dreamvideo_cli.learning.scoring import choose_scorers
+from dreamvideo_cli.runs.folders import list_runs
 from dreamvideo_cli.settings.places import open_registry, runs_folder
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info, show
@@ -25,6 +26,8 @@ from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import read_path
 from dreamvideo_cli.views.tune import tune_plan_view, tune_view
 from dreamvideo_cli.views.videos import grid_plan_view, grid_view
+from engine.media.files import require_path
+from engine.metrics.places import require_open_cv
 
 if TYPE_CHECKING:
     from engine.metrics.scores import References
@@ -56,8 +59,6 @@ def tune(options: TuneOptions, shell: Shell) -> None:
 
     Example: dv tune fox zigzag "a fox zigzag on a sand background"
     """
-    from engine.metrics.places import require_open_cv
-
     _refuse_launcher("a search")
     store = open_registry(shell.registry)
     resolver = AdapterResolver(store)
@@ -97,8 +98,6 @@ def _find_sources(store: "Registry", plan: TunePlan) -> tuple[Sequence[Path], Se
 def _find_inputs(
     store: "Registry", use: WeightedAdapter, given: Path | None, flag: str
 ) -> Sequence[Path]:
-    from engine.media.files import require_path
-
     if given is not None:
         require_path(given.expanduser())
         return [given.expanduser()]
@@ -112,8 +111,6 @@ def _find_inputs(
 
 def _learned_from(store: "Registry", use: WeightedAdapter) -> list[Path]:
     """Photos or clips of the run that learned an adapter; none where it is not on this machine."""
-    from dreamvideo_cli.runs.folders import list_runs
-
     own = store.manifest(use.adapter).lineage.run
     run = next((run for run in list_runs(runs_folder()) if run.id == own), None)
     sources = run.facts.settings.get("sources") if run else None

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamvideo_cli.errors import ShellError
 from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.outputs import make_folder
 from dreamvideo_cli.generation.plan import plan_videos
 from dreamvideo_cli.generation.prompt import Word, compose_prompt
+from dreamvideo_cli.generation.recipe_file import read_recipe
 from dreamvideo_cli.generation.sampler import make_videos
 from dreamvideo_cli.learning.fitness import judge_plan
 from dreamvideo_cli.learning.inputs import Inputs
@@ -30,6 +32,13 @@ from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.views.adapters import label
 from dreamvideo_cli.views.estimates import estimate_learning
 from dreamvideo_cli.views.learning import stopping_in_time
+from engine.bases import require_image_tower
+from engine.drafts import draft_in, drafted
+from engine.errors import BaseInvalidError, EngineError, OutputExistsError
+from engine.media.files import shown
+from engine.media.output.comments import read_comment
+from engine.media.output.staging import output_error
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -147,9 +156,6 @@ def _scale_of(location: "BaseLocation") -> int:
 
 def _locate(name: str) -> "BaseLocation":
     """The base, which must be able to learn a motion too."""
-    from engine.bases import require_image_tower
-    from engine.errors import BaseInvalidError
-
     location = locate_whole(name)
     try:
         require_image_tower(location)
@@ -160,9 +166,6 @@ def _locate(name: str) -> "BaseLocation":
 
 def _refuse_foreign(folder: Path, store: "Registry") -> None:
     """Only what an earlier demo made may be replaced."""
-    from engine.errors import OutputExistsError
-    from engine.media.files import shown
-
     is_own = {SHEET: _is_own_sheet(folder / SHEET)}
     is_own |= {f"{name}.mp4": _is_own_video(store, folder, name) for name in VIDEOS}
     is_own |= dict.fromkeys(_files_in(folder, PHOTOS), False)  # a photo of the user's
@@ -198,9 +201,6 @@ def _is_copy(sample: "Traversable", path: Path) -> bool:
 
 def _copy(sample: "Traversable", path: Path) -> None:
     """Put a sample where the user can look at it and learn from it."""
-    from engine.drafts import drafted
-    from engine.media.output.staging import output_error
-
     if _is_copy(sample, path):
         return
     make_folder(path.parent)
@@ -212,9 +212,6 @@ def _copy(sample: "Traversable", path: Path) -> None:
 
 
 def _is_own_sheet(path: Path) -> bool:
-    from engine.errors import EngineError
-    from engine.media.output.comments import read_comment
-
     try:
         return path.is_file() and read_comment(path) == SHEET_COMMENT
     except EngineError:
@@ -223,11 +220,6 @@ def _is_own_sheet(path: Path) -> bool:
 
 def _is_own_video(store: "Registry", folder: Path, name: str) -> bool:
     """Whether a video carries the demo's prompt, and this folder's registry holds what it was made with."""
-    from dreamvideo_cli.errors import ShellError
-    from dreamvideo_cli.generation.recipe_file import read_recipe
-    from engine.errors import EngineError
-    from registry.errors import RegistryError
-
     path, (typed, subjects, motions) = folder / f"{name}.mp4", VIDEOS[name]
     words = [Word(each, f"<{each}>", is_subject=True) for each in subjects]
     words += [Word(each, CAPTION, is_subject=False) for each in motions]
@@ -327,7 +319,6 @@ def _rows(
 
 def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
     """All rows in one picture."""
-    from engine.drafts import draft_in
     from engine.media.output.sheets import sheet
     from engine.media.output.write import write_video
 

@@ -16,6 +16,11 @@ from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.signals import end_if_stopped
 from dreamvideo_cli.terminal.text import field_lines
 from dreamvideo_cli.views.scores import eval_document, eval_lines
+from engine.errors import InputError, ScorerMissingError
+from engine.media.files import require_path
+from engine.media.output.comments import read_comment
+from engine.metrics.definitions import DEFINITIONS
+from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
 
 if TYPE_CHECKING:
     from dreamvideo_cli.views.scores import Scored
@@ -70,16 +75,12 @@ def evaluate(options: EvalOptions, shell: Shell) -> None:
 
 
 def _explain(shell: Shell) -> None:
-    from engine.metrics.definitions import DEFINITIONS
-
     document = {"schema": "dv.eval_definitions/1", "definitions": dict(DEFINITIONS)}
     show(shell, View(document, field_lines(DEFINITIONS.items())))
 
 
 def _require_all(paths: Sequence[Path | None]) -> None:
     """Fail before anything heavy is imported."""
-    from engine.media.files import require_path
-
     for path in paths:
         if path is not None:
             require_path(path.expanduser())
@@ -87,8 +88,6 @@ def _require_all(paths: Sequence[Path | None]) -> None:
 
 def _usual_scorers(paths: Sequence[Path]) -> list[str]:
     """`mini` where every video says that mini made it; CLIP and DINO otherwise."""
-    from engine.metrics.places import MINI, USUAL
-
     recipes = [_recipe_of(path) for path in paths]
     is_mini = all(recipe and recipe.base.id.partition("@")[0] == MINI for recipe in recipes)
     return [MINI] if is_mini else [*USUAL]
@@ -111,9 +110,6 @@ class _Recipe(Struct, frozen=True):
 
 def _recipe_of(path: Path) -> _Recipe | None:
     """What a video of ours tells of how it was made; None of any other."""
-    from engine.errors import InputError
-    from engine.media.output.comments import read_comment
-
     try:
         return msgspec.json.decode(read_comment(path) or "", type=_Recipe)
     except (InputError, msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -128,8 +124,6 @@ def _folder_fps(path: Path) -> float | None:
 
 def _refuse_without_scorers(names: Sequence[str], options: EvalOptions) -> None:
     """Look for all that scores before any of it is loaded."""
-    from engine.metrics.places import MINI, find_tower, require_open_cv
-
     if NO_SCORER in names and len(names) > 1:
         raise UsageError("--scorer none stands alone", hint="leave out none, or the others")
     for name in names:
@@ -174,8 +168,6 @@ def _score_all(
     paths: Sequence[Path], examine: "Callable[[Path], Sequence[Score]]", shell: Shell
 ) -> "list[Scored]":
     """The videos that can be scored, with their scores; of several the others are told and passed over."""
-    from engine.errors import ScorerMissingError
-
     found: list[Scored] = []
     for path in paths:
         try:

@@ -29,6 +29,10 @@ from dreamvideo_cli.views.inputs import (
     _photo_lines,
 )
 from dreamvideo_cli.views.videos import grid_recipe_view, recipe_view
+from engine.bases.checks.fitness import Request, check_fitness
+from engine.errors import InputError
+from engine.media.files import is_text, printable, require_path, shown
+from engine.media.output.staging import refuse_existing
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -107,8 +111,6 @@ def inspect(
 
 def _check_known(place: Path) -> None:
     """Refuse what is not there, and files of text."""
-    from engine.media.files import is_text, require_path, shown
-
     require_path(place)
     if place.is_file() and is_text(place):
         hint = "give a photo, a clip, a folder of them, a bundle (.dva) or an adapter's file"
@@ -117,8 +119,6 @@ def _check_known(place: Path) -> None:
 
 def _check_sheet(learning: Learning) -> None:
     """See before anything is read that the sheet can be written."""
-    from engine.media.output.staging import refuse_existing
-
     if learning.sheet is None:
         return
     if learning.sheet.suffix.lower() != ".png":
@@ -172,9 +172,6 @@ def _inspect_photos(
     place: Path, found: PhotoSet, learning: Learning, shell: Shell, base: BaseLocation
 ) -> None:
     """Every photo, those included that would stop a `learn`."""
-    from engine.errors import InputError
-    from engine.media.files import printable, shown
-
     size = base.card.video.height_px, base.card.video.width_px
     warnings = photos_fitness(base, found, learning.class_word or "object")
     verdict = _verdict(base, warnings, len(found.warnings) + len(found.skipped))
@@ -201,8 +198,6 @@ def _inspect_photos(
 
 def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocation) -> None:
     """What a clip is and what would be taken of it, or why nothing would."""
-    from engine.bases.checks.fitness import Request, check_fitness
-    from engine.errors import InputError
     from engine.media.clips.reader import look_at_clip, read_clip
 
     video = base.card.video

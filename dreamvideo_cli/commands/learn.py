@@ -46,8 +46,14 @@ from dreamvideo_cli.views.learning import (
     next_lines,
     stopping_in_time,
 )
+from engine.bases import require_image_tower
+from engine.bases.checks.fitness import unknown_words
+from engine.bases.checks.limits import check_frames
+from engine.bases.checks.stand_ins import class_stand_in
+from engine.bases.checks.wording import check_class_word, check_prompt
 from engine.bases.motion_module import join_names
 from engine.hardware import require_device
+from engine.methods import check_family
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -83,7 +89,6 @@ def learn_subject(
 
     Example: dv subject learn ./dv-demo/photos --name fox --class cat
     """
-    from engine.bases.checks.wording import check_class_word
     from engine.media.photos.photographs import are_photographs
 
     shell, terms = quiet_other_ranks(shell), _run_options(options)
@@ -136,10 +141,6 @@ def learn_motion(
 
     Example: dv motion learn ./dv-demo/clip.mp4 --name zigzag --caption "moving in a zigzag"
     """
-    from engine.bases import require_image_tower
-    from engine.bases.checks.limits import check_frames
-    from engine.bases.checks.wording import check_prompt
-
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "motion", name, options)
     base = _locate(options, "motion", method)
@@ -172,9 +173,6 @@ def learn_motion(
 
 def _in_known_words(base: "BaseLocation", recipe: Any) -> Any:
     """The recipe with a class word that the base knows; which is said with the plan's warnings."""
-    from engine.bases.checks.fitness import unknown_words
-    from engine.bases.checks.stand_ins import class_stand_in
-
     knows = base.card.knows
     known = class_stand_in(knows, recipe.class_word, unknown_words(knows, recipe.class_word))
     return msgspec.structs.replace(recipe, class_word=known)
@@ -182,8 +180,6 @@ def _in_known_words(base: "BaseLocation", recipe: Any) -> Any:
 
 def _locate(options: LearnOptions, kind: Kind, method: str) -> "BaseLocation":
     """The base that is named, or the default; it is whole, and the method makes sense on it."""
-    from engine.methods import check_family
-
     name = options.base or default_base()
     base = locate_whole(name, options.image_tower, options.motion_module)
     check_family(method, kind, base.family)

@@ -17,12 +17,14 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import default_base, locate
 from dreamvideo_cli.terminal.options import FOREIGN, Kind, Shell, option
 from dreamvideo_cli.terminal.output import info
+from engine.errors import EngineError, IncompatibleError
+from registry import InvalidError, RegistryError, check_name, open_registry
+from registry.strangers.importing import Imported, look_into
 
 if TYPE_CHECKING:
     from engine.formats.opening import Opened
     from engine.formats.readers import Wish
-    from registry import Adapter, Registry, RegistryError
-    from registry.strangers.importing import Imported
+    from registry import Adapter, Registry
 
 CLASS_WORD = "object"
 SEPARATORS = re.compile(r"[._-]+")
@@ -103,9 +105,6 @@ def _told(adapter: Adapter, what: str, options: ForeignOptions, note: str) -> It
 
 def _refuse_own(path: Path, options: ForeignOptions, tool: str) -> None:
     """A file of our own says itself what it is."""
-    from registry import RegistryError
-    from registry.strangers.importing import look_into
-
     if path.is_dir():
         return
     try:
@@ -136,7 +135,6 @@ def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
 def _choose_name(opened: Opened, name: str | None) -> str:
     """The name that is given, or the one that the file proposes."""
     from engine.formats.reading import propose_name
-    from registry import InvalidError, check_name
 
     if name is not None:
         return check_name(name)
@@ -162,8 +160,6 @@ def _assumed(adapter: Adapter, options: ForeignOptions) -> Iterator[str]:
 @contextmanager
 def own_registry() -> Iterator[Registry]:
     """A registry for this process alone; it goes with the block."""
-    from registry import open_registry
-
     with tempfile.TemporaryDirectory(prefix="dv-", ignore_cleanup_errors=True) as folder:
         yield open_registry(Path(folder) / "registry")
 
@@ -176,8 +172,6 @@ def foresee_import(
     Raises:
         RegistryError: a name cannot be used there.
     """
-    from registry.strangers.importing import Imported
-
     found: list[Imported] = []
     for adapter in (each.adapter for each in imported):
         kind, name, record = adapter.kind, adapter.name, adapter.record
@@ -199,8 +193,6 @@ def foresee_import(
 @contextmanager
 def foreign_explained(source: object) -> Iterator[None]:
     """Where the registry cannot read a file, say what it is if another tool wrote it."""
-    from registry import RegistryError
-
     try:
         yield
     except RegistryError as error:
@@ -214,8 +206,6 @@ def explain_foreign(path: Path, error: RegistryError) -> Exception:
 
     A plain LoRA or word is whole and good; only nobody has said what to take it for.
     """
-    from engine.errors import EngineError, IncompatibleError
-
     if not _may_be_foreign(path, error):
         return error
     try:

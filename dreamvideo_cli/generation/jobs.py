@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from msgspec.structs import replace
+
 from dreamvideo_cli.errors import BatchError, ShellError, UsageError
 from dreamvideo_cli.generation.job_lines import Job, merge_options, read_job
 from dreamvideo_cli.generation.options import read_batch
@@ -21,6 +23,9 @@ from dreamvideo_cli.generation.plan import batch_recipes, check_space, plan_vide
 from dreamvideo_cli.generation.references import AdapterResolver
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.signals import end_if_stopped
+from engine.errors import EngineError
+from engine.media.files import require_path
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
@@ -168,8 +173,6 @@ class Batch:
 
 def can_share(one: VideoPlan, other: VideoPlan) -> bool:
     """Whether the videos of two plans can share the calls of the network: they differ in prompts and seeds alone."""
-    from msgspec.structs import replace
-
     first, second = one.recipes[0], other.recipes[0]
     own = {name: getattr(second, name) for name in ("prompt", "negative", "seed", "batch")}
     return (
@@ -186,8 +189,6 @@ def open_source(name: str, rank: Rank) -> AbstractContextManager[BinaryIO]:
         UsageError: a folder, a terminal, or a stdin that several processes would share.
         InputNotFoundError, InputError: there is no such file.
     """
-    from engine.media.files import require_path
-
     if name != "-":
         path = Path(name).expanduser().absolute()
         require_path(path)
@@ -203,9 +204,6 @@ def open_source(name: str, rank: Rank) -> AbstractContextManager[BinaryIO]:
 
 def _named(error: Exception, label: Label) -> Exception:
     """The same error with the job in its message; what is no error of ours stays as it is."""
-    from engine.errors import EngineError
-    from registry.errors import RegistryError
-
     if not isinstance(error, ShellError | EngineError | RegistryError):
         return error
     return type(error)(f"job {label}: {error.message}", hint=error.hint, code=error.code)

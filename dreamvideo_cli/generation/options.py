@@ -23,6 +23,7 @@ from dreamvideo_cli.terminal.options import (
     Prompt,
     option,
 )
+from engine.recipe import MOST_TOGETHER
 
 GREATEST_SEED = 2**32 - 1
 MOST_VIDEOS = 10_000
@@ -213,8 +214,6 @@ def read_batch(text: str | None, pixels: int) -> int | None:
     Raises:
         UsageError: it is neither.
     """
-    from engine.recipe import MOST_TOGETHER
-
     if text is None:
         return None
     if text == "auto":

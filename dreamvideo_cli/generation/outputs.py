@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.errors import UsageError
+from engine.media.output.staging import output_error, refuse_existing
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import WeightedAdapter
@@ -78,8 +79,6 @@ def plan_outputs(
         OutputExistsError: an explicit file is there.
         OutputError: the folder cannot be written to.
     """
-    from engine.media.output.staging import refuse_existing
-
     if output == "-":
         if sidecar:
             raise UsageError("--sidecar writes beside a file, and -o - is none", hint="-o FILE")
@@ -124,8 +123,6 @@ def make_folder(folder: Path) -> Path:
     Raises:
         OutputError: it cannot be made, or a file is in its place.
     """
-    from engine.media.output.staging import output_error
-
     folder = folder.expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)

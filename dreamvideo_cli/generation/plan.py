@@ -14,6 +14,7 @@ from dreamvideo_cli.generation.outputs import (
     Outputs,
     check_scale,
     folder_notes,
+    names_a_file,
     output_stem,
     plan_outputs,
 )
@@ -34,12 +35,18 @@ from dreamvideo_cli.generation.start import (
     start_from_prompt,
     start_from_recipe,
 )
+from dreamvideo_cli.runs.timings import count_work, expect_seconds
 from dreamvideo_cli.settings.keys import check_device
 from dreamvideo_cli.terminal.space import existing, require_free
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
 from engine.bases.accelerators import check_accelerator
+from engine.bases.checks.fitness import Request, check_fitness
+from engine.bases.checks.limits import check_video
+from engine.bases.checks.wording import check_prompt
+from engine.bases.checks.work import Work
 from engine.hardware import require_device
-from engine.media.output.formats import check_rate
+from engine.media.output.formats import SHARES, check_rate
+from engine.recipe import GenerateRecipe, build_recipe
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import VideoOptions
@@ -48,7 +55,6 @@ if TYPE_CHECKING:
     from engine.bases.accelerators import Accelerator
     from engine.bases.checks.fitness import FitnessWarning
     from engine.media.output.formats import Format
-    from engine.recipe import GenerateRecipe
     from registry import Registry
 
 # Options that the recipe of a video calls so too.
@@ -254,8 +260,6 @@ def _composition_notes(uses: Sequence[WeightedAdapter], options: VideoOptions) -
 
 def _check_base(resolver: AdapterResolver, start: Start, recipe: GenerateRecipe) -> None:
     """Whether the base is whole and reads both prompts to their ends; without weight a subject is its class word."""
-    from engine.bases.checks.wording import check_prompt
-
     resolver.require_whole(start.base)
     prompt, words = recipe.prompt, dict[str, int]()
     for use in start.uses:
@@ -273,8 +277,6 @@ def check_space(plans: Sequence[VideoPlan]) -> None:
     Raises:
         OutputError: naming a folder, what is free and what is needed.
     """
-    from engine.media.output.formats import SHARES
-
     needs: dict[int, tuple[Path, float]] = {}
     for plan in plans:
         for path, recipe in zip(plan.outputs.paths, plan.recipes, strict=True):
@@ -298,9 +300,6 @@ def video_recipe(
     Raises:
         RecipeError: a value is out of range.
     """
-    from engine.bases.checks.limits import check_video
-    from engine.recipe import GenerateRecipe, build_recipe
-
     asked = {name: getattr(options, name) for name in SETTINGS} | read_size(options.size)
     given = {name: value for name, value in asked.items() if value is not None}
     recipe = build_recipe(GenerateRecipe, {**values, **given, **settled})
@@ -324,8 +323,6 @@ def _size_notes(base: BaseLocation, recipe: GenerateRecipe) -> tuple[str, ...]:
 
 def _named_format(output: str | None, otherwise: Format) -> Format | None:
     """None where a file's name says the format itself."""
-    from dreamvideo_cli.generation.outputs import names_a_file
-
     return None if output is not None and names_a_file(output) else otherwise
 
 
@@ -338,10 +335,6 @@ def _resolved_notes(uses: Sequence[WeightedAdapter]) -> tuple[str, ...]:
 
 def prompt_fitness(start: Start, recipe: GenerateRecipe, device: str) -> tuple[FitnessWarning, ...]:
     """What speaks against making a video; what adapters stand for in the prompt they were taught."""
-    from dreamvideo_cli.runs.timings import count_work, expect_seconds
-    from engine.bases.checks.fitness import Request, check_fitness
-    from engine.bases.checks.work import Work
-
     base, plain = start.base, start.prompt.asked or recipe.prompt
     for phrase in sorted((use.phrase for use in start.uses if use.phrase), key=len, reverse=True):
         plain = plain.replace(phrase, " ")

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import placeless
 from dreamvideo_cli.terminal.text import one_printable_line
+from engine.errors import EngineError, IncompatibleError, InputError, IntegrityError
+from engine.media.output.comments import read_comment
+from engine.recipe import GenerateRecipe
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import WeightedAdapter
     from engine.bases import BaseLocation
     from engine.media.output.formats import Format
-    from engine.recipe import GenerateRecipe
 
 SIDECAR_SUFFIX = ".json"
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp", ".png", SIDECAR_SUFFIX)
@@ -88,9 +91,6 @@ def read_recipe(path: Path) -> VideoRecipe:
         IntegrityError: it carries a recipe that is damaged.
         IncompatibleError: a newer version wrote it.
     """
-    from engine.errors import InputError
-    from engine.media.output.comments import read_comment
-
     comment = read_comment(path)
     schema = read_schema(comment)
     if comment is None or schema is None:
@@ -116,9 +116,6 @@ def read_schema(comment: str | None) -> str | None:
 
 def parse_recipe(comment: str, schema: str, path: Path) -> VideoRecipe:
     """The recipe in a comment."""
-    from engine.errors import IncompatibleError, IntegrityError
-    from engine.recipe import GenerateRecipe
-
     if schema != RECIPE_SCHEMA:
         raise IncompatibleError(
             f"{path} carries {one_printable_line(schema)[:40]}, and this dv reads {RECIPE_SCHEMA}",
@@ -141,8 +138,6 @@ def parse_recipe(comment: str, schema: str, path: Path) -> VideoRecipe:
 
 def read_generate(recipe: VideoRecipe) -> GenerateRecipe:
     """The settings of a recipe that was read."""
-    from engine.recipe import GenerateRecipe
-
     return msgspec.convert(recipe.generate, GenerateRecipe)
 
 
@@ -157,9 +152,6 @@ def guess_format(path: Path) -> Format:
 
 def may_carry_recipe(path: Path) -> bool:
     """Whether a path looks like a video of ours; only then is it worth opening."""
-    from engine.errors import EngineError
-    from engine.media.output.comments import read_comment
-
     if path.suffix.lower() not in VIDEO_SUFFIXES and not path.is_dir():
         return False
     try:
@@ -197,9 +189,6 @@ def find_grid(path: Path) -> GridRecipe | None:
     Raises:
         IntegrityError: it is damaged.
     """
-    from engine.errors import IntegrityError
-    from engine.media.output.comments import read_comment
-
     comment = read_comment(path)
     if comment is None or read_schema(comment) != GRID_SCHEMA:
         return None
@@ -219,8 +208,6 @@ def recipe_document(
     base: BaseLocation, uses: Sequence[WeightedAdapter], recipe: GenerateRecipe, scale: int = 1
 ) -> dict[str, Any]:
     """What decides the file's pixels, and nothing else: no time, no place on this machine."""
-    import msgspec
-
     return {
         "schema": RECIPE_SCHEMA,
         "base": base_document(base),
@@ -249,8 +236,6 @@ def adapter_use(use: WeightedAdapter) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of what the pixels depend on beside the recipe."""
     from importlib.metadata import version
-
-    from dreamvideo_cli import __version__
 
     return {"dv": __version__, "torch": version("torch"), "diffusers": version("diffusers")}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.exchange.imports import foreign_explained
-from dreamvideo_cli.settings.places import default_base, locate
+from dreamvideo_cli.settings.places import default_base, locate, runs_folder
+from engine.bases import folder
+from engine.bases.checks.weights import require_whole
+from engine.errors import BaseNotFoundError, IncompatibleError
+from registry import NotFoundError, is_path, open_registry
+from registry.errors import RegistryError
+from registry.ref import KINDS
+from registry.strangers.importing import look_into
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SamplingOptions
@@ -85,8 +93,6 @@ class AdapterResolver:
         Raises:
             UsageError: a file of another kind or of several.
         """
-        from registry import NotFoundError, is_path
-
         if is_path(ref):
             return self._open(kind, ref)
         try:
@@ -103,8 +109,6 @@ class AdapterResolver:
 
     def require_whole(self, base: BaseLocation) -> None:
         """Look once whether a base's folder is whole."""
-        from engine.bases.checks.weights import require_whole
-
         if base.fingerprint not in self._whole:
             require_whole(base)
             self._whole.add(base.fingerprint)
@@ -120,7 +124,6 @@ class AdapterResolver:
 def _unfinished(store: Registry, kind: Kind, name: str) -> str | None:
     """Where the run stands that learns what is not there yet, as a hint; None where none does."""
     from dreamvideo_cli.runs.folders import list_runs, state_of
-    from dreamvideo_cli.settings.places import runs_folder
 
     runs = [run for run in list_runs(runs_folder()) if run.facts.name == name]
     runs = [
@@ -153,11 +156,7 @@ def resolve_adapters(
 def _open_file(path: Path, kind: Kind) -> Registry:
     """A registry for this process alone, with the one adapter of that kind that a file holds."""
     import atexit
-    import shutil
     import tempfile
-
-    from registry import open_registry
-    from registry.strangers.importing import look_into
 
     place = path.expanduser().absolute()
     with foreign_explained(place):
@@ -207,8 +206,6 @@ def refuse_clashing_words(uses: Sequence[WeightedAdapter]) -> None:
         UsageError: an adapter is named twice.
         IncompatibleError: naming both.
     """
-    from engine.errors import IncompatibleError
-
     by_ref: dict[object, WeightedAdapter] = {}
     by_token: dict[str, WeightedAdapter] = {}
     for use in uses:
@@ -258,9 +255,6 @@ def locate_base(options: SamplingOptions, name: str) -> BaseLocation:
 
 def _locate_for(use: WeightedAdapter, options: SamplingOptions) -> BaseLocation:
     """The base of an adapter, at its own place or where the caller says it is."""
-    from engine.bases.folder import is_path
-    from engine.errors import BaseNotFoundError, IncompatibleError
-
     base_id = use.adapter.record.base_id
     try:
         return locate_base(options, base_id)
@@ -268,15 +262,13 @@ def _locate_for(use: WeightedAdapter, options: SamplingOptions) -> BaseLocation:
         if options.base is None and base_id.startswith("mini@"):
             message = f"{use.label} was learned on {base_id}: {error.message}"
             raise IncompatibleError(message, hint=error.hint, code="base.mismatch") from error
-        if options.base is None and is_path(base_id):
+        if options.base is None and folder.is_path(base_id):
             hint = f"{use.label} needs it; --base DIR says where it lies now"
             raise BaseNotFoundError(error.message, hint=hint) from error
         raise
 
 
 def _other_base(first: WeightedAdapter, what: str, base_id: str, fingerprint: str) -> Exception:
-    from engine.errors import IncompatibleError
-
     own_id, own_fingerprint = _named_base(first)
     return IncompatibleError(
         f"{first.label} was learned on {own_id} ({own_fingerprint[:12]}), "
@@ -316,15 +308,11 @@ def unused_note(unused: Sequence[tuple[Kind, str]], arguments: Sequence[str]) ->
 
 
 def _kinds() -> tuple[Kind, ...]:
-    from registry.ref import KINDS
-
     return KINDS
 
 
 def _is_there(store: Registry, kind: Kind, name: str) -> bool:
     """Whether it has a live version; what is no name, or damaged, is no reason to stop a video."""
-    from registry.errors import RegistryError
-
     with suppress(RegistryError):
         return bool(store.versions(kind, name))
     return False

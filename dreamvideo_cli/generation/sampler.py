@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dreamvideo_cli.generation.outputs import make_folder, next_free, sidecar_path
+from msgspec.structs import replace
+
+from dreamvideo_cli.generation.outputs import STDOUT, make_folder, next_free, sidecar_path
 from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
 from dreamvideo_cli.runs.known import remember_paths
 from dreamvideo_cli.runs.timings import Task, Timing, count_work, remember
 from engine.bases.checks.weights import count_numbers, loaded_files
 from engine.bases.folder import weight_files
+from engine.errors import MemoryExhaustedError, OutputExistsError
 from engine.hardware import expect_precision, is_cpu
+from engine.media.output.comments import write_sidecar
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import SamplingPlan, VideoPlan
@@ -103,7 +107,6 @@ class Sampler:
             InputError, InputNotFoundError: a photo or clip cannot be used after all.
         """
         from engine.adapters.uses import AdapterUse, load_adapters
-        from engine.errors import MemoryExhaustedError
 
         guides = sampling.sources.open(sampling.recipes[0], sampling.base)
         remember_paths(sampling.paths)
@@ -130,10 +133,6 @@ class Sampler:
         self, generator: VideoGenerator, recipes: Sequence[GenerateRecipe]
     ) -> tuple[list[GenerateRecipe], list[Any]] | None:
         """A batch that did not fit: without other bases, in smaller batches, in slices; None where nothing fits."""
-        from msgspec.structs import replace
-
-        from engine.errors import MemoryExhaustedError
-
         for changes in smaller_tries(recipes[0], had_others=self._drop_others()):
             self._announce(f"out of memory: trying {told_of(changes)}")
             smaller = [replace(recipe, **changes) for recipe in recipes]
@@ -232,8 +231,6 @@ def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) ->
     document = recipe_document(plan.base, plan.uses, recipe, plan.scale)
     path = _write_frames(plan, number, recipe, frames, canonical_json(document))
     if plan.sidecar:
-        from engine.media.output.comments import write_sidecar
-
         text = json.dumps(document, indent=2, ensure_ascii=False)
         overwrite = plan.overwrite and not plan.outputs.automatic
         write_sidecar(sidecar_path(path), text, overwrite=overwrite)
@@ -244,7 +241,6 @@ def _write_frames(
     plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any, comment: str
 ) -> Path:
     """Write one video where it was planned; an automatic name gives way to whoever took it meanwhile."""
-    from engine.errors import OutputExistsError
     from engine.media.output.write import write_video
 
     settings: dict[str, Any] = {
@@ -269,7 +265,6 @@ def _write_frames(
 
 def _write_to_stdout(frames: Any, settings: dict[str, Any]) -> Path:
     """By way of a file: an mp4 is sought while it is written, and goes out whole or not at all."""
-    from dreamvideo_cli.generation.outputs import STDOUT
     from engine.media.output.write import write_video
 
     with tempfile.TemporaryDirectory(prefix="dv-") as folder:

@@ -28,7 +28,13 @@ from dreamvideo_cli.generation.references import (
 )
 from dreamvideo_cli.settings.places import default_base, fingerprint_memo
 from dreamvideo_cli.terminal.text import one_printable_line
+from engine.bases.accelerators import find_bundled, locate_accelerator
+from engine.bases.checks.fitness import unknown_words
+from engine.bases.checks.stand_ins import put_stand_ins, stand_ins
+from engine.bases.motion_module import JOINT
+from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError, InputNotFoundError
 from engine.recipe import check_text
+from registry.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
@@ -87,8 +93,6 @@ def _uses_again(
 
 def _find_again(resolver: AdapterResolver, note: AdapterNote) -> Adapter:
     """The adapter of that digest, under whatever name it has here."""
-    from registry.errors import IntegrityError, NotFoundError
-
     try:
         return resolver.store.resolve(note.ref, kind=note.kind)
     except (NotFoundError, IntegrityError) as error:
@@ -107,8 +111,6 @@ def _base_again(
     recipe: VideoRecipe, uses: Sequence[WeightedAdapter], options: VideoOptions
 ) -> BaseLocation:
     """The base of the adapters; without any, the one of the recipe's fingerprint or the one asked for."""
-    from engine.errors import IncompatibleError
-
     if not uses:
         return _bare_base_again(recipe.base, options)
     base = find_base(uses, options)
@@ -125,9 +127,6 @@ def _base_again(
 
 def _bare_base_again(note: BaseNote, options: VideoOptions) -> BaseLocation:
     """The base of a video without adapters, sought by name here and known by its fingerprint."""
-    from engine.bases.motion_module import JOINT
-    from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError
-
     if options.base is not None:
         return locate_base(options, options.base)
     found = []
@@ -228,9 +227,6 @@ def start_from_prompt(resolver: AdapterResolver, options: VideoOptions) -> Start
 
 def _in_known_words(prompt: Prompt, uses: Sequence[WeightedAdapter], base: BaseLocation) -> Prompt:
     """The prompt with what stands in for words that the base does not know; adapters' phrases stay."""
-    from engine.bases.checks.fitness import unknown_words
-    from engine.bases.checks.stand_ins import put_stand_ins, stand_ins
-
     near = stand_ins(base.card.knows, unknown_words(base.card.knows, prompt.sent))
     sent = put_stand_ins(prompt.sent, near, [use.phrase for use in uses])
     return prompt if sent == prompt.sent else replace(prompt, sent=sent, asked=prompt.sent)
@@ -249,8 +245,6 @@ def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Acc
     Raises:
         InputNotFoundError: the recipe has one that is not bundled, and none was given.
     """
-    from engine.bases.accelerators import locate_accelerator
-
     if options.accelerator is not None:
         return locate_accelerator(options.accelerator, memo=fingerprint_memo())
     former = values.get("accelerator")
@@ -258,9 +252,6 @@ def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Acc
 
 
 def _find_again_by_digest(digest: str) -> Accelerator:
-    from engine.bases.accelerators import find_bundled
-    from engine.errors import InputNotFoundError
-
     found = find_bundled(digest)
     if found is None:
         raise InputNotFoundError(

@@ -11,13 +11,15 @@ import msgspec
 from dreamvideo_cli.learning.plan import memory_needed
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
+from engine.bases.checks.fitness import Request, check_fitness
+from engine.bases.checks.work import Work
+from engine.recipe import ClipRecipe
 
 if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import LearnPlan
     from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
-    from engine.bases.checks.fitness import FitnessWarning, MemoryCheck, Request
-    from engine.bases.checks.work import Work
+    from engine.bases.checks.fitness import FitnessWarning, MemoryCheck
     from engine.media.photos import PhotoSet
 
 # Forward, backward through activations alone, and half of that again through attention.
@@ -41,8 +43,6 @@ def judge_plan(
 
 def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarning, ...]:
     """What speaks against learning this on its base; ``expected_s`` as this machine's past tells."""
-    from engine.bases.checks.fitness import Request, check_fitness
-
     recipe: Any = plan.recipe
     photos = plan.inputs.photos
     if plan.kind == "motion":
@@ -64,13 +64,10 @@ def photos_fitness(
     base: BaseLocation, photos: PhotoSet, class_word: str
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against learning a subject from these photos."""
-    from engine.bases.checks.fitness import check_fitness
-
     return check_fitness(base, _photos_request(photos, class_word))
 
 
 def _photos_request(photos: PhotoSet, class_word: str) -> Request:
-    from engine.bases.checks.fitness import Request
     from engine.media.photos.photographs import are_photographs
 
     return Request(
@@ -83,8 +80,6 @@ def _photos_request(photos: PhotoSet, class_word: str) -> Request:
 
 def _work_of(plan: LearnPlan) -> Work:
     """The passes of all updates: forward, and backward through a network that is frozen."""
-    from engine.bases.checks.work import Work
-
     recipe, video = plan.recipe, plan.base.card.video
     frames = getattr(recipe, "frames" if recipe.has_clips else "photo_frames", 1)
     passes = LEARNING_PASSES * sum(plan.stages.values())
@@ -109,8 +104,6 @@ def _check_memory(plan: LearnPlan) -> MemoryCheck | None:
 
 def _what_fits(plan: LearnPlan, least: int, free: int) -> str:
     """What would be small enough, in words."""
-    from engine.recipe import ClipRecipe
-
     recipe, step = plan.recipe, plan.base.limits.frame_step
     fewer = range(recipe.frames - step, 0, -step) if isinstance(recipe, ClipRecipe) else ()
     for frames in fewer:

@@ -13,6 +13,9 @@ from msgspec import Struct
 from dreamvideo_cli.learning.options import MASK_MODEL, MaskOptions
 from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.text import one_line, read_path, write_path
+from engine.bases.catalog import locate_mask_model
+from engine.errors import BaseNotFoundError, InputError
+from engine.media.files import printable, shown
 from engine.progress import ignore
 
 if TYPE_CHECKING:
@@ -86,8 +89,6 @@ class Inputs:
     @property
     def omissions(self) -> list[dict[str, str]]:
         """Name of each photo and clip that is left out, and why; like inputs without their folders."""
-        from engine.media.files import printable, shown
-
         photos = self.photos.skipped if self.photos else ()
         pairs = [*((item.path, item.reason) for item in photos), *self.left_out]
         return [
@@ -132,9 +133,7 @@ def read_inputs(
 
 def _read_clips(paths: Sequence[Path], recipe: Any, *, skip_bad: bool) -> Inputs:
     """Every clip that can be used, what was taken of it, and the fault of those that cannot."""
-    from engine.errors import InputError
     from engine.media.clips.reader import read_clip
-    from engine.media.files import printable
 
     clips: list[Clip] = []
     left_out: list[tuple[Path, str]] = []
@@ -168,7 +167,6 @@ def refuse_photos(clips: Sequence[Clip]) -> None:
     Raises:
         InputError: the pictures of a folder look unlike one another.
     """
-    from engine.errors import InputError
     from engine.media.clips.reader import looks_like_photos
 
     for clip in clips:
@@ -221,9 +219,6 @@ def _told_of_masks(photos: PhotoSet) -> list[str]:
 
 def _mask_model(name: str) -> Path | None:
     """Folder of the model that finds masks; None of the usual one where it is not on this machine."""
-    from engine.bases.catalog import locate_mask_model
-    from engine.errors import BaseNotFoundError
-
     try:
         return locate_mask_model(name)
     except BaseNotFoundError:

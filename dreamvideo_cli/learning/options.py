@@ -26,6 +26,8 @@ from dreamvideo_cli.terminal.options import (
     option,
 )
 from dreamvideo_cli.terminal.text import read_duration
+from engine.methods import find_entry
+from engine.recipe import method_recipe, motion_recipe, subject_recipe
 
 if TYPE_CHECKING:
     from engine.bases.cards import BaseCard
@@ -99,8 +101,6 @@ def subject_settings(
     Raises:
         UsageError, RecipeError: naming the setting.
     """
-    from engine.recipe import subject_recipe
-
     given = {"class_word": class_word, "steps": options.steps, **_common_settings(options)}
     values = _with_set(given, options, class_word=class_word)
     if not str(values.get("class_word", "object")).strip():
@@ -131,8 +131,6 @@ def motion_settings(
     Raises:
         UsageError, RecipeError: naming the setting.
     """
-    from engine.recipe import motion_recipe
-
     given = {**own, "steps": options.steps, "lr": options.lr, **_common_settings(options)}
     values = _with_set(given, options)
     recipe: Any = (
@@ -152,9 +150,6 @@ def _recipe_of_method(
     card: dict[str, dict[str, Any]],
     values: dict[str, Any],
 ) -> Any:
-    from engine.methods import find_entry
-    from engine.recipe import method_recipe
-
     recipe_type = find_entry(*method).recipe
     return method_recipe(recipe_type, method, options.quality, card, values)
 

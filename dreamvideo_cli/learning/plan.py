@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +15,15 @@ from msgspec import Struct
 from dreamvideo_cli.learning.inputs import Inputs, Sources
 from dreamvideo_cli.runs.timings import Task
 from dreamvideo_cli.terminal.space import require_free
+from engine.bases.checks.weights import count_numbers
+from engine.bases.folder import weight_files
+from engine.methods import find_entry
+from engine.metrics.definitions import score_interval
+from engine.recipe import GenerateRecipe, build_recipe
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
-    from engine.recipe import GenerateRecipe, LearnRecipe
+    from engine.recipe import LearnRecipe
     from registry import Kind
 
 # A motion adapter of the paper's sizes takes up to a twentieth of its base; beside its file there are two saves with
@@ -82,8 +89,6 @@ class LearnPlan:
     @property
     def token(self) -> str | None:
         """A subject's learned word, of a method that learns one."""
-        from engine.methods import find_entry
-
         has_word = find_entry(self.settings.method, self.kind).has_word
         return f"<{self.name}>" if has_word else None
 
@@ -113,15 +118,10 @@ class LearnPlan:
     @property
     def score_every(self) -> int:
         """Steps between scores."""
-        from engine.metrics.definitions import score_interval
-
         return self.settings.save_every or score_interval(list(self.stages.values())[-1])
 
     def key(self, registry_root: Path) -> str:
         """64 hex digits, equal where the same is learned from the same, in the same way, for the same registry."""
-        import hashlib
-        import json
-
         held_out, patience = self.inputs.held_out_digests, self.settings.patience
         method = self.settings.method
         decided = {
@@ -140,8 +140,6 @@ class LearnPlan:
 
 def preview_recipe(plan: LearnPlan) -> GenerateRecipe:
     """Recipe of the previews: as `dv gen` would make them with the card's settings, the plainest prompt and seed 0."""
-    from engine.recipe import GenerateRecipe, build_recipe
-
     prompt = plan.phrase if plan.kind == "motion" else f"a {plan.phrase}"
     values = {**plan.base.card.generate_defaults, "prompt": prompt, "seed": 0}
     return build_recipe(GenerateRecipe, values)
@@ -161,9 +159,6 @@ def memory_needed(plan: LearnPlan, *, is_least: bool = False) -> int | None:
 
     ``is_least``: with everything done that is done once memory runs out: blocks computed again, one sample at a time.
     """
-    from engine.bases.checks.weights import count_numbers
-    from engine.bases.folder import weight_files
-
     if not any(map(count_numbers, weight_files(plan.base.folder / plan.base.family.part))):
         return None
     from engine.training.estimate import estimate_recipe

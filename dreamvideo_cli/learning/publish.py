@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dreamvideo_cli import __version__
 from dreamvideo_cli.learning.plan import LearnPlan
 from dreamvideo_cli.runs.folders.events import Step
@@ -12,6 +14,8 @@ from dreamvideo_cli.runs.history import read_history, state_files
 from dreamvideo_cli.runs.scores import finite_values
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info
+from registry import read_draft
+from registry.content.manifest import Input, Lineage, Rung
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
@@ -52,10 +56,6 @@ def _is_same_training(plan: LearnPlan, training: Training) -> bool:
 
 def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
     """The manifest of an adapter that ``run`` learned, but for what the registry adds."""
-    import msgspec
-
-    from registry import read_draft
-
     is_subject = plan.kind == "subject"
     recipe = msgspec.to_builtins(learned.recipe)
     base = dict(learned.base)
@@ -101,8 +101,6 @@ def _is_same_recipe(asked: LearnRecipe, found: Mapping[str, Any]) -> bool:
 
     A manifest leaves out what is None.
     """
-    import msgspec
-
     wanted = {
         key: value
         for key, value in msgspec.to_builtins(asked).items()
@@ -142,9 +140,6 @@ def find_published(store: Registry, run: Run) -> Adapter | None:
 
 def draft_of_save(run: Run, step: int, note: str | None) -> Draft:
     """The manifest of a save: what its file says, and what the run wrote down up to there."""
-    import msgspec
-
-    from registry.content.manifest import Input, Lineage, Rung
     from registry.strangers.loose import read_loose
 
     draft = read_loose(state_files(run)[step], tool=f"dv {__version__}").draft

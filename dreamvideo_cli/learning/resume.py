@@ -8,10 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings
+from dreamvideo_cli.runs.folders import list_runs, remove_run, start_run
 from dreamvideo_cli.settings.places import locate_whole, runs_folder
 from dreamvideo_cli.terminal.text import one_line
+from engine.methods import find_entry
+from engine.recipe import build_recipe
+from registry import ConflictError, IntegrityError
+from registry.content.manifest import Input
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
@@ -86,8 +93,6 @@ def read_plan(run: Run) -> LearnPlan:
         ExistsError: they, or the base, are not what they were.
     """
     from dreamvideo_cli.learning.inputs import read_inputs
-    from engine.methods import find_entry
-    from engine.recipe import build_recipe
 
     settings = read_settings(run)
     sources = settings.sources
@@ -112,10 +117,6 @@ def read_settings(run: Run) -> LearnSettings:
     Raises:
         IntegrityError: somebody changed the file.
     """
-    import msgspec
-
-    from registry import IntegrityError
-
     try:
         return msgspec.convert(run.facts.settings, LearnSettings)
     except msgspec.ValidationError as error:
@@ -135,11 +136,6 @@ def _differing(run: Run, plan: LearnPlan) -> ExistsError:
 
 
 def _begin(store: Registry, plan: LearnPlan, key: str) -> Run:
-    import msgspec
-
-    from dreamvideo_cli.runs.folders import start_run
-    from registry.content.manifest import Input
-
     return start_run(
         runs_folder(),
         plan.kind,
@@ -160,8 +156,6 @@ def _begin(store: Registry, plan: LearnPlan, key: str) -> Run:
 
 def differences(run: Run, plan: LearnPlan) -> list[str]:
     """What is not as it was when the run began: recipe, inputs, base."""
-    import msgspec
-
     was, now = run.recipe(), msgspec.to_builtins(plan.recipe)
     found = [
         f"{name} {was.get(name)} -> {now.get(name)}"
@@ -203,8 +197,6 @@ def _unfinished(store: Registry, plan: LearnPlan) -> list[Run]:
 
 
 def _runs_of(store: Registry, plan: LearnPlan) -> list[Run]:
-    from dreamvideo_cli.runs.folders import list_runs
-
     return [
         run
         for run in list_runs(runs_folder())
@@ -224,9 +216,6 @@ def _refuse_running(store: Registry, plan: LearnPlan, key: str) -> None:
 
 def _is_worth_keeping(run: Run) -> bool:
     """A run that was killed before its first save is only in the way."""
-    from dreamvideo_cli.runs.folders import remove_run
-    from registry import ConflictError
-
     if not run.has_saves():
         with suppress(ConflictError):
             remove_run(run)

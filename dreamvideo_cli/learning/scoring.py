@@ -10,6 +10,8 @@ from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.text import time_text
+from engine.errors import ScorerMissingError
+from engine.metrics.places import MINI, USUAL, find_tower, has_open_cv
 
 if TYPE_CHECKING:
     from dreamvideo_cli.learning.plan import LearnPlan
@@ -29,9 +31,6 @@ def choose_scorers(
     Raises:
         ScorerMissingError: what was asked for is not on this machine, or nothing is that could score.
     """
-    from engine.errors import ScorerMissingError
-    from engine.metrics.places import MINI, USUAL, find_tower, has_open_cv
-
     if not options.is_wanted:
         return None
     if options.scorer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dreamvideo_cli.learning.plan import LearnPlan, preview_recipe
 from dreamvideo_cli.learning.publish import find_published, publish
 from dreamvideo_cli.learning.resume import begin_or_resume, claim_run
 from dreamvideo_cli.learning.scoring import open_scoring, report_best
+from dreamvideo_cli.runs.folders import EventLog, end_run, remove_run
 from dreamvideo_cli.runs.folders.events import Save
 from dreamvideo_cli.runs.history import read_history
 from dreamvideo_cli.runs.known import remember_paths
@@ -25,9 +29,12 @@ from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.processes import quiet_other_ranks, read_rank
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import Stopped, catching, unwind
+from engine.errors import EngineError, OutputError, StoppedError
+from engine.progress import Note
+from registry import RegistryError
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.runs.folders import EventLog, Run, State
+    from dreamvideo_cli.runs.folders import Run, State
     from engine.progress import Progress
     from engine.training.saver import SavePolicy, StopRequest
     from registry import Adapter, Registry
@@ -133,8 +140,6 @@ def _attempt(
 @contextmanager
 def _helping(plan: LearnPlan, stop: StopRequest, progress: Progress) -> Iterator[Attempt]:
     """Compute with the first process, which saves and reports."""
-    from engine.errors import StoppedError
-
     with (
         tempfile.TemporaryDirectory() as folder,
         catching(_patiently(stop)),
@@ -148,9 +153,6 @@ def _recorded(
     shell: Shell, run: Run, plan: LearnPlan, stop: StopRequest, progress: Progress
 ) -> Iterator[Attempt]:
     """Write down in the run what happens within the block, and how it ended where it fails or is stopped."""
-    from dreamvideo_cli.runs.folders import EventLog
-    from engine.errors import StoppedError
-
     log = EventLog(run.folder)
     try:
         log.write("machine", facts=machine_facts(plan.settings.device))
@@ -187,7 +189,6 @@ def _heard(run: Run, plan: LearnPlan, progress: Progress) -> AbstractContextMana
     """Progress that the tracker hears too, where one is asked for."""
     if plan.settings.track is None:
         return nullcontext(progress)
-    import msgspec
 
     from engine.monitor.tracker import Tracking, open_tracker
 
@@ -211,10 +212,6 @@ def _policy(plan: LearnPlan, stop: StopRequest, progress: Progress) -> SavePolic
 
 def _finish(run: Run, adapter: Adapter) -> None:
     """All is safe in the registry: what was only for going on goes."""
-    import shutil
-
-    from dreamvideo_cli.runs.folders import end_run
-
     end_run(run, "finished", ref=str(adapter))
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     (run.folder / "adapter.safetensors").unlink(missing_ok=True)
@@ -237,8 +234,6 @@ def resume_line(run: Run) -> str:
 
 def _leave(run: Run, log: EventLog, state: State, text: str) -> str | None:
     """Write down how a run ended; returns how to go on. A run with nothing saved leaves nothing."""
-    from dreamvideo_cli.runs.folders import end_run, remove_run
-
     log.flush()
     end_run(run, state, text=text)
     if not run.has_saves():
@@ -259,8 +254,6 @@ def _is_final(error: BaseException) -> bool:
 def _report(run: Run) -> None:
     """A report that cannot be written costs nobody a run."""
     from dreamvideo_cli.runs.report import write_report
-    from engine.errors import EngineError
-    from registry import RegistryError
 
     with suppress(EngineError, RegistryError, OSError):
         write_report(run)
@@ -279,9 +272,7 @@ def _remember_timings(run: Run, plan: LearnPlan, device: str) -> None:
 
 def draw_inputs(plan: LearnPlan, folder: Path, progress: Progress) -> None:
     """Draw what is learned from into a run's folder; that it cannot be drawn ends no run."""
-    from engine.errors import OutputError
     from engine.media.output.contact import write_inputs
-    from engine.progress import Note
 
     video = plan.base.card.video
     path = folder / "inputs.png"

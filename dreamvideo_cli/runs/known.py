@@ -15,6 +15,7 @@ import msgspec
 from dreamvideo_cli.runs.notebook import append_notes, read_notes
 from dreamvideo_cli.settings.places import state_folder
 from dreamvideo_cli.terminal.text import read_path, write_path
+from engine.errors import InputError, InputNotFoundError
 
 MOST_BYTES = 1 << 20
 
@@ -56,8 +57,6 @@ def find_again(
         InputNotFoundError: nobody knows where it is, or it is there no more.
         InputError: it was changed.
     """
-    from engine.errors import InputError, InputNotFoundError
-
     made = f"{made} {what} sha256:{digest}"
     hint = f"{flag} gives it again{otherwise}"
     written = _read().get(digest)

@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.terminal.processes import read_rank
+from engine.progress import (
+    Note,
+    Previewed,
+    RungTaken,
+    Saved,
+    Scored,
+    StageAdvanced,
+    StageStarted,
+    StepSkipped,
+)
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import EventLog
@@ -21,8 +31,6 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillo
 
 def record(log: EventLog, progress: Progress) -> Progress:
     """Write down what is told, and hand it on."""
-    from engine.progress import StageAdvanced
-
     last = time.monotonic()
 
     def listen(event: Event) -> None:
@@ -45,16 +53,6 @@ def record(log: EventLog, progress: Progress) -> Progress:
 
 def _writers() -> Mapping[type, tuple[str, Mapping[str, str]]]:
     """How each of the engine's events is written down: its word, and the names of its fields."""
-    from engine.progress import (
-        Note,
-        Previewed,
-        RungTaken,
-        Saved,
-        Scored,
-        StageStarted,
-        StepSkipped,
-    )
-
     place = {"stage": "stage", "step": "step"}
     return {
         StageStarted: ("stage", {"stage": "stage", "total": "steps", "done": "done"}),

@@ -24,6 +24,8 @@ from dreamvideo_cli.runs.folders.events import (
 from dreamvideo_cli.runs.history import RunHistory, Told, read_history
 from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.text import one_line, score_text, time_text
+from engine.media.output.staging import staged
+from engine.metrics.definitions import DEFINITIONS
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run, State
@@ -44,7 +46,6 @@ def write_report(run: Run) -> Path:
         IntegrityError: the run's recipe cannot be read.
     """
     from dreamvideo_cli.runs.folders import state_of
-    from engine.media.output.staging import staged
 
     text = render(run, state_of(run))
     path = run.folder / REPORT
@@ -189,8 +190,6 @@ def _data(path: Path) -> str:
 
 def _scores(run: Run, history: RunHistory) -> dict[str, Any]:
     """Every score by step, a curve of each, and what each measures."""
-    from engine.metrics.definitions import DEFINITIONS
-
     scores = history.scores
     names = list(dict.fromkeys(name for score in scores.values() for name in score.values))
     best = find_best(run.facts.kind, scores)

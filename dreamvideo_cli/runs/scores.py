@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli.runs.folders.events import Score
 from dreamvideo_cli.terminal.text import doubt_text
+from engine.metrics.definitions import best_step
 
 if TYPE_CHECKING:
     from engine.metrics.definitions import Best
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 def find_best(kind: Kind, scores: Mapping[int, Score]) -> Best | None:
     """The step that scored best; the base alone does not count."""
-    from engine.metrics.definitions import best_step
-
     return best_step(kind, {step: score.measured for step, score in scores.items() if step})
 
 

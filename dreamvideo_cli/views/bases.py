@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import field_lines, size_text, table, time_text
+from engine.bases.catalog import explain_size
+from engine.bases.names.releases import RELEASES
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
@@ -59,8 +61,6 @@ def release_view(name: str) -> View:
 
 def release_document(name: str) -> dict[str, Any]:
     """A base that has a name and is not on this machine, as JSON tells of it."""
-    from engine.bases.names.releases import RELEASES
-
     release = RELEASES[name]
     return {
         "schema": "dv.base_info/1",
@@ -82,8 +82,6 @@ def release_document(name: str) -> dict[str, Any]:
 
 def pull_lines(name: str, parcels: Sequence[Parcel]) -> list[str]:
     """Licence, size and needs of what is going to be fetched, for people."""
-    from engine.bases.names.releases import RELEASES
-
     told = [
         f"{each.hub_id}: {size_text(each.size_bytes)} in {len(each.files)} files, licence {each.licence}"
         for each in parcels
@@ -168,8 +166,6 @@ def _gib_text(size_bytes: int) -> str:
 
 def base_document(location: BaseLocation, name: str) -> dict[str, Any]:
     """A base as JSON tells of it."""
-    from engine.bases.catalog import explain_size
-
     card = location.card
     return {
         "schema": "dv.base_info/1",
@@ -201,8 +197,6 @@ def base_document(location: BaseLocation, name: str) -> dict[str, Any]:
 
 
 def _release_of(location: BaseLocation) -> Release | None:
-    from engine.bases.names.releases import RELEASES
-
     return next(
         (each for each in RELEASES.values() if each.hub_id == location.id.split(" ")[0]), None
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.terminal.text import field_lines, table
+from engine.media.files import shown
 
 if TYPE_CHECKING:
     from engine.errors import InputError
@@ -17,7 +18,6 @@ SCHEMA = "dv.inspect/1"
 
 
 def _photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int) -> dict[str, Any]:
-    from engine.media.files import shown
     from engine.media.output.contact import photo_box
     from engine.media.photos import frame_photo
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import typer
 
 from dreamvideo_cli.learning.plan import LearnPlan, memory_needed, space_needed
@@ -18,6 +19,7 @@ from dreamvideo_cli.terminal.warnings import warning_documents
 from dreamvideo_cli.views.adapters import adapter_document, pairs_text
 from dreamvideo_cli.views.runs import run_document
 from engine.hardware import describe_precision, expect_precision
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from engine.bases.checks.fitness import FitnessWarning
@@ -59,8 +61,6 @@ def next_lines(store: Registry, adapter: Adapter) -> list[str]:
 
 def line_with(store: Registry, adapter: Adapter) -> str:
     """A video of it, and of the newest of the other kind that was learned on the same base."""
-    from registry.errors import RegistryError
-
     other: Kind = "motion" if adapter.kind == "subject" else "subject"
     rows: Sequence[Adapter] = ()
     with suppress(RegistryError):  # what was learned is published, whatever else lies there
@@ -81,8 +81,6 @@ def learn_plan_view(
     warnings: Sequence[FitnessWarning],
 ) -> View:
     """What `learn` would do; ``seconds`` are those that it is expected to take."""
-    import msgspec
-
     settings, inputs = plan.settings, plan.inputs
     device = likely_device(settings.device, plan.base.fingerprint)
     document = {

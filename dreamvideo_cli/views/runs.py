@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dreamvideo_cli.runs.folders import Run
 from dreamvideo_cli.runs.folders.events import End, Save, Step
 from dreamvideo_cli.runs.history import StageHistory, event_fields, read_history, state_files
 from dreamvideo_cli.runs.scores import find_best
@@ -15,7 +16,7 @@ from dreamvideo_cli.views.adapters import pairs_text
 from dreamvideo_cli.views.scores import score_documents, score_lines
 
 if TYPE_CHECKING:
-    from dreamvideo_cli.runs.folders import DamagedRun, Run
+    from dreamvideo_cli.runs.folders import DamagedRun
 
 
 HEAD = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
@@ -23,8 +24,6 @@ HEAD = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
 
 def runs_view(runs: Sequence[Run | DamagedRun]) -> View:
     """A table of runs."""
-    from dreamvideo_cli.runs.folders import Run
-
     documents = [
         run_document(each) if isinstance(each, Run) else damaged_document(each) for each in runs
     ]

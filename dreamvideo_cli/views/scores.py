@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.runs.folders.events import Score as RunScore
 from dreamvideo_cli.terminal.text import doubt_text, one_line, score_text, table
+from engine.metrics.definitions import DEFINITIONS
 
 if TYPE_CHECKING:
     from engine.metrics.scores import Score
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 def eval_document(found: Sequence[Scored]) -> dict[str, Any]:
     """Every video's scores, their means and what each score is."""
-    from engine.metrics.definitions import DEFINITIONS
     from engine.metrics.scores import names_of
 
     means = _means(found)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
 from dreamvideo_cli.settings.places import cache_folder
 from engine.drafts import drafted
+from engine.recipe import GenerateRecipe
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.plan import SamplingPlan
-    from engine.recipe import GenerateRecipe
 
 OLDEST_SECONDS = 14 * 24 * 3600
 LIMIT_BYTES = 1 << 30
@@ -41,10 +43,7 @@ class GridCache:
 
     def read(self, sampling: SamplingPlan, number: int) -> Cell | None:
         """The cell of a recipe; None where it is not there, or damaged."""
-        import msgspec
-
         from engine.media.output.archive import load_frames
-        from engine.recipe import GenerateRecipe
 
         path = self._path(sampling, number)
         try:
@@ -59,8 +58,6 @@ class GridCache:
 
     def keep(self, sampling: SamplingPlan, number: int, cell: Cell) -> bool:
         """Write a cell whole or not at all; False where the disk refuses, which costs time and nothing else."""
-        import msgspec
-
         from engine.media.output.archive import save_frames
 
         path = self._path(sampling, number)

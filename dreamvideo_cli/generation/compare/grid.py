@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.compare.cells import Cell, GridCache
 from dreamvideo_cli.generation.options import GridOptions, SamplingOptions, VideoOptions
-from dreamvideo_cli.generation.outputs import output_stem
+from dreamvideo_cli.generation.outputs import (
+    SUFFIXES,
+    file_format,
+    names_a_file,
+    next_free,
+    output_stem,
+)
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.recipe_file import (
     GRID_SCHEMA,
@@ -26,6 +34,8 @@ from dreamvideo_cli.generation.sampler import Sampler
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.progress import show_progress
+from engine.errors import IncompatibleError
+from engine.media.output.staging import refuse_existing
 
 if TYPE_CHECKING:
     from engine.media.output.formats import Format
@@ -152,8 +162,6 @@ def make_grid(plan: GridPlan, shell: Shell) -> None:
 
     Whatever stops it, the finished cells are kept for the same line.
     """
-    import msgspec
-
     store = GridCache()
     store.prune()
     columns = _make_columns(plan, shell, store)
@@ -248,8 +256,6 @@ def _check_size(columns: int, rows: int) -> None:
 
 
 def _refuse_other_bases(planned: Sequence[SamplingPlan]) -> None:
-    from engine.errors import IncompatibleError
-
     first = planned[0].base
     for sampling in planned:
         if sampling.base.fingerprint != first.fingerprint:
@@ -264,9 +270,6 @@ def grid_paths(
     options: GridOptions, planned: Sequence[SamplingPlan]
 ) -> tuple[Format, Path | None, Path]:
     """Format, video and picture, both free and writable."""
-    from dreamvideo_cli.generation.outputs import SUFFIXES, file_format, names_a_file, next_free
-    from engine.media.output.staging import refuse_existing
-
     if options.output == "-":
         raise UsageError("a grid is two files", hint="-o FILE.mp4 or a folder")
     if options.output is not None and names_a_file(options.output):

@@ -18,11 +18,12 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.compare.cells import GridCache
 from dreamvideo_cli.generation.compare.grid import make_cells
 from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
-from dreamvideo_cli.generation.outputs import output_stem
+from dreamvideo_cli.generation.outputs import next_free, output_stem
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
 from dreamvideo_cli.generation.sampler import Sampler
 from dreamvideo_cli.terminal.options import DryRun, Prompt, option
+from engine.media.output.staging import refuse_existing
 from engine.metrics.definitions import RANKED_BY, SUBJECT_SCORE
 
 if TYPE_CHECKING:
@@ -325,9 +326,6 @@ def _choose_metrics(trial: Trial) -> dict[str, str]:
 
 def _sheet_path(options: TuneOptions, sampling: SamplingPlan) -> Path:
     """Where the picture goes, free and writable."""
-    from dreamvideo_cli.generation.outputs import next_free
-    from engine.media.output.staging import refuse_existing
-
     if options.output is None:
         return next_free(Path.cwd() / f"tune_{output_stem(sampling.uses, sampling.base)}.png")
     path = Path(options.output).expanduser().absolute()

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.sources.parse import read_number, split_number
 from dreamvideo_cli.runs.known import find_again
+from engine.bases import require_image_tower
+from engine.bases.folder import read_header
+from engine.bases.names.mistakes import ADAPTER_KEY
+from engine.errors import InputError
+from engine.media.files import PICTURE_SUFFIXES, digest_file, require_file
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import WeightedAdapter
@@ -76,8 +81,6 @@ def settle_appearance(
     Raises:
         UsageError: there is no motion that could be told of it.
     """
-    from engine.bases import require_image_tower
-
     former = values.get("appearance_photo")
     if look == Appearance():
         return {}, ()
@@ -99,9 +102,6 @@ def settle_appearance(
 
 def _is_told_looks(file: Path) -> bool:
     """Whether a motion in a file was learned with the look of its clip, by its header."""
-    from engine.bases.folder import read_header
-    from engine.bases.names.mistakes import ADAPTER_KEY
-
     header, _ = read_header(file)
     facts = json.loads(header.get("__metadata__", {}).get(ADAPTER_KEY, "{}"))
     return facts.get("condition_width") is not None
@@ -109,8 +109,6 @@ def _is_told_looks(file: Path) -> bool:
 
 def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:
     """The look that was asked for, else the photo of a recipe's ``values``, found where it lay."""
-    from engine.media.files import digest_file
-
     digest = values.get("appearance_photo")
     if digest is None or look != Appearance():
         return look
@@ -121,9 +119,6 @@ def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:
 
 def _find_photo(text: str) -> tuple[Path, str]:
     """Path and digest of a picture."""
-    from engine.errors import InputError
-    from engine.media.files import PICTURE_SUFFIXES, digest_file, require_file
-
     path = Path(text).expanduser().absolute()
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES
     if not is_picture and "/" not in text and not path.exists():

@@ -15,6 +15,9 @@ from dreamvideo_cli.generation.sources.opened import Sources
 from dreamvideo_cli.generation.sources.parse import only_given, split_file
 from dreamvideo_cli.generation.sources.structure import find_structure, name_structure
 from dreamvideo_cli.runs.known import find_again
+from engine.media.files import digest_file, printable
+from engine.recipe import build_recipe
+from engine.sources import Inversion, Reference, Source
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SourceOptions
@@ -104,8 +107,6 @@ def _find_files(
 
 def _notes(recipe: GenerateRecipe, settings: Mapping[str, Any], guides: Guides) -> tuple[str, ...]:
     """What was taken of each file, and what is not that of the video which is made again."""
-    from engine.media.files import printable
-
     opened = (guides.source, guides.inversion, guides.structure, *guides.reference)
     told = {each.path: each for each in opened if each}
     notes = []
@@ -166,7 +167,6 @@ def _find_source(options: SourceOptions, recipe: GenerateRecipe) -> tuple[Path |
     if former is None or options.start_from is not None:
         return None, None
     from engine.media.clips.reader import digest_clip
-    from engine.media.files import digest_file
 
     if former.clip is not None:
         return find_again(former.clip, "clip", "--edit CLIP", digest_clip), None
@@ -200,7 +200,6 @@ def _find_references(
     """The photos that are read, each with the folder of its mask."""
     if options.reference is None and recipe.reference is None:
         return ()
-    from engine.media.files import digest_file
     from engine.media.photos.reader import gather_photos
 
     masks = None if options.reference_mask is None else _absolute(options.reference_mask)
@@ -223,9 +222,6 @@ def _former_masks(digest: str) -> Path | None:
 def _name_source(
     options: SourceOptions, recipe: GenerateRecipe, sources: Sources, guides: Guides
 ) -> Any:
-    from engine.recipe import build_recipe
-    from engine.sources import Source
-
     if guides.source is None:
         return None
     former = recipe.source
@@ -244,8 +240,6 @@ def _name_inversion(
     sources: Sources,
     guides: Guides,
 ) -> Any:
-    from engine.sources import Inversion
-
     if guides.inversion is None or options.start_from is None:
         return guides.inversion and recipe.inversion
     _, share = split_file("--start-from", options.start_from, 1.0)
@@ -261,9 +255,6 @@ def _name_inversion(
 def _name_reference(
     options: SourceOptions, recipe: GenerateRecipe, prompt: str, guides: Guides
 ) -> Any:
-    from engine.recipe import build_recipe
-    from engine.sources import Reference
-
     if not guides.reference:
         return None
     kept = {} if recipe.reference is None else msgspec.structs.asdict(recipe.reference)

@@ -11,6 +11,9 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.sources.parse import only_given
 from dreamvideo_cli.runs.known import find_again
 from dreamvideo_cli.settings.places import fingerprint_memo
+from engine.bases.folder import fingerprint
+from engine.recipe import build_recipe
+from engine.sources import Structure
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SourceOptions
@@ -71,9 +74,6 @@ def name_structure(options: SourceOptions, recipe: GenerateRecipe, guides: Guide
     Raises:
         RecipeError: a number is out of its range.
     """
-    from engine.recipe import build_recipe
-    from engine.sources import Structure
-
     if guides.structure is None or guides.controlnet is None:
         return None
     kept = {} if recipe.structure is None else msgspec.structs.asdict(recipe.structure)
@@ -90,8 +90,6 @@ def name_structure(options: SourceOptions, recipe: GenerateRecipe, guides: Guide
 
 def _find_model(mark: str, what: str, flag: str) -> str:
     """The folder of a model, seen to have that fingerprint still."""
-    from engine.bases.folder import fingerprint
-
     memo = fingerprint_memo()
     return str(
         find_again(mark, what, flag, lambda path: fingerprint(path.parent, (path.name,), memo=memo))
