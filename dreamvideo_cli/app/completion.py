@@ -39,19 +39,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class CursorContext:
-    """Where the cursor is.
+    """Where the cursor is."""
 
-    Attributes:
-        path: names of the command.
-        param: which of its options or arguments takes the word; None where an option's name may stand.
-        text: what is there of the value so far.
-        before: values given so far, by the name of the parameter.
-    """
-
-    path: tuple[str, ...]
+    path: tuple[str, ...]  # names of the command
+    # which of its options or arguments takes the word; None where an option's name may stand
     param: Any
-    text: str
-    before: Mapping[str, list[str]]
+    text: str  # what is there of the value so far
+    before: Mapping[str, list[str]]  # values given so far, by the name of the parameter
 
 
 def answer(shell: str, arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:

@@ -13,40 +13,27 @@ COMMANDS = "Commands"
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A command.
+    """A command."""
 
-    Attributes:
-        place: ``module:function`` within this package.
-        summary: one line, the first of the function's docstring.
-        fixed: parameters of the function that the tree fills in.
-        section: heading under which its group lists it.
-        reads_files: whether files of settings stand behind its options; not where they are what it mends.
-    """
-
-    place: str
-    summary: str
+    place: str  # ``module:function`` within this package
+    summary: str  # one line, the first of the function's docstring
+    # parameters of the function that the tree fills in
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    section: str = COMMANDS
+    section: str = COMMANDS  # heading under which its group lists it
+    # whether files of settings stand behind its options; not where they are what it mends
     reads_files: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A group of commands.
+    """A group of commands."""
 
-    Attributes:
-        summary: one line.
-        entries: by name, in the order of its help.
-        section: heading under which its own group lists it.
-        options: what `main` answers before Typer is imported, for the help.
-        epilog: the last lines of its help, as they are.
-    """
-
-    summary: str
-    entries: Mapping[str, Leaf | Branch]
-    section: str = COMMANDS
+    summary: str  # one line
+    entries: Mapping[str, Leaf | Branch]  # by name, in the order of its help
+    section: str = COMMANDS  # heading under which its own group lists it
+    # what `main` answers before Typer is imported, for the help
     options: Mapping[str, str] = field(default_factory=dict)
-    epilog: str = ""
+    epilog: str = ""  # the last lines of its help, as they are
 
 
 MAKE, KEEP, SEE = "Learn and make", "Keep and share", "Look and set"

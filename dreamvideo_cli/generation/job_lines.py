@@ -39,17 +39,11 @@ _Line = msgspec.defstruct("_Line", [(name, hint | None, None) for name, hint in 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One line: the flags of `dv gen` by their names; what it leaves out is as on the command line.
+    """One line: the flags of `dv gen` by their names; what it leaves out is as on the command line."""
 
-    Attributes:
-        id: names the line in results and errors; None leaves it the line's number.
-        given: by the names of `VideoOptions`.
-        weights: by reference, as the line or the flags write it.
-    """
-
-    id: str | int | None
-    given: Mapping[str, Any]
-    weights: Mapping[str, float]
+    id: str | int | None  # names the line in results and errors; None leaves it the line's number
+    given: Mapping[str, Any]  # by the names of `VideoOptions`
+    weights: Mapping[str, float]  # by reference, as the line or the flags write it
 
 
 def read_lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:

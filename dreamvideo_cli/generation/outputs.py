@@ -29,17 +29,11 @@ SUFFIXES: Mapping[Format, str] = {"mp4": ".mp4", "gif": ".gif", "webp": ".webp",
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where videos go.
+    """Where videos go."""
 
-    Attributes:
-        format: of all of them.
-        paths: absolute, one a seed.
-        automatic: the names are ours, and give way where another process takes one meanwhile.
-    """
-
-    format: Format
-    paths: tuple[Path, ...]
-    automatic: bool
+    format: Format  # of all of them
+    paths: tuple[Path, ...]  # absolute, one a seed
+    automatic: bool  # the names are ours, and give way where another process takes one meanwhile
 
     @property
     def to_stdout(self) -> bool:

@@ -67,54 +67,31 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """Videos that differ in the seed alone, before it is known where they go.
+    """Videos that differ in the seed alone, before it is known where they go."""
 
-    Attributes:
-        typed: the prompt as typed.
-        prompt: the prompt as sent.
-        uses: subjects first, then motions, each in the order given.
-        base: the base they were learned on.
-        recipes: one a video, differing in the seed.
-        device: as asked for.
-        look: what the motions are told of.
-        accelerator: what changes the base's own weights, or None.
-        sources: photos and clips that the videos are made from.
-        paths: where each photo and clip of the recipes lies, by its digest.
-        format: where neither `--format` nor a file's name says one.
-        scale: how many times each pixel is repeated on each side when a video is written.
-        notes: what was resolved, put into the prompt, drawn.
-        warnings: what the base cannot do; the notes tell of it too.
-    """
-
-    typed: str
-    prompt: Prompt
-    uses: tuple[WeightedAdapter, ...]
-    base: BaseLocation
-    recipes: tuple[GenerateRecipe, ...]
-    device: str
-    look: Appearance
-    accelerator: Accelerator | None
-    sources: Sources
-    paths: Mapping[str, Path]
-    format: Format
-    scale: int
-    notes: tuple[str, ...]
-    warnings: tuple[FitnessWarning, ...]
+    typed: str  # the prompt as typed
+    prompt: Prompt  # the prompt as sent
+    uses: tuple[WeightedAdapter, ...]  # subjects first, then motions, each in the order given
+    base: BaseLocation  # the base they were learned on
+    recipes: tuple[GenerateRecipe, ...]  # one a video, differing in the seed
+    device: str  # as asked for
+    look: Appearance  # what the motions are told of
+    accelerator: Accelerator | None  # what changes the base's own weights, or None
+    sources: Sources  # photos and clips that the videos are made from
+    paths: Mapping[str, Path]  # where each photo and clip of the recipes lies, by its digest
+    format: Format  # where neither `--format` nor a file's name says one
+    scale: int  # how many times each pixel is repeated on each side when a video is written
+    notes: tuple[str, ...]  # what was resolved, put into the prompt, drawn
+    warnings: tuple[FitnessWarning, ...]  # what the base cannot do; the notes tell of it too
 
 
 @dataclass(frozen=True, slots=True)
 class VideoPlan(SamplingPlan):
-    """Everything `dv gen` needs, and a line for everything a person should know.
+    """Everything `dv gen` needs, and a line for everything a person should know."""
 
-    Attributes:
-        outputs: where each video goes.
-        overwrite: an explicit file may be replaced.
-        sidecar: each video's recipe is written beside it too.
-    """
-
-    outputs: Outputs
-    overwrite: bool
-    sidecar: bool
+    outputs: Outputs  # where each video goes
+    overwrite: bool  # an explicit file may be replaced
+    sidecar: bool  # each video's recipe is written beside it too
 
 
 def plan_videos(

@@ -14,17 +14,11 @@ EVERYDAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a name in the prompt stands for.
+    """What a name in the prompt stands for."""
 
-    Attributes:
-        name: the adapter's name, as a person writes it.
-        phrase: a subject's token (``<corgi>``) or a motion's caption.
-        is_subject: a subject's missing word goes in front, a motion's missing caption behind.
-    """
-
-    name: str
-    phrase: str
-    is_subject: bool
+    name: str  # the adapter's name, as a person writes it
+    phrase: str  # a subject's token (``<corgi>``) or a motion's caption
+    is_subject: bool  # a subject's missing word goes in front, a motion's missing caption behind
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,19 +38,12 @@ UNNAMED = "file"  # an adapter's file that says no name
 
 @dataclass(frozen=True, slots=True)
 class WeightedAdapter:
-    """An adapter that takes part: pinned, its file's bytes checked.
+    """An adapter that takes part: pinned, its file's bytes checked."""
 
-    Attributes:
-        asked: the reference as typed.
-        adapter: what it stands for.
-        weight: 1 is what was learned, 0 the base.
-        file: the weights.
-    """
-
-    asked: str
-    adapter: Adapter
-    weight: float
-    file: Path
+    asked: str  # the reference as typed
+    adapter: Adapter  # what it stands for
+    weight: float  # 1 is what was learned, 0 the base
+    file: Path  # the weights
 
     @property
     def label(self) -> str:

@@ -183,29 +183,17 @@ def _version_notes(recipe: VideoRecipe) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a plan starts from: a prompt that was typed, or a video that is made again.
+    """Where a plan starts from: a prompt that was typed, or a video that is made again."""
 
-    Attributes:
-        typed: the prompt as typed.
-        prompt: the prompt as sent.
-        uses: subjects first, then motions, each in the order given.
-        base: the base they were learned on.
-        values: settings of the recipe, under the flags.
-        seed: where no flag names one.
-        format: where neither `--format` nor a file's name says one.
-        scale: where `--scale` does not say one.
-        notes: what a person should know.
-    """
-
-    typed: str
-    prompt: Prompt
-    uses: tuple[WeightedAdapter, ...]
-    base: BaseLocation
-    values: Mapping[str, Any]
-    seed: int = 0
-    format: Format = "mp4"
-    scale: int = 1
-    notes: tuple[str, ...] = ()
+    typed: str  # the prompt as typed
+    prompt: Prompt  # the prompt as sent
+    uses: tuple[WeightedAdapter, ...]  # subjects first, then motions, each in the order given
+    base: BaseLocation  # the base they were learned on
+    values: Mapping[str, Any]  # settings of the recipe, under the flags
+    seed: int = 0  # where no flag names one
+    format: Format = "mp4"  # where neither `--format` nor a file's name says one
+    scale: int = 1  # where `--scale` does not say one
+    notes: tuple[str, ...] = ()  # what a person should know
 
 
 def start_from_prompt(resolver: AdapterResolver, options: VideoOptions) -> Start:

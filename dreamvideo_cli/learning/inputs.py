@@ -27,24 +27,16 @@ if TYPE_CHECKING:
 
 
 class Sources(Struct, frozen=True):
-    """Where the inputs of a plan lie, so that a run can read them again from anywhere.
+    """Where the inputs of a plan lie, so that a run can read them again from anywhere."""
 
-    Attributes:
-        base: as named, a path made absolute.
-        paths: of photos or clips, absolute, as `write_path` writes them.
-        image_tower: named like the base, or None.
-        mask: none, auto, photographs (found by their colours; drawings have none) or their folder, likewise.
-        mask_model: of auto, named like the base.
-        skip_bad: whether inputs that cannot be used are left out.
-        holdout: the photo that is kept out to score against, as it was called, or None.
-    """
-
-    base: str
-    paths: tuple[str, ...]
-    image_tower: str | None = None
+    base: str  # as named, a path made absolute
+    paths: tuple[str, ...]  # of photos or clips, absolute, as `write_path` writes them
+    image_tower: str | None = None  # named like the base, or None
+    # none, auto, photographs (found by their colours; drawings have none) or their folder, likewise
     mask: str = "none"
-    mask_model: str = ""
-    skip_bad: bool = False
+    mask_model: str = ""  # of auto, named like the base
+    skip_bad: bool = False  # whether inputs that cannot be used are left out
+    # the photo that is kept out to score against, as it was called, or None
     holdout: str | None = None
 
 
@@ -59,19 +51,12 @@ def settle_mask(options: MaskOptions, base: BaseLocation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What was read.
+    """What was read."""
 
-    Attributes:
-        photos: of a subject, else None.
-        clips: of a motion, else none.
-        left_out: clips that cannot be used, each with its fault.
-        notes: what a person should know.
-    """
-
-    photos: PhotoSet | None = None
-    clips: tuple[Clip, ...] = ()
-    left_out: tuple[tuple[Path, str], ...] = ()
-    notes: tuple[str, ...] = ()
+    photos: PhotoSet | None = None  # of a subject, else None
+    clips: tuple[Clip, ...] = ()  # of a motion, else none
+    left_out: tuple[tuple[Path, str], ...] = ()  # clips that cannot be used, each with its fault
+    notes: tuple[str, ...] = ()  # what a person should know
 
     @property
     def digests(self) -> list[dict[str, str]]:

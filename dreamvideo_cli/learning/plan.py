@@ -37,54 +37,34 @@ TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 
 class LearnSettings(Struct, frozen=True, kw_only=True):
-    """What `learn` is told beside recipe and inputs; a run's file holds it whole.
+    """What `learn` is told beside recipe and inputs; a run's file holds it whole."""
 
-    Attributes:
-        method: by which it is learned; a name of `engine.methods.METHODS`.
-        device: as asked for.
-        tags: to be set on the new version.
-        note: the user's own words.
-        save_every: steps between saves, or None.
-        preview: steps between previews, or None.
-        track: the tracker that gets the losses too, or None.
-        scored_by: the towers that score during learning, maybe none; None: nothing is scored.
-        patience: scores without a better one after which it ends and the best step is published, or None.
-        sources: where the inputs lie, so that the run can read them again; None: it cannot.
-    """
-
-    method: str = "dreamvideo"
-    device: str = "auto"
-    tags: tuple[str, ...] = ()
-    note: str | None = None
-    save_every: int | None = None
-    preview: int | None = None
-    track: TrackerName | None = None
+    method: str = "dreamvideo"  # by which it is learned; a name of `engine.methods.METHODS`
+    device: str = "auto"  # as asked for
+    tags: tuple[str, ...] = ()  # to be set on the new version
+    note: str | None = None  # the user's own words
+    save_every: int | None = None  # steps between saves, or None
+    preview: int | None = None  # steps between previews, or None
+    track: TrackerName | None = None  # the tracker that gets the losses too, or None
+    # the towers that score during learning, maybe none; None: nothing is scored
     scored_by: tuple[str, ...] | None = None
+    # scores without a better one after which it ends and the best step is published, or None
     patience: int | None = None
+    # where the inputs lie, so that the run can read them again; None: it cannot
     sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LearnPlan:
-    """What is to be learned, from what, and how.
+    """What is to be learned, from what, and how."""
 
-    Attributes:
-        kind: subject or motion.
-        name: under which it is published.
-        base: on which it is learned.
-        recipe: how; "auto" in it is settled when the device is known.
-        inputs: photos or clips, as they were read.
-        settings: the rest.
-        class_asked: the class word as the user said it, or "" where it is the recipe's.
-    """
-
-    kind: Kind
-    name: str
-    base: BaseLocation
-    recipe: LearnRecipe
-    inputs: Inputs
-    settings: LearnSettings = field(default_factory=LearnSettings)
-    class_asked: str = ""
+    kind: Kind  # subject or motion
+    name: str  # under which it is published
+    base: BaseLocation  # on which it is learned
+    recipe: LearnRecipe  # how; "auto" in it is settled when the device is known
+    inputs: Inputs  # photos or clips, as they were read
+    settings: LearnSettings = field(default_factory=LearnSettings)  # the rest
+    class_asked: str = ""  # the class word as the user said it, or "" where it is the recipe's
 
     @property
     def token(self) -> str | None:

@@ -42,19 +42,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Which run is taken, and until when.
+    """Which run is taken, and until when."""
 
-    Attributes:
-        fresh: begin anew where an unfinished run could go on.
-        leaves_others: pass over unfinished runs of the name that were told otherwise.
-        run: go on with this one, or None.
-        deadline: time by `time.monotonic` by which to stop, or None.
-    """
-
-    fresh: bool = False
-    leaves_others: bool = False
-    run: Run | None = None
-    deadline: float | None = None
+    fresh: bool = False  # begin anew where an unfinished run could go on
+    leaves_others: bool = False  # pass over unfinished runs of the name that were told otherwise
+    run: Run | None = None  # go on with this one, or None
+    deadline: float | None = None  # time by `time.monotonic` by which to stop, or None
 
 
 class OutOfTimeError(Exception):

@@ -39,21 +39,14 @@ Known = TypeVar("Known", bound=Event)
 
 @dataclass(frozen=True, slots=True)
 class StageHistory:
-    """What happened in a stage.
+    """What happened in a stage."""
 
-    Attributes:
-        name: for people.
-        total: steps that it was planned to have; 0 where that is not known.
-        done: steps that were done before its first event.
-        losses: loss by step, None where the update was skipped; of a repeated step the later event counts.
-        last: its last update, or None.
-    """
-
-    name: str
-    total: int
-    done: int
+    name: str  # for people
+    total: int  # steps that it was planned to have; 0 where that is not known
+    done: int  # steps that were done before its first event
+    # loss by step, None where the update was skipped; of a repeated step the later event counts
     losses: Mapping[int, float | None]
-    last: Step | None
+    last: Step | None  # its last update, or None
 
     @property
     def reached(self) -> int:

@@ -25,21 +25,15 @@ NEWEST = 9
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """One piece of work that was done.
+    """One piece of work that was done."""
 
-    Attributes:
-        task: what was done; only equal tasks are compared.
-        base: the base's fingerprint.
-        device: on which it was done, such as ``cpu`` or ``cuda:0``.
-        work: how much, in units that cost the same within a task; 1 where every piece is alike.
-        seconds: how long it took.
-    """
-
-    task: Task
-    base: Annotated[str, Meta(max_length=64)]
+    task: Task  # what was done; only equal tasks are compared
+    base: Annotated[str, Meta(max_length=64)]  # the base's fingerprint
+    # on which it was done, such as ``cpu`` or ``cuda:0``
     device: Annotated[str, Meta(max_length=32)]
+    # how much, in units that cost the same within a task; 1 where every piece is alike
     work: Positive
-    seconds: Positive
+    seconds: Positive  # how long it took
 
 
 def timings_file() -> Path:

@@ -19,19 +19,13 @@ FALSE_WORDS = {"", "0", "false", "no", "off"}
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting that may stand in the environment and in files.
+    """One setting that may stand in the environment and in files."""
 
-    Attributes:
-        variable: its name in the environment.
-        summary: what it decides, in a few words.
-        kind: how its value is read; a path in a file is meant from the file's folder.
-        choices: the only values, where there are few.
-    """
-
-    variable: str
-    summary: str
+    variable: str  # its name in the environment
+    summary: str  # what it decides, in a few words
+    # how its value is read; a path in a file is meant from the file's folder
     kind: Literal["path", "word", "switch", "base", "device"]
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()  # the only values, where there are few
 
 
 KEYS: Mapping[str, Key] = {

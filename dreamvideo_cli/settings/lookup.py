@@ -13,15 +13,10 @@ from dreamvideo_cli.settings.keys import APP, DEFAULTS, FALSE_WORDS, KEYS
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What holds for a key now.
+    """What holds for a key now."""
 
-    Attributes:
-        value: as it is used; a folder is absolute.
-        origin: ``default``, a variable's name, or the file that says it.
-    """
-
-    value: str | bool
-    origin: str
+    value: str | bool  # as it is used; a folder is absolute
+    origin: str  # ``default``, a variable's name, or the file that says it
 
 
 def look_up(name: str) -> Setting:

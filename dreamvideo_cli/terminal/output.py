@@ -61,17 +61,11 @@ def write_stderr_json(document: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A result in every form.
+    """A result in every form."""
 
-    Attributes:
-        document: what ``--json`` prints, each object with the name of its schema.
-        lines: what people read.
-        brief: what ``-q`` leaves of the lines; by default all of them.
-    """
-
-    document: Any
-    lines: Sequence[str] = ()
-    brief: Sequence[str] | None = None
+    document: Any  # what ``--json`` prints, each object with the name of its schema
+    lines: Sequence[str] = ()  # what people read
+    brief: Sequence[str] | None = None  # what ``-q`` leaves of the lines; by default all of them
 
 
 def show(shell: Shell, view: View) -> None:

@@ -15,17 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """This process among those of a launcher.
+    """This process among those of a launcher."""
 
-    Attributes:
-        index: from 0; the first process speaks for all.
-        world_size: how many processes there are.
-        local_index: among those on this machine; it chooses the device.
-    """
-
-    index: int = 0
-    world_size: int = 1
-    local_index: int = 0
+    index: int = 0  # from 0; the first process speaks for all
+    world_size: int = 1  # how many processes there are
+    local_index: int = 0  # among those on this machine; it chooses the device
 
     def owns(self, number: int) -> bool:
         """Whether the piece of work of this number, counted from 0, is this process's."""

@@ -19,19 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is to be expected.
+    """What is to be expected."""
 
-    Attributes:
-        device: the one asked for; in place of ``auto`` the one that this base was used on last, if any.
-        precision: in which is computed there, for people.
-        weights_bytes: of base and adapters in the precision that will be used.
-        seconds: loading and making, or None where this machine has done nothing like it.
-    """
-
+    # the one asked for; in place of ``auto`` the one that this base was used on last, if any
     device: str
-    precision: str
-    weights_bytes: int
-    seconds: float | None
+    precision: str  # in which is computed there, for people
+    weights_bytes: int  # of base and adapters in the precision that will be used
+    seconds: float | None  # loading and making, or None where this machine has done nothing like it
 
 
 def estimate_videos(sampling: Sequence[SamplingPlan]) -> Estimate:

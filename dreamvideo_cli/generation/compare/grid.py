@@ -81,21 +81,13 @@ class GridColumn:
 
 @dataclass(frozen=True, slots=True)
 class GridPlan:
-    """A grid, checked to the end.
+    """A grid, checked to the end."""
 
-    Attributes:
-        columns: the base alone first.
-        video: where the video goes; None where only the picture is wanted.
-        sheet: where the picture goes.
-        format: of the video.
-        overwrite: what is there may be replaced.
-    """
-
-    columns: tuple[GridColumn, ...]
-    video: Path | None
-    sheet: Path
-    format: Format
-    overwrite: bool
+    columns: tuple[GridColumn, ...]  # the base alone first
+    video: Path | None  # where the video goes; None where only the picture is wanted
+    sheet: Path  # where the picture goes
+    format: Format  # of the video
+    overwrite: bool  # what is there may be replaced
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -101,17 +101,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A setting that was tried.
+    """A setting that was tried."""
 
-    Attributes:
-        setting: what was tried.
-        videos: one a seed, each uint8 (f, h, w, 3).
-        measured: of each video.
-    """
-
-    setting: Setting
-    videos: tuple[Any, ...]
-    measured: tuple[Measured, ...]
+    setting: Setting  # what was tried
+    videos: tuple[Any, ...]  # one a seed, each uint8 (f, h, w, 3)
+    measured: tuple[Measured, ...]  # of each video
 
     @property
     def values(self) -> dict[str, float]:
@@ -122,15 +116,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What a search found.
+    """What a search found."""
 
-    Attributes:
-        trials: in the order in which they were made.
-        metrics: what stands for subject, motion and text.
-    """
-
-    trials: tuple[Trial, ...]
-    metrics: Mapping[str, str]
+    trials: tuple[Trial, ...]  # in the order in which they were made
+    metrics: Mapping[str, str]  # what stands for subject, motion and text
 
     def total(self, trial: Trial) -> float:
         """Geometric mean of what stands for subject, motion and text: nothing makes up for one that is lost."""
@@ -151,21 +140,13 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class TunePlan:
-    """A search, checked as far as can be before it begins.
+    """A search, checked as far as can be before it begins."""
 
-    Attributes:
-        options: as given.
-        start: the adapters at weight 1, with the windows of the base's card.
-        values: what is tried of each of `AXES`.
-        sampling: the videos of ``start``.
-        sheet: where the picture goes.
-    """
-
-    options: TuneOptions
-    start: Setting
-    values: Mapping[str, tuple[float, ...]]
-    sampling: SamplingPlan
-    sheet: Path
+    options: TuneOptions  # as given
+    start: Setting  # the adapters at weight 1, with the windows of the base's card
+    values: Mapping[str, tuple[float, ...]]  # what is tried of each of `AXES`
+    sampling: SamplingPlan  # the videos of ``start``
+    sheet: Path  # where the picture goes
 
     @property
     def most_trials(self) -> int:

@@ -28,17 +28,12 @@ EXAMPLES = "0.5, ./fox.png, or ./fox.png=0.5"
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """A look to tell the motions of.
+    """A look to tell the motions of."""
 
-    Attributes:
-        strength: multiplies what each motion was learned for; None leaves it as it is.
-        photo: the file whose look it is; None is the subjects' own.
-        digest: SHA-256 of the photo's bytes, in hexadecimal; None without a photo.
-    """
-
+    # multiplies what each motion was learned for; None leaves it as it is
     strength: float | None = None
-    photo: Path | None = None
-    digest: str | None = None
+    photo: Path | None = None  # the file whose look it is; None is the subjects' own
+    digest: str | None = None  # SHA-256 of the photo's bytes, in hexadecimal; None without a photo
 
     @property
     def paths(self) -> dict[str, Path]:

@@ -24,27 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Paths of what a plan is made from.
+    """Paths of what a plan is made from."""
 
-    Attributes:
-        clip: that a video is made from.
-        photo: that it is made from instead.
-        inverted: the clip whose noise it begins with.
-        start_s: from where on that clip is taken.
-        references: photos that are read, each with the folder of its mask, or None.
-        structure: the clip whose layout is followed.
-        controlnet: by which ControlNet, a path or a hub id.
-        depth: the model that sees depth, likewise.
-    """
-
-    clip: Path | None = None
-    photo: Path | None = None
-    inverted: Path | None = None
-    start_s: float = 0.0
+    clip: Path | None = None  # that a video is made from
+    photo: Path | None = None  # that it is made from instead
+    inverted: Path | None = None  # the clip whose noise it begins with
+    start_s: float = 0.0  # from where on that clip is taken
+    # photos that are read, each with the folder of its mask, or None
     references: tuple[tuple[Path, Path | None], ...] = ()
-    structure: Path | None = None
-    controlnet: str | None = None
-    depth: str | None = None
+    structure: Path | None = None  # the clip whose layout is followed
+    controlnet: str | None = None  # by which ControlNet, a path or a hub id
+    depth: str | None = None  # the model that sees depth, likewise
 
     def open(self, recipe: GenerateRecipe, base: BaseLocation) -> Guides:
         """Their pixels, clips as long and as quick as the video."""

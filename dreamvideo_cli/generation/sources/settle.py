@@ -50,19 +50,12 @@ DEPENDENT = {
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What flags and a recipe come to.
+    """What flags and a recipe come to."""
 
-    Attributes:
-        files: where they lie.
-        paths: each by its digest.
-        settings: of `GenerateRecipe`, which name them.
-        notes: what was taken of them, and what a person should know.
-    """
-
-    files: Sources
-    paths: Mapping[str, Path]
-    settings: Mapping[str, Any]
-    notes: tuple[str, ...]
+    files: Sources  # where they lie
+    paths: Mapping[str, Path]  # each by its digest
+    settings: Mapping[str, Any]  # of `GenerateRecipe`, which name them
+    notes: tuple[str, ...]  # what was taken of them, and what a person should know
 
 
 def settle_sources(

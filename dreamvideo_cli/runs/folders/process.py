@@ -17,19 +17,12 @@ _START_FIELD = 19  # of /proc/<pid>/stat, counted after the command's closing br
 
 
 class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A process as another one can recognise it.
+    """A process as another one can recognise it."""
 
-    Attributes:
-        pid: its id.
-        started: when it began, in whatever words this system has for it; "" where it has none.
-        boot: of which start of the machine; "" where that is unknown.
-        host: the machine's name.
-    """
-
-    pid: int
-    started: str
-    boot: str
-    host: str
+    pid: int  # its id
+    started: str  # when it began, in whatever words this system has for it; "" where it has none
+    boot: str  # of which start of the machine; "" where that is unknown
+    host: str  # the machine's name
 
 
 def this_process() -> Process:

@@ -27,29 +27,17 @@ _PARTS = (_FACTS, _RECIPE, EVENTS, OWNERS)
 
 
 class RunFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run is, from its beginning to its end.
+    """What a run is, from its beginning to its end."""
 
-    Attributes:
-        id: its folder's name.
-        kind: of what is learned.
-        name: under which it will be published.
-        key: 64 hex digits, equal where kind, name, inputs, recipe and base are.
-        created: UTC, ISO 8601.
-        command: the command line that began it.
-        directory: where that was typed.
-        inputs: names and digests.
-        settings: what the command was told beside the recipe, as it takes it back.
-    """
-
-    id: str
-    kind: Kind
-    name: str
-    key: str
-    created: str
-    command: list[str]
-    directory: str
-    inputs: list[Input]
-    settings: dict[str, Any]
+    id: str  # its folder's name
+    kind: Kind  # of what is learned
+    name: str  # under which it will be published
+    key: str  # 64 hex digits, equal where kind, name, inputs, recipe and base are
+    created: str  # UTC, ISO 8601
+    command: list[str]  # the command line that began it
+    directory: str  # where that was typed
+    inputs: list[Input]  # names and digests
+    settings: dict[str, Any]  # what the command was told beside the recipe, as it takes it back
 
 
 class _Sources(Struct, kw_only=True):
@@ -105,17 +93,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class DamagedRun:
-    """A run's folder that cannot be read as a run.
+    """A run's folder that cannot be read as a run."""
 
-    Attributes:
-        id: the folder's name.
-        folder: where it lies.
-        message: one line that says what is wrong.
-    """
-
-    id: str
-    folder: Path
-    message: str
+    id: str  # the folder's name
+    folder: Path  # where it lies
+    message: str  # one line that says what is wrong
 
     @property
     def error(self) -> IntegrityError:
