@@ -104,7 +104,7 @@ def attach(
     location = _find_base(pipeline, uses, base)
     look = read_appearance(None if appearance is None else str(appearance))
     card = location.card.generate_defaults
-    told, _ = settle_appearance(look, uses, location, card)
+    appearances, _ = settle_appearance(look, uses, location, card)
     windows = {
         "identity_from": identity_from,
         "identity_early": identity_early,
@@ -113,7 +113,7 @@ def attach(
         "motion_uncond": motion_uncond,
     }
     given = {name: value for name, value in windows.items() if value is not None}
-    recipe = build_recipe(GenerateRecipe, {**card, **told, **given, "prompt": ""})
+    recipe = build_recipe(GenerateRecipe, {**card, **appearances, **given, "prompt": ""})
     with equip_pipeline(
         pipeline,
         location,

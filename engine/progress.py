@@ -66,7 +66,7 @@ class StepSkipped:
 
 
 @dataclass(frozen=True, slots=True)
-class RungTaken:
+class MemoryReduced:
     """Memory ran out at ``step``, and ``text`` is done about it."""
 
     stage: str
@@ -104,7 +104,7 @@ Event = (
     | Note
     | Saved
     | StepSkipped
-    | RungTaken
+    | MemoryReduced
     | Previewed
     | Scored
 )

@@ -26,7 +26,7 @@ class Candidate:
     """A word that may stand there, and what it means."""
 
     value: str
-    told: str = ""
+    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def complete(words: Sequence[str], text: str) -> Completion:
     found = complete_value(cursor)
     head = text[: len(text) - len(cursor.text)]
     return Completion(
-        found.kind, tuple(Candidate(head + each.value, each.told) for each in found.candidates)
+        found.kind, tuple(Candidate(head + each.value, each.help) for each in found.candidates)
     )
 
 
@@ -159,8 +159,8 @@ def _descend(root: Branch, words: Sequence[str]) -> tuple[tuple[str, ...], Branc
 def _entries(branch: Branch) -> Iterable[Candidate]:
     yield from (Candidate(name, entry.summary) for name, entry in branch.entries.items())
     yield from (
-        Candidate(name, told)
-        for names, told in branch.options.items()
+        Candidate(name, summary)
+        for names, summary in branch.options.items()
         for name in names.replace(",", "").split()
         if name.startswith("--")
     )
@@ -194,7 +194,7 @@ def _line(candidate: Candidate, shell: str, kept: int) -> str:
 
     value = one_line(candidate.value)[kept:]
     return (
-        value if shell == "bash" or not candidate.told else f"{value}\t{one_line(candidate.told)}"
+        value if shell == "bash" or not candidate.help else f"{value}\t{one_line(candidate.help)}"
     )
 
 
@@ -235,23 +235,25 @@ def _references(cursor: CursorContext) -> Iterable[Candidate]:
     name, colon, _ = cursor.text.partition(":")
     if not colon:
         rows = store.list(kind, f"{escape(name)}*").rows
-        yield from (Candidate(row.name, _told(row)) for row in rows)
+        yield from (Candidate(row.name, _describe(row)) for row in rows)
     versions = store.list(kind, escape(name), all_versions=True).rows[::-1]
     if versions:
         yield from (
             Candidate(f"{name}:{tag}", f"v{row.version}") for row in versions for tag in row.tags
         )
-        yield from (Candidate(f"{name}:v{row.version}", _told(row)) for row in versions)
+        yield from (Candidate(f"{name}:v{row.version}", _describe(row)) for row in versions)
         yield Candidate(f"{name}:latest", f"v{versions[0].version}")
 
 
 def _removed(cursor: CursorContext) -> Iterable[Candidate]:
     rows = _store(cursor).list(_kind(cursor), removed=True).rows
-    yield from (Candidate(f"{row.name}:v{row.version}", _told(row)) for row in rows)
+    yield from (Candidate(f"{row.name}:v{row.version}", _describe(row)) for row in rows)
 
 
 def _names(cursor: CursorContext) -> Iterable[Candidate]:
-    yield from (Candidate(row.name, _told(row)) for row in _store(cursor).list(_kind(cursor)).rows)
+    yield from (
+        Candidate(row.name, _describe(row)) for row in _store(cursor).list(_kind(cursor)).rows
+    )
 
 
 def _tagged(cursor: CursorContext) -> Iterable[Candidate]:
@@ -323,7 +325,7 @@ def _kind(cursor: CursorContext) -> Kind | None:
     return words.get(cursor.param.name) or words.get(cursor.path[0])
 
 
-def _told(row: Adapter) -> str:
+def _describe(row: Adapter) -> str:
     record = row.record
     what = record.class_word or record.caption or row.kind
     return " ".join([what, record.created[:10], *row.tags])

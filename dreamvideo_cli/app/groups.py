@@ -186,11 +186,11 @@ def build(name: str, entry: Leaf | Branch) -> Any:
 
 def plain_words(row: tuple[str, str]) -> tuple[str, str]:
     """Typer's row of an option, ``<a|b>`` and ``[0<=x<=1]``, in the words that we write elsewhere."""
-    names, told = row
-    told = re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"from \1 to \2", told)
-    told = re.sub(r"\bx>=([\d.]+)", r"at least \1", told)
-    told = re.sub(r"\[[^][]+\]$", lambda found: found[0].replace(" ", UNBROKEN), told)
-    return re.sub(r"<([^<>]+)>", r"\1", names), told
+    names, text = row
+    text = re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"from \1 to \2", text)
+    text = re.sub(r"\bx>=([\d.]+)", r"at least \1", text)
+    text = re.sub(r"\[[^][]+\]$", lambda found: found[0].replace(" ", UNBROKEN), text)
+    return re.sub(r"<([^<>]+)>", r"\1", names), text
 
 
 def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]) -> None:

@@ -27,9 +27,9 @@ def choose_shell(named: str | None, environment: Mapping[str, str]) -> str:
     """
     shell = named or Path(environment.get("SHELL", "")).name
     if shell not in SHELLS:
-        told = repr(shell) if shell else "no shell is known"
+        which = repr(shell) if shell else "no shell is known"
         hint = "say which: dv --install-completion bash, zsh or fish"
-        raise UsageError(f"no completion for {told}" if shell else told, hint=hint)
+        raise UsageError(f"no completion for {which}" if shell else which, hint=hint)
     return shell
 
 

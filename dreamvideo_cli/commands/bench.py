@@ -265,11 +265,11 @@ def _commit() -> str:
     here = Path(__file__).resolve().parents[2]
     ask = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        told = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10)
+        answer = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return f"dv {__version__}"
     is_own = (here / ".git").exists()
-    return told.stdout.strip() if is_own else f"dv {__version__}"
+    return answer.stdout.strip() if is_own else f"dv {__version__}"
 
 
 def _write(shell: Shell, folder: Path, results: "Results", facts: dict[str, Any]) -> None:

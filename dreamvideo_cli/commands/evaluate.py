@@ -70,8 +70,8 @@ def evaluate(options: EvalOptions, shell: Shell) -> None:
     if found:
         show(shell, View(eval_document(found), eval_lines(found, titled=len(paths) > 1)))
     if failed := len(paths) - len(found):
-        told = f"{failed} of {len(paths)} videos could not be scored"
-        raise BatchError(told, hint="each is told above")
+        message = f"{failed} of {len(paths)} videos could not be scored"
+        raise BatchError(message, hint="each is told above")
 
 
 def _explain(shell: Shell) -> None:

@@ -150,7 +150,7 @@ def learn_motion(
     if getattr(recipe, "appearance_guidance", False):
         require_image_tower(base, otherwise="; or learn without: --no-appearance")
     check_frames(base, recipe.frames)
-    check_prompt(base, recipe.told)
+    check_prompt(base, recipe.training_prompt)
     sources = _sources(options, clips)
     inputs = read_inputs(sources, "motion", recipe, options.device)
     if taken.fps is None:
@@ -300,8 +300,8 @@ def _refuse_bytes(paths: Iterable[str]) -> None:
     """A run writes down where its models lie, to open them again, and its files are UTF-8."""
     for path in paths:
         if not is_utf8(path):
-            told = f"{one_line(path)} is not UTF-8, and a run could not write down where it lies"
-            raise UsageError(told, hint="rename it, or copy it to where it can be named")
+            message = f"{one_line(path)} is not UTF-8, and a run could not write down where it lies"
+            raise UsageError(message, hint="rename it, or copy it to where it can be named")
 
 
 def _sources(options: LearnOptions, paths: Sequence[Path]) -> Sources:

@@ -91,12 +91,12 @@ def import_foreign(
         converted = convert(opened, location, wish, Path(folder))
         imported = [store.import_file(e.file, tool=tool, name=wish.name)[0] for e in converted]
     for each, made in zip(imported, converted, strict=True):
-        for line in _told(each.adapter, f"{found.what}, on {location.id}", options, made.note):
+        for line in _describe(each.adapter, f"{found.what}, on {location.id}", options, made.note):
             info(shell, line)
     return tuple(imported)
 
 
-def _told(adapter: Adapter, what: str, options: ForeignOptions, note: str) -> Iterator[str]:
+def _describe(adapter: Adapter, what: str, options: ForeignOptions, note: str) -> Iterator[str]:
     """What was taken, and what was assumed of it."""
     yield f"{adapter.name}:v{adapter.version} is the {adapter.kind} in {what}"
     yield from _assumed(adapter, options)

@@ -129,9 +129,9 @@ def _field_name(written: str) -> str:
     return name
 
 
-def _reason(told: str, fields: dict[str, Any]) -> str:
+def _reason(complaint: str, fields: dict[str, Any]) -> str:
     """Msgspec's ``Expected `int`, got `str` - at `$.steps``` with the field and its value."""
-    reason, _, where = told.partition(" - at `$.")
+    reason, _, where = complaint.partition(" - at `$.")
     name = where.rstrip("`").partition("[")[0]
     value = json.dumps(fields.get(name), ensure_ascii=False)[:80]
     return f"{name} is {value}: {reason[0].lower()}{reason[1:].replace('`', '')}"

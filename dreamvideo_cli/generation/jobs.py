@@ -84,8 +84,8 @@ class Batch:
         for label, error in self._refused:
             self._tell(error, label)
         if self._refused:
-            told = f"{len(self._refused)} of {self.seen} jobs cannot be made, and none was begun"
-            raise BatchError(told, hint="each is told above", code="batch.refused")
+            message = f"{len(self._refused)} of {self.seen} jobs cannot be made, and none was begun"
+            raise BatchError(message, hint="each is told above", code="batch.refused")
         check_space([job.plan for job in jobs])
         return jobs
 

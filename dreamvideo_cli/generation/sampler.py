@@ -134,7 +134,7 @@ class Sampler:
     ) -> tuple[list[GenerateRecipe], list[Any]] | None:
         """A batch that did not fit: without other bases, in smaller batches, in slices; None where nothing fits."""
         for changes in smaller_tries(recipes[0], had_others=self._drop_others()):
-            self._announce(f"out of memory: trying {told_of(changes)}")
+            self._announce(f"out of memory: trying {describe_changes(changes)}")
             smaller = [replace(recipe, **changes) for recipe in recipes]
             with suppress(MemoryExhaustedError):
                 groups = list(group_batches(smaller, range(len(smaller))))
@@ -200,7 +200,7 @@ def smaller_tries(recipe: GenerateRecipe, *, had_others: bool) -> Iterator[dict[
         yield {"batch": 1, "memory": "low"}
 
 
-def told_of(changes: dict[str, Any]) -> str:
+def describe_changes(changes: dict[str, Any]) -> str:
     """``2 videos together``, ``--memory low``."""
     together = changes["batch"]
     if "memory" in changes:

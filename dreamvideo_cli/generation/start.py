@@ -264,5 +264,5 @@ def accelerate(
             f"the accelerator {accelerator.name} has no accelerator.toml that says in how many steps it is used",
             hint="--steps N, and --guidance and --sampler as its makers say",
         )
-    told = accelerator.card.generate if accelerator.card else {}
-    return {**values, **told, "accelerator": accelerator.digest}
+    own = accelerator.card.generate if accelerator.card else {}
+    return {**values, **own, "accelerator": accelerator.digest}

@@ -190,16 +190,16 @@ def read_subject(
             return read(masker=_masker(folder, class_word, device))
     finders = {"auto": mask_photos, "photographs": mask_photographs}
     photos = read(finder=finders.get(mask))
-    return replace(photos, notes=(*_told_of_masks(photos), *photos.notes))
+    return replace(photos, notes=(*_describe_masks(photos), *photos.notes))
 
 
-def _told_of_masks(photos: PhotoSet) -> list[str]:
+def _describe_masks(photos: PhotoSet) -> list[str]:
     """That masks were found by colours, if any was."""
     found = sum(photo.mask_from == "colours" for photo in photos.photos)
     if not found:
         return []
-    told = f"the masks of {found} of {len(photos.photos)} photos were found by their colours"
-    return [f"{told}: dv inspect PATH -o sheet.png shows them, --mask none learns whole photos"]
+    found_by = f"the masks of {found} of {len(photos.photos)} photos were found by their colours"
+    return [f"{found_by}: dv inspect PATH -o sheet.png shows them, --mask none learns whole photos"]
 
 
 def _mask_model(name: str) -> Path | None:

@@ -104,10 +104,10 @@ def read_plan(run: Run) -> LearnPlan:
     base = locate_whole(sources.base, sources.image_tower)
     plan = LearnPlan(kind, run.facts.name, base, recipe, inputs, settings)
     if plan.key(Path(run.facts.settings["registry"])) != run.facts.key:
-        told = "; ".join(differences(run, plan))
+        why = "; ".join(differences(run, plan))
         anew = shlex.join(dict.fromkeys([*run.facts.command, "--fresh"]))
         hint = f"put it back as it was, or begin anew: {anew}"
-        raise ExistsError(f"{run.id} cannot go on: {told}", hint=hint, code="run.differs")
+        raise ExistsError(f"{run.id} cannot go on: {why}", hint=hint, code="run.differs")
     return plan
 
 

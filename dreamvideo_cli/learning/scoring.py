@@ -85,12 +85,12 @@ def report_best(shell: Shell, run: Run, *, patience: int | None) -> None:
             info(shell, "no step is the best by these scores")
         return
     took = time_text(sum(score.seconds for score in scores.values()))
-    told = f"by {best.metric} ({best.value:.3f}) of {len(scores)} scores, which took {took}"
+    by = f"by {best.metric} ({best.value:.3f}) of {len(scores)} scores, which took {took}"
     last = max(scores)
     if patience is not None:
-        info(shell, f"published step {best.step}, the best {told}; the last was {last}")
+        info(shell, f"published step {best.step}, the best {by}; the last was {last}")
     elif best.step == last:
-        info(shell, f"the last step is the best {told}")
+        info(shell, f"the last step is the best {by}")
     else:
         line = f"dv runs promote {run.id} --step {best.step} --tag best"
-        info(shell, f"step {best.step} is the best {told}; to publish it too: {line}")
+        info(shell, f"step {best.step} is the best {by}; to publish it too: {line}")

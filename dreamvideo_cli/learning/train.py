@@ -149,10 +149,10 @@ def _recorded(
     log = EventLog(run.folder)
     try:
         log.write("machine", facts=machine_facts(plan.settings.device))
-        told = record(log, progress)
-        draw_inputs(plan, run.folder, told)
-        with catching(_patiently(stop)), _heard(run, plan, told) as heard:
-            yield Attempt(run.folder, heard, _policy(plan, stop, heard), run, log)
+        recording = record(log, progress)
+        draw_inputs(plan, run.folder, recording)
+        with catching(_patiently(stop)), _tracked(run, plan, recording) as tracked:
+            yield Attempt(run.folder, tracked, _policy(plan, stop, tracked), run, log)
     except StoppedError as error:
         hint = _leave(run, log, "stopped", error.message)
         if stop.reason == "time":
@@ -178,7 +178,7 @@ def _patiently(stop: StopRequest) -> Callable[[int], None]:
     return ask
 
 
-def _heard(run: Run, plan: LearnPlan, progress: Progress) -> AbstractContextManager[Progress]:
+def _tracked(run: Run, plan: LearnPlan, progress: Progress) -> AbstractContextManager[Progress]:
     """Progress that the tracker hears too, where one is asked for."""
     if plan.settings.track is None:
         return nullcontext(progress)

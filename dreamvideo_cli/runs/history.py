@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
 
 # What a person wants to know happened.
-Told = Start | Resume | MemoryFallback | Skip | Note | Save | End
+Highlight = Start | Resume | MemoryFallback | Skip | Note | Save | End
 
 
 Known = TypeVar("Known", bound=Event)
@@ -104,9 +104,9 @@ class RunHistory:
         return {score.step: score for score in _latest(self.of(Score))}
 
     @property
-    def told(self) -> list[Told]:
+    def highlights(self) -> list[Highlight]:
         """What a person wants to know happened, in order."""
-        return [event for event in self.events if isinstance(event, Told)]
+        return [event for event in self.events if isinstance(event, Highlight)]
 
     @property
     def memory_fallbacks(self) -> list[dict[str, Any]]:

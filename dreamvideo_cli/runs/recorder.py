@@ -6,14 +6,15 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.terminal.processes import read_rank
 from engine.progress import (
+    MemoryReduced,
     Note,
     Previewed,
-    RungTaken,
     Saved,
     Scored,
     StageAdvanced,
@@ -29,6 +30,19 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow")
 
 
+# How each of the engine's events is written down, and its fields where their names differ.
+WORDS: Mapping[type, str] = {
+    StageStarted: "stage",
+    Saved: "save",
+    Previewed: "preview",
+    Scored: "score",
+    MemoryReduced: "rung",
+    StepSkipped: "skip",
+    Note: "note",
+}
+FIELDS = {"total": "steps"}
+
+
 def record(log: EventLog, progress: Progress) -> Progress:
     """Write down what is told, and hand it on."""
     last = time.monotonic()
@@ -42,27 +56,13 @@ def record(log: EventLog, progress: Progress) -> Progress:
                 log.write(
                     "step", stage=event.stage, step=event.step, loss=event.loss, seconds=seconds
                 )
-        elif type(event) in _writers():
-            word, names = _writers()[type(event)]
-            log.write(word, **{new: getattr(event, old) for old, new in names.items()})
+        elif word := WORDS.get(type(event)):
+            facts = asdict(event)
+            log.write(word, **{FIELDS.get(name, name): value for name, value in facts.items()})
         last = now
         progress(event)
 
     return listen
-
-
-def _writers() -> Mapping[type, tuple[str, Mapping[str, str]]]:
-    """How each of the engine's events is written down: its word, and the names of its fields."""
-    place = {"stage": "stage", "step": "step"}
-    return {
-        StageStarted: ("stage", {"stage": "stage", "total": "steps", "done": "done"}),
-        Saved: ("save", {**place, "state": "state"}),
-        Previewed: ("preview", {**place, "path": "path"}),
-        Scored: ("score", {**place, "values": "values", "seconds": "seconds", "doubts": "doubts"}),
-        RungTaken: ("rung", {**place, "text": "text"}),
-        StepSkipped: ("skip", {**place, "text": "text", "files": "files"}),
-        Note: ("note", {"text": "text"}),
-    }
 
 
 def machine_facts(device: str) -> dict[str, str]:

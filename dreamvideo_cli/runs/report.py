@@ -21,7 +21,7 @@ from dreamvideo_cli.runs.folders.events import (
     Skip,
     Start,
 )
-from dreamvideo_cli.runs.history import RunHistory, Told, read_history
+from dreamvideo_cli.runs.history import Highlight, RunHistory, read_history
 from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.text import one_line, score_text, time_text
 from engine.media.output.staging import staged
@@ -82,7 +82,7 @@ def _values(run: Run, state: State, history: RunHistory) -> dict[str, Any]:
     """Everything that the page shows, by the names of its template."""
     facts = run.facts
     kept, previews_left = _fitting(_pictures(history.previews, run.folder))
-    happened, happened_left = _happened(history.told)
+    happened, happened_left = _happened(history.highlights)
     end = history.last(End)
     is_open = state not in {"running", "finished"} and end is not None
     settings = {name: _value(value) for name, value in facts.settings.items()}
@@ -218,12 +218,12 @@ def _scores(run: Run, history: RunHistory) -> dict[str, Any]:
     }
 
 
-def _happened(told: Sequence[Told]) -> tuple[list[tuple[str, str, str]], int]:
+def _happened(highlights: Sequence[Highlight]) -> tuple[list[tuple[str, str, str]], int]:
     """Class, time and words of each event, of saves in a row only the last; and how many are left out."""
-    following = [*told[1:], None]
+    following = [*highlights[1:], None]
     kept = [
         event
-        for event, after in zip(told, following, strict=False)
+        for event, after in zip(highlights, following, strict=False)
         if not (isinstance(event, Save) and isinstance(after, Save))
     ]
     lines = []

@@ -113,8 +113,8 @@ def report_part(
     failure = describe(error)
     if as_json:
         document = error_document(failure)
-        told = {"schema": document["schema"], key: value, **document}
-        write_stderr_json(told)
+        numbered = {"schema": document["schema"], key: value, **document}
+        write_stderr_json(numbered)
     else:
         hint = f" ({failure.hint})" if failure.hint else ""
         write_stderr(f"error: {called} {value}: {failure.message}{hint}")

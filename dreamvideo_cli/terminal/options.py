@@ -39,8 +39,8 @@ def option(
     **settings: Any,
 ) -> Any:
     """A field of a dataclass that `command` spreads: an option of that name, and what Typer is told of it."""
-    told = typer.Option(*names, help=help, rich_help_panel=panel, **settings)
-    return field(default=default, metadata={"option": told})
+    typed = typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+    return field(default=default, metadata={"option": typed})
 
 
 # Options that stand apart in every help; `dv help environment` lists the variables.
@@ -114,11 +114,11 @@ def _spread(
 
 def _annotated(found: Field[Any], hint: Any) -> Any:
     """The type of a field with its option; a switch gets no second name that turns it off."""
-    if (told := found.metadata.get("option")) is None:
+    if (typed := found.metadata.get("option")) is None:
         return hint
-    if hint is bool and not told.param_decls:
-        told.param_decls = (f"--{found.name.replace('_', '-')}",)
-    return Annotated[hint, told]
+    if hint is bool and not typed.param_decls:
+        typed.param_decls = (f"--{found.name.replace('_', '-')}",)
+    return Annotated[hint, typed]
 
 
 MotionModule = Annotated[

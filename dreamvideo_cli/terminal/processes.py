@@ -37,12 +37,12 @@ def read_rank(environment: Mapping[str, str] | None = None) -> Rank:
     if "RANK" not in given or "WORLD_SIZE" not in given:
         return Rank()
     texts = [given.get(name, "0") for name in names]
-    told = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+    given_as = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
     if not all(text.isascii() and text.isdigit() for text in texts):
-        raise UsageError(f"the launcher's variables make no sense: {told}")
+        raise UsageError(f"the launcher's variables make no sense: {given_as}")
     index, world_size, local_index = map(int, texts)
     if not index < world_size:
-        raise UsageError(f"the launcher's variables make no sense: {told}")
+        raise UsageError(f"the launcher's variables make no sense: {given_as}")
     return Rank(index, world_size, local_index)
 
 

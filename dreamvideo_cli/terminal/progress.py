@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from dreamvideo_cli.terminal.options import ProgressMode, Shell
     from engine.progress import Event, Progress, Scored, StageAdvanced, StageStarted
+
+
+# What scripts know an event by, where its class has another name now.
+EARLIER_WORDS: Mapping[str, str] = {"memory_reduced": "rung_taken"}
 
 
 @contextmanager
@@ -57,27 +62,15 @@ def progress_mode(shell: Shell) -> ProgressMode:
 
 def event_document(event: Event) -> dict[str, Any]:
     """An event as JSON tells of it."""
-    from engine import progress
-
-    names: Mapping[type, str] = {
-        progress.StageStarted: "stage_started",
-        progress.StageAdvanced: "stage_advanced",
-        progress.StageEnded: "stage_ended",
-        progress.Note: "note",
-        progress.Saved: "saved",
-        progress.Previewed: "previewed",
-        progress.StepSkipped: "step_skipped",
-        progress.RungTaken: "rung_taken",
-        progress.Scored: "scored",
-    }
-    return {"schema": "dv.progress/1", "event": names[type(event)], **asdict(event)}
+    word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    return {"schema": "dv.progress/1", "event": EARLIER_WORDS.get(word, word), **asdict(event)}
 
 
 def _show(event: Event, stages: Stages, *, quiet: bool) -> None:
     """Hand an event to what shows stages, or write its line."""
     from engine.progress import (
+        MemoryReduced,
         Note,
-        RungTaken,
         Scored,
         StageAdvanced,
         StageEnded,
@@ -92,7 +85,7 @@ def _show(event: Event, stages: Stages, *, quiet: bool) -> None:
             stages.advance(event)
         case StageEnded(stage, seconds):
             stages.end(stage, seconds)
-        case Note(text) | StepSkipped(_, _, text) | RungTaken(_, _, text) if not quiet:
+        case Note(text) | StepSkipped(_, _, text) | MemoryReduced(_, _, text) if not quiet:
             stages.write(text)
         case Scored() if stages.shows_scores and not quiet:
             stages.write(_score_text(event))
@@ -136,8 +129,8 @@ class Lines(Stages):
         """Write a line where the step begins another tenth."""
         step, total = event.step, event.total
         if step < total and step * 10 // total > (step - 1) * 10 // total:
-            told = _advance_text(event, time.monotonic() - self._began, self._done)
-            self.write(f"{event.stage}: {told}")
+            text = _advance_text(event, time.monotonic() - self._began, self._done)
+            self.write(f"{event.stage}: {text}")
 
     def end(self, stage: str, seconds: float) -> None:
         """Write how long the stage took."""
@@ -162,27 +155,27 @@ class Bars(Lines):
         columns = (
             TextColumn("{task.description:<16}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}", markup=False),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         # Redirected, a result printed to a pipe would land on the terminal instead.
         self._bars = Progress(
             *columns, console=self._console, redirect_stdout=False, redirect_stderr=False
         )
-        self._task = self._bars.add_task(event.stage, total=event.total or None, told="")
+        self._task = self._bars.add_task(event.stage, total=event.total or None, text="")
         self._total = event.total or 1
         self._bars.start()
 
     def advance(self, event: StageAdvanced) -> None:
         """Move the bar."""
         if self._bars:
-            told = _advance_text(event, time.monotonic() - self._began, self._done)
-            self._bars.update(self._task, completed=event.step, told=told)
+            text = _advance_text(event, time.monotonic() - self._began, self._done)
+            self._bars.update(self._task, completed=event.step, text=text)
 
     def end(self, stage: str, seconds: float) -> None:  # noqa: ARG002 - the bar has its name
         """Show the whole stage as done."""
         if self._bars:
-            told = time_text(seconds)
-            self._bars.update(self._task, total=self._total, completed=self._total, told=told)
+            text = time_text(seconds)
+            self._bars.update(self._task, total=self._total, completed=self._total, text=text)
             self.leave()
 
     def write(self, line: str) -> None:

@@ -27,9 +27,9 @@ def warning_line(warnings: Sequence[FitnessWarning]) -> tuple[str, ...]:
     """All warnings as one line for people; none where there are none."""
     if not warnings:
         return ()
-    told = "; ".join(each.text for each in warnings)
+    texts = "; ".join(each.text for each in warnings)
     way_out = "" if any(each.is_costly for each in warnings) else "; a base that can: dv base list"
-    return (f"warning: {told}{way_out}",)
+    return (f"warning: {texts}{way_out}",)
 
 
 def warning_documents(warnings: Sequence[FitnessWarning]) -> list[dict[str, Any]]:

@@ -82,14 +82,14 @@ def release_document(name: str) -> dict[str, Any]:
 
 def pull_lines(name: str, parcels: Sequence[Parcel]) -> list[str]:
     """Licence, size and needs of what is going to be fetched, for people."""
-    told = [
+    lines = [
         f"{each.hub_id}: {size_text(each.size_bytes)} in {len(each.files)} files, licence {each.licence}"
         for each in parcels
     ]
     if name in RELEASES:
         fields = _needs_fields(needs_document(RELEASES[name]))
-        told += [f"{label}: {text}" for label, text in fields]
-    return told
+        lines += [f"{label}: {text}" for label, text in fields]
+    return lines
 
 
 def pulled_view(name: str, parcels: Sequence[Parcel]) -> View:
@@ -137,14 +137,14 @@ def _needs_fields(needs: dict[str, Any] | None) -> list[tuple[str, str]]:
     if needs is None:
         return []
     labels = {"subject": "to learn photos", "motion": "to learn a clip", "video": "to make"}
-    told = [(label, _work_text(needs[name])) for name, label in labels.items()]
+    lines = [(label, _work_text(needs[name])) for name, label in labels.items()]
     text = (
         f"its text tower takes {_gib_text(needs['text_tower_bytes'])} more while prompts are read"
     )
     note = (
         f"memory and FLOPs are counted without weights, times are estimates for {needs['device']}"
     )
-    return [*told, ("beside that", text), ("none measured", note)]
+    return [*lines, ("beside that", text), ("none measured", note)]
 
 
 def _role_text(role: str) -> str:

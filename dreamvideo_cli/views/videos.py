@@ -250,8 +250,8 @@ def _source_fields(recipe: GenerateRecipe) -> list[tuple[str, str]]:
         run = f"noise {source.noise:g}: the last {steps} of {recipe.steps} steps"
         fields.append(("made from", f"{what}{filmed}, {run}"))
     if inversion:
-        told = f", told as {inversion.prompt!r}" if inversion.prompt else ""
-        clip = f"clip {_short(inversion.clip)}, share {inversion.share:g}{told}"
+        prompt = f", told as {inversion.prompt!r}" if inversion.prompt else ""
+        clip = f"clip {_short(inversion.clip)}, share {inversion.share:g}{prompt}"
         fields.append(("starts from", clip))
     if recipe.refine:
         fields.append(("refined", f"{recipe.refine} times, {recipe.count_steps()} steps in all"))

@@ -59,7 +59,7 @@ class ClipMethod:
         clips = encode_clips(
             base, inputs.clips, progress, session.cache(progress), with_looks=False
         )
-        text = base.encode_text([recipe.told], {}).detach()
+        text = base.encode_text([recipe.training_prompt], {}).detach()
         base.release_towers()
         objective, delta = self.build(session, clips, text)
         yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)

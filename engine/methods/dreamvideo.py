@@ -108,7 +108,7 @@ class Motion:
             phrase=recipe.caption,
             condition_width=width,
         )
-        text = base.encode_text(["", recipe.told], {}).detach()
+        text = base.encode_text(["", recipe.training_prompt], {}).detach()
         base.release_towers()
         plan = clip_plan(recipe, seen)
         objective = MotionObjective(

@@ -69,7 +69,7 @@ class Lora:
             )
         if inputs.clips:
             clips = encode_clips(base, inputs.clips, progress, cache, with_looks=False)
-        text = base.encode_text([f"a {recipe.class_word}", recipe.told], {}).detach()
+        text = base.encode_text([f"a {recipe.class_word}", recipe.training_prompt], {}).detach()
         base.release_towers()
         # Where space and time are one, both roles have the same layers.
         sites = dict.fromkeys(

@@ -13,7 +13,7 @@ from engine.adapters.uses import AdapterUse
 from engine.errors import MemoryExhaustedError
 from engine.generate import LoadedBase
 from engine.media.pixels import Pixels
-from engine.progress import Event, Note, Progress, RungTaken
+from engine.progress import Event, MemoryReduced, Note, Progress
 from engine.recipe import GenerateRecipe
 from engine.training.fallback import collect
 from engine.training.result import WEIGHTS, Draft
@@ -76,7 +76,7 @@ class PreviewMaker:
             # Outside of the handler: within it the failed video's tensors would still be held.
             collect()
             told = self._ways[0].told if self._ways else "none are made any more"
-            self._progress(RungTaken(self._stage, step, f"previews: {told}"))
+            self._progress(MemoryReduced(self._stage, step, f"previews: {told}"))
         return None
 
     def _make(self, way: Way, weight: float, recipe: GenerateRecipe) -> Pixels:

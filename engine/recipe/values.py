@@ -93,7 +93,7 @@ class ClipRecipe(LearnRecipe, frozen=True, kw_only=True):
     lanes: Lanes = 1
 
     @property
-    def told(self) -> str:
+    def training_prompt(self) -> str:
         """What the base is told while learning: who moves, and how."""
         return f"{self.actor} {self.caption}".strip()
 

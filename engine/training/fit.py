@@ -17,8 +17,8 @@ from engine.diffusion.losses import Draw
 from engine.diffusion.noise import draw_order
 from engine.errors import EngineError, MemoryExhaustedError
 from engine.progress import (
+    MemoryReduced,
     Progress,
-    RungTaken,
     StageEnded,
     StageStarted,
     last_loss,
@@ -300,7 +300,7 @@ class _Loop:
                 self._rescue()
                 raise self._fallback.exhausted(failure)
             text, self._accumulate = rung
-            self._progress(RungTaken(self._plan.stage, self.step + 1, text))
+            self._progress(MemoryReduced(self._plan.stage, self.step + 1, text))
 
     def _start_anew(self) -> None:
         """Forget what a step that failed has left; the network's modules are about to change."""

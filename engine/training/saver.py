@@ -16,7 +16,7 @@ from engine.device import explain_memory
 from engine.drafts import NO_SPACE
 from engine.errors import MemoryExhaustedError, OutputError, StoppedError
 from engine.metrics.definitions import MOST_SCORES, Measured
-from engine.progress import Note, Progress, RungTaken, Saved
+from engine.progress import MemoryReduced, Note, Progress, Saved
 from engine.recipe import GenerateRecipe
 from engine.training.checkpoints import Snapshot, read_latest, write_snapshot
 
@@ -207,7 +207,7 @@ class Saver:
             if is_last_chance:
                 raise
             self._progress(
-                RungTaken(self._stage, step, "no memory to save with: a save is left out")
+                MemoryReduced(self._stage, step, "no memory to save with: a save is left out")
             )
             return False
         finally:

@@ -226,14 +226,14 @@ def _column(choice: Choice, sampling: SamplingPlan) -> GridColumn:
     """Labels say what was chosen; the weight that varies stands below what stays."""
     if not sampling.uses:
         return GridColumn(("base alone",), "", sampling)
-    told = [
+    names = [
         use.label
         if use.weight == 1 or (choice.weight is not None and not has_weight(text))
         else f"{use.label}={use.weight:g}"
         for text, use in zip(choice.texts, sampling.uses, strict=True)
     ]
     label = "" if choice.weight is None else f"weight {choice.weight:g}"
-    return GridColumn(tuple(told), label, sampling)
+    return GridColumn(tuple(names), label, sampling)
 
 
 def _check_size(columns: int, rows: int) -> None:

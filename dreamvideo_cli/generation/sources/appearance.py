@@ -80,8 +80,8 @@ def settle_appearance(
     if look == Appearance():
         return {}, ()
     if not any(use.adapter.kind == "motion" for use in uses):
-        told = "--appearance tells a motion of a look, and there is no --motion"
-        raise UsageError(told, hint="--motion REF, or leave it out")
+        message = "--appearance tells a motion of a look, and there is no --motion"
+        raise UsageError(message, hint="--motion REF, or leave it out")
     if look.photo is not None:
         require_image_tower(base)
     strength = {} if look.strength is None else {"appearance": look.strength}

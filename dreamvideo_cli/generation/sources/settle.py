@@ -101,9 +101,9 @@ def _find_files(
 def _notes(recipe: GenerateRecipe, settings: Mapping[str, Any], guides: Guides) -> tuple[str, ...]:
     """What was taken of each file, and what is not that of the video which is made again."""
     opened = (guides.source, guides.inversion, guides.structure, *guides.reference)
-    told = {each.path: each for each in opened if each}
+    by_path = {each.path: each for each in opened if each}
     notes = []
-    for path, each in told.items():
+    for path, each in by_path.items():
         taken = getattr(each, "taken", None)
         lines = [*([taken] if taken else []), *each.notes]
         notes += [f"{printable(path.name)}: {line}" for line in lines]

@@ -202,7 +202,7 @@ def test_times_are_those_of_one_zone_and_settings_that_say_nothing_are_left_out(
         tmp_path, "motion", "skate", "ab" * 32, command=["dv"], inputs=[],
         settings={"tags": [], "device": "cpu"}, recipe={},
     )  # fmt: skip
-    shown = [event.at for event in RunHistory(found.events()).told]
+    shown = [event.at for event in RunHistory(found.events()).highlights]
     page = render(found, "running")
     assert time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(shown[0])) in page
     assert "<th>device</th>" in page

@@ -19,7 +19,7 @@ from engine.generate import Generator, open_generator
 from engine.media.output.write import write_video
 from engine.monitor import camera, preview
 from engine.monitor.camera import ways_of
-from engine.progress import Event, Note, Previewed, RungTaken, ignore
+from engine.progress import Event, MemoryReduced, Note, Previewed, ignore
 from engine.recipe import GenerateRecipe
 from engine.training import session
 from engine.training.fallback import MemoryFallback
@@ -46,7 +46,7 @@ def subject(folder: Path, location: BaseLocation, recipe=SUBJECT, **named) -> Le
 
 
 def rungs(told: list[Event]) -> list[str]:
-    return [event.text for event in told if isinstance(event, RungTaken)]
+    return [event.text for event in told if isinstance(event, MemoryReduced)]
 
 
 class Hungry(Slope):

@@ -24,8 +24,8 @@ from engine.errors import (
 )
 from engine.progress import (
     Event,
+    MemoryReduced,
     Note,
-    RungTaken,
     Saved,
     StageAdvanced,
     StageStarted,
@@ -441,4 +441,4 @@ def test_no_memory_to_save_with_leaves_a_save_out_unless_it_is_the_last(
         assert not held.save(Snapshot(facts, {}), is_last_chance=False)
         with pytest.raises(MemoryExhaustedError):
             held.save(Snapshot(facts, {}), is_last_chance=True)
-    assert isinstance(told[0], RungTaken)
+    assert isinstance(told[0], MemoryReduced)
