@@ -17,7 +17,7 @@ from dataclasses import fields, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 import typer
 
@@ -31,7 +31,12 @@ from dreamvideo_cli.generation.references import (
     refuse_clashing_words,
     resolve_adapters,
 )
-from dreamvideo_cli.generation.sources.appearance import read_appearance, settle_appearance
+from dreamvideo_cli.generation.sources.appearance import (
+    Appearance,
+    read_appearance,
+    settle_appearance,
+)
+from dreamvideo_cli.generation.sources.parse import only_given
 from dreamvideo_cli.generation.start import prompt_words
 from dreamvideo_cli.learning.options import ClipOptions, LearnOptions, MaskOptions, ScoreOptions
 from dreamvideo_cli.settings import places
@@ -39,6 +44,7 @@ from dreamvideo_cli.terminal.options import Kind, Shell
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
+    from engine.recipe import GenerateRecipe
     from registry import Adapter, Registry
 
 References = str | Sequence[str]
@@ -52,6 +58,16 @@ def open_registry(folder: str | Path | None = None) -> Registry:
     return places.open_registry(None if folder is None else Path(folder))
 
 
+class Shares(TypedDict, total=False):
+    """When and how much adapters act, as the flags of `dv gen` of these names say it; each from 0 to 1."""
+
+    identity_from: float | None  # with a motion, the fraction of the steps after which subjects act
+    identity_early: float | None  # with a motion, the share of their weight before
+    motion_until: float | None  # with a subject, the fraction after which motions no longer act
+    subject_uncond: float | None  # of subjects' weight in the unconditional half of guidance
+    motion_uncond: float | None  # the same of motions
+
+
 @contextmanager
 def attach(
     pipeline: Any,
@@ -61,67 +77,35 @@ def attach(
     registry: Registry | str | Path | None = None,
     base: str | Path | None = None,
     appearance: float | str | Path | None = None,
-    identity_from: float | None = None,
-    identity_early: float | None = None,
-    motion_until: float | None = None,
-    subject_uncond: float | None = None,
-    motion_uncond: float | None = None,
+    **shares: Unpack[Shares],
 ) -> Iterator[tuple[Adapter, ...]]:
     """Let learned subjects and motions act in a pipeline of diffusers until the block ends.
 
-    Prompts are read as `dv gen` reads them: the name of a subject stands for its learned word, that of a motion for its
-    caption, and what a prompt leaves out is added, with a `UserWarning`. All else is the pipeline's own: scheduler,
-    steps, guidance, callbacks. On leaving, by an exception too, it is as it was before.
+    Prompts are read as `dv gen` reads them, and what one leaves out is added, with a `UserWarning`. All else is the
+    pipeline's own. On leaving, by an exception too, it is as it was before. The block gets the adapters that take part,
+    pinned: subjects first, then motions.
 
     Args:
         pipeline: `TextToVideoSDPipeline`, `AnimateDiffPipeline`, `WanPipeline`, or another with their denoisers.
-        subject: one or several references as `dv gen --subject` takes them, such as ``corgi:best=0.8`` or
-            ``./fox.dva``.
-        motion: likewise, as `dv gen --motion` takes them. Weight 1 is what was learned, 0 changes no bit of the base.
+        subject: one or several references as `dv gen --subject` takes them: ``corgi:best=0.8``, ``./fox.dva``.
+        motion: likewise. Weight 1 is what was learned, 0 changes no bit of the base.
         registry: where they are looked up, or its folder; by default the one that `dv` uses here.
         base: path, name or hub id of the pipeline's base, where it is not where the adapters say.
         appearance: as `dv gen --appearance` takes it: a strength from 0 to 10, or a photo whose look motions are told.
-        identity_from: with a motion, the fraction of the steps after which subjects act; None: as the base's card says.
-        identity_early: with a motion, the share of their weight before; None: as the base's card says.
-        motion_until: with a subject, the fraction after which motions no longer act; None: as the base's card says.
-        subject_uncond: share of subjects' weight in the unconditional half of guidance; None: as the base's card says.
-        motion_uncond: the same of motions.
-
-    Yields:
-        The adapters that take part, pinned: subjects first, then motions.
+        **shares: see `Shares`; what is left out or None is as the base's card says.
 
     Raises:
-        UsageError: there is no reference, or one or a value cannot be read.
-        registry.RegistryError: an adapter is not there, or damaged.
-        engine.errors.IncompatibleError: an adapter does not fit the pipeline or another adapter.
-        engine.errors.EngineError: the base is not on this machine, or the device is too small.
+        UsageError, registry.RegistryError, engine.errors.EngineError: as `dv gen` refuses them.
     """
     from engine.adapters.uses import AdapterUse
     from engine.pipelines import equip_pipeline
-    from engine.recipe import GenerateRecipe, build_recipe
 
     uses = _resolve(registry, subject, motion)
     location = _find_base(pipeline, uses, base)
     look = read_appearance(None if appearance is None else str(appearance))
-    card = location.card.generate_defaults
-    appearances, _ = settle_appearance(look, uses, location, card)
-    windows = {
-        "identity_from": identity_from,
-        "identity_early": identity_early,
-        "motion_until": motion_until,
-        "subject_uncond": subject_uncond,
-        "motion_uncond": motion_uncond,
-    }
-    given = {name: value for name, value in windows.items() if value is not None}
-    recipe = build_recipe(GenerateRecipe, {**card, **appearances, **given, "prompt": ""})
-    with equip_pipeline(
-        pipeline,
-        location,
-        [AdapterUse(use.file, use.adapter.kind, use.weight) for use in uses],
-        recipe,
-        photo=look.open(),
-        read=lambda prompt: _read_prompt(prompt, uses),
-    ):
+    recipe, read = _recipe(look, uses, location, shares), partial(_read_prompt, uses)
+    files = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in uses]
+    with equip_pipeline(pipeline, location, files, recipe, photo=look.open(), read=read):
         yield tuple(use.adapter for use in uses)
 
 
@@ -157,8 +141,8 @@ def learn(
     paths = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(path) for path in inputs]
     place = None if registry is None else Path(registry)
     shell = Shell(quiet=True, no_input=True, progress="none", registry=place)
-    options = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
-    options["base"] = _as_name(options.get("base"))
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    options = {**given, "base": _as_name(options.get("base"))}
     own = {n: options.pop(n) for n in ("method", "class_word", "holdout") if n in options}
     if kind == "subject":
         run = partial(learn_subject, photos=paths, masks=_take(MaskOptions, options), **own)
@@ -166,10 +150,7 @@ def learn(
         run = partial(learn_motion, clips=paths, taken=_take(ClipOptions, options), **own)
     else:
         raise UsageError(f"{kind!r} is neither subject nor motion")
-    scores, common = _take(ScoreOptions, options), _take(LearnOptions, options)
-    settings = [f"{key}={json.dumps(value)}" for key, value in options.items()]
-    common = replace(common, setting=[*(common.setting or ()), *settings])
-    printed = StringIO()
+    scores, common, printed = _take(ScoreOptions, options), _take_common(options), StringIO()
     with redirect_stdout(printed), suppress(typer.Exit):
         run(name=name, options=common, scores=scores, shell=shell)
     return open_registry(place).resolve(printed.getvalue().strip(), kind=kind)
@@ -182,6 +163,13 @@ def _take(group: type[Group], options: dict[str, Any]) -> Group:
     """The options of a group, taken out of all of them."""
     names = [field.name for field in fields(group) if field.name in options]
     return group(**{name: options.pop(name) for name in names})
+
+
+def _take_common(options: dict[str, Any]) -> LearnOptions:
+    """The options of all learning; what no flag is called is a field of the recipe."""
+    common = _take(LearnOptions, options)
+    settings = [f"{key}={json.dumps(value)}" for key, value in options.items()]
+    return replace(common, setting=[*(common.setting or ()), *settings])
 
 
 def _resolve(
@@ -226,7 +214,20 @@ def _as_name(base: str | Path | None) -> str | None:
     return str(Path(base).expanduser().absolute()) if is_folder and base else base  # type: ignore[return-value]
 
 
-def _read_prompt(prompt: str, uses: Sequence[WeightedAdapter]) -> str:
+def _recipe(
+    look: Appearance, uses: Sequence[WeightedAdapter], location: BaseLocation, shares: Shares
+) -> GenerateRecipe:
+    """How the pipeline is equipped: as the base's card says, but for what is asked for."""
+    from engine.recipe import GenerateRecipe, build_recipe
+
+    if unknown := shares.keys() - Shares.__annotations__:
+        raise TypeError(f"attach() takes no {', '.join(sorted(unknown))}")
+    card, given = location.card.generate_defaults, only_given(**shares)
+    appearance, _ = settle_appearance(look, uses, location, card)
+    return build_recipe(GenerateRecipe, {**card, **appearance, **given, "prompt": ""})
+
+
+def _read_prompt(uses: Sequence[WeightedAdapter], prompt: str) -> str:
     """As `dv gen` would send it; what is added is said."""
     composed = compose_prompt(prompt, prompt_words(uses))
     for note in composed.notes:

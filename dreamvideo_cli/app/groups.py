@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import (  # what Typer takes as `cls=`: help and files have no other way
+    TyperCommand,
+    TyperGroup,
+)
 
 from dreamvideo_cli.app.tree import ROOT, Branch, Leaf
 from dreamvideo_cli.errors import UsageError
@@ -24,12 +27,14 @@ UNBROKEN = "\xa0"
 class Command(TyperCommand):
     """A command whose options may stand in files of settings, and are listed last in its help if all have them."""
 
+    reads_files = True  # not of a command that is there to mend them
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
         """Flags and variables are read by Typer; what neither says may stand in a file."""
         is_asked_only = extra.get("resilient_parsing") or {"-h", "--help"} & set(args)
-        if not is_asked_only:
+        if self.reads_files and not is_asked_only:
             extra["default_map"] = FileDefaults(self.params)
         context = super().make_context(info_name, args, parent, **extra)
         _refuse_bytes(self.params, context.params)
@@ -58,18 +63,6 @@ class Command(TyperCommand):
                 title = "Arguments" if is_argument else panel or OPTIONS
                 sections[title].append(plain_words(row))
         write_sections(formatter, sections)
-
-
-class SettingsCommand(Command):
-    """A command that no file of settings can stop: it is there to mend them."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
-    ) -> Any:
-        """Nothing stands behind the options."""
-        context = TyperCommand.make_context(self, info_name, args, parent, **extra)
-        _refuse_bytes(self.params, context.params)
-        return context
 
 
 def _refuse_bytes(params: Iterable[Any], values: Mapping[str, Any]) -> None:
@@ -111,12 +104,20 @@ class Group(TyperGroup):
         super().__init__(
             name=name,
             help=branch.summary,
-            commands=cast("dict[str, Any]", Entries(branch.entries)),
             context_settings=dict(SETTINGS),
             rich_markup_mode=None,
             options_metavar=None,
         )
         self.branch = branch
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """Names, in the order of the tree."""
+        return list(self.branch.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        """The command or group of that name, loaded now."""
+        entry = self.branch.entries.get(cmd_name)
+        return entry and build(cmd_name, entry)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """A group without a command tells what it has."""
@@ -124,7 +125,7 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command of that name; a name that is not there is answered with what was meant."""
-        if args[0] in self.commands or args[0].startswith("-") or ctx.resilient_parsing:
+        if args[0] in self.branch.entries or args[0].startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         from dreamvideo_cli.app.suggestions import command_meant, either
 
@@ -146,37 +147,6 @@ class Group(TyperGroup):
         write_sections(formatter, {OPTIONS: [*self.branch.options.items(), *rows]})
         if self.branch.epilog:
             formatter.write(f"\n{self.branch.epilog}\n")
-
-
-class Entries(MutableMapping[str, Any]):
-    """A group's commands by name, each built when it is asked for."""
-
-    def __init__(self, entries: Mapping[str, Leaf | Branch]) -> None:
-        self._entries = entries
-        self._built: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        """The command or group of that name."""
-        if name not in self._built:
-            self._built[name] = build(name, self._entries[name])
-        return self._built[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._built[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._built[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Names, in the order of the tree."""
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, name: object) -> bool:
-        """Whether there is such a command, which is not loaded for that."""
-        return name in self._entries
 
 
 def build(name: str, entry: Leaf | Branch) -> Any:
@@ -211,10 +181,10 @@ def _command(name: str, leaf: Leaf) -> Any:
     module, _, function = leaf.place.partition(":")
     found = getattr(import_module(f"dreamvideo_cli.{module}"), function)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    settings = dict(SETTINGS)
-    cls = Command if leaf.reads_files else SettingsCommand
-    app.command(name, cls=cls, context_settings=settings)(command(found, **leaf.fixed))
-    return typer.main.get_command(app)
+    app.command(name, cls=Command, context_settings=dict(SETTINGS))(command(found, **leaf.fixed))
+    built: Any = typer.main.get_command(app)
+    built.reads_files = leaf.reads_files
+    return built
 
 
 def app() -> Group:
