@@ -23,10 +23,10 @@ from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.warnings import warning_documents, warning_line
 from dreamvideo_cli.views.inputs import (
     SCHEMA,
-    _clip_document,
-    _clip_lines,
-    _photo_document,
-    _photo_lines,
+    clip_document,
+    clip_lines,
+    photo_document,
+    photo_lines,
 )
 from dreamvideo_cli.views.videos import grid_recipe_view, recipe_view
 from engine.bases.checks.fitness import Request, check_fitness
@@ -182,12 +182,12 @@ def _inspect_photos(
         "usable": not found.skipped,
         "base": base.id,
         "learned_px": [size[1], size[0]],
-        "photos": [_photo_document(photo, found, *size) for photo in found.photos],
+        "photos": [photo_document(photo, found, *size) for photo in found.photos],
         "left_out": [{"path": shown(item.path), "reason": item.reason} for item in found.skipped],
         "warnings": warning_documents(warnings),
         "sheet": _draw(learning, base, verdict, photos=found),
     }
-    show(shell, View(document, [*_photo_lines(document), "", *verdict]))
+    show(shell, View(document, [*photo_lines(document), "", *verdict]))
     if found.skipped:
         raise InputError(
             f"{len(found.skipped)} of {len(found.skipped) + len(found.photos)} photos cannot be"
@@ -213,14 +213,14 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
     notes = clip.notes if clip else ()
     verdict = _verdict(base, warnings, sum(note.startswith("warning") for note in notes))
     document = {
-        **_clip_document(place, looked, clip, refusal),
+        **clip_document(place, looked, clip, refusal),
         "base": base.id,
         "learned_px": [video.width_px, video.height_px],
         "warnings": warning_documents(warnings),
         "sheet": _draw(learning, base, verdict, clips=[clip]) if clip else None,
     }
     ending = ["", *verdict] if clip else []
-    show(shell, View(document, [*_clip_lines(document), *ending]))
+    show(shell, View(document, [*clip_lines(document), *ending]))
     if refusal is not None:
         raise refusal
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.exchange.imports import foreign_explained
+from dreamvideo_cli.generation.sources.parse import read_number
 from dreamvideo_cli.settings.places import default_base, locate, runs_folder
 from engine.bases import folder
 from engine.bases.checks.weights import require_whole
@@ -180,11 +180,8 @@ def split_weight(text: str) -> tuple[str, float]:
     ref, _, written = text.rpartition("=")
     if not has_weight(text):
         ref, written = text, "1"
-    try:
-        weight = float(written)
-    except ValueError:
-        weight = math.nan
-    if not 0 <= weight <= GREATEST_WEIGHT:
+    weight = read_number(written, GREATEST_WEIGHT)
+    if weight is None:
         hint = "1 is what was learned, 0 leaves it out"
         raise UsageError(
             f"the weight of {ref} is {written!r}, not a number from 0 to 10", hint=hint
@@ -283,7 +280,7 @@ def find_unused_adapters(
     words = dict.fromkeys(match.group().lower() for match in WORD.finditer(prompt))
     return [
         (kind, word)
-        for kind in _kinds()
+        for kind in KINDS
         for word in list(words)[:MOST_WORDS]
         if word not in taken and _is_there(store, kind, word)
     ]
@@ -298,10 +295,6 @@ def unused_note(unused: Sequence[tuple[Kind, str]], arguments: Sequence[str]) ->
     at = arguments.index("--") if "--" in arguments else len(arguments)
     line = shlex.join(["dv", *arguments[:at], *flags, *arguments[at:]])
     return f"hint: {who} {verb} not used; with {them}: {line}"
-
-
-def _kinds() -> tuple[Kind, ...]:
-    return KINDS
 
 
 def _is_there(store: Registry, kind: Kind, name: str) -> bool:

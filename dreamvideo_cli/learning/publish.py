@@ -11,7 +11,6 @@ from dreamvideo_cli import __version__
 from dreamvideo_cli.learning.plan import LearnPlan
 from dreamvideo_cli.runs.folders.events import Step
 from dreamvideo_cli.runs.history import read_history, state_files
-from dreamvideo_cli.runs.scores import finite_values
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info
 from registry import read_draft
@@ -84,7 +83,7 @@ def draft_manifest(plan: LearnPlan, learned: Learned, run: Run) -> Draft:
                 "rungs": history.memory_fallbacks,
                 "device": learned.device,
                 "seconds": round(learned.seconds, 3),
-                "metrics": {**learned.metrics, **finite_values(history.scores.get(published))},
+                "metrics": {**learned.metrics, **history.finite_scores(published)},
             },
             "lineage": {"run": run.id},
             "note": plan.settings.note,
@@ -154,7 +153,7 @@ def draft_of_save(run: Run, step: int, note: str | None) -> Draft:
         metrics={
             **({} if loss is None else {"adapter_loss": loss}),
             "step": step,
-            **finite_values(history.scores.get(step)),
+            **history.finite_scores(step),
         },
         held_out=msgspec.convert(run.facts.settings.get("held_out") or [], list[Input]),
         rungs=msgspec.convert(history.memory_fallbacks, list[Rung]),

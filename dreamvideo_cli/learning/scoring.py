@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.learning.options import ScoreOptions
 from dreamvideo_cli.runs.history import read_history
-from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.options import Kind, Shell
 from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.text import time_text
@@ -76,9 +75,9 @@ def open_scoring(plan: LearnPlan, progress: Progress) -> Scoring | None:
 
 def report_best(shell: Shell, run: Run, *, patience: int | None) -> None:
     """Which step scored best, what the scores took, and how to publish another step than was."""
-    scores = read_history(run).scores
-    best = find_best(run.facts.kind, scores)
-    for line in list_doubts(scores.values()):
+    history = read_history(run)
+    scores, best = history.scores, history.best(run.facts.kind)
+    for line in history.doubts:
         info(shell, f"warning: {line}")
     if best is None:
         if scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,10 +26,13 @@ from dreamvideo_cli.runs.folders.events import (
     Start,
     Step,
 )
+from dreamvideo_cli.terminal.text import doubt_text
 from engine.progress import last_loss
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
+    from engine.metrics.definitions import Best
+    from registry import Kind
 
 # What a person wants to know happened.
 Highlight = Start | Resume | MemoryFallback | Skip | Note | Save | End
@@ -52,16 +56,6 @@ class StageHistory:
     def reached(self) -> int:
         """The highest step that is done."""
         return max(self.losses, default=self.done)
-
-    def final_loss(self, until: int | None = None) -> float | None:
-        """Mean loss of the last tenth of its updates, up to the step ``until``."""
-        found = [
-            loss
-            for step, loss in self.losses.items()
-            if loss is not None and (until is None or step <= until)
-        ]
-        tail = found[-max(1, len(found) // 10) :]
-        return sum(tail) / len(tail) if tail else None
 
     def last_loss(self, until: int | None = None) -> float | None:
         """What it came to, see `engine.progress.last_loss`; with ``until`` what it came to at that step."""
@@ -102,6 +96,24 @@ class RunHistory:
     def scores(self) -> dict[int, Score]:
         """The latest of each step, in order."""
         return {score.step: score for score in _latest(self.of(Score))}
+
+    def best(self, kind: Kind) -> Best | None:
+        """The step that scored best; the base alone does not count."""
+        from engine.metrics.definitions import best_step
+
+        return best_step(kind, {step: each.measured for step, each in self.scores.items() if step})
+
+    @property
+    def doubts(self) -> list[str]:
+        """A line for each metric whose scorer cannot judge what is learned; the base alone does not count."""
+        scored = [score for step, score in self.scores.items() if step]
+        found = {name: text for score in scored for name, text in score.doubts.items()}
+        return [doubt_text(name, text) for name, text in found.items()]
+
+    def finite_scores(self, step: int) -> dict[str, float]:
+        """The scores of a step that a manifest can hold; none where it was not scored."""
+        values = self.scores[step].values if step in self.scores else {}
+        return {metric: value for metric, value in values.items() if math.isfinite(value)}
 
     @property
     def highlights(self) -> list[Highlight]:

@@ -22,7 +22,6 @@ from dreamvideo_cli.runs.folders.events import (
     Start,
 )
 from dreamvideo_cli.runs.history import Highlight, RunHistory, read_history
-from dreamvideo_cli.runs.scores import find_best, list_doubts
 from dreamvideo_cli.terminal.text import one_line, score_text, time_text
 from engine.media.output.staging import staged
 from engine.metrics.definitions import DEFINITIONS
@@ -192,7 +191,7 @@ def _scores(run: Run, history: RunHistory) -> dict[str, Any]:
     """Every score by step, a curve of each, and what each measures."""
     scores = history.scores
     names = list(dict.fromkeys(name for score in scores.values() for name in score.values))
-    best = find_best(run.facts.kind, scores)
+    best = history.best(run.facts.kind)
     verdict = f"step {best.step} is the best by {best.metric}" if best else "no step is the best"
     curves = {
         name: {step: score.values[name] for step, score in scores.items() if name in score.values}
@@ -208,7 +207,7 @@ def _scores(run: Run, history: RunHistory) -> dict[str, Any]:
             )
             for step, score in scores.items()
         ],
-        "verdict": [verdict, *list_doubts(scores.values())],
+        "verdict": [verdict, *history.doubts],
         "curves": [
             (name, _markup(draw_curve(one_line(f"{name} by step"), values)))
             for name, values in curves.items()

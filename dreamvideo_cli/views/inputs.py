@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SCHEMA = "dv.inspect/1"
 
 
-def _photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int) -> dict[str, Any]:
+def photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int) -> dict[str, Any]:
+    """A photo as JSON tells of it, with what a base of that size would learn from it."""
     from engine.media.output.contact import photo_box
     from engine.media.photos import frame_photo
 
@@ -38,7 +39,8 @@ def _photo_document(photo: Photo, found: PhotoSet, height_px: int, width_px: int
     }
 
 
-def _photo_lines(document: dict[str, Any]) -> list[str]:
+def photo_lines(document: dict[str, Any]) -> list[str]:
+    """Photos for people."""
     width, height = document["learned_px"]
     photos = document["photos"]
     rows = [
@@ -72,9 +74,10 @@ def _box_text(item: dict[str, Any]) -> str:
     return f"{right - left}×{bottom - top} from {left},{top}"
 
 
-def _clip_document(
+def clip_document(
     place: Path, looked: ClipFacts, clip: Clip | None, refusal: InputError | None
 ) -> dict[str, Any]:
+    """A clip as JSON tells of it, with what is taken of it, or why nothing is."""
     taken = None
     if clip is not None:
         taken = {"frames": len(clip.frames), "fps": clip.fps, "times_s": list(clip.times_s)}
@@ -95,7 +98,8 @@ def _clip_document(
     }
 
 
-def _clip_lines(document: dict[str, Any]) -> list[str]:
+def clip_lines(document: dict[str, Any]) -> list[str]:
+    """A clip for people."""
     taken, refused = document["taken"], document["refused"]
     times = [f"{time_s:.3f}" for time_s in taken["times_s"]] if taken else []
     rate = f"{document['fps']:.4g} fps{' on average, variable' * document['variable_rate']}"

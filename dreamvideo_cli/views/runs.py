@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from dreamvideo_cli.runs.folders import Run
 from dreamvideo_cli.runs.folders.events import End, Save, Step
 from dreamvideo_cli.runs.history import StageHistory, event_fields, read_history, state_files
-from dreamvideo_cli.runs.scores import find_best
 from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import field_lines, table, time_text
 from dreamvideo_cli.views.adapters import pairs_text
@@ -44,7 +43,7 @@ def run_document(run: Run) -> dict[str, Any]:
     saved, ended, best = (
         history.last(Save),
         history.last(End),
-        find_best(run.facts.kind, history.scores),
+        history.best(run.facts.kind),
     )
     return {
         "schema": "dv.run/1",

@@ -39,7 +39,6 @@ from engine.media.output.staging import refuse_existing
 
 if TYPE_CHECKING:
     from engine.media.output.formats import Format
-    from engine.recipe import GenerateRecipe
     from registry import Registry
 
 MOST_COLUMNS, MOST_ROWS, MOST_CELLS = 24, 24, 144
@@ -193,17 +192,13 @@ def make_cells(
     """The cells of a column, each with whether it will be there next time."""
     known = [store.read(sampling, number) for number in range(len(sampling.recipes))]
     missing = [number for number, cell in enumerate(known) if cell is None]
-    with closing(sampler.sample(sampling, missing, _cell)) as made:
+    with closing(sampler.sample(sampling, missing, lambda _, *made: Cell(*made))) as made:
         for number, cell in enumerate(known):
             if cell is not None:
                 yield cell, True
                 continue
             fresh = next(made)
             yield fresh, store.keep(sampling, number, fresh)
-
-
-def _cell(_number: int, recipe: GenerateRecipe, frames: Any) -> Cell:
-    return Cell(recipe, frames)
 
 
 def _plan_column(resolver: AdapterResolver, options: GridOptions, choice: Choice) -> SamplingPlan:

@@ -22,6 +22,7 @@ from dreamvideo_cli.generation.outputs import next_free, output_stem
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
 from dreamvideo_cli.generation.sampler import Sampler
+from dreamvideo_cli.generation.sources.parse import read_number
 from dreamvideo_cli.terminal.options import DryRun, Prompt, option
 from engine.media.output.staging import refuse_existing
 from engine.metrics.definitions import RANKED_BY, SUBJECT_SCORE
@@ -282,11 +283,8 @@ def _read_values(axis: str, options: TuneOptions) -> tuple[float, ...]:
     text = options.weights if flag == "--weights" else getattr(options, axis)
     values = []
     for part in text.split(","):
-        try:
-            value = float(part)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value <= most:
+        value = read_number(part, most)
+        if value is None:
             raise UsageError(f"{flag} {part.strip()!r} is not a number from 0 to {most:g}")
         values.append(value)
     return tuple(dict.fromkeys(values))

@@ -4,7 +4,6 @@ Map:
     settle       what flags and a recipe come to
     structure    the same of a clip whose layout is followed
     appearance   the same of a look that motions are told
-    motion_clip  the clip that a motion was learned from
     opened       the files' pixels
     known        where files lie that videos were made from before
     parse        files with a number behind them

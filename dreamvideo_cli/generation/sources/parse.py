@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ def only_given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_number(text: str) -> float | None:
-    """The number in a text, not finite where it says so; None where it is no number."""
+def read_number(text: str, most: float | None = None) -> float | None:
+    """The number in a text; with ``most`` one from 0 to that; None where it is none."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if most is None or 0 <= number <= most else None
 
 
 def split_number(text: str) -> tuple[str, str | None]:
@@ -37,8 +37,8 @@ def split_file(flag: str, text: str, most: float) -> tuple[Path, float | None]:
         UsageError: what stands behind the ``=`` is no number from 0 to ``most``.
     """
     name, written = split_number(text)
-    number = None if written is None else read_number(written)
-    if written is not None and (number is None or math.isnan(number) or not 0 <= number <= most):
+    number = None if written is None else read_number(written, most)
+    if written is not None and number is None:
         raise UsageError(
             f"{flag} {text!r}: {written!r} is not a number from 0 to {most:g}",
             hint=f"for example {name}={most / 2:g}",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.sources.motion_clip import find_motion_clip
 from dreamvideo_cli.generation.sources.opened import Sources
 from dreamvideo_cli.generation.sources.parse import only_given, split_file
 from dreamvideo_cli.generation.sources.structure import find_structure, name_structure
@@ -177,7 +176,7 @@ def _find_inverted(
     if options.start_from is not None:
         path, _ = split_file("--start-from", options.start_from, 1.0)
         if path.name == "motion" and not path.exists():
-            return find_motion_clip(store, uses)
+            return _find_motion_clip(store, uses)
         return path, 0.0
     former = recipe.inversion
     if former is None or options.edit or options.animate:
@@ -185,6 +184,23 @@ def _find_inverted(
     from engine.media.clips.reader import digest_clip
 
     return find_again(former.clip, "clip", "--start-from CLIP", digest_clip), former.start_s
+
+
+def _find_motion_clip(store: Registry, uses: Sequence[WeightedAdapter]) -> tuple[Path, float]:
+    """Where the first clip of the one motion in use lies, and from where on it was taken."""
+    from engine.media.clips.reader import digest_clip
+
+    motions = [use for use in uses if use.adapter.kind == "motion" and use.weight]
+    if len(motions) != 1:
+        raise UsageError(
+            f"--start-from motion takes the clip of one motion, and there are {len(motions)}",
+            hint="--start-from CLIP names a clip",
+        )
+    training = store.manifest(motions[0].adapter).training
+    clip = training.inputs[0]
+    made = f"{motions[0].label} was learned from"
+    path = find_again(clip.digest, clip.name, "--start-from CLIP", digest_clip, made=made)
+    return path, float(training.recipe.get("start_s", 0.0))
 
 
 def _find_references(
