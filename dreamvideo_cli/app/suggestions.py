@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,18 +14,9 @@ from typer.core import TyperGroup
 
 from dreamvideo_cli.app.tree import Branch
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.terminal.options import Shell, option_names
 
-SHARED = {
-    "--json",
-    "-q",
-    "--quiet",
-    "-v",
-    "--verbose",
-    "--registry",
-    "--no-input",
-    "--progress",
-    "--full",
-}
+SHARED = {name for each in fields(Shell) for name in option_names(each)}
 
 # Below this likeness, of 0 to 1, two words have letters in common and nothing else.
 LIKENESS = 0.7

@@ -2,9 +2,9 @@
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -188,6 +188,13 @@ class GridOptions(SamplingOptions):
     weights: str | None = option("A column each, of every adapter without =WEIGHT.", metavar="F,F…")
     seeds: str = option("One row a seed.", "--seeds", "--seed", default="0", metavar="N|A..B")
     dry_run: DryRun = False
+
+
+def video_options(options: SamplingOptions, prompt: str, seeds: str, **own: Any) -> VideoOptions:
+    """The options of `dv gen` for videos of a grid or a search, with what is its ``own`` in place of theirs."""
+    names = [field.name for field in fields(SamplingOptions)]
+    shared = {name: getattr(options, name) for name in names} | own
+    return VideoOptions(prompt=prompt, seed=seeds, **shared)
 
 
 def read_size(text: str | None) -> dict[str, int]:

@@ -116,9 +116,14 @@ def _annotated(found: Field[Any], hint: Any) -> Any:
     """The type of a field with its option; a switch gets no second name that turns it off."""
     if (typed := found.metadata.get("option")) is None:
         return hint
-    if hint is bool and not typed.param_decls:
-        typed.param_decls = (f"--{found.name.replace('_', '-')}",)
+    if hint is bool:
+        typed.param_decls = option_names(found)
     return Annotated[hint, typed]
+
+
+def option_names(found: Field[Any]) -> tuple[str, ...]:
+    """What a field of a group is called on the command line."""
+    return found.metadata["option"].param_decls or (f"--{found.name.replace('_', '-')}",)
 
 
 MotionModule = Annotated[

@@ -17,12 +17,22 @@ from dreamvideo_cli.settings.lookup import wants_traceback
 from dreamvideo_cli.terminal.output import write_stderr, write_stderr_json
 from dreamvideo_cli.terminal.streams import drop_stderr
 from dreamvideo_cli.terminal.text import one_line, time_text
+from engine.progress import (
+    Event,
+    MemoryReduced,
+    Note,
+    Progress,
+    Scored,
+    StageAdvanced,
+    StageEnded,
+    StageStarted,
+    StepSkipped,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from dreamvideo_cli.terminal.options import ProgressMode, Shell
-    from engine.progress import Event, Progress, Scored, StageAdvanced, StageStarted
 
 
 # What scripts know an event by, where its class has another name now.
@@ -69,13 +79,9 @@ def event_document(event: Event) -> dict[str, Any]:
 def _show(event: Event, stages: Stages, *, quiet: bool) -> None:
     """Hand an event to what shows stages, or write its line."""
     from engine.progress import (
-        MemoryReduced,
-        Note,
         Scored,
         StageAdvanced,
-        StageEnded,
         StageStarted,
-        StepSkipped,
     )
 
     match event:

@@ -13,7 +13,7 @@ import msgspec
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.compare.cells import Cell, GridCache
-from dreamvideo_cli.generation.options import GridOptions, SamplingOptions, VideoOptions
+from dreamvideo_cli.generation.options import GridOptions, video_options
 from dreamvideo_cli.generation.outputs import (
     SUFFIXES,
     file_format,
@@ -202,13 +202,8 @@ def make_cells(
 
 
 def _plan_column(resolver: AdapterResolver, options: GridOptions, choice: Choice) -> SamplingPlan:
-    names = [field.name for field in dataclasses.fields(SamplingOptions)]
-    shared = {name: getattr(options, name) for name in names}
-    shared["subject"] = choice.weighted(choice.subjects)
-    shared["motion"] = choice.weighted(choice.motions)
-    return plan_sampling(
-        resolver, VideoOptions(prompt=options.prompt, seed=options.seeds, **shared)
-    )
+    own = {"subject": choice.weighted(choice.subjects), "motion": choice.weighted(choice.motions)}
+    return plan_sampling(resolver, video_options(options, options.prompt, options.seeds, **own))
 
 
 def _without_adapters(sampling: SamplingPlan) -> SamplingPlan:

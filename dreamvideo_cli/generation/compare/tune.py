@@ -17,7 +17,7 @@ import typer
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.compare.cells import GridCache
 from dreamvideo_cli.generation.compare.grid import make_cells
-from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
+from dreamvideo_cli.generation.options import SamplingOptions, video_options
 from dreamvideo_cli.generation.outputs import next_free, output_stem
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
@@ -189,17 +189,13 @@ def _refuse_weights(options: TuneOptions) -> None:
 
 def plan_setting(resolver: AdapterResolver, options: TuneOptions, setting: Setting) -> SamplingPlan:
     """The videos of a setting, one a seed."""
-    names = {field.name for field in dataclasses.fields(SamplingOptions)}
-    shared = {name: getattr(options, name) for name in names}
-    shared |= {
+    own = {
         "subject": [f"{options.subject}={setting.subject_weight:g}"],
         "motion": [f"{options.motion}={setting.motion_weight:g}"],
         "identity_from": setting.identity_from,
         "motion_until": setting.motion_until,
     }
-    return plan_sampling(
-        resolver, VideoOptions(prompt=options.prompt, seed=options.seeds, **shared)
-    )
+    return plan_sampling(resolver, video_options(options, options.prompt, options.seeds, **own))
 
 
 def search(plan: TunePlan, measure: Callable[[Setting], Trial]) -> Tuning:
