@@ -23,6 +23,7 @@ import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.options import SamplingOptions
+from dreamvideo_cli.generation.parse import only_given
 from dreamvideo_cli.generation.prompt import compose_prompt
 from dreamvideo_cli.generation.references import (
     AdapterResolver,
@@ -36,7 +37,6 @@ from dreamvideo_cli.generation.sources.appearance import (
     read_appearance,
     settle_appearance,
 )
-from dreamvideo_cli.generation.sources.parse import only_given
 from dreamvideo_cli.generation.start import prompt_words
 from dreamvideo_cli.learning.options import ClipOptions, LearnOptions, MaskOptions, ScoreOptions
 from dreamvideo_cli.settings import places

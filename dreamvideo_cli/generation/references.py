@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.exchange.imports import foreign_explained
-from dreamvideo_cli.generation.sources.parse import read_number
+from dreamvideo_cli.generation.parse import read_number
 from dreamvideo_cli.settings.places import default_base, locate, runs_folder
 from engine.bases import folder
 from engine.bases.checks.weights import require_whole

@@ -19,10 +19,10 @@ from dreamvideo_cli.generation.compare.cells import GridCache
 from dreamvideo_cli.generation.compare.grid import make_cells
 from dreamvideo_cli.generation.options import SamplingOptions, video_options
 from dreamvideo_cli.generation.outputs import next_free, output_stem
+from dreamvideo_cli.generation.parse import read_number
 from dreamvideo_cli.generation.plan import SamplingPlan, plan_sampling
 from dreamvideo_cli.generation.references import GREATEST_WEIGHT, AdapterResolver, has_weight
 from dreamvideo_cli.generation.sampler import Sampler
-from dreamvideo_cli.generation.sources.parse import read_number
 from dreamvideo_cli.terminal.options import DryRun, Prompt, option
 from engine.media.output.staging import refuse_existing
 from engine.metrics.definitions import RANKED_BY, SUBJECT_SCORE

@@ -6,5 +6,4 @@ Map:
     appearance   the same of a look that motions are told
     opened       the files' pixels
     known        where files lie that videos were made from before
-    parse        files with a number behind them
 """

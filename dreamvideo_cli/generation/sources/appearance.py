@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.sources.parse import read_number, split_number
+from dreamvideo_cli.generation.parse import read_number, split_number
 from dreamvideo_cli.runs.known import find_again
 from engine.bases import require_image_tower
 from engine.bases.folder import read_header

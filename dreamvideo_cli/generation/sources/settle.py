@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dreamvideo_cli.errors import UsageError
+from dreamvideo_cli.generation.parse import only_given, split_file
 from dreamvideo_cli.generation.sources.opened import Sources
-from dreamvideo_cli.generation.sources.parse import only_given, split_file
 from dreamvideo_cli.generation.sources.structure import find_structure, name_structure
 from dreamvideo_cli.runs.known import find_again
 from engine.media.files import digest_file, printable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.sources.parse import only_given
+from dreamvideo_cli.generation.parse import only_given
 from dreamvideo_cli.runs.known import find_again
 from dreamvideo_cli.settings.places import fingerprint_memo
 from engine.bases.folder import fingerprint

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.generation.sources.parse import split_file
+from dreamvideo_cli.generation.parse import split_file
 from dreamvideo_cli.runs import known
 from engine.errors import InputError, InputNotFoundError
 from engine.media.output.comments import read_comment
