@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -122,18 +123,25 @@ def parse_recipe(comment: str, schema: str, path: Path) -> VideoRecipe:
             hint="a newer dv made it: update dv",
             code="video.newer",
         )
-    try:
+    with _refused_if_damaged(path):
         recipe = msgspec.json.decode(comment, type=VideoRecipe)
         generate = msgspec.convert(recipe.generate, GenerateRecipe)
+    texts = {"prompt": generate.prompt, "negative": generate.negative}
+    clean = {name: one_printable_line(text) for name, text in texts.items()}
+    return msgspec.structs.replace(recipe, generate={**recipe.generate, **clean})
+
+
+@contextmanager
+def _refused_if_damaged(path: Path) -> Iterator[None]:
+    """What cannot be decoded within the block is a damaged recipe."""
+    try:
+        yield
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise IntegrityError(
             f"the recipe in {path} is damaged: {one_printable_line(str(error))[:200]}",
             hint="nothing of it is used; give the prompt and the adapters yourself",
             code="video.damaged",
         ) from error
-    texts = {"prompt": generate.prompt, "negative": generate.negative}
-    clean = {name: one_printable_line(text) for name, text in texts.items()}
-    return msgspec.structs.replace(recipe, generate={**recipe.generate, **clean})
 
 
 def read_generate(recipe: VideoRecipe) -> GenerateRecipe:
@@ -192,13 +200,8 @@ def find_grid(path: Path) -> GridRecipe | None:
     comment = read_comment(path)
     if comment is None or read_schema(comment) != GRID_SCHEMA:
         return None
-    try:
+    with _refused_if_damaged(path):
         return msgspec.json.decode(comment, type=GridRecipe)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        reason = one_printable_line(str(error))[:200]
-        raise IntegrityError(
-            f"the recipe in {path} is damaged: {reason}", code="video.damaged"
-        ) from error
 
 
 RECIPE_SCHEMA = "dv.recipe/1"

@@ -116,14 +116,9 @@ class AdapterResolver:
 
 def _unfinished(store: Registry, kind: Kind, name: str) -> str | None:
     """Where the run stands that learns what is not there yet, as a hint; None where none does."""
-    from dreamvideo_cli.runs.folders import list_runs, state_of
+    from dreamvideo_cli.runs.folders import runs_for, state_of
 
-    runs = [run for run in list_runs(runs_folder()) if run.facts.name == name]
-    runs = [
-        run
-        for run in runs
-        if run.facts.kind == kind and Path(run.facts.settings["registry"]) == store.layout.root
-    ]
+    runs = runs_for(runs_folder(), kind, name, store.layout.root)
     state = state_of(runs[-1]) if runs else None
     if state == "running":
         return f"it is being learned: dv runs show {runs[-1].id}"

@@ -12,7 +12,7 @@ import msgspec
 
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings
-from dreamvideo_cli.runs.folders import list_runs, remove_run, start_run
+from dreamvideo_cli.runs.folders import remove_run, runs_for, start_run
 from dreamvideo_cli.settings.places import locate_whole, runs_folder
 from dreamvideo_cli.terminal.text import one_line
 from engine.methods import find_entry
@@ -197,12 +197,7 @@ def _unfinished(store: Registry, plan: LearnPlan) -> list[Run]:
 
 
 def _runs_of(store: Registry, plan: LearnPlan) -> list[Run]:
-    return [
-        run
-        for run in list_runs(runs_folder())
-        if (run.facts.kind, run.facts.name) == (plan.kind, plan.name)
-        and run.facts.settings.get("registry") == str(store.layout.root)
-    ]
+    return runs_for(runs_folder(), plan.kind, plan.name, store.layout.root)
 
 
 def _refuse_running(store: Registry, plan: LearnPlan, key: str) -> None:

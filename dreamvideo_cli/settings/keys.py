@@ -50,7 +50,7 @@ VARIABLES: Mapping[str, str] = {
 }
 
 
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
 
 
 def check_device(name: str) -> None:
@@ -59,7 +59,7 @@ def check_device(name: str) -> None:
     Raises:
         UsageError: it cannot.
     """
-    if not DEVICE.fullmatch(name):
+    if not re.fullmatch(DEVICE, name):
         raise UsageError(f"no device is called {name!r}", hint="auto, cpu, cuda, cuda:N or mps")
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 from dreamvideo_cli.errors import UsageError
 
 UNITS = {"h": 3600, "m": 60, "s": 1}
-FORM = re.compile(r"(?=\d)(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+FORM = r"(?=\d)(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?"
 
 
 def read_duration(text: str) -> float:
@@ -23,7 +23,7 @@ def read_duration(text: str) -> float:
     Raises:
         UsageError: it is not written so, or is 0.
     """
-    match = FORM.fullmatch(text)
+    match = re.fullmatch(FORM, text)
     parts = match.groups() if match else ()
     seconds = sum(
         float(part) * unit for part, unit in zip(parts, UNITS.values(), strict=False) if part

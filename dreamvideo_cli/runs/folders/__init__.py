@@ -34,6 +34,7 @@ from dreamvideo_cli.runs.folders.reading import (
     find_run,
     list_runs,
     read_runs,
+    runs_for,
 )
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "read_runs",
     "refuse_running",
     "remove_run",
+    "runs_for",
     "start_run",
     "state_of",
 ]

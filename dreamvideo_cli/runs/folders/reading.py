@@ -123,6 +123,13 @@ def list_runs(root: Path) -> list[Run]:
     return [run for run in read_runs(root) if isinstance(run, Run)]
 
 
+def runs_for(root: Path, kind: Kind, name: str, registry: Path) -> list[Run]:
+    """Every run under ``root`` that learns what is published under a name in a registry, the oldest first."""
+    wanted = kind, name, str(registry)
+    runs = list_runs(root)
+    return [r for r in runs if (r.facts.kind, r.facts.name, r.facts.settings["registry"]) == wanted]
+
+
 def damaged_runs(root: Path) -> list[DamagedRun]:
     """Every run under ``root`` that cannot be read, by name."""
     return [run for run in read_runs(root) if isinstance(run, DamagedRun)]
