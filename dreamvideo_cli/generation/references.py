@@ -67,7 +67,8 @@ class WeightedAdapter:
             return count_tokens(base, self.adapter.record.class_word or "")
         with self.file.open("rb") as stream:
             header = read_header(stream, self.file.stat().st_size)
-        shape = next((each.shape for each in header.tensors if each.name == WORD_TENSOR), ())
+        word = header.tensors.get(WORD_TENSOR)
+        shape = word.shape if word else ()
         return shape[0] if len(shape) == 2 else 1
 
 
