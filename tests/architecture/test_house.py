@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -45,6 +46,19 @@ def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
     modules = modules_of(package)
     graph = {name: set(imports_of(module, modules)) for name, module in modules.items()}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_every_place_that_contributing_names_is_there() -> None:
+    """From the root or from the command line's package; a file without its folder, anywhere."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([\w/.-]+(?:\.py|\.md|\.toml|/[\w-]+/))`", text))
+    roots = [REPOSITORY, *(REPOSITORY / package for package in PACKAGES)]
+    lost = [
+        name
+        for name in sorted(named - {"dv.toml"})
+        if not any((root / name).exists() or next(root.glob(f"**/{name}"), None) for root in roots)
+    ]
+    assert lost == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
