@@ -32,6 +32,7 @@ from engine.adapters.file import (
     Storage,
 )
 from engine.adapters.reference import ReferenceSource
+from engine.adapters.sparse_causal import SparseCausal
 from engine.bases.protocol import Base, LearnedWord, ReferenceBlocks, Role, Site
 from engine.errors import IncompatibleError
 
@@ -66,6 +67,8 @@ class Delta:
         strengths: of the condition in the unconditional and the conditional half of guidance.
         reads_nothing: whether zeros have stood for a missing look while it was learned.
         photos: of its subject, which the base reads while it makes a video, or None.
+        sparse_causal: whether spatial self-attention looks at the first and the last frame while it acts; see
+            `engine.adapters.sparse_causal`.
         weight: 1 is what was learned, 0 the base bit for bit.
         scaffold: banks that act beside its own while it is learned, and are thrown away.
     """
@@ -80,6 +83,7 @@ class Delta:
     strengths: tuple[float, float] = (0.0, 0.0)
     reads_nothing: bool = False
     photos: Photos | None = None
+    sparse_causal: bool = False
     weight: float = 1.0
     scaffold: tuple[Bank, ...] = ()
 
@@ -97,6 +101,8 @@ class Delta:
         with ExitStack() as stack:
             for bank in self.banks:
                 stack.enter_context(bank.attached(base.denoiser))
+            if self.sparse_causal and self.bank is not None:
+                stack.enter_context(SparseCausal(self.bank).attached(base))
             if self.bank is not None and self.bank.reader is not None:
                 self.bank.reader.weight = self.weight
                 base.readers.append(self.bank.reader)
@@ -173,6 +179,7 @@ def build_delta(
         photos=_read_photos(adapter),
         strengths=(recipe.get("appearance_uncond", 0.0), recipe.get("appearance_cond", 0.0)),
         reads_nothing=bool(recipe.get("image_drop")),
+        sparse_causal=bool(recipe.get("sparse_causal")),
         weight=weight,
     )
 

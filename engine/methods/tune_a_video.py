@@ -6,8 +6,8 @@ What is stored is ΔW, in half precision.
 
 Paper: arXiv 2212.11565, section 4.2.
 Differs: adapted to a native video base, where no image model has to be inflated: its own temporal attention takes the
-place of the new one, and spatial self-attention stays as it is. The paper samples from the clip's inverted noise
-(`dv gen --start-from motion`); without it the motion comes out weaker.
+place of the new one, and spatial self-attention stays as it is unless ``sparse_causal`` is set. The paper samples from
+the clip's inverted noise (`dv gen --start-from motion`); without it the motion comes out weaker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _build(
     objective = ClipObjective(
         base, bank, text, clips, seed=recipe.seed, noise_bias=recipe.noise_bias
     )
-    return objective, Delta(kind="motion", bank=bank, phrase=recipe.caption)
+    causal = recipe.sparse_causal
+    return objective, Delta(kind="motion", bank=bank, phrase=recipe.caption, sparse_causal=causal)
 
 
 MOTION = ClipMethod("tune-a-video", "full-rank", _build, changes_frames=True)

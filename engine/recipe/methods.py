@@ -73,12 +73,15 @@ class MotionDirectorRecipe(ClipRecipe, frozen=True, kw_only=True):
 class TuneAVideoRecipe(ClipRecipe, frozen=True, kw_only=True):
     """How Tune-A-Video learns; see `engine.methods.tune_a_video`.
 
+    With ``sparse_causal`` each frame looks at the first and at the one before it, while learning and ever after.
+
     Paper: arXiv 2212.11565, and its published settings: 3e-5, 300 to 500 steps.
     """
 
     steps: PositiveInt = 400
     lr: Rate = 3e-5
     batch: PositiveInt = 1
+    sparse_causal: bool = False
 
     counted: ClassVar[Mapping[str, str]] = {"learn by tune-a-video": "steps"}
     weights_share: ClassVar[float] = 0.09

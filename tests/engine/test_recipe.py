@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.bases import locate_base
 from engine.errors import RecipeError
 from engine.methods import METHODS
 from engine.recipe import (
@@ -149,3 +150,18 @@ def test_a_papers_figures_hold_where_a_card_says_nothing() -> None:
     assert (director.steps, director.lr, director.rank, director.debias) == (150, 5e-4, 32, 1.0)
     lora = method_recipe(LoraRecipe, ("lora", "subject"), "standard", {}, {"batch": 2, "steps": 5})
     assert (lora.photo_draws, lora.clip_draws) == (10, 0)
+
+
+def test_on_mini_every_method_learns_from_as_many_draws_as_ours() -> None:
+    """Or their places in a table would tell of patience, not of methods."""
+    card = locate_base("mini").card
+    ours = {
+        "subject": subject_recipe("standard", card.subject, {}),
+        "motion": motion_recipe("standard", card.motion, {}),
+    }
+    for (name, kind), entry in METHODS.items():
+        if kind == "joint" or name == "dreamvideo":
+            continue
+        own = method_recipe(entry.recipe, (name, kind), "standard", getattr(card, kind), {})
+        draws = [sum(recipe.stages.values()) * recipe.batch for recipe in (own, ours[kind])]
+        assert draws[0] == draws[1], (name, kind)

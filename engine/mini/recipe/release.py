@@ -65,11 +65,11 @@ DEFAULTS = Defaults(
             "threads": THREADS,
         },
         "max": {"word_steps": 120, "adapter_steps": 400, "adapter_lr": 2e-3},
-        # Other methods: a small base wants higher rates than those of their papers, and fewer steps.
-        "word": {"standard": {"steps": 100, "lr": 1e-3, "batch": 8}},
-        "lora": {"standard": {"steps": 200, "lr": 1e-3, "batch": 8}},
-        "dreamix": {"standard": {"steps": 100, "lr": 3e-4}},
-        "reference": {"standard": {"steps": 150, "lr": 2e-3, "rank": 16}},
+        # Other methods draw as many photos and clips as ours does, at rates that a small base wants.
+        "word": {"standard": {"steps": 260, "lr": 3e-3, "batch": 8}},
+        "lora": {"standard": {"steps": 260, "lr": 2e-3, "batch": 8}},
+        "dreamix": {"standard": {"steps": 260, "lr": 3e-4, "batch": 8}},
+        "reference": {"standard": {"steps": 260, "lr": 2e-3, "rank": 16, "batch": 8}},
         # What no drawing looks like flickers, unless the layers of time see it learned.
         "photographs": {"photo_frames": 4, "batch": 4},
     },
@@ -87,10 +87,10 @@ DEFAULTS = Defaults(
             "lanes": LANES,
         },
         "max": {"steps": 400},
-        "lora": {"standard": {"steps": 200, "lr": 1e-3}},
-        "motiondirector": {"standard": {"steps": 150, "lr": 2e-3, "rank": 16}},
-        "tune-a-video": {"standard": {"steps": 150, "lr": 1e-3}},
-        "dreamix": {"standard": {"steps": 150, "lr": 3e-4}},
+        "lora": {"standard": {"steps": 200, "lr": 3e-3, "batch": 4}},
+        "motiondirector": {"standard": {"steps": 200, "lr": 3e-3, "rank": 16, "batch": 4}},
+        "tune-a-video": {"standard": {"steps": 200, "lr": 1e-3, "batch": 4}},
+        "dreamix": {"standard": {"steps": 200, "lr": 3e-4, "batch": 4}},
     },
 )
 

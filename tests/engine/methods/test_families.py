@@ -213,6 +213,28 @@ def case_storage(case: Case):
     return find_method(case.method, case.stage.delta.kind).storage
 
 
+@pytest.mark.parametrize("family", sorted(SPLIT))
+def test_sparse_causal_attention_is_in_the_file_and_acts_on_videos_alone(family, tmp_path):
+    """At a weight of 0, and on one frame, the base is as it was."""
+    location, base, scene, plain = open_family(family)
+    recipe, inputs = task("tune-a-video", "motion")
+    recipe = msgspec.structs.replace(recipe, sparse_causal=True)
+    run = ("motion", recipe, inputs, location, tmp_path)
+    learned = learn(*run, method="tune-a-video", device="cpu")
+    delta = build_delta(load_adapter(learned.weights), base)
+    assert delta.sparse_causal
+    for layer in delta.bank.bottlenecks:
+        layer.weight.data.zero_()
+    still = replace(scene, latents=scene.latents[:, :, :1])
+    alone = denoise(base, still)
+    with Composition((delta,), None).attached(base):
+        assert not torch.allclose(denoise(base, scene), plain, atol=1e-4)
+        assert torch.equal(denoise(base, still), alone)
+        delta.act(0.0)
+        assert torch.equal(denoise(base, scene), plain)
+    assert torch.equal(denoise(base, scene), plain)
+
+
 @pytest.mark.parametrize(("name", "value"), [("vectors", 2), ("word_norm", "keep")])
 def test_what_a_word_in_the_table_has_is_refused_where_a_word_is_an_offset(name, value):
     recipe = msgspec.structs.replace(RECIPES["word", "subject"], **{name: value})

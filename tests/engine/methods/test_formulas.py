@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.adapters.bank import full_rank_bank, linear_sites, low_rank_bank, weight_sites
 from engine.adapters.bottleneck import FullRank, LowRank, ReferenceRank
+from engine.adapters.sparse_causal import SparseCausal
 from engine.adapters.word import Word
 from engine.bases.protocol import Text
 from engine.diffusion.losses import Draw, debiased_mse
@@ -90,6 +91,34 @@ def test_a_words_norm_is_pulled_to_the_median_of_the_table(tiny_base, how):
     own = np.linalg.norm(before, axis=1, keepdims=True)
     expected = before / own * (own + SHARES[how] * (m - own))
     np.testing.assert_allclose(word.vector.detach().numpy(), expected, rtol=1e-5)
+
+
+def test_sparse_causal_attention_is_that_of_the_first_and_the_last_frame(tiny_base):
+    """softmax(Q_i·[K_1, K_(i-1)]ᵀ/√d)·[V_1, V_(i-1)], frame after frame and head after head."""
+    path = tiny_base.self_attentions()[0]
+    layer = tiny_base.denoiser.get_submodule(path)
+    bank = low_rank_bank(tiny_base.denoiser, (), 1)
+    causal, frames = SparseCausal(bank), 3
+    x = normal(2 * frames, 5, layer.to_q.in_features)
+    with causal.attached(tiny_base), torch.no_grad():
+        causal.frames = frames
+        found = layer(x).numpy()
+    q, k, v = (getattr(layer, f"to_{n}").weight.detach().numpy() for n in "qkv")
+    out, bias = (p.detach().numpy() for p in (layer.to_out[0].weight, layer.to_out[0].bias))
+    video, width = x.numpy().reshape(2, frames, 5, -1), q.shape[0] // layer.heads
+    expected = np.zeros_like(video)
+    for sample in range(2):
+        for i in range(frames):
+            z = video[sample, i]
+            y = np.concatenate([video[sample, 0], video[sample, max(i - 1, 0)]])
+            heads = []
+            for h in range(layer.heads):
+                own = slice(h * width, (h + 1) * width)
+                logits = (z @ q[own].T) @ (y @ k[own].T).T / math.sqrt(width)
+                share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+                heads.append(share @ (y @ v[own].T))
+            expected[sample, i] = np.concatenate(heads, axis=1) @ out.T + bias
+    np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-4, atol=1e-5)
 
 
 def test_layers_that_are_held_act_and_learn_nothing():
