@@ -5,9 +5,9 @@
     registry.toml                        schema, min_reader, min_writer
     blobs/sha256/9a/9ac1…                read-only: weights, token embedding, preview
     manifests/sha256/77/77b0….toml       read-only; the file name is the SHA-256 of the bytes
-    pointers/<kind>/<name>               lines: which item the name stands for
+    pointers/<kind>/<name>               lines: to which item the name leads
     items/<kind>/<id>/v3                 the record of a version; it never changes
-    items/<kind>/<id>/log.ndjson         lines: publishing, tags, removals, restorings
+    items/<kind>/<id>/log.ndjson         lines: its name, publishing, tags, removals, restorings
     aside/                               damaged files that a repair replaced; nothing reads them
     tmp/                                 unfinished files, on the same file system
 

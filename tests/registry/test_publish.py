@@ -488,6 +488,21 @@ def test_a_name_is_synced_before_the_log_of_its_item_begins(
     assert "corgi" not in synced
 
 
+def test_a_folder_that_is_there_already_is_synced_before_it_is_written_into(
+    store: Registry, publish, synced: list[str]
+) -> None:
+    """Who made it may have been killed before syncing; one that holds something was synced by then."""
+    publish()
+    item = store.layout.root / "items" / "motion"
+    item.mkdir()
+    synced.clear()
+    publish("spin", "motion")
+    assert synced.count("items") == 1
+    synced.clear()
+    publish("spin", "motion")
+    assert "items" not in synced
+
+
 def test_the_new_name_of_a_renaming_is_synced_before_the_line_that_decides(
     store: Registry, publish, synced: list[str]
 ) -> None:
