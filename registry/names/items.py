@@ -180,19 +180,19 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str,
     """
     found: list[Item] = []
     faults: dict[str, RegistryError] = {}
-    led: dict[str, str] = {}
+    called: dict[str, str] = {}
     try:
         for name in layout.names(kind):
             try:
-                led[read_pointer(layout, kind, name).check(layout, kind).item] = name
+                called[read_pointer(layout, kind, name).check(layout, kind).item] = name
             except RegistryError as error:
                 faults[f"{kind}/{name}"] = error
         for item_id in item_ids(layout, kind):
-            name = led.get(item_id, "")
+            name = called.get(item_id, "")
             try:
                 item = open_item(layout, kind, item_id, name)
                 if f"{kind}/{item.name}" not in faults:
-                    found += _led(item, name)
+                    found += _if_named(item, name)
             except RegistryError as error:
                 is_named = name and error.code != "name.lost"
                 faults[f"{kind}/{name}" if is_named else f"items/{kind}/{item_id}"] = error
@@ -201,8 +201,8 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str,
     return sorted(found, key=lambda item: item.name), list(faults.items())
 
 
-def _led(item: Item, name: str) -> list[Item]:
-    """An item whose name leads to it, as ``name`` does; none where it has no versions either."""
+def _if_named(item: Item, name: str) -> list[Item]:
+    """The item, if what it is called leads to it, as ``name`` does; nothing if it has no versions."""
     while item.name != name and read_pointer(item.layout, item.kind, item.name).item != item.id:
         again = open_item(item.layout, item.kind, item.id, name)
         if again.name == item.name:  # it was not renamed in this moment

@@ -1,4 +1,4 @@
-"""An item's log: a file of lines that decides about its tags and removals.
+"""An item's log: a file of lines that decides about its name, its tags and its removals.
 
 Each change is one line, and the order of the lines decides whether it counts, for every reader
 alike. So two writers need no lock: each appends, reads back, and sees whether its line counted. A
