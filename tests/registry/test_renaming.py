@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from itertools import count, pairwise
+from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from registry import ConflictError, InvalidError, NotFoundError, Registry, StorageError
 from registry.maintenance.doctor import diagnose
-from registry.names import items, pointers, publishing
+from registry.names import items, log, pointers, publishing
 from registry.names.items import Item
-from tests.registry.places import numbers_of
+from registry.storage import lines
+from tests.registry.places import item_of, log_of, numbers_of, pointer_of
 from tests.registry.test_publish import KILLED, die_at
 
 
@@ -457,3 +461,30 @@ def test_a_list_beside_a_renaming_shows_each_item_once(
     monkeypatch.setattr(items, "open_item", renamed_between)
     names = [row.name for row in store.list().rows]
     assert names == ["dog", "zoe"] if not before else names in (["corgi", "dog"], ["dog", "zoe"])
+
+
+def test_what_was_renamed_by_lines_of_both_names_is_read(store: Registry, publish) -> None:
+    """So did the version before this one: a leave under the old name, and no line told the first name."""
+    adapter = publish()
+    item, log_path = item_of(store).name, log_of(store)
+    line = partial(pointers.Line, at="")
+    took = line(event="take", id="1", item=item)
+    left = line(event="leave", id="3", hold="1", claim="2", to="rex")
+    claim = line(event="take", id="2", item=item, source="corgi")
+    store.rename("corgi", "rex", "subject")
+    write_lines(pointer_of(store), took, left, line(event="cancel", id="4", claim="9"))
+    write_lines(pointer_of(store, "rex"), claim)
+    published = log.entry("publish", 1, digest=adapter.digest, name="corgi")
+    write_lines(log_path, published, log.entry("rename", old="corgi", new="rex", claim="2"))
+    assert store.resolve("rex:v1").digest == adapter.digest
+    with pytest.raises(NotFoundError) as caught:
+        store.resolve("corgi")
+    assert caught.value.hint == "it was renamed: write rex"
+    assert (publish().version, publish("rex").version) == (2, 2)
+    assert [row.name for row in store.list().rows] == ["corgi", "rex"]
+    assert store.verify().findings == ()
+    assert diagnose(store.layout) == ()
+
+
+def write_lines(path: Path, *entries: Struct) -> None:
+    path.write_bytes(b"".join(b"\n" + lines.encode(entry) + b"\n" for entry in entries))
