@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dreamvideo_cli import __version__
+from dreamvideo_cli.settings import process
 from dreamvideo_cli.settings.network import stay_offline
 from dreamvideo_cli.terminal.signals import STOPPING, Stopped, stopped, unwinding
 from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams, write_any_text
@@ -31,6 +32,8 @@ LIBRARY_SETTINGS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own, and return its exit code."""
+    if arguments is None:
+        process.claim()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     open_missing_streams()
     write_any_text()

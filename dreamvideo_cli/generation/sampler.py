@@ -20,6 +20,7 @@ from dreamvideo_cli.generation.outputs import STDOUT, make_folder, next_free, si
 from dreamvideo_cli.generation.recipe_file import canonical_json, recipe_document
 from dreamvideo_cli.runs.known import remember_paths
 from dreamvideo_cli.runs.timings import Task, Timing, count_work, remember
+from dreamvideo_cli.settings import process
 from engine.bases.checks.weights import count_numbers, loaded_files
 from engine.bases.folder import weight_files
 from engine.errors import MemoryExhaustedError, OutputExistsError
@@ -158,6 +159,10 @@ class Sampler:
 
     def _open(self, sampling: SamplingPlan) -> LoadedBase:
         started = time.monotonic()
+        if process.is_ours():
+            from engine.bases.models.lean import import_diffusers
+
+            import_diffusers()
         from engine.generate import LoadedBase
 
         loaded = LoadedBase(

@@ -22,7 +22,6 @@ from engine.bases.folder import read_json
 from engine.bases.models import image_tower
 from engine.bases.models.image_pixels import crop_middle, fit_short_side
 from engine.bases.models.parts import load_part
-from engine.bases.models.stable_diffusion import MODELS
 from engine.errors import BaseInvalidError
 from engine.media.pixels import Pixels
 from engine.metrics.places import CONFIG, MINI, PREPARATION, find_tower, title_of
@@ -129,8 +128,8 @@ def _open_mini(folder: Path) -> Tower:
         load_part(model, folder / part, device=torch.device("cpu"), dtype=torch.float32)
         for part, model in (
             ("image_encoder", image_tower.MODEL),
-            ("text_encoder", MODELS["text_encoder"]),
-            ("tokenizer", MODELS["tokenizer"]),
+            ("text_encoder", "transformers.CLIPTextModel"),
+            ("tokenizer", "transformers.CLIPTokenizer"),
         )
     )
     limit = int(text.config.max_position_embeddings)

@@ -69,7 +69,7 @@ def check_class_word(location: BaseLocation, word: str) -> None:
 
 def count_tokens(location: BaseLocation, text: str) -> int:
     """Tokens of ``text``, its end marks left out."""
-    tokenizer = _open_tokenizer(location.folder / "tokenizer", location.fingerprint)
+    tokenizer = _kept_tokenizer(location.folder / "tokenizer", location.fingerprint)
     return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
@@ -94,7 +94,11 @@ def _limit(location: BaseLocation) -> int:
 
 
 @lru_cache(maxsize=4)
-def _open_tokenizer(folder: Path, fingerprint: str) -> Tokenizer:  # noqa: ARG001 - a key of the cache
+def _kept_tokenizer(folder: Path, fingerprint: str) -> Tokenizer:  # noqa: ARG001 - a key of the cache
+    return open_tokenizer(folder)
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer in a folder, whichever of its two layouts was saved.
 
     Raises:

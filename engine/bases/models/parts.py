@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -13,14 +14,17 @@ from torch import nn
 from engine.bases.folder import read_json, weight_files
 from engine.errors import BaseInvalidError
 
+# Loads a model of our own from a folder, in a dtype.
+Loader: TypeAlias = Callable[[Path, torch.dtype], nn.Module]
+
 
 def load_part(
-    model: str, folder: Path, *, device: torch.device, dtype: torch.dtype | None = None
+    model: str | Loader, folder: Path, *, device: torch.device, dtype: torch.dtype | None = None
 ) -> Any:
     """The part that lies in ``folder``: frozen, in eval mode, on the device; a tokenizer as it is.
 
     Args:
-        model: library and class, such as ``diffusers.AutoencoderKL``.
+        model: library and class, such as ``diffusers.AutoencoderKL``, or what loads it.
         folder: where it was saved by `save_pretrained`.
         device: where it goes; on the meta device a model has shapes and no weights.
         dtype: of its weights, or None for a part without weights.
@@ -60,7 +64,10 @@ def load_complete(model: Any, folder: Path, **settings: Any) -> Any:
     return loaded
 
 
-def _load(model: str, folder: Path, dtype: torch.dtype | None, *, is_hollow: bool) -> Any:
+def _load(model: str | Loader, folder: Path, dtype: torch.dtype | None, *, is_hollow: bool) -> Any:
+    if not isinstance(model, str):
+        assert dtype is not None
+        return model(folder, dtype)
     library, name = model.split(".")
     kind = getattr(importlib.import_module(library), name)
     if not issubclass(kind, nn.Module):

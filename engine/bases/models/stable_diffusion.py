@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from engine.bases.catalog import BaseLocation
 from engine.bases.checks.wording import refuse_longer, split_at_words
 from engine.bases.folder import read_json
-from engine.bases.models.image_tower import MODEL as IMAGE_TOWER
+from engine.bases.models.clip_text import (
+    Vocabulary,
+    load_clip_text,
+    load_vocabulary,
+    vocabulary_of,
+)
 from engine.bases.models.image_tower import ImageTower
-from engine.bases.models.parts import load_part, projection_width
+from engine.bases.models.parts import Loader, load_part, projection_width
 from engine.bases.protocol import (
     Attachable,
     Geometry,
@@ -33,11 +38,9 @@ from engine.transfer import upload
 
 # What the autoencoder takes at once: frames when it encodes, pixels when it decodes, 16 frames of 256x256.
 SLICE_FRAMES, SLICE_PIXELS = 4, 1 << 20
-MODELS: Mapping[str, str] = {
+MODELS: Mapping[str, str | Loader] = {
     "vae": "diffusers.AutoencoderKL",
-    "text_encoder": "transformers.CLIPTextModel",
-    "tokenizer": "transformers.CLIPTokenizer",
-    "image_encoder": IMAGE_TOWER,
+    "text_encoder": load_clip_text,
 }
 # (read, write) inside a BasicTransformerBlock. Identity acts beside spatial cross-attention, motion beside both
 # self-attentions and the feed-forward of every temporal transformer.
@@ -161,7 +164,8 @@ class StableDiffusionBase:
         vectors = {token: torch.atleast_2d(word.vectors) for token, word in words.items()}
         rows = [self._ids(prompt, vectors) for prompt in prompts]
         length = self._prompt_limit
-        padded = [row + [self._pad_id] * (length - len(row)) for row, _ in rows]
+        pad = self._vocabulary.pad
+        padded = [row + [pad] * (length - len(row)) for row, _ in rows]
         ids = upload(torch.tensor(padded), self.device)
         places = [
             (sample, place, vector)
@@ -177,7 +181,7 @@ class StableDiffusionBase:
 
     def start_word(self, text: str) -> Tensor:
         """See `Base.start_word`: the rows of the token table."""
-        ids = self._tokenizer(text, add_special_tokens=False).input_ids
+        ids = self._vocabulary.ids(text)
         if not ids:
             raise RecipeError(f"the class word {text!r} has no token in this base")
         table: Tensor = self._text.get_input_embeddings().weight
@@ -226,20 +230,19 @@ class StableDiffusionBase:
         return self._load("text_encoder")
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        return self._load("tokenizer")
+    def _vocabulary(self) -> Vocabulary:
+        given = self._parts.get("tokenizer")
+        return (
+            vocabulary_of(given) if given else load_vocabulary(self.location.folder / "tokenizer")
+        )
 
     @cached_property
     def _image_tower(self) -> ImageTower:
         return ImageTower(self.location, self.device)
 
     @cached_property
-    def _pad_id(self) -> int:
-        return int(self._tokenizer.pad_token_id)
-
-    @cached_property
     def _prompt_limit(self) -> int:
-        return min(self.geometry.text_length, int(self._tokenizer.model_max_length))
+        return min(self.geometry.text_length, self._vocabulary.longest)
 
     def _reading_mask(self, lengths: Sequence[int]) -> Tensor | None:
         """1 where a prompt has a token and 0 where it is padded, (b, l), if this tower wants to know.
@@ -253,15 +256,16 @@ class StableDiffusionBase:
 
     def _ids(self, prompt: str, words: Mapping[str, Tensor]) -> tuple[list[int], dict[int, Tensor]]:
         """Ids of ``prompt``, and the vector (d,) that stands at each place of a learned word."""
-        ids, places = [self._tokenizer.bos_token_id], dict[int, Tensor]()
+        known = self._vocabulary
+        ids, places = [known.begin], dict[int, Tensor]()
         for piece in split_at_words(prompt, tuple(words)):
             if piece in words:
                 for vector in words[piece]:
                     places[len(ids)] = vector
-                    ids.append(self._tokenizer.unk_token_id or 0)
+                    ids.append(known.unknown)
             else:
-                ids += self._tokenizer(piece, add_special_tokens=False).input_ids
-        ids.append(self._tokenizer.eos_token_id)
+                ids += known.ids(piece)
+        ids.append(known.end)
         refuse_longer(prompt, len(ids) - 2, self._prompt_limit - 2)
         return ids, places
 
