@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from engine.adapters.bank import Bank
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
 from engine.bases.checks.limits import check_frames
-from engine.bases.protocol import Text
-from engine.diffusion.losses import Draw
+from engine.bases.protocol import Base, Text
+from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.errors import RecipeError
 from engine.methods.protocol import Inputs, Stage, single_plan
 from engine.progress import Note, Progress
@@ -65,6 +69,38 @@ class ClipMethod:
         yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
 
 
+class ClipObjective(Objective):
+    """The plain denoising loss of clips under one caption."""
+
+    def __init__(
+        self,
+        base: Base,
+        bank: Bank,
+        text: Text,
+        clips: Sequence[EncodedClip],
+        *,
+        recipe: ClipRecipe,
+    ) -> None:
+        """Learn ``bank``, attached to the base's denoiser."""
+        super().__init__(base)
+        self.bank = bank
+        self._loss = DenoisingLoss(base.path, recipe.seed, recipe.noise_bias)
+        self._text, self._clips, self._recipe = text, tuple(clips), recipe
+
+    def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
+        """The draws by the number of frames of their clips."""
+        return by_shape(draws, lambda draw: self._clips[draw.item].latents.shape[1])
+
+    def forward(self, draws: Sequence[Draw]) -> Tensor:
+        """(len(draws),), of clips of one length."""
+        return self._losses(draws, self._text.expand(len(draws)))
+
+    def _losses(self, draws: Sequence[Draw], text: Text) -> Tensor:
+        latents = torch.stack([self._clips[draw.item].latents for draw in draws])
+        denoise = self.base.denoise
+        return self._loss(lambda noisy, times: denoise(noisy, times, text), latents, draws)
+
+
 def check_clips(recipe: ClipRecipe, location: BaseLocation) -> None:
     """See that there are words for what moves, and that the base takes so many frames.
 
@@ -84,8 +120,3 @@ def clip_plan(recipe: Any, clips: Sequence[EncodedClip]) -> FitPlan:
 def by_shape(draws: Sequence[Draw], shape: Callable[[Draw], int]) -> list[Sequence[Draw]]:
     """The draws by what ``shape`` says of them, such as frames: one batch has one shape."""
     return [list(part) for _, part in groupby(sorted(draws, key=shape), key=shape)]
-
-
-def by_length(clips: Sequence[EncodedClip], draws: Sequence[Draw]) -> list[Sequence[Draw]]:
-    """The draws by the number of frames of their clips."""
-    return by_shape(draws, lambda draw: clips[draw.item].latents.shape[1])

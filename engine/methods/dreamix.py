@@ -18,13 +18,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from engine.adapters.bank import Bank, full_rank_bank, weight_sites
+from engine.adapters.bank import full_rank_bank, weight_sites
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
-from engine.bases.protocol import Base, Text
-from engine.diffusion.losses import DenoisingLoss, Draw, masked_mse
-from engine.methods.clips import ClipMethod, by_length
+from engine.bases.protocol import Text
+from engine.diffusion.losses import Draw, masked_mse
+from engine.methods.clips import ClipMethod, ClipObjective
 from engine.methods.dreamvideo import IdentityObjective
 from engine.methods.protocol import Inputs, Stage
 from engine.methods.word import photo_plan, see_photos
@@ -76,33 +76,20 @@ SUBJECT = Subject()
 MOTION = ClipMethod("dreamix", "full-rank", _build, changes_frames=True)
 
 
-class MixedObjective(Objective):
+class MixedObjective(ClipObjective):
     """The mixed loss of clips under one caption.
 
     Of n clips the items up to n stand for whole clips, those behind for the frames of the same clips.
     """
 
-    def __init__(
-        self,
-        base: Base,
-        bank: Bank,
-        text: Text,
-        clips: Sequence[EncodedClip],
-        *,
-        recipe: DreamixMotionRecipe,
-    ) -> None:
-        """Learn ``bank``, attached to the base's denoiser."""
-        super().__init__(base)
-        self.bank = bank
-        self._loss = DenoisingLoss(base.path, recipe.seed, recipe.noise_bias)
-        self._text, self._clips, self._alpha = text, tuple(clips), recipe.alpha
+    _recipe: DreamixMotionRecipe
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
         """Whole clips of each length, and their frames; what has no share in the loss is left out."""
-        found = by_length(self._clips, draws)
+        found, alpha = super().parts(draws), self._recipe.alpha
         count = len(self._clips)
         frames = [[replace(draw, item=draw.item + count) for draw in part] for part in found]
-        return [*(found if self._alpha else []), *(frames if self._alpha < 1 else [])]
+        return [*(found if alpha else []), *(frames if alpha < 1 else [])]
 
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),), each with its share in the loss."""
@@ -112,13 +99,13 @@ class MixedObjective(Objective):
         noisy, times, target = self._loss.noised(latents, draws)
         if is_clips:
             prediction = self.base.denoise(noisy, times, self._text.expand(len(draws)))
-            return self._alpha * masked_mse(prediction, target)
+            return self._recipe.alpha * masked_mse(prediction, target)
         frames = latents.shape[2]
         single = _apart(noisy)
         text = self._text.expand(len(single))
         prediction = self.base.denoise(single, times.repeat_interleave(frames), text)
         losses: Tensor = masked_mse(prediction, _apart(target)).unflatten(0, (len(draws), frames))
-        return (1 - self._alpha) * losses.mean(dim=1)
+        return (1 - self._recipe.alpha) * losses.mean(dim=1)
 
 
 def _apart(latents: Tensor) -> Tensor:

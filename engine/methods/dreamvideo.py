@@ -21,12 +21,12 @@ from engine.bases import BaseLocation, require_image_tower
 from engine.bases.protocol import Base, Text
 from engine.diffusion.losses import DenoisingLoss, Draw
 from engine.diffusion.noise import draw_chance, draw_frame
-from engine.methods.clips import by_length, check_clips, clip_plan
+from engine.methods.clips import ClipObjective, check_clips, clip_plan
 from engine.methods.protocol import Inputs, Stage
 from engine.methods.word import photo_losses, photo_prompt, see_photos, start_word, word_stage
 from engine.progress import Progress
 from engine.recipe import SEEDS, MotionRecipe, SubjectRecipe
-from engine.training.encode import EncodedClip, EncodedPhotos, encode_clips
+from engine.training.encode import EncodedPhotos, encode_clips
 from engine.training.fit import plan_stage
 from engine.training.gradients import Objective
 from engine.training.session import Session
@@ -111,16 +111,7 @@ class Motion:
         text = base.encode_text(["", recipe.training_prompt], {}).detach()
         base.release_towers()
         plan = clip_plan(recipe, seen)
-        objective = MotionObjective(
-            base,
-            bank,
-            text,
-            seen,
-            recipe.seed,
-            text_drop=recipe.text_drop,
-            image_drop=recipe.image_drop,
-            noise_bias=recipe.noise_bias,
-        )
+        objective = MotionObjective(base, bank, text, seen, recipe=recipe)
         yield Stage("adapter_loss", objective, plan, delta)
 
 
@@ -147,8 +138,8 @@ class IdentityObjective(Objective):
         return photo_losses(self.base, self._loss, self._photos, self._text, draws)
 
 
-class MotionObjective(Objective):
-    """Loss of a motion adapter with appearance guidance.
+class MotionObjective(ClipObjective):
+    """Loss of a motion adapter with appearance guidance, of clips under the empty prompt and their caption.
 
     Each draw takes one random frame's appearance vector, or zeros with probability ``image_drop``, and the caption,
     or the empty prompt with probability ``text_drop``.
@@ -156,39 +147,16 @@ class MotionObjective(Objective):
     Paper: arXiv 2312.04433, section 3.2.
     """
 
-    def __init__(
-        self,
-        base: Base,
-        bank: Bank,
-        text: Text,
-        clips: Sequence[EncodedClip],
-        seed: int,
-        *,
-        text_drop: float,
-        image_drop: float,
-        noise_bias: float = 1.0,
-    ) -> None:
-        """Learn ``bank``, attached to the base's denoiser; ``text`` is the empty prompt and the caption."""
-        super().__init__(base)
-        self.bank = bank
-        self._loss = DenoisingLoss(base.path, seed, noise_bias)
-        self._text, self._clips, self._seed = text, tuple(clips), seed
-        self._text_drop, self._image_drop = text_drop, image_drop
-
-    def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
-        """See `by_length`."""
-        return by_length(self._clips, draws)
+    _recipe: MotionRecipe
 
     def forward(self, draws: Sequence[Draw]) -> Tensor:
         """(len(draws),), of clips of one length.
 
         The condition stays on the bank until the backward pass, for checkpointed blocks run again then.
         """
-        latents = torch.stack([self._clips[draw.item].latents for draw in draws])
         self.bank.condition = self._condition(draws)
         text = self._text.rows([0 if self._drops("text", draw) else 1 for draw in draws])
-        denoise = self.base.denoise
-        return self._loss(lambda noisy, times: denoise(noisy, times, text), latents, draws)
+        return self._losses(draws, text)
 
     def _condition(self, draws: Sequence[Draw]) -> Condition | None:
         """What the bank is told of each draw's look, or None without appearance guidance."""
@@ -202,8 +170,9 @@ class MotionObjective(Objective):
         assert frames is not None
         if self._drops("image", draw):
             return torch.zeros_like(frames[0])
-        return frames[draw_frame(frames.shape[0], self._seed, draw.step, draw.place)]
+        return frames[draw_frame(frames.shape[0], self._recipe.seed, draw.step, draw.place)]
 
     def _drops(self, what: str, draw: Draw) -> bool:
-        probability = self._text_drop if what == "text" else self._image_drop
-        return draw_chance(probability, self._seed, draw.step, draw.place, f"{what} drop")
+        recipe = self._recipe
+        probability = recipe.text_drop if what == "text" else recipe.image_drop
+        return draw_chance(probability, recipe.seed, draw.step, draw.place, f"{what} drop")

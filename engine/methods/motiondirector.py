@@ -22,9 +22,9 @@ from engine.adapters.bank import Bank, linear_sites, low_rank_bank
 from engine.adapters.bottleneck import LowRank
 from engine.adapters.delta import Delta
 from engine.bases.protocol import Base, Role, Text
-from engine.diffusion.losses import DenoisingLoss, Draw, debiased_mse, masked_mse
+from engine.diffusion.losses import Draw, debiased_mse, masked_mse
 from engine.diffusion.noise import draw_chance, draw_frame
-from engine.methods.clips import ClipMethod
+from engine.methods.clips import ClipMethod, ClipObjective
 from engine.recipe import MotionDirectorRecipe
 from engine.training.encode import EncodedClip
 from engine.training.gradients import Objective
@@ -62,11 +62,13 @@ def _layers(base: Base, role: Role, rank: int, seed: int) -> Bank:
     return low_rank_bank(base.denoiser, linear_sites(base, role, LAYERS[role]), rank, seed=seed)
 
 
-class MotionDirectorObjective(Objective):
+class MotionDirectorObjective(ClipObjective):
     """A draw is learned in two passes of one noise: a frame of the clip by the look's layers, the clip by the motion's.
 
     Of n clips the items up to n stand for whole clips, those behind for a frame of the same clips.
     """
+
+    _recipe: MotionDirectorRecipe
 
     def __init__(
         self,
@@ -79,10 +81,8 @@ class MotionDirectorObjective(Objective):
         recipe: MotionDirectorRecipe,
     ) -> None:
         """Learn ``bank`` and a bank a clip; all of them are attached to the base's denoiser."""
-        super().__init__(base)
-        self.bank, self.looks = bank, torch.nn.ModuleList(looks)
-        self._loss = DenoisingLoss(base.path, recipe.seed, recipe.noise_bias)
-        self._text, self._clips, self._recipe = text, tuple(clips), recipe
+        super().__init__(base, bank, text, clips, recipe=recipe)
+        self.looks = torch.nn.ModuleList(looks)
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
         """Each draw by itself, its frame first: in every pass other layers act, until its gradients are there."""

@@ -15,6 +15,7 @@ from engine.bases import open_base
 from engine.diffusion.path import NoisePath
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.progress import StageAdvanced
+from engine.recipe import MotionRecipe
 from engine.training.encode import EncodedClip, EncodedPhotos
 from engine.training.fit import FitPlan, fit, open_accelerator
 from tests.bench.timing import Ratio, take_turns, timed
@@ -104,7 +105,7 @@ def _objective(scene: Scene, role: Role) -> nn.Module:
         for each, pixels in zip(latents, scene.pixels, strict=True)
     ]
     text = base.encode_text(["", PROMPT], {})
-    return MotionObjective(base, scene.bank, text, clips, 0, text_drop=0.5, image_drop=0.5)
+    return MotionObjective(base, scene.bank, text, clips, recipe=MotionRecipe())
 
 
 def _network_steps(scene: Scene, steps: int) -> list[float]:

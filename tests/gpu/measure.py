@@ -23,7 +23,7 @@ from engine.guides.inputs import Guides
 from engine.guides.prompts import PromptCache
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.progress import StageAdvanced, ignore
-from engine.recipe import GenerateRecipe, motion_recipe, subject_recipe
+from engine.recipe import GenerateRecipe, MotionRecipe, motion_recipe, subject_recipe
 from engine.training.encode import EncodedClip, EncodedPhotos
 from engine.training.fit import FitPlan, fit, open_accelerator
 from engine.training.gradients import Objective
@@ -236,7 +236,7 @@ def _objective(stage: Stage, role: Role, bank: Bank) -> Objective:
     latents = stage.draw_latents(ITEMS, stage.scene.frames)
     looks = torch.randn(ITEMS, stage.scene.frames, stage.image_width, device=stage.device)
     clips = [EncodedClip(*each) for each in zip(latents, looks, strict=True)]
-    return MotionObjective(base, bank, stage.text, clips, 0, text_drop=0.5, image_drop=0.5)
+    return MotionObjective(base, bank, stage.text, clips, recipe=MotionRecipe())
 
 
 def _network_step(stage: Stage, role: Role, bank: Bank) -> Callable[[], None]:

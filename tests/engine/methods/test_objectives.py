@@ -15,6 +15,7 @@ from engine.diffusion.noise import draw_noise, keyed_generator
 from engine.methods.dreamvideo import IdentityObjective, MotionObjective
 from engine.methods.word import WordObjective
 from engine.progress import ignore
+from engine.recipe import MotionRecipe
 from engine.training.encode import EncodedClip, EncodedPhotos
 from engine.training.fit import FitPlan, draws_of, fit, open_accelerator
 from tests.tiny import (
@@ -64,9 +65,8 @@ def awake(base, role):
 
 def motion_of(base, bank, clips, *, text_drop=0.0, image_drop=0.0):
     text = base.encode_text(["", "a dog sweeping"], {})
-    return MotionObjective(
-        base, bank, text, clips, SEED, text_drop=text_drop, image_drop=image_drop
-    )
+    recipe = MotionRecipe(seed=SEED, text_drop=text_drop, image_drop=image_drop)
+    return MotionObjective(base, bank, text, clips, recipe=recipe)
 
 
 def losses_of(base, objective, draws=DRAWS):
@@ -174,7 +174,8 @@ def test_a_dropped_image_is_a_vector_of_zeros(tiny_base, clips):
 def test_a_dropped_caption_is_the_empty_prompt(tiny_base, clips):
     bank = awake(tiny_base, "motion")
     empty = tiny_base.encode_text(["", ""], {})
-    unnamed = MotionObjective(tiny_base, bank, empty, clips, SEED, text_drop=0, image_drop=0)
+    never = MotionRecipe(seed=SEED, text_drop=0.0, image_drop=0.0)
+    unnamed = MotionObjective(tiny_base, bank, empty, clips, recipe=never)
     dropped = losses_of(tiny_base, motion_of(tiny_base, bank, clips, text_drop=1.0))
     assert torch.equal(dropped, losses_of(tiny_base, unnamed))
 
