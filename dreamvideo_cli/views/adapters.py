@@ -195,27 +195,31 @@ def _row(adapter: Adapter) -> tuple[str, ...]:
 
 def _card_fields(adapter: Adapter, manifest: Manifest) -> list[tuple[str, str]]:
     """What `show` tells a person."""
-    training, record = manifest.training, adapter.record
     return [
         (adapter.kind, f"{label(adapter)}  {' '.join(adapter.tags)}".rstrip()),
         ("digest", f"sha256:{adapter.digest}"),
-        ("created", f"{record.created} by {manifest.tool}"),
-        ("note", record.note or ""),
-        ("word", f"{record.token}, a {record.class_word}" if record.token else ""),
-        ("class", "" if record.token else record.class_word or ""),
-        ("caption", record.caption or ""),
-        ("base", f"{record.base_id}  {record.base_fingerprint[:12]}"),
-        ("licence", manifest.base.licence or ""),
-        ("method", f"{manifest.adapter.method}, {count_text(record.params)} parameters"),
-        ("size", size_text(record.size_bytes)),
+        ("created", f"{adapter.record.created} by {manifest.tool}"),
+        ("size", size_text(adapter.record.size_bytes)),
+        *_manifest_fields(manifest),
+    ]
+
+
+def _manifest_fields(made: Manifest | Draft) -> list[tuple[str, str]]:
+    """What an adapter is and how it was learned, for people."""
+    prompt, training = made.prompt, made.training
+    return [
+        ("note", made.note or ""),
+        ("word", f"{prompt.token}, a {prompt.class_word}" if prompt.token else ""),
+        ("class", "" if prompt.token else prompt.class_word or ""),
+        ("caption", prompt.caption or ""),
+        ("base", f"{made.base.id}  {made.base.fingerprint[:12]}"),
+        ("licence", made.base.licence or ""),
+        ("method", f"{made.adapter.method}, {count_text(made.adapter.params)} parameters"),
         ("learned", _learned_text(training)),
         ("from", ", ".join(item.name for item in training.inputs)),
         ("left out", ", ".join(item.name for item in training.left_out)),
         ("held out", ", ".join(item.name for item in training.held_out)),
-        (
-            "less memory",
-            "; ".join(f"from step {rung.step}: {rung.text}" for rung in training.rungs),
-        ),
+        ("less memory", "; ".join(f"from step {r.step}: {r.text}" for r in training.rungs)),
         ("recipe", pairs_text(training.recipe)),
         ("metrics", pairs_text(training.metrics)),
     ]
@@ -238,20 +242,11 @@ def _draft_document(found: Packed | Loose) -> dict[str, Any]:
 def _draft_fields(found: Packed | Loose) -> list[tuple[str, str]]:
     """What `inspect` tells a person of an adapter in a file."""
     digest, draft = _contents(found)
-    prompt, training = draft.prompt, draft.training
     return [
         (found.kind, found.name or "without a name"),
         ("digest", f"sha256:{digest}" if digest else ""),
         ("made by", draft.tool),
-        ("note", draft.note or ""),
-        ("word", f"{prompt.token}, a {prompt.class_word}" if prompt.token else ""),
-        ("caption", prompt.caption or ""),
-        ("base", f"{draft.base.id}  {draft.base.fingerprint[:12]}"),
-        ("licence", draft.base.licence or ""),
-        ("method", f"{draft.adapter.method}, {count_text(draft.adapter.params)} parameters"),
-        ("from", ", ".join(item.name for item in training.inputs)),
-        ("left out", ", ".join(item.name for item in training.left_out)),
-        ("recipe", pairs_text(training.recipe)),
+        *_manifest_fields(draft),
     ]
 
 
