@@ -21,92 +21,73 @@ SHARED = {name for each in fields(Shell) for name in option_names(each)}
 # Below this likeness, of 0 to 1, two words have letters in common and nothing else.
 LIKENESS = 0.7
 
-# What other tools call our commands; of several the nearest that is there.
-COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "generate": ("gen",),
-    "make": ("gen",),
-    "create": ("gen", "learn"),
-    "compose": ("gen",),
-    "sample": ("gen",),
-    "render": ("gen",),
-    "train": ("learn",),
-    "finetune": ("learn",),
-    "add": ("learn",),
-    "new": ("learn",),
-    "ls": ("list",),
-    "search": ("list",),
-    "ps": ("runs list",),
-    "status": ("runs list",),
-    "continue": ("resume",),
-    "remove": ("rm",),
-    "delete": ("rm",),
-    "del": ("rm",),
-    "undo": ("restore",),
-    "mv": ("rename",),
-    "history": ("log",),
-    "get": ("show",),
-    "info": ("show",),
-    "describe": ("show",),
-    "save": ("export",),
-    "share": ("export",),
-    "push": ("export",),
-    "load": ("import",),
-    "pull": ("import",),
-    "compare": ("grid", "diff"),
-    "score": ("eval",),
-    "evaluate": ("eval",),
-    "benchmark": ("bench",),
-    "prune": ("gc",),
-    "clean": ("gc",),
-    "check": ("verify", "doctor"),
-    "settings": ("config",),
-    "models": ("base",),
-    "completion": ("--install-completion",),
-    "completions": ("--install-completion",),
-    "version": ("--version",),
-}
 
+def _by_other_name(others: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Our names, those before others first, by each word that other tools use in their place."""
+    words = dict.fromkeys(word for text in others.values() for word in text.split())
+    return {
+        word: tuple(ours for ours, text in others.items() if word in text.split()) for word in words
+    }
+
+
+# What other tools call our commands; of several the nearest that is there.
+COMMANDS = _by_other_name(
+    {
+        "gen": "generate make create compose sample render",
+        "learn": "create train finetune add new",
+        "list": "ls search",
+        "runs list": "ps status",
+        "resume": "continue",
+        "rm": "remove delete del",
+        "restore": "undo",
+        "rename": "mv",
+        "log": "history",
+        "show": "get info describe",
+        "export": "save share push",
+        "import": "load pull",
+        "grid": "compare",
+        "diff": "compare",
+        "eval": "score evaluate",
+        "bench": "benchmark",
+        "gc": "prune clean",
+        "verify": "check",
+        "doctor": "check",
+        "config": "settings",
+        "base": "models",
+        "--install-completion": "completion completions",
+        "--version": "version",
+    }
+)
 # What other tools call our options; those that the command has are named.
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "adapter": ("--subject", "--motion"),
-    "lora": ("--subject", "--motion"),
-    "model": ("--base",),
-    "checkpoint": ("--base",),
-    "width": ("--size",),
-    "height": ("--size",),
-    "resolution": ("--size",),
-    "cfg": ("--guidance",),
-    "cfg-scale": ("--guidance",),
-    "scale": ("--weights",),
-    "scheduler": ("--sampler",),
-    "num-frames": ("--frames",),
-    "length": ("--frames",),
-    "num-inference-steps": ("--steps",),
-    "epochs": ("--steps",),
-    "iterations": ("--steps",),
-    "max-steps": ("--steps",),
-    "learning-rate": ("--lr",),
-    "batch-size": ("--batch",),
-    "dtype": ("--precision",),
-    "gpu": ("--device",),
-    "cpu": ("--device",),
-    "class": ("--caption", "--actor"),
-    "type": ("--class", "--caption"),
-    "caption": ("--class",),
-    "description": ("--class", "--caption"),
-    "text": ("--class", "--caption"),
-    "prompt": ("--class", "--caption"),
-    "n": ("--count",),
-    "num": ("--count",),
-    "number": ("--count",),
-    "file": ("--output",),
-    "dir": ("--output",),
-    "dest": ("--output",),
-    "force": ("--overwrite", "--yes", "--move", "--fresh"),
-    "timeout": ("--max-time",),
-    "replay": ("--again",),
-    "batch": ("--jobs",),
-}
+OPTIONS = _by_other_name(
+    {
+        "--subject": "adapter lora",
+        "--motion": "adapter lora",
+        "--base": "model checkpoint",
+        "--size": "width height resolution",
+        "--guidance": "cfg cfg-scale",
+        "--weights": "scale",
+        "--sampler": "scheduler",
+        "--frames": "num-frames length",
+        "--steps": "num-inference-steps epochs iterations max-steps",
+        "--lr": "learning-rate",
+        "--batch": "batch-size",
+        "--precision": "dtype",
+        "--device": "gpu cpu",
+        "--class": "type caption description text prompt",
+        "--caption": "class type description text prompt",
+        "--actor": "class",
+        "--count": "n num number",
+        "--output": "file dir dest",
+        "--overwrite": "force",
+        "--yes": "force",
+        "--move": "force",
+        "--fresh": "force",
+        "--max-time": "timeout",
+        "--again": "replay",
+        "--jobs": "batch",
+    }
+)
 
 # Typer's words for a value that cannot be, and ours.
 WORDINGS: Sequence[tuple[str, str]] = (

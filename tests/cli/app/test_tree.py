@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dreamvideo_cli.app.groups import app
+from dreamvideo_cli.app.groups import Group, app
 from dreamvideo_cli.app.suggestions import COMMANDS as SYNONYMS
 from dreamvideo_cli.app.suggestions import OPTIONS
 from dreamvideo_cli.app.tree import ROOT
@@ -18,11 +18,11 @@ COMMON = ("--json", "--quiet", "--verbose", "--registry", "--no-input", "--progr
 
 
 def walk(command, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
-    children = getattr(command, "commands", None)
-    if children is None:
+    if not isinstance(command, Group):
         yield path, command
-    for name, child in (children or {}).items():
-        yield from walk(child, (*path, name))
+        return
+    for name in command.list_commands(None):
+        yield from walk(command.get_command(None, name), (*path, name))
 
 
 COMMANDS = dict(walk(app()))
