@@ -61,15 +61,18 @@ class WeightedAdapter:
     def count_places(self, base: BaseLocation) -> int:
         """Tokens of a prompt that a subject's word takes: one a vector, and as an offset those of the class word."""
         from engine.bases.checks.wording import count_tokens
+        from registry import RegistryError
         from registry.strangers.tensors import read_header
 
         if base.family.word_at == "output":
             return count_tokens(base, self.adapter.record.class_word or "")
-        with self.file.open("rb") as stream:
-            header = read_header(stream, self.file.stat().st_size)
+        try:
+            with self.file.open("rb") as stream:
+                header = read_header(stream, self.file.stat().st_size)
+        except RegistryError:  # whoever loads it says what is the matter
+            return 1
         word = header.tensors.get(WORD_TENSOR)
-        shape = word.shape if word else ()
-        return shape[0] if len(shape) == 2 else 1
+        return word.shape[0] if word is not None and len(word.shape) == 2 else 1
 
 
 class AdapterResolver:

@@ -29,11 +29,17 @@ def tune_view(plan: TunePlan, found: Tuning, registry: Path | None) -> View:
         "prompt": plan.sampling.typed,
         "seeds": [recipe.seed for recipe in plan.sampling.recipes],
         "measured_by": dict(found.metrics),
+        "without_subject": found.floor,
         "settings": [_trial_document(found, trial) for trial in ranked],
         "sheet": str(plan.sheet),
         "line": line,
     }
-    together = ", ".join(found.metrics.values())
+    together = ", ".join(
+        f"{metric} less {found.floor:.3f}, which it is without the subject"
+        if what == "subject"
+        else metric
+        for what, metric in found.metrics.items()
+    )
     lines = [*_trial_table(found, ranked), f"together: the geometric mean of {together}"]
     return View(document, [*lines, str(plan.sheet), line], brief=[str(plan.sheet), line])
 

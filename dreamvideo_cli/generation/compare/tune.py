@@ -121,22 +121,29 @@ class Tuning:
 
     trials: tuple[Trial, ...]  # in the order in which they were made
     metrics: Mapping[str, str]  # what stands for subject, motion and text
+    floor: float = 0.0  # what stands for the subject where it has no weight
+
+    def kept(self, trial: Trial) -> list[float]:
+        """What there is of subject, motion and text; of the subject what it adds to videos without it."""
+        values = trial.values
+        return [
+            values[metric] - (self.floor if what == "subject" else 0.0)
+            for what, metric in self.metrics.items()
+        ]
 
     def total(self, trial: Trial) -> float:
-        """Geometric mean of what stands for subject, motion and text: nothing makes up for one that is lost."""
-        values = trial.values
-        found = [max(values[metric], 0.0) for metric in self.metrics.values()]
+        """Geometric mean of what is kept: nothing makes up for one that is lost."""
+        found = [max(value, 0.0) for value in self.kept(trial)]
         return math.prod(found) ** (1 / len(found))
 
     def rank(self, trial: Trial) -> tuple[float, float]:
         """By the total; of several without any, by the plain mean."""
-        values = trial.values
-        return self.total(trial), fmean(values[metric] for metric in self.metrics.values())
+        return self.total(trial), fmean(self.kept(trial))
 
     @property
     def best(self) -> Trial:
-        """The one that keeps most; of equal ones the earliest."""
-        return max(self.trials, key=self.rank)
+        """The one with a subject that keeps most; of equal ones the earliest."""
+        return max((t for t in self.trials if t.setting.subject_weight), key=self.rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,7 @@ class TunePlan:
         others = sum(
             len({*values} - {getattr(self.start, axis)}) for axis, values in self.values.items()
         )
-        return 1 + self.options.rounds * others
+        return 2 + self.options.rounds * others
 
 
 def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
@@ -199,9 +206,15 @@ def plan_setting(resolver: AdapterResolver, options: TuneOptions, setting: Setti
 
 
 def search(plan: TunePlan, measure: Callable[[Setting], Trial]) -> Tuning:
-    """Go through the axes, each time from the best so far; no setting is tried twice."""
+    """Go through the axes, each time from the best so far; no setting is tried twice.
+
+    A scorer finds some of any subject in any video: what it finds without this one is measured too, and counts for
+    nothing.
+    """
     first = measure(plan.start)
-    tuning = Tuning((first,), _choose_metrics(first))
+    metrics = _choose_metrics(first)
+    without = measure(dataclasses.replace(plan.start, subject_weight=0.0))
+    tuning = Tuning((first, without), metrics, without.values[metrics["subject"]])
     for axis in [*AXES] * plan.options.rounds:
         begin = tuning.best.setting
         for value in plan.values[axis]:

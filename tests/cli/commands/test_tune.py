@@ -52,18 +52,19 @@ def test_each_axis_goes_on_from_the_best_so_far_and_nothing_is_tried_twice() -> 
     def measure(setting: Setting) -> Trial:
         tried.append(setting)
         away = sum(getattr(setting, axis) != getattr(top, axis) for axis in VALUES)
-        return trial(setting, 1.0 - away / 8, 1.0 - away / 8)
+        return trial(setting, (1.0 - away / 8) * bool(setting.subject_weight), 1.0 - away / 8)
 
     found = search(plan_of(rounds=2), measure)
     assert found.best.setting == top
     assert len(tried) == len(set(tried))
-    assert tried[:3] == [START, Setting(0.5, 1.0, 0.2, 0.8), Setting(2.0, 1.0, 0.2, 0.8)]
+    assert tried[:2] == [START, Setting(0.0, 1.0, 0.2, 0.8)]
+    assert tried[2:4] == [Setting(0.5, 1.0, 0.2, 0.8), Setting(2.0, 1.0, 0.2, 0.8)]
     assert len(tried) <= plan_of(rounds=2).most_trials
 
 
 def test_what_loses_one_of_them_is_worse_than_what_keeps_both() -> None:
     both, lopsided = trial(START, 0.4, 0.4), trial(Setting(2.0, 1.0, 0.2, 0.8), 1.0, 0.05)
-    given = iter([lopsided, both, *[trial(START, 0.0, 0.0)] * 20])
+    given = iter([lopsided, *[trial(START, 0.0, 0.0)] * 2, both, *[trial(START, 0.0, 0.0)] * 20])
     found = search(plan_of(), lambda setting: Trial(setting, *_rest(next(given))))
     assert found.best.measured == both.measured
     assert found.total(found.best) == pytest.approx((0.4 * 0.4 * 0.5) ** (1 / 3))
@@ -72,6 +73,20 @@ def test_what_loses_one_of_them_is_worse_than_what_keeps_both() -> None:
         "motion": "motion fidelity",
         "text": "text",
     }
+
+
+def test_what_is_found_of_a_subject_without_it_counts_for_nothing() -> None:
+    """At weight 0.5 there is more motion, and of the subject no more than any video has."""
+    scores = {0.0: (0.2, 0.9), 0.5: (0.21, 0.9), 1.0: (0.4, 0.5), 2.0: (0.5, 0.05)}
+    found = search(plan_of(), lambda setting: trial(setting, *scores[setting.subject_weight]))
+    assert found.best.setting.subject_weight == 1.0
+    assert found.total(found.best) == pytest.approx((0.2 * 0.5 * 0.5) ** (1 / 3))
+
+
+def test_videos_without_a_subject_are_never_the_best() -> None:
+    """Where nothing keeps any of it, either."""
+    found = search(plan_of(), lambda setting: trial(setting, 0.2, 0.5))
+    assert found.best.setting.subject_weight
 
 
 def _rest(one: Trial) -> tuple[Any, Any]:
@@ -148,7 +163,7 @@ def test_a_search_shows_a_table_and_a_picture_and_its_line_makes_the_best_video(
     assert found.code == 0, found.err
     document = found.document
     assert document["schema"] == "dv.tune/1"
-    assert len(document["settings"]) == 3
+    assert len(document["settings"]) == 4
     totals = [setting["together"] for setting in document["settings"]]
     assert totals == sorted(totals, reverse=True)
     assert (tmp_path / "sheet.png").is_file()
