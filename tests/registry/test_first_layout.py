@@ -251,6 +251,17 @@ def test_a_renaming_that_failed_gave_nothing_away(store: Registry, root: Path) -
     assert store.next_version("subject", "rex") == 3
 
 
+def test_a_renaming_that_failed_is_not_told(store: Registry, root: Path) -> None:
+    """Its line stayed in the log of the versions that did not go."""
+    path = root / "names/subject/fido/log.ndjson"
+    line = json.dumps({"at": "2026-01-05T12:16:30Z", "event": "rename", "old": "rex", "new": "max"})
+    path.write_bytes(path.read_bytes() + f"\n{line}\n".encode())
+    for _ in range(2):
+        told = [(each.event, each.new) for each in store.log("fido", "subject")]
+        assert told == [("publish", None), ("publish", None), ("rename", "fido")]
+        moving.make_writable(store.layout)
+
+
 def test_a_damaged_version_is_one_problem(store: Registry, root: Path) -> None:
     (root / "names/subject/corgi/v1").write_bytes(b"{}\n")
     for _ in range(2):

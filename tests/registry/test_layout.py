@@ -247,6 +247,12 @@ def test_nothing_is_appended_to_what_is_no_file(store: Registry, publish) -> Non
     os.close(reader)
 
 
+def test_a_file_in_place_of_a_folder_is_an_error(store: Registry, publish) -> None:
+    publish()
+    with pytest.raises(StorageError, match="Not a directory"):
+        store.layout.files.entries("registry.toml/inner")
+
+
 def test_hard_links_are_tried_out(store: Registry, publish, monkeypatch) -> None:
     publish()
     assert store.layout.files.can_link()

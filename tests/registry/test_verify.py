@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from registry import Registry
+from registry import Registry, StorageError
 from registry.content import record
 from registry.maintenance import verify as verify_module
 from registry.maintenance.verify import check_structure, verify
+from registry.names import items
 from registry.names.items import Item
 from tests.registry.places import item_of, manifest_of, overwrite, pointer_of, record_of
 
@@ -106,6 +107,49 @@ def test_an_item_that_no_name_stands_for_is_found(store: Registry, publish) -> N
     item = item_of(store).name
     pointer_of(store).unlink()
     assert findings(store)[0] == ("name.lost", f"items/subject/{item}", True)
+
+
+def test_an_item_without_a_version_or_a_name_is_nothing(store: Registry, publish) -> None:
+    """Whoever began it was killed before it had a version."""
+    publish()
+    path = item_of(store)
+    (path.parent / ("ab" * 8)).mkdir()
+    (path.parent / ("ab" * 8) / "log.ndjson").touch()
+    assert findings(store) == []
+
+
+def test_an_item_renamed_in_the_moment_of_a_look_is_not_lost(
+    store: Registry, publish, monkeypatch
+) -> None:
+    """Its old name stands for another item by then."""
+    publish()
+    item = item_of(store).name
+    look = items.open_item
+
+    def renamed_after(*place):
+        found = look(*place)
+        if place[2] == item:
+            monkeypatch.undo()
+            store.rename("corgi", "rex", "subject")
+            publish()
+        return found
+
+    store.rename("corgi", "zoe", "subject")
+    store.rename("zoe", "corgi", "subject")
+    monkeypatch.setattr(items, "open_item", renamed_after)
+    assert findings(store) == []
+
+
+def test_a_folder_that_cannot_be_listed_is_one_finding(
+    store: Registry, publish, monkeypatch
+) -> None:
+    publish()
+
+    def refuse(_: Item) -> list[int]:
+        raise StorageError("cannot read the folder")
+
+    monkeypatch.setattr(Item, "numbers", refuse)
+    assert findings(store) == [("storage.failed", "subject/corgi", True)]
 
 
 def test_a_name_that_cannot_be_read_hides_no_other(store: Registry, publish) -> None:
