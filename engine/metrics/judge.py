@@ -11,8 +11,9 @@ from engine.media.clips.reader import Clip
 from engine.media.photos import PhotoSet
 from engine.media.pixels import Pixels
 from engine.metrics.definitions import Measured
-from engine.metrics.scores import References, Score, names_of, score_by_tower, score_video
-from engine.metrics.towers import Tower, open_towers
+from engine.metrics.places import require_open_cv
+from engine.metrics.scores import References, Standard, names_of, score_against, set_standard
+from engine.metrics.towers import open_towers
 from engine.progress import Note, Progress
 
 # What several references make of one score; of any other it is their mean.
@@ -39,7 +40,7 @@ def references_of_clips(clips: Sequence[Clip], caption: str) -> tuple[References
 
 
 class Judge:
-    """Scores one video after the other.
+    """Scores one video after the other; photos, prompt and towers are taken in once, with the first.
 
     Without OpenCV the scores that need it are left out, which is told once.
     """
@@ -48,19 +49,20 @@ class Judge:
         self, references: Sequence[References], scorers: Sequence[str], progress: Progress
     ) -> None:
         """Measure against ``references``, the first of them by the towers called ``scorers`` too."""
-        self._references, self._scorers = references, scorers
-        self._progress = progress
-        self._has_all = True
+        self._references, self._scorers, self._progress = references, scorers, progress
 
     def __call__(self, frames: Pixels) -> Measured:
         """Every score of ``frames``, uint8 (f, h, w, 3), over the references that it is measured against.
 
         It is their mean, of a copy risk the highest. Of several towers of a family the first has the metric's name.
+
+        Raises:
+            ScorerMissingError, BaseInvalidError: see `open_tower`.
         """
         found: dict[tuple[str, str], list[float]] = {}
         doubts: dict[tuple[str, str], str] = {}
-        for place, references in enumerate(self._references):
-            for score in self._score(frames, references, () if place else self._towers):
+        for standard in self._standards:
+            for score in score_against(frames, standard):
                 found.setdefault((score.metric, score.by), []).append(score.value)
                 if score.doubt is not None:
                     doubts[score.metric, score.by] = score.doubt
@@ -72,16 +74,16 @@ class Judge:
         return Measured(values, {names[measured]: text for measured, text in doubts.items()})
 
     @cached_property
-    def _towers(self) -> tuple[Tower, ...]:
-        return open_towers(self._scorers)
+    def _standards(self) -> tuple[Standard, ...]:
+        first, *others = self._references
+        has_cv = self._has_cv()
+        standard = set_standard(first, open_towers(self._scorers), has_cv=has_cv)
+        return (standard, *(set_standard(each, (), has_cv=has_cv) for each in others))
 
-    def _score(
-        self, frames: Pixels, references: References, towers: Sequence[Tower]
-    ) -> Sequence[Score]:
-        if self._has_all:
-            try:
-                return score_video(frames, references, towers)
-            except ScorerMissingError as error:
-                self._has_all = False
-                self._progress(Note(f"some scores are left out: {error.line}"))
-        return [score for tower in towers for score in score_by_tower(frames, references, tower)]
+    def _has_cv(self) -> bool:
+        try:
+            require_open_cv()
+        except ScorerMissingError as error:
+            self._progress(Note(f"some scores are left out: {error.line}"))
+            return False
+        return True

@@ -86,12 +86,16 @@ class Standard:
         looks: of the photos, for the mini subject score; none where it is not taken.
         learned: see `References`.
         floor: of the photo copy risk.
+        clip: see `References`.
+        has_cv: whether what OpenCV measures is measured.
     """
 
     seen: tuple[Seen, ...]
     looks: tuple[Look, ...]
     learned: tuple[Pixels, ...]
     floor: float | None
+    clip: Pixels | None = None
+    has_cv: bool = True
 
 
 # A family's names for the formulas of text, image and consistency; None is not reported.
@@ -112,28 +116,41 @@ def score_video(
     Raises:
         ScorerMissingError: a library that a score needs is not installed.
     """
-    scores = score_looks(frames, set_standard(references, towers))
-    if references.clip is not None:
-        fidelity = motion_fidelity(references.clip, frames)
-        scores += score_motion(frames, references.clip, fidelity)
-    return tuple(scores)
+    return tuple(score_against(frames, set_standard(references, towers)))
 
 
-def set_standard(references: References, towers: Sequence[Tower]) -> Standard:
-    """What the towers and measures make of photos and prompt.
+def set_standard(
+    references: References, towers: Sequence[Tower], *, has_cv: bool = True
+) -> Standard:
+    """What the towers and measures make of photos and prompt; without OpenCV what it measures is left out.
 
     Raises:
         ScorerMissingError: the mini subject score is taken, and OpenCV is not installed.
     """
     photos, learned = references.photos, references.learned
     learned = photos if learned is None else learned
-    is_cut = any(tower.family == "mini" for tower in towers)
+    is_cut = has_cv and any(tower.family == "mini" for tower in towers)
     return Standard(
         seen=tuple(_look_at(references, tower) for tower in towers),
         looks=describe_photos(photos) if is_cut else (),
         learned=learned,
         floor=_copies_among(learned),
+        clip=references.clip,
+        has_cv=has_cv,
     )
+
+
+def score_against(frames: Pixels, standard: Standard) -> list[Score]:
+    """Every score of ``frames``, uint8 (f, h, w, 3).
+
+    Raises:
+        ScorerMissingError: see `set_standard`.
+    """
+    scores = score_looks(frames, standard)
+    if standard.clip is not None:
+        fidelity = motion_fidelity(standard.clip, frames) if standard.has_cv else None
+        scores += score_motion(frames, standard.clip, fidelity)
+    return scores
 
 
 def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
@@ -144,7 +161,7 @@ def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
         value, ceiling = subject_score(frames, standard.looks), score_among(standard.looks)
         not_found = "the subject is in no frame" if value == 0 else None
         scores.append(Score(SUBJECT_SCORE, CUT, value, ceiling=ceiling, doubt=not_found))
-    elif any(_judges_drawings(seen) for seen in standard.seen):
+    elif standard.has_cv and any(_judges_drawings(seen) for seen in standard.seen):
         not_found = "no photo shows a subject before a plain background"
     scores = [
         replace(s, doubt=not_found) if not_found and s.metric == "image" else s for s in scores
@@ -155,17 +172,12 @@ def score_looks(frames: Pixels, standard: Standard) -> list[Score]:
     return scores
 
 
-def score_motion(frames: Pixels, clip: Pixels, fidelity: float) -> list[Score]:
-    """What is measured against a clip, uint8 (g, h, w, 3), its motion fidelity being known."""
-    return [
-        Score("motion fidelity", TRACKED, fidelity, floor=0.0, ceiling=1.0),
-        Score("clip copy risk", PIXELS, copy_risk(frames, clip), ceiling=1.0),
-    ]
-
-
-def score_by_tower(frames: Pixels, references: References, tower: Tower) -> list[Score]:
-    """The scores that one tower gives."""
-    return _score_seen(frames, _look_at(references, tower))
+def score_motion(frames: Pixels, clip: Pixels, fidelity: float | None) -> list[Score]:
+    """What is measured against a clip, uint8 (g, h, w, 3), its motion fidelity being known or not measured."""
+    copied = Score("clip copy risk", PIXELS, copy_risk(frames, clip), ceiling=1.0)
+    if fidelity is None:
+        return [copied]
+    return [Score("motion fidelity", TRACKED, fidelity, floor=0.0, ceiling=1.0), copied]
 
 
 def names_of(measured: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

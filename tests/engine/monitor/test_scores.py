@@ -165,12 +165,14 @@ def test_without_opencv_the_scores_that_need_none_are_taken_and_it_is_said_once(
     def missing(*_: object) -> None:
         raise ScorerMissingError("OpenCV is not installed", hint="pip install it")
 
-    monkeypatch.setattr(judge, "score_video", missing)
+    monkeypatch.setattr(judge, "require_open_cv", missing)
     told: list[Event] = []
     judged = Judge(references_of_photos(photos(2), "dog"), ["mini"], told.append)
     frames = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     for _ in range(2):
-        assert set(judged(frames).values) == {"text", "image", "consistency"}
+        measured = judged(frames)
+        assert set(measured.values) == {"text", "image", "consistency", "photo copy risk"}
+        assert measured.doubts.keys() <= {"image"}
     (note,) = told
     assert "OpenCV is not installed; pip install it" in note.text
 
