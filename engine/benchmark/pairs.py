@@ -17,7 +17,7 @@ from engine.mini.world.scenes import (
     draw_still,
     paint_scene,
 )
-from engine.mini.world.split import HeldOut, list_trained, read_held_out
+from engine.mini.world.split import list_trained, read_held_out
 
 Half = Literal["development", "test"]
 PHOTOS = 5
@@ -61,7 +61,7 @@ def list_pairs(half: Half, count: int) -> tuple[Pair, ...]:
     Raises:
         ValueError: the half has fewer different pairs.
     """
-    subjects, motions = halves_of(read_held_out(), half)
+    subjects, motions = half_of(half)
     if count > len(subjects) * len(motions):
         raise ValueError(f"{count} pairs; {half} has {len(subjects) * len(motions)}")
     names = sorted(subjects)
@@ -79,8 +79,9 @@ def list_pairs(half: Half, count: int) -> tuple[Pair, ...]:
     return tuple(found)
 
 
-def halves_of(held_out: HeldOut, half: Half) -> tuple[dict[str, str], tuple[str, ...]]:
+def half_of(half: Half) -> tuple[dict[str, str], tuple[str, ...]]:
     """Subjects with their class words, and motions, of one half."""
+    held_out = read_held_out()
     if half == "test":
         return held_out.test, held_out.test_motions
     return held_out.development, held_out.development_motions
@@ -88,9 +89,9 @@ def halves_of(held_out: HeldOut, half: Half) -> tuple[dict[str, str], tuple[str,
 
 def paint_photos(subject: str, half: Half) -> tuple[Pixels, ...]:
     """Photos to learn a subject from, each uint8 (h, w, 3): as people take them, near the middle, about upright."""
-    place = _place_of(subject, half)
-    rng = np.random.default_rng([PHOTO, half == "test", place])
-    return paint_album(rng, subject)
+    subjects, _ = half_of(half)
+    place = sorted(subjects).index(subject)
+    return paint_album(np.random.default_rng([PHOTO, half == "test", place]), subject)
 
 
 def paint_album(rng: np.random.Generator, subject: str) -> tuple[Pixels, ...]:
@@ -117,7 +118,7 @@ def describe_actor(motion: str, half: Half) -> str:
 
 
 def _plan_clip(motion: str, half: Half, frames: int) -> Scene:
-    _, motions = halves_of(read_held_out(), half)
+    _, motions = half_of(half)
     rng = np.random.default_rng([CLIP, half == "test", motions.index(motion)])
     return draw_clip(rng, subject=actor_of(motion, half), motion=motion, frames=frames)
 
@@ -126,7 +127,7 @@ def actor_of(motion: str, half: Half) -> str:
     """A trained subject of one colour, another one for every motion."""
     actors = [name for name in list_trained() if len(name.split()) == 2]
     np.random.default_rng(ACTOR).shuffle(actors)
-    _, motions = halves_of(read_held_out(), half)
+    _, motions = half_of(half)
     return actors[motions.index(motion) + len(motions) * (half == "test")]
 
 
@@ -142,8 +143,3 @@ def paint_truth(pair: Pair, *, frames: int, side_px: int) -> Pixels:
         style="flat",
     )
     return paint_scene(scene, side_px=side_px)
-
-
-def _place_of(subject: str, half: Half) -> int:
-    subjects, _ = halves_of(read_held_out(), half)
-    return sorted(subjects).index(subject)

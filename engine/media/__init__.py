@@ -7,7 +7,7 @@ Map:
     output/   frames to videos, sheets and pictures, whole or not at all
     files     files before they are opened: there, readable, told by name and content
     ffmpeg    the one way in which ffmpeg is run; `boxes` reads an mp4 without it
-    pixels    the types of arrays
+    pixels    the types of arrays; `placement` sizes, and where the frame of a base lies in a picture
 
 Pixels are uint8 sRGB, channels last. Nothing here imports torch.
 """

@@ -19,6 +19,23 @@ class Box(NamedTuple):
     end: int
 
 
+def whole_of(file: BinaryIO) -> Box:
+    """All of a file, as if it were a box."""
+    return Box(b"", 0, file.seek(0, 2))
+
+
+def find_box(file: BinaryIO, within: Box, *names: bytes) -> Box | None:
+    """The first box of a name within a box, then the first of the next name within that."""
+    for name in names:
+        inside = list_boxes(file, within.start, within.end)
+        found = next((box for box in inside if box.name == name), None)
+        if found is None:
+            return None
+        # `meta` begins with four bytes of version and flags before its own boxes.
+        within = found._replace(start=found.start + 4) if name == b"meta" else found
+    return within
+
+
 def list_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """The boxes between two offsets, up to the first that does not fit between them."""
     return islice(_walk(file, start, end), MOST_BOXES)

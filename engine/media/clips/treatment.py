@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.media.boxes import Box, list_boxes
+from engine.media.boxes import Box, find_box, list_boxes, whole_of
 from engine.media.colours import BACKGROUND
 from engine.media.ffmpeg import run_ffmpeg
 from engine.media.pixels import Pixels
@@ -138,27 +138,21 @@ def is_mirrored(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(8)[4:] != b"ftyp":
             return False
-        end = file.seek(0, 2)
-        for movie in (box for box in list_boxes(file, 0, end) if box.name == b"moov"):
-            for track in list_boxes(file, movie.start, movie.end):
-                if (
-                    track.name == b"trak"
-                    and _content(file, track, b"mdia", b"hdlr")[8:12] == b"vide"
-                ):
-                    return _is_reflection(_content(file, track, b"tkhd"))
+        movie = find_box(file, whole_of(file), b"moov")
+        for track in list_boxes(file, movie.start, movie.end) if movie else ():
+            is_track = track.name == b"trak"
+            if is_track and _content(file, track, b"mdia", b"hdlr")[8:12] == b"vide":
+                return _is_reflection(_content(file, track, b"tkhd"))
     return False
 
 
 def _content(file: BinaryIO, parent: Box, *names: bytes) -> bytes:
     """The first bytes of what lies in a box within boxes; empty where there is none."""
-    for name in names:
-        inside = (box for box in list_boxes(file, parent.start, parent.end) if box.name == name)
-        found = next(inside, None)
-        if found is None:
-            return b""
-        parent = found
-    file.seek(parent.start)
-    return file.read(min(parent.end - parent.start, 100))
+    found = find_box(file, parent, *names)
+    if found is None:
+        return b""
+    file.seek(found.start)
+    return file.read(min(found.end - found.start, 100))
 
 
 def _is_reflection(header: bytes) -> bool:

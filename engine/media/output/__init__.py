@@ -6,8 +6,8 @@ Map:
     comments  the text kept inside a video, and read back
     staging   files appear whole or not at all
     archive   frames kept in a file as they are
+    sheets    labelled contact sheets of videos, and how a picture is written
     grid      sheets of videos that differ in their settings
-    sheets    labelled contact sheets of videos
     contact   contact sheets of what will be learned from
-    drawing   text and pictures on a sheet
+    layout    text and pictures on a sheet
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import InputError
-from engine.media.boxes import list_boxes
+from engine.media.boxes import find_box, whole_of
 from engine.media.files import list_pictures, require_file, require_path, shown, unusable
 from engine.media.output.staging import staged
 
@@ -106,16 +106,9 @@ def _from_exif(exif: Image.Exif) -> str | None:
 
 
 def _read_mp4(file: BinaryIO) -> str | None:
-    """Walk down the boxes to the comment."""
-    file.seek(0, 2)
-    start, end = 0, file.tell()
-    for wanted in _COMMENT_PATH:
-        for name, inside, stop in list_boxes(file, start, end):
-            if name == wanted:
-                # `meta` begins with four bytes of version and flags before its own boxes.
-                start, end = inside + (4 if name == b"meta" else 0), stop
-                break
-        else:
-            return None
-    file.seek(start + 8)  # type and locale of the text
-    return file.read(min(max(end - start - 8, 0), MAX_READ_BYTES + 1)).decode(errors="replace")
+    found = find_box(file, whole_of(file), *_COMMENT_PATH)
+    if found is None:
+        return None
+    file.seek(found.start + 8)  # type and locale of the text
+    length = min(max(found.end - found.start - 8, 0), MAX_READ_BYTES + 1)
+    return file.read(length).decode(errors="replace")
