@@ -7,28 +7,24 @@ Reference: Lüddecke and Ecker, "Image segmentation using text and image prompts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from engine.bases.models.parts import load_complete
+from engine.bases.models.image_pixels import Statistics, read_statistics, squeeze
+from engine.bases.models.parts import load_complete, loading
 from engine.device import explain_memory, resolve_device
-from engine.errors import BaseInvalidError, InputError
+from engine.errors import InputError
 from engine.media.files import shown
 from engine.media.photos import Photo
 from engine.media.photos.masks import spread_mask
 
 # Below this probability at its surest place the model does not see the thing at all.
 LEAST_SURE = 0.3
-# CLIP's own, which CLIPSeg's repositories repeat or leave out.
-PIXEL_MEAN, PIXEL_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +35,14 @@ class Segmenter:
         word: what is looked for.
         model: `transformers.CLIPSegForImageSegmentation`.
         tokens: (1, l), the word's.
-        mean: of a pixel's channels.
-        spread: of a pixel's channels.
+        statistics: of pixels.
         device: where it is computed.
     """
 
     word: str
     model: Any
     tokens: torch.Tensor
-    mean: tuple[float, ...]
-    spread: tuple[float, ...]
+    statistics: Statistics
     device: torch.device
 
     @explain_memory("masking a photo")
@@ -59,9 +53,7 @@ class Segmenter:
             InputError: the model does not see it.
         """
         side = int(self.model.config.vision_config.image_size)
-        small = Image.fromarray(photo.pixels).resize((side, side), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(small, np.float32) / 255 - self.mean) / self.spread
-        images = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
+        images = squeeze(photo.pixels, side, self.statistics)
         with torch.inference_mode():
             logits = self.model(input_ids=self.tokens, pixel_values=images.to(self.device)).logits
         sure = torch.sigmoid(logits.float()).reshape(side, side).cpu().numpy()
@@ -83,24 +75,9 @@ def open_segmenter(folder: Path, word: str, *, device: str = "auto") -> Segmente
     from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 
     where = resolve_device(device)
-    try:
+    hint = "it needs CLIPSeg's config, tokenizer and safetensors"
+    with loading(f"the mask model in {folder}", hint=hint):
         model = load_complete(CLIPSegForImageSegmentation, folder).eval().to(where)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        mean, spread = _statistics(folder)
-    except (OSError, ValueError, KeyError, RuntimeError, msgspec.MsgspecError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BaseInvalidError(
-            f"the mask model in {folder} cannot be loaded: {reason}",
-            hint="it needs CLIPSeg's config, tokenizer and safetensors",
-        ) from error
     tokens = tokenizer(word, return_tensors="pt", truncation=True)["input_ids"].to(where)
-    return Segmenter(word, model, tokens, mean, spread, where)
-
-
-def _statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    path = folder / "preprocessor_config.json"
-    found: Mapping[str, Any] = msgspec.json.decode(path.read_bytes()) if path.is_file() else {}
-    return (
-        tuple(found.get("image_mean", PIXEL_MEAN)),
-        tuple(found.get("image_std", PIXEL_SPREAD)),
-    )
+    return Segmenter(word, model, tokens, read_statistics(folder), where)

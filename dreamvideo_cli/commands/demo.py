@@ -33,7 +33,7 @@ from dreamvideo_cli.views.adapters import label
 from dreamvideo_cli.views.estimates import estimate_learning
 from dreamvideo_cli.views.learning import stopping_in_time
 from engine.bases import require_image_tower
-from engine.drafts import draft_in, drafted
+from engine.drafts import drafted
 from engine.errors import BaseInvalidError, EngineError, OutputExistsError
 from engine.media.files import shown
 from engine.media.output.comments import read_comment
@@ -319,11 +319,6 @@ def _rows(
 
 def _write_sheet(folder: Path, rows: list[tuple[str, Any]]) -> Path:
     """All rows in one picture."""
-    from engine.media.output.sheets import sheet
-    from engine.media.output.write import write_video
+    from engine.media.output.sheets import sheet, write_sheet
 
-    picture = sheet(rows)[None]
-    with draft_in(folder) as draft:
-        frames = write_video(picture, draft, fps=1, format="png", comment=SHEET_COMMENT)
-        (frames / "0000.png").replace(folder / SHEET)
-    return folder / SHEET
+    return write_sheet(sheet(rows), folder / SHEET, comment=SHEET_COMMENT, overwrite=True)

@@ -11,15 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.nn.functional import interpolate
 
 from engine.bases.folder import read_json
-from engine.bases.models.parts import load_complete
-from engine.errors import BaseInvalidError
-
-# Of ImageNet, where a model's folder does not say its own.
-PIXEL_MEAN, PIXEL_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from engine.bases.models.image_pixels import read_statistics, squeeze
+from engine.bases.models.parts import load_complete, loading
 
 
 def see_depth(frames: NDArray[np.uint8], folder: Path, device: torch.device) -> NDArray[np.uint8]:
@@ -28,18 +24,12 @@ def see_depth(frames: NDArray[np.uint8], folder: Path, device: torch.device) -> 
     Raises:
         BaseInvalidError: the model cannot be loaded whole.
     """
-    model, settings = _open(folder, device)
-    side = _side(model, settings)
-    mean, spread = (
-        np.array(settings.get(name) or usual, np.float32)
-        for name, usual in (("image_mean", PIXEL_MEAN), ("image_std", PIXEL_SPREAD))
-    )
+    model, statistics = _open(folder, device), read_statistics(folder)
+    side = _side(model, folder)
     seen = []
     for frame in frames:
-        small = Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy((np.asarray(small, np.float32) / 255 - mean) / spread)
         with torch.inference_mode():
-            near = model(pixels.permute(2, 0, 1)[None].to(device)).predicted_depth.float()
+            near = model(squeeze(frame, side, statistics).to(device)).predicted_depth.float()
         # Models of metres tell how far it is, all others how near.
         is_far = getattr(model.config, "depth_estimation_type", "relative") == "metric"
         seen.append(
@@ -51,24 +41,18 @@ def see_depth(frames: NDArray[np.uint8], folder: Path, device: torch.device) -> 
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def _open(folder: Path, device: torch.device) -> tuple[Any, dict[str, Any]]:
+def _open(folder: Path, device: torch.device) -> Any:
     from transformers import AutoModelForDepthEstimation
 
-    try:
-        model = load_complete(AutoModelForDepthEstimation, folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BaseInvalidError(
-            f"the depth model in {folder} cannot be loaded: {reason}",
-            hint="it needs the config and the safetensors of a depth model of transformers",
-        ) from error
-    settings = folder / "preprocessor_config.json"
-    return model.eval().to(device), read_json(settings) if settings.is_file() else {}
+    hint = "it needs the config and the safetensors of a depth model of transformers"
+    with loading(f"the depth model in {folder}", hint=hint):
+        return load_complete(AutoModelForDepthEstimation, folder).eval().to(device)
 
 
-def _side(model: Any, settings: dict[str, Any]) -> int:
+def _side(model: Any, folder: Path) -> int:
     """Height and width that the model was made for."""
-    size = settings.get("size")
+    settings = folder / "preprocessor_config.json"
+    size = read_json(settings).get("size") if settings.is_file() else None
     named = size.get("height") if isinstance(size, dict) else size
     config = getattr(model.config, "backbone_config", None) or model.config
     return int(named or config.image_size)

@@ -21,7 +21,7 @@ from engine.bases.catalog import BUNDLED
 from engine.bases.folder import read_json
 from engine.bases.models import image_tower
 from engine.bases.models.image_pixels import crop_middle, fit_short_side
-from engine.bases.models.parts import load_part
+from engine.bases.models.parts import load_part, loading
 from engine.errors import BaseInvalidError
 from engine.media.pixels import Pixels
 from engine.metrics.places import CONFIG, MINI, PREPARATION, find_tower, title_of
@@ -152,13 +152,10 @@ OPENERS: Mapping[str, Callable[[Path], tuple[str, See, Read | None]]] = {
 
 def _load(model: Any, folder: Path) -> Any:
     """A frozen model in fp32, every weight from its file."""
-    try:
+    with loading(f"{folder}"):
         loaded, found = model.from_pretrained(
             folder, output_loading_info=True, local_files_only=True, dtype=torch.float32
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BaseInvalidError(f"{folder} cannot be loaded: {reason}") from error
     # A pooler is no part of the class token's feature, and DINO's folder has none.
     missing = [key for key in found["missing_keys"] if not key.startswith("pooler.")]
     if missing:

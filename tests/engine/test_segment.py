@@ -70,7 +70,7 @@ def test_pixels_are_normalised_as_the_folder_says(clipseg: Path, photo: Photo, t
         (tmp_path / path.name).write_bytes(path.read_bytes())
     other = {"image_mean": [0.1, 0.1, 0.1], "image_std": [0.9, 0.9, 0.9]}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(other))
-    assert open_segmenter(tmp_path, "dog", device="cpu").mean == (0.1, 0.1, 0.1)
+    assert open_segmenter(tmp_path, "dog", device="cpu").statistics == ((0.1,) * 3, (0.9,) * 3)
 
 
 @pytest.mark.parametrize("name", ["owner/not-here", "./nowhere"])
@@ -130,7 +130,7 @@ def test_the_mask_is_that_of_the_reference_model(clipseg: Path, photo: Photo):
     square = Photo(Path("p.png"), photo.pixels[:side, :side], None, "0" * 64)
     opened = open_segmenter(clipseg, "dog", device="cpu")
     model = CLIPSegForImageSegmentation.from_pretrained(clipseg).eval()
-    mean, spread = torch.tensor(opened.mean), torch.tensor(opened.spread)
+    mean, spread = map(torch.tensor, opened.statistics)
     images = (torch.from_numpy(square.pixels) / 255 - mean) / spread
     with torch.no_grad():
         logits = model(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,14 +35,25 @@ def load_part(
     """
     if not folder.is_dir():
         raise BaseInvalidError(f"the base has no {folder.name}: {folder} is missing")
-    try:
+    with loading(f"{folder}"):
         loaded = _load(model, folder, dtype, is_hollow=device.type == "meta")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BaseInvalidError(f"{folder} cannot be loaded: {reason}") from error
     if isinstance(loaded, nn.Module):
         loaded.requires_grad_(requires_grad=False).eval().to(device)
     return loaded
+
+
+@contextmanager
+def loading(what: str, *, hint: str | None = None) -> Iterator[None]:
+    """Let a library read a model; whatever it raises is a fault of ``what``.
+
+    Raises:
+        BaseInvalidError: with the first line that the library says.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseInvalidError(f"{what} cannot be loaded: {reason}", hint=hint) from error
 
 
 def projection_width(tower: Path) -> int:

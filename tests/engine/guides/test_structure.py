@@ -170,7 +170,8 @@ def test_depth_is_white_where_it_is_nearest_in_the_whole_clip(kind, tmp_path, mo
         def forward(self, pixels):
             return SimpleNamespace(predicted_depth=pixels.mean(dim=1))
 
-    monkeypatch.setattr("engine.guides.depth._open", lambda *_: (Stand(), settings))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    monkeypatch.setattr("engine.guides.depth._open", lambda *_: Stand())
     seen = see_depth(CLIP.frames, tmp_path, CPU)
     bright = CLIP.frames.mean(axis=-1) * (1 if kind == "relative" else -1)
     expected = (bright - bright.min()) / np.ptp(bright) * 255

@@ -234,4 +234,5 @@ def test_by_default_there_are_as_many_scores_as_states_are_kept(steps: int) -> N
 
 def test_mini_names_its_own_tower(tmp_path: Path) -> None:
     judged = Judge(references_of_photos(photos(1), "dog"), ["mini"], ignore)
-    assert [tower.name for tower in judged._towers] == ["mini image tower"]
+    (standard,) = judged._standards
+    assert [seen.tower.name for seen in standard.seen] == ["mini image tower"]
