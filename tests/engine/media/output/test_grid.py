@@ -81,6 +81,12 @@ def test_long_and_odd_labels_are_cut_not_refused() -> None:
     assert frames.shape[2] < 500
 
 
+def test_letters_that_the_font_lacks_are_drawn_as_plain_ones() -> None:
+    made = cells(1, 1, (1, 32, 32))
+    accented = grid_frames("Mädchen ×2", [Column(("é",))], ["à"], made)
+    assert np.array_equal(accented, grid_frames("Madchen x2", [Column(("e",))], ["a"], made))
+
+
 def test_cells_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(ValueError, match="are wanted"):
         grid_frames("", COLUMNS, ["seed 0"], cells(1, 3))
