@@ -14,6 +14,7 @@ from engine.media.pixels import Pixels
 
 # Neither light nor dark, so that a cut-out gets no halo on either kind of background.
 BACKGROUND = (128, 128, 128)
+OVER_GREY = "transparent parts laid over mid-grey"
 SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 # The mode in which each mode of Pillow is scaled and its colours converted; the second where
 # something shows through.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from engine.media.clips.scan import Scan, Window, measure_timing, reduced, thumbnail
-from engine.media.colours import over_grey
+from engine.media.colours import OVER_GREY, over_grey
 from engine.media.files import unusable
 from engine.media.pictures import count_frames, decoding, open_picture
 from engine.media.pixels import Pixels
@@ -52,7 +52,7 @@ def scan_animation(path: Path, window: Window, _folder_fps: float) -> Scan:
         listed_s=tuple(times),
         timing=timing._replace(end_s=now),
         taker=_take,
-        notes=("transparent parts laid over mid-grey",) if is_clear else (),
+        notes=(OVER_GREY,) if is_clear else (),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from engine.media.clips.scan import Scan, Timing, Window, reduced, thumbnail
+from engine.media.colours import OVER_GREY
 from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, unusable
 from engine.media.pictures import read_picture
 from engine.media.pixels import Pixels
@@ -44,7 +45,7 @@ def scan_folder(path: Path, window: Window, fps: float) -> Scan:
             sizes = "is {}×{} pixels, the frames before it {}×{}".format(*image.size, *size)
             raise unusable(pictures[k], sizes, "the frames of one clip have one size")
         size = image.size
-        clear = () if picture.alpha is None else ("transparent parts laid over mid-grey",)
+        clear = () if picture.alpha is None else (OVER_GREY,)
         treated.update((*picture.notes, *clear))
         thumbs.append(thumbnail(image))
     notes = [f"{note} ({times} of {len(part)} frames)" for note, times in treated.items()]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from engine.media.boxes import Box, find_box, list_boxes, whole_of
-from engine.media.colours import BACKGROUND
+from engine.media.colours import BACKGROUND, OVER_GREY
 from engine.media.ffmpeg import run_ffmpeg
 from engine.media.pixels import Pixels
 
@@ -95,7 +95,7 @@ class Treatment:
         if self.is_interlaced:
             notes.append("its interlaced fields are deinterlaced")
         if self.has_alpha:
-            notes.append("transparent parts laid over mid-grey")
+            notes.append(OVER_GREY)
         if self.hdr_transfer is not None:
             name = HDR_NAMES[self.hdr_transfer]
             notes.append(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import InputError
+from engine.media.colours import OVER_GREY
 from engine.media.files import (
     CLIP_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -94,7 +95,7 @@ def read_photo(path: Path, *, mask: Path | None = None, min_side_px: int = 32) -
         weight, source = picture.alpha, "alpha"
         notes.append("its transparency is taken as the mask")
     if picture.alpha is not None:
-        notes.append("transparent parts laid over mid-grey")
+        notes.append(OVER_GREY)
     digest = digest_file(path)
     return Photo(path, picture.pixels, weight, digest, tuple(notes), source, picture.size_px)
 
