@@ -177,45 +177,47 @@ def _plan(
 ) -> "BenchPlan":
     """What is to be done."""
     from engine.benchmark.run import plan_bench
-    from engine.benchmark.store import Workshop
+    from engine.benchmark.store import BenchStore
 
     source, pairs, rows, scorers = asked
     quality: Quality = "draft" if options.quick else "standard"
     tried = _read_settings(options.setting or (), rows)
-    workshop = Workshop(
+    bench_store = BenchStore(
         location, source, quality, folder, options.device, tried=tried, maker=_commit()
     )
     try:
-        return plan_bench(workshop, pairs, rows, scorers)
+        return plan_bench(bench_store, pairs, rows, scorers)
     except ValueError as error:
         raise UsageError(str(error), hint="fewer --pairs") from error
 
 
 def _plan_view(plan: "BenchPlan") -> View:
     """What `bench` would measure; what an earlier bench kept in the folder is not made again."""
-    shop = plan.workshop
+    bench_store = plan.bench_store
     rows = {key: row.label for key, row in plan.rows.items() if key not in plan.missing}
     document: dict[str, Any] = {
         "schema": "dv.plan/1",
         "command": "bench",
-        "base": {"id": shop.location.id, "fingerprint": shop.location.fingerprint},
-        "pairs": [{"subject": p.subject, "motion": p.motion} for p in shop.source.take(plan.pairs)],
+        "base": {"id": bench_store.location.id, "fingerprint": bench_store.location.fingerprint},
+        "pairs": [
+            {"subject": p.subject, "motion": p.motion} for p in bench_store.source.take(plan.pairs)
+        ],
         "rows": rows,
         "missing": dict(plan.missing),
         "videos": plan.pairs * len(rows),
         "scorers": list(plan.scorers),
-        "quality": shop.quality,
-        "device": shop.device,
+        "quality": bench_store.quality,
+        "device": bench_store.device,
         "results": str(plan.results),
     }
     fields = [
-        ("base", shop.location.id),
+        ("base", bench_store.location.id),
         *(("pair", f"{each['subject']} in {each['motion']}") for each in document["pairs"]),
         *(("row", label) for label in rows.values()),
         ("videos", str(document["videos"])),
         ("scored by", ", ".join(plan.scorers)),
-        ("quality", shop.quality),
-        ("device", shop.device),
+        ("quality", bench_store.quality),
+        ("device", bench_store.device),
         ("results", document["results"]),
     ]
     return View(document, field_lines(fields))
@@ -243,18 +245,18 @@ def _read_settings(
 
 def _facts(options: BenchOptions, plan: "BenchPlan", results: "Results") -> dict[str, Any]:
     """Of what and by what the results are."""
-    shop = plan.workshop
+    bench_store = plan.bench_store
     return {
-        "commit": shop.maker,
-        "base": shop.location.id,
-        "base_fingerprint": shop.location.fingerprint,
-        "half": shop.source.name,
+        "commit": bench_store.maker,
+        "base": bench_store.location.id,
+        "base_fingerprint": bench_store.location.fingerprint,
+        "half": bench_store.source.name,
         "scorers": list(plan.scorers),
         "pairs": plan.pairs,
-        "quality": shop.quality,
-        "device": shop.computes_on,
+        "quality": bench_store.quality,
+        "device": bench_store.computes_on,
         "set": list(options.setting or ()),
-        "made_at_earlier_commits": sorted(results.makers - {shop.maker}),
+        "made_at_earlier_commits": sorted(results.makers - {bench_store.maker}),
     }
 
 

@@ -20,8 +20,8 @@ from engine.benchmark.pairs import Pair
 from engine.benchmark.results import SUBJECT, Measured, Results
 from engine.benchmark.rows import OURS, ROWS, Row
 from engine.benchmark.sources import slug
-from engine.benchmark.store import Workshop, digest_of
-from engine.benchmark.videos import Made, Studio
+from engine.benchmark.store import BenchStore, digest_of
+from engine.benchmark.videos import BenchVideos, Made
 from engine.errors import RecipeError
 from engine.media.clips.reader import frame_clip
 from engine.media.output.sheets import sheet, write_sheet
@@ -48,14 +48,14 @@ class BenchPlan:
     """What a bench does.
 
     Attributes:
-        workshop: base, pairs' source, quality, folder and device.
+        bench_store: base, pairs' source, quality, folder and device.
         pairs: how many.
         rows: by key, in their order.
         missing: why a row cannot be had on this base, by key.
         scorers: the towers that score.
     """
 
-    workshop: Workshop
+    bench_store: BenchStore
     pairs: int
     rows: Mapping[str, Row]
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -64,26 +64,26 @@ class BenchPlan:
     @property
     def results(self) -> Path:
         """Folder of the results, ``mini@4-test-24``; results of other methods or settings have one of their own."""
-        shop = self.workshop
-        name = f"{slug(Path(shop.location.id).name)}-{shop.source.name}-{self.pairs}"
-        if shop.quality != "standard":
-            name += f"-{shop.quality}"
-        asked = [list(self.rows), shop.tried, list(self.scorers)]
-        return shop.folder / (name if asked == USUAL else f"{name}-{digest_of(asked)[:6]}")
+        bench_store = self.bench_store
+        name = f"{slug(Path(bench_store.location.id).name)}-{bench_store.source.name}-{self.pairs}"
+        if bench_store.quality != "standard":
+            name += f"-{bench_store.quality}"
+        asked = [list(self.rows), bench_store.tried, list(self.scorers)]
+        return bench_store.folder / (name if asked == USUAL else f"{name}-{digest_of(asked)[:6]}")
 
 
 def run_bench(plan: BenchPlan, progress: Progress) -> Results:
     """Do all of the plan that is not done yet, and collect what all of it gave."""
     started = time.monotonic()
-    pairs = plan.workshop.source.take(plan.pairs)
-    studio, scorer = Studio(plan.workshop), Scorer(plan.scorers)
+    pairs = plan.bench_store.source.take(plan.pairs)
+    bench_videos, scorer = BenchVideos(plan.bench_store), Scorer(plan.scorers)
     rows = {key: row for key, row in plan.rows.items() if key not in plan.missing}
     progress(StageStarted(STAGE, len(pairs) * len(rows)))
     measured = []
     for pair in pairs:
         videos = {}
         for key, row in rows.items():
-            videos[key] = studio.make(key, row, pair)
+            videos[key] = bench_videos.make(key, row, pair)
             measured.append(measure(plan, key, pair, videos[key], scorer))
             progress(StageAdvanced(STAGE, len(measured), len(pairs) * len(rows)))
         draw_pair(plan, pair, videos)
@@ -103,11 +103,11 @@ class Scorer:
 
 def measure(plan: BenchPlan, key: str, pair: Pair, made: Made, scorer: Scorer) -> Measured:
     """Scores of a video, taken now or before."""
-    workshop = plan.workshop
-    photos = workshop.source.photos(pair)
-    clip, prompt = workshop.clip(pair), pair.prompt(pair.class_word)
+    bench_store = plan.bench_store
+    photos = bench_store.source.photos(pair)
+    clip, prompt = bench_store.clip(pair), pair.prompt(pair.class_word)
     digest = digest_of(made.digest, photos.inputs, clip.digest, prompt, SCORER, scorer.digest)
-    folder = workshop.folder / "scores"
+    folder = bench_store.folder / "scores"
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{digest[:24]}.json"
     if not place.is_file():
@@ -136,13 +136,13 @@ def _in_columns(scores: Mapping[str, float]) -> dict[str, float]:
 
 def draw_pair(plan: BenchPlan, pair: Pair, videos: dict[str, Made]) -> Path:
     """One picture of a pair: what was learned from, then every method's video."""
-    workshop = plan.workshop
-    video = workshop.location.card.video
+    bench_store = plan.bench_store
+    video = bench_store.location.card.video
     size = video.height_px, video.width_px
-    photos = [frame_photo(p, *size)[0] for p in workshop.source.photos(pair).photos]
+    photos = [frame_photo(p, *size)[0] for p in bench_store.source.photos(pair).photos]
     rows = [
         (f"photos: {pair.subject}", np.stack(photos)),
-        (f"clip: {pair.motion}", frame_clip(workshop.clip(pair), *size)),
+        (f"clip: {pair.motion}", frame_clip(bench_store.clip(pair), *size)),
         *((plan.rows[key].label, made.frames) for key, made in videos.items()),
     ]
     folder = plan.results / "sheets"
@@ -163,7 +163,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def plan_bench(
-    workshop: Workshop,
+    bench_store: BenchStore,
     pairs: int,
     rows: Mapping[str, Row] = ROWS,
     scorers: Sequence[str] = (SCORER,),
@@ -174,26 +174,26 @@ def plan_bench(
         ValueError: there are fewer pairs.
         RecipeError: a setting's name or value cannot be used.
     """
-    first = workshop.source.take(pairs)[0]
-    workshop.subject_recipe(first, "both")
-    workshop.motion_recipe(first, "guided")
-    workshop.generate_recipe(first, first.class_word)
-    missing = {key: why for key, row in rows.items() if (why := _refusal(workshop, row, first))}
-    return BenchPlan(workshop, pairs, rows, missing, tuple(scorers))
+    first = bench_store.source.take(pairs)[0]
+    bench_store.subject_recipe(first, "both")
+    bench_store.motion_recipe(first, "guided")
+    bench_store.generate_recipe(first, first.class_word)
+    missing = {key: why for key, row in rows.items() if (why := _refusal(bench_store, row, first))}
+    return BenchPlan(bench_store, pairs, rows, missing, tuple(scorers))
 
 
-def _refusal(workshop: Workshop, row: Row, pair: Pair) -> str | None:
+def _refusal(bench_store: BenchStore, row: Row, pair: Pair) -> str | None:
     """Why this base or these pairs cannot have a row; None where they can."""
     if row.source != "adapters":
-        return None if workshop.source.has_truth else "nobody knows it of these pairs"
+        return None if bench_store.source.has_truth else "nobody knows it of these pairs"
     parts: list[tuple[Kind, str]] = []
     parts += [("subject", row.subject_method)] if row.look else []
     parts += [("motion", row.motion_method)] if row.move else []
     for kind, method in parts:
         try:
-            check_family(method, kind, workshop.location.family)
+            check_family(method, kind, bench_store.location.family)
         except RecipeError as error:
             return error.message
         if method != OURS:
-            workshop.method_recipe(kind, method, pair)
+            bench_store.method_recipe(kind, method, pair)
     return None

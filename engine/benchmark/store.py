@@ -75,7 +75,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class BenchStore:
     """Where a bench learns.
 
     Attributes:

@@ -17,8 +17,8 @@ from engine.benchmark.rows import Row
 from engine.benchmark.sources import digest_of_pixels, slug
 from engine.benchmark.store import (
     TOKEN,
+    BenchStore,
     Kept,
-    Workshop,
     digest_of,
     make_once,
 )
@@ -49,10 +49,10 @@ class Made:
 
 
 @dataclass(slots=True)
-class Studio:
+class BenchVideos:
     """Makes videos, one base kept loaded while nothing is learned; what was made before is read from the disk."""
 
-    workshop: Workshop
+    bench_store: BenchStore
     _loaded: LoadedBase | None = field(default=None, init=False)
 
     def make(self, key: str, row: Row, pair: Pair) -> Made:
@@ -60,14 +60,14 @@ class Studio:
         if row.source in {"world", "other"}:
             return self._paint(pair, other=row.source == "other")
         has_word = row.look and find_entry(row.subject_method, "subject").has_word
-        recipe = self.workshop.generate_recipe(pair, TOKEN if has_word else pair.class_word)
-        kept = self.workshop.learn(row, pair, self._unload)
+        recipe = self.bench_store.generate_recipe(pair, TOKEN if has_word else pair.class_word)
+        kept = self.bench_store.learn(row, pair, self._unload)
         adapters = {kind: each.digest for kind, each in kept.items()}
-        shop = self.workshop
-        digest = digest_of(shop.location.fingerprint, shop.told(recipe), adapters)
+        bench_store = self.bench_store
+        digest = digest_of(bench_store.location.fingerprint, bench_store.told(recipe), adapters)
         named = f"{slug(pair.subject)}-{slug(pair.motion)}-{key.replace(':', '-')}"
         name = f"{named}-{digest[:12]}.npz"
-        place = self.workshop.folder / "videos" / name
+        place = self.bench_store.folder / "videos" / name
         make_once(place, partial(self._film, place, recipe, kept))
         with np.load(place) as found:
             learning, generating = (float(value) for value in found["seconds"])
@@ -77,14 +77,14 @@ class Studio:
     def _film(self, place: Path, recipe: GenerateRecipe, kept: Mapping[Kind, Kept]) -> None:
         """Make a video by adapters and keep it."""
         if self._loaded is None:
-            self._loaded = LoadedBase(self.workshop.location, device=self.workshop.device)
+            self._loaded = LoadedBase(self.bench_store.location, device=self.bench_store.device)
         uses = [AdapterUse(each.file, kind) for kind, each in kept.items()]
-        with self._loaded.equipped(load_adapters(uses, self.workshop.location)) as generator:
+        with self._loaded.equipped(load_adapters(uses, self.bench_store.location)) as generator:
             started = time.monotonic()
             frames = generator.sample(recipe)
         learning = sum(each.seconds for each in kept.values())
         seconds = np.array([learning, time.monotonic() - started])
-        maker = np.array(self.workshop.maker)
+        maker = np.array(self.bench_store.maker)
         with staged(place, overwrite=True) as draft, draft.open("wb") as file:
             np.savez_compressed(file, frames=frames, seconds=seconds, maker=maker)
 
@@ -94,6 +94,6 @@ class Studio:
 
     def _paint(self, pair: Pair, *, other: bool) -> Made:
         """The pair's truth, or that of another subject in another motion."""
-        video, source = self.workshop.location.card.video, self.workshop.source
+        video, source = self.bench_store.location.card.video, self.bench_store.source
         frames = source.truth(pair, frames=video.frames, side_px=video.height_px, other=other)
         return Made(frames, digest_of("truth", digest_of_pixels(frames)))

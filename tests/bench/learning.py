@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.adapters.file import Kind
     from engine.bases import BaseLocation
     from engine.benchmark.pairs import Pair
-    from engine.benchmark.store import Workshop
+    from engine.benchmark.store import BenchStore
     from engine.progress import Event
     from engine.recipe import MotionRecipe, SubjectRecipe
 
@@ -115,7 +115,7 @@ class Clock:
 
 
 def compare(
-    workshop: Workshop,
+    bench_store: BenchStore,
     pair: Pair,
     kind: Kind,
     *,
@@ -125,27 +125,27 @@ def compare(
 ) -> Comparison:
     """Learn one thing of ``pair`` at both schedules, their steps divided by ``divisor``, and score both."""
     plans = {
-        "ours": recipe_of(workshop, pair, kind, {}),
-        "paper": recipe_of(workshop, pair, kind, PAPER[kind]),
+        "ours": recipe_of(bench_store, pair, kind, {}),
+        "paper": recipe_of(bench_store, pair, kind, PAPER[kind]),
     }
-    score = _scorer(workshop, pair, kind, videos)
+    score = _scorer(bench_store, pair, kind, videos)
     found = {}
     for name, recipe in plans.items():
-        place = workshop.folder / f"{kind}-{name}"
-        saved = _learn(workshop, pair, shortened(recipe, divisor), place, points=points)
+        place = bench_store.folder / f"{kind}-{name}"
+        saved = _learn(bench_store, pair, shortened(recipe, divisor), place, points=points)
         found[name] = [Point(steps, seconds, score(file)) for file, steps, seconds in saved]
     return Comparison(kind, found["ours"], found["paper"])
 
 
 def recipe_of(
-    workshop: Workshop, pair: Pair, kind: Kind, changes: Mapping[str, Any]
+    bench_store: BenchStore, pair: Pair, kind: Kind, changes: Mapping[str, Any]
 ) -> SubjectRecipe | MotionRecipe:
     """The recipe by which `dv bench` learns, with ``changes``."""
     import msgspec
 
     if kind == "subject":
-        return msgspec.structs.replace(workshop.subject_recipe(pair, "both"), **changes)
-    return msgspec.structs.replace(workshop.motion_recipe(pair, "guided"), **changes)
+        return msgspec.structs.replace(bench_store.subject_recipe(pair, "both"), **changes)
+    return msgspec.structs.replace(bench_store.motion_recipe(pair, "guided"), **changes)
 
 
 def shortened(recipe: SubjectRecipe | MotionRecipe, divisor: int) -> SubjectRecipe | MotionRecipe:
@@ -158,7 +158,7 @@ def shortened(recipe: SubjectRecipe | MotionRecipe, divisor: int) -> SubjectReci
 
 
 def _learn(
-    workshop: Workshop,
+    bench_store: BenchStore,
     pair: Pair,
     recipe: SubjectRecipe | MotionRecipe,
     place: Path,
@@ -172,20 +172,22 @@ def _learn(
     from engine.training.saver import SavePolicy
 
     place.mkdir(parents=True)
-    clock, base = Clock(place), workshop.location
+    clock, base = Clock(place), bench_store.location
     steps = recipe.adapter_steps if isinstance(recipe, SubjectRecipe) else recipe.steps
     keeping = SavePolicy(save_every=max(1, -(-steps // points)), save_seconds=1e9)
     common: dict[str, Any] = {"progress": clock.hear, "keeping": keeping}
     if isinstance(recipe, SubjectRecipe):
-        photos = workshop.source.photos(pair)
-        learn_subject(recipe, photos, base, place, token=TOKEN, device=workshop.device, **common)
+        photos = bench_store.source.photos(pair)
+        learn_subject(recipe, photos, base, place, token=TOKEN, device=bench_store.device, **common)
     else:
-        clips = [workshop.clip(pair)]
-        learn_motion(recipe, clips, base, place, device=workshop.device, **common)
+        clips = [bench_store.clip(pair)]
+        learn_motion(recipe, clips, base, place, device=bench_store.device, **common)
     return clock.saved
 
 
-def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable[[Path], float]:
+def _scorer(
+    bench_store: BenchStore, pair: Pair, kind: Kind, videos: int
+) -> Callable[[Path], float]:
     """Scores an adapter's file by so many videos of it, their seeds counted up from 0."""
     import msgspec
 
@@ -195,19 +197,19 @@ def _scorer(workshop: Workshop, pair: Pair, kind: Kind, videos: int) -> Callable
     from engine.metrics.judge import Judge, references_of_clips, references_of_photos
     from engine.progress import ignore
 
-    photos = workshop.source.photos(pair)
+    photos = bench_store.source.photos(pair)
     references = (
         references_of_photos(photos, pair.class_word)
         if kind == "subject"
-        else references_of_clips([workshop.clip(pair)], pair.motion)
+        else references_of_clips([bench_store.clip(pair)], pair.motion)
     )
     judge = Judge(references, ["mini"], ignore)
-    recipe = workshop.generate_recipe(pair, TOKEN if kind == "subject" else pair.class_word)
-    loaded = LoadedBase(workshop.location, device=workshop.device)
+    recipe = bench_store.generate_recipe(pair, TOKEN if kind == "subject" else pair.class_word)
+    loaded = LoadedBase(bench_store.location, device=bench_store.device)
 
     def score(file: Path) -> float:
         uses = [AdapterUse(file, kind)]
-        with loaded.equipped(load_adapters(uses, workshop.location)) as generator:
+        with loaded.equipped(load_adapters(uses, bench_store.location)) as generator:
             made = [
                 generator.sample(msgspec.structs.replace(recipe, seed=seed))
                 for seed in range(videos)
@@ -225,7 +227,7 @@ def main() -> None:
     from engine.bases import locate_base
     from engine.benchmark.pairs import list_pairs
     from engine.benchmark.sources import WorldPairs
-    from engine.benchmark.store import Workshop
+    from engine.benchmark.store import BenchStore
 
     torch.set_num_threads(options.threads)
     location: BaseLocation = locate_base(options.base)
@@ -233,13 +235,13 @@ def main() -> None:
     print(f"{location.id}, {pair.subject}, {pair.motion}; {options.videos} videos a score")
     kinds: tuple[Kind, ...] = ("subject", "motion")
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(
+        bench_store = BenchStore(
             location, WorldPairs("development"), "standard", Path(folder), options.device
         )
         for kind in kinds:
             print(
                 compare(
-                    workshop,
+                    bench_store,
                     pair,
                     kind,
                     divisor=options.steps_divided_by,

@@ -22,7 +22,7 @@ from engine.benchmark.pairs import list_pairs
 from engine.benchmark.results import COLUMNS, SUBJECT, Cell, Measured, Results, summarise
 from engine.benchmark.rows import ROWS
 from engine.benchmark.sources import WorldPairs
-from engine.benchmark.store import Workshop, make_once
+from engine.benchmark.store import BenchStore, make_once
 from engine.learn import learn
 from tests.cli.conftest import Dv
 from tests.tiny import build_unet3d
@@ -196,12 +196,12 @@ def test_a_tried_value_changes_nothing_else_of_a_base_without_a_card(
     bare = replace(location, card=BaseCard(video=location.card.video))
     pair = list_pairs("development", 1)[0]
     plain, tried = (
-        Workshop(bare, WorldPairs("development"), "draft", tmp_path, "cpu", tried=tried)
+        BenchStore(bare, WorldPairs("development"), "draft", tmp_path, "cpu", tried=tried)
         for tried in ({}, {"subject": {"adapter_lr": 1e-3}, "motion": {"lr": 1e-3}})
     )
     for recipe, same in (
-        (lambda shop: shop.subject_recipe(pair, "both"), "adapter_lr"),
-        (lambda shop: shop.motion_recipe(pair, "guided"), "lr"),
+        (lambda bench_store: bench_store.subject_recipe(pair, "both"), "adapter_lr"),
+        (lambda bench_store: bench_store.motion_recipe(pair, "guided"), "lr"),
     ):
         changed = msgspec.structs.replace(recipe(tried), **{same: getattr(recipe(plain), same)})
         assert changed == recipe(plain)
@@ -220,12 +220,14 @@ def test_another_rate_of_the_lora_is_another_video(
 
 def test_a_lora_draws_as_often_as_subject_and_motion_do_together(tmp_path: Path) -> None:
     """With mini's card: 260 updates of 8 photos and 200 of 4 clips, in about as many updates."""
-    shop = Workshop(locate_base("mini"), WorldPairs("development"), "standard", tmp_path, "cpu")
+    bench_store = BenchStore(
+        locate_base("mini"), WorldPairs("development"), "standard", tmp_path, "cpu"
+    )
     pair = list_pairs("development", 1)[0]
     look, move, joint = (
-        shop.subject_recipe(pair, "both"),
-        shop.motion_recipe(pair, "guided"),
-        shop.joint_recipe(pair),
+        bench_store.subject_recipe(pair, "both"),
+        bench_store.motion_recipe(pair, "guided"),
+        bench_store.joint_recipe(pair),
     )
     updates = look.word_steps + look.adapter_steps
     assert joint.photo_draws == updates * look.batch

@@ -16,7 +16,7 @@ from engine.bases import locate_base
 from engine.benchmark.rows import ROWS, list_methods, method_rows
 from engine.benchmark.run import plan_bench
 from engine.benchmark.sources import WorldPairs, open_own_pairs
-from engine.benchmark.store import Workshop
+from engine.benchmark.store import BenchStore
 from engine.errors import InputError, InputNotFoundError
 from engine.methods import METHODS
 from tests.cli.commands.test_bench import results_of, tiny
@@ -52,14 +52,16 @@ def test_rows_are_chosen_by_name_or_by_method() -> None:
 @pytest.mark.parametrize(("name", "kind"), OTHERS)
 def test_a_method_draws_as_often_as_ours(tmp_path: Path, name: str, kind: str) -> None:
     """With mini's card: 260 updates of 8 photos, 200 of 4 clips; a batch may leave a rest."""
-    shop = Workshop(locate_base("mini"), WorldPairs("development"), "standard", tmp_path, "cpu")
-    (pair,) = shop.source.take(1)
-    ours = (
-        shop.subject_recipe(pair, "both")
-        if kind == "subject"
-        else shop.motion_recipe(pair, "guided")
+    bench_store = BenchStore(
+        locate_base("mini"), WorldPairs("development"), "standard", tmp_path, "cpu"
     )
-    theirs = shop.method_recipe(kind, name, pair)  # type: ignore[arg-type]
+    (pair,) = bench_store.source.take(1)
+    ours = (
+        bench_store.subject_recipe(pair, "both")
+        if kind == "subject"
+        else bench_store.motion_recipe(pair, "guided")
+    )
+    theirs = bench_store.method_recipe(kind, name, pair)  # type: ignore[arg-type]
     wanted, found = (sum(each.stages.values()) * each.batch for each in (ours, theirs))
     assert abs(wanted - found) <= theirs.batch / 2
     if kind == "motion":
@@ -68,8 +70,8 @@ def test_a_method_draws_as_often_as_ours(tmp_path: Path, name: str, kind: str) -
 
 def test_a_method_that_a_base_cannot_have_is_a_row_that_says_why(tmp_path: Path) -> None:
     wan = locate_base(str(build_wan(tmp_path / "wan")))
-    shop = Workshop(wan, WorldPairs("development"), "standard", tmp_path, "cpu")
-    plan = plan_bench(shop, 1, method_rows(["motiondirector", "lora"]))
+    bench_store = BenchStore(wan, WorldPairs("development"), "standard", tmp_path, "cpu")
+    plan = plan_bench(bench_store, 1, method_rows(["motiondirector", "lora"]))
     assert set(plan.missing) == {"motiondirector:motion", "motiondirector:both"}
     assert "time alone" in plan.missing["motiondirector:motion"]
 
