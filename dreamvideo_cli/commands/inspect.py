@@ -184,6 +184,7 @@ def _inspect_photos(
         "learned_px": [size[1], size[0]],
         "photos": [photo_document(photo, found, *size) for photo in found.photos],
         "left_out": [{"path": shown(item.path), "reason": item.reason} for item in found.skipped],
+        "beside": list(found.beside),
         "warnings": warning_documents(warnings),
         "sheet": _draw(learning, base, verdict, photos=found),
     }

@@ -57,6 +57,7 @@ def photo_lines(document: dict[str, Any]) -> list[str]:
         f"warning: {item['name']} {each['text']}" for item in photos for each in item["warnings"]
     ]
     said += [f"cannot be used: {item['reason']}" for item in document["left_out"]]
+    said += [f"left out: {rest}" for rest in document["beside"]]
     count = f"{len(photos)} {'photo' if len(photos) == 1 else 'photos'}"
     head = field_lines(
         [

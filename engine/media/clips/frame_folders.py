@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from engine.media.clips.clip_errors import MIN_FRAMES
 from engine.media.clips.scan import Scan, Timing, Window, reduced, thumbnail
 from engine.media.colours import OVER_GREY
 from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, unusable
@@ -27,10 +28,11 @@ def scan_folder(path: Path, window: Window, fps: float) -> Scan:
         InputError: no pictures, one that cannot be read, or pictures of different sizes.
     """
     pictures = list_pictures(path)
-    if not pictures:
-        instead = instead_of(path, CLIP_SUFFIXES)
+    instead = instead_of(path, CLIP_SUFFIXES | {".gif"}) if len(pictures) < MIN_FRAMES else None
+    if instead or not pictures:
+        count = f"only {len(pictures)} of the frames of a clip" if pictures else "no frames"
         hint = instead or "a folder of frames holds png, jpg or webp files"
-        raise unusable(path, "holds no frames", hint)
+        raise unusable(path, f"holds {count}", hint)
     listed_s = tuple(k / fps for k in range(len(pictures)))
     first_s, last_s = window.decoded_s
     part = [k for k, time_s in enumerate(listed_s) if first_s <= time_s < last_s]

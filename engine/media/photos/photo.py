@@ -84,6 +84,7 @@ class PhotoSet:
         skipped: those left out.
         notes: one line for each thing to know, warnings included.
         warnings: what a person should look at; nothing was done about it.
+        beside: what else lies in the folders given, in words.
         held_out: the one that is kept to score against, or None.
     """
 
@@ -91,6 +92,7 @@ class PhotoSet:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[PhotoWarning, ...] = ()
+    beside: tuple[str, ...] = ()
     held_out: Photo | None = None
 
     @property

@@ -1,8 +1,8 @@
 """Photographs told from drawings, by how much of what is shown is of one flat colour, or of a few.
 
-A drawing fills its shapes with flat colours; a photograph has texture, light and noise almost everywhere. JPEG roughens
-a small drawing too, but leaves it few colours once a median has taken its ringing away. The most frequent colour is left
-out, so that a thing cut out onto white is judged by the thing.
+A drawing fills its shapes with flat colours; a photograph has texture, light and noise almost everywhere. JPEG
+roughens a small drawing too, but leaves it few colours once a median has taken its ringing away. The most frequent
+colour is left out, so that a thing cut out onto white is judged by the thing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ BACKGROUND_LEVELS = 24  # what is this near to the most frequent colour is backg
 # The share of flat pixels: 0 to .10 of 21 photographs (grey ones .18), .23 to .85 of 120 drawn pictures.
 LEAST_FLAT = 0.2
 # The share of the four fullest colours, the median of a set: at most .40 of 3 sets of photographs and .54 of 4 clips'
-# frames, also as small JPEGs; of 13 drawn subjects as JPEGs of 128 px at quality 60 from .53 on, of 96 px .56 at quality
-# 80, of 64 px .53 at quality 95 but .42 at quality 80. What is taken for a photograph wrongly is warned of, what is
-# taken for a drawing wrongly is not.
+# frames, also as small JPEGs; of 13 drawn subjects as JPEGs of 128 px at quality 60 from .53 on, of 96 px .56 at
+# quality 80, of 64 px .53 at quality 95 but .42 at quality 80. What is taken for a photograph wrongly is warned of,
+# what is taken for a drawing wrongly is not.
 FEW, FEW_LEVELS, LEAST_FEW = 4, 10, 0.55
 # Shades of one colour are few in photographs as well: where colours lie this near to one line nothing can be told.
 ONE_HUE_LEVELS = 8.0

@@ -17,6 +17,8 @@ from engine.media.files import (
     digest_file,
     instead_of,
     list_photos,
+    list_pictures,
+    natural_order,
     printable,
     quoted,
     require_path,
@@ -26,7 +28,7 @@ from engine.media.files import (
 from engine.media.photos.masks import match_masks, read_mask
 from engine.media.photos.photo import MaskSource, Photo, PhotoSet, Skipped
 from engine.media.photos.photo_warnings import find_warnings
-from engine.media.pictures import read_picture
+from engine.media.pictures import count_frames, open_picture, read_picture
 from engine.media.pixels import Pixels
 from engine.media.signatures import RAW_SUFFIXES
 from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, ignore
@@ -37,6 +39,7 @@ Finder = Callable[[Sequence[Photo], Progress], list[Photo]]
 
 # Beyond this many the line that says what is wrong could no longer be read.
 MAX_REASONS = 20
+MAX_NAMED = 3
 SKIP_BAD = "--skip-bad goes on without what cannot be used"
 # Files of so many bytes together take seconds to read.
 SLOW_BYTES = 40_000_000
@@ -49,6 +52,8 @@ def gather_photos(paths: Sequence[Path]) -> list[Path]:
     A picture in a folder is known by its suffix or by its first bytes; one of a kind that is not
     read is in the list too, so that it is refused by name.
 
+    Among videos what is animated is a clip, too.
+
     Raises:
         InputNotFoundError: a path is not there.
         InputError: a folder holds no picture, or nothing was given.
@@ -56,7 +61,7 @@ def gather_photos(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         require_path(path)
-        pictures = list_photos(path) if path.is_dir() else [path]
+        pictures = _photos_in(path) if path.is_dir() else [path]
         if not pictures:
             raise unusable(path, "holds no photos", _hint_of_empty(path))
         found += pictures
@@ -154,9 +159,11 @@ def read_photos(
         photos = finder(photos, progress)
     notes = [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
     notes += [f"left out: {item.reason}" for item in skipped]
+    beside = tuple(rest for path in paths if (rest := _rest_of(path, masks)))
+    notes += [f"left out: {rest}" for rest in beside]
     warnings = find_warnings(photos)
     notes += [f"warning: {printable(each.path.name)} {each.text}" for each in warnings]
-    return PhotoSet(tuple(photos), tuple(skipped), tuple(notes), warnings)
+    return PhotoSet(tuple(photos), tuple(skipped), tuple(notes), warnings, beside)
 
 
 def _told(paths: Sequence[Path], progress: Progress) -> Iterator[Path]:
@@ -188,10 +195,41 @@ def _without_raw_twins(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, li
     return kept, raw_of
 
 
+def _photos_in(folder: Path) -> list[Path]:
+    pictures = list_photos(folder)
+    return [path for path in pictures if not _is_animated(path)] if _clips_in(folder) else pictures
+
+
+def _is_animated(path: Path) -> bool:
+    try:
+        image = open_picture(path)
+        return image.format != "MPO" and count_frames(image, path) > 1
+    except InputError:  # which is told when it is read
+        return False
+
+
+def _clips_in(folder: Path) -> list[Path]:
+    return natural_order(p for p in folder.iterdir() if p.suffix.lower() in CLIP_SUFFIXES)
+
+
+def _rest_of(path: Path, masks: Path | None) -> str | None:
+    """What else a folder of photos holds that could have been meant."""
+    if not path.is_dir():
+        return None
+    folders = [p for p in path.iterdir() if p.is_dir() and not (masks and p.samefile(masks))]
+    rest = [*_clips_in(path), *(each for each in natural_order(folders) if list_pictures(each))]
+    names = ", ".join(printable(each.name) + "/" * each.is_dir() for each in rest[:MAX_NAMED])
+    more = f" and {len(rest) - MAX_NAMED} more" if len(rest) > MAX_NAMED else ""
+    return (
+        f"{names}{more} in {shown(path)}, for only the photos lying in it are read"
+        if rest
+        else None
+    )
+
+
 def _hint_of_empty(folder: Path) -> str:
-    clips = [path for path in folder.iterdir() if path.suffix.lower() in CLIP_SUFFIXES]
-    if clips:
-        return f"dv motion learn {quoted(min(clips))} learns a motion from a clip in it"
+    if clips := _clips_in(folder):
+        return f"dv motion learn {quoted(clips[0])} learns a motion from a clip in it"
     named = instead_of(folder, frozenset())
     return named or "jpg, png, webp, gif, bmp, tiff, avif or jp2; folders in it are not searched"
 

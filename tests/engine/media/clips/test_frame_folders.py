@@ -10,7 +10,8 @@ from PIL import Image
 
 from engine.errors import InputError
 from engine.media.clips.frame_folders import find_gaps
-from engine.media.clips.reader import read_clip
+from engine.media.clips.reader import read_clip, take_clip
+from engine.media.output.write import write_video
 from tests.engine.media.drawings import draw_motion
 
 if TYPE_CHECKING:
@@ -75,6 +76,17 @@ def test_what_was_done_to_pictures_is_said_once_with_their_number(tmp_path: Path
         clear.save(folder / name)
     notes = read_clip(folder, frames=8, fps=8).notes
     assert "transparent parts laid over mid-grey (2 of 8 frames)" in notes
+
+
+def test_clips_in_a_folder_with_a_few_pictures_are_named(tmp_path: Path):
+    for name in ("a.mp4", "b.gif"):
+        write_video(draw_motion(6), tmp_path / name, fps=8, format=name[2:])
+    save_frames(tmp_path, [1])
+    for read in (read_clip, take_clip):
+        with pytest.raises(InputError, match="holds only 2 of the frames of a clip") as error:
+            read(tmp_path, frames=8, fps=8)
+        named = f"name one of what is in it: {tmp_path}/a.mp4, {tmp_path}/b.gif"
+        assert error.value.hint == named
 
 
 FIELD = {

@@ -241,6 +241,22 @@ def test_a_clip_is_answered_with_the_line_that_learns_a_motion(tmp_path: Path):
     assert "dv motion learn" in error.value.hint
 
 
+def test_what_else_a_folder_of_photos_holds_is_told(tmp_path: Path):
+    frames = [Image.fromarray(draw_picture(seed=k)) for k in range(6)]
+    frames[0].save(tmp_path / "loop.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0isommp42")
+    with pytest.raises(InputError, match="holds no photos"):
+        gather_photos([tmp_path])
+    save(tmp_path / "sheet.png")
+    for name in ("masks", "photos"):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "sheet.png")
+    found = read_photos([tmp_path], masks=tmp_path / "masks")
+    assert [photo.name for photo in found.photos] == ["sheet.png"]
+    told = f"left out: clip.mp4, photos/ in {tmp_path}, for only the photos lying in it are read"
+    assert told in found.notes
+
+
 @pytest.mark.parametrize("spelled", ["https://example.org/a b.jpg", "/tmp/http:/x.org/a.jpg"])
 def test_an_address_is_named_as_one(spelled: str):
     with pytest.raises(InputNotFoundError, match=r"https?://\S+ .*is an address|is an address"):
