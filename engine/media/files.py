@@ -18,6 +18,7 @@ CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp"})
 PICTURE_SUFFIXES |= {".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".j2k", ".heic", ".heif"}
 PICTURE_SUFFIXES |= {".hif"}
+FOR_PHOTOS = "photos are for dv subject learn"
 MOST_HINTS = 3
 MOST_NAMES = 10_000  # of a folder, to find one like a name that is not there
 
@@ -128,7 +129,11 @@ def require_path(path: Path) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        _refuse_address(path)
+        if address := address_in(path):
+            raise InputNotFoundError(
+                f"{address} is an address; photos and clips are read from files",
+                hint=f"download it first: curl -LO {shlex.quote(address)}",
+            ) from error
         dangling = " (a link to nothing)" if path.is_symlink() else ""
         raise InputNotFoundError(
             f"{shown(path)} is not there{dangling}", hint=_nearest_to(path)
@@ -138,17 +143,10 @@ def require_path(path: Path) -> None:
         raise unusable(path, f"cannot be read: {reason}") from error
 
 
-def _refuse_address(path: Path) -> None:
-    """Say that files are read, and no addresses."""
+def address_in(path: Path) -> str | None:
+    """The address (URL) that a path was made of, if it was."""
     found = ADDRESS.search(str(path))
-    if found is None:
-        return
-    scheme, rest = found.groups()
-    address = printable(f"{scheme}//{rest}")
-    raise InputNotFoundError(
-        f"{address} is an address; photos and clips are read from files",
-        hint=f"download it first: curl -LO {shlex.quote(address)}",
-    )
+    return found and printable("//".join(found.groups()))
 
 
 def _nearest_to(path: Path) -> str:

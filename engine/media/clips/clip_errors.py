@@ -10,7 +10,7 @@ from engine.errors import InputError
 from engine.media.clips.frame_times import choose_frames, fastest_fps
 from engine.media.clips.scan import TIME_SLACK_S, Scan, Timing, Window
 from engine.media.clips.scene_changes import BLEND_SPANS, find_blend, find_cut, moving_share
-from engine.media.files import unusable
+from engine.media.files import FOR_PHOTOS, unusable
 
 # Three steps of movement: fewer show a jump, not a motion.
 MIN_FRAMES = 4
@@ -232,7 +232,11 @@ def _one_scene(scan: Scan, chosen: Sequence[int], fps: float, change_s: tuple[fl
         for option, time_s, count in (("--end", before_s, before), ("--start", after_s, after))
         if count >= MIN_FRAMES
     ]
-    return " or ".join(ways) + " would do" if ways else "cut one scene out of it"
+    if ways:
+        return " or ".join(ways) + " would do"
+    return (
+        f"take one scene of it; {FOR_PHOTOS}" if scan.path.is_dir() else "cut one scene out of it"
+    )
 
 
 def refuse_still(scan: Scan, chosen: Sequence[int]) -> float:

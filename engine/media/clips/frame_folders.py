@@ -14,7 +14,7 @@ from PIL import Image
 from engine.media.clips.clip_errors import MIN_FRAMES
 from engine.media.clips.scan import Scan, Timing, Window, reduced, thumbnail
 from engine.media.colours import OVER_GREY
-from engine.media.files import CLIP_SUFFIXES, instead_of, list_pictures, unusable
+from engine.media.files import CLIP_SUFFIXES, FOR_PHOTOS, instead_of, list_pictures, unusable
 from engine.media.pictures import read_picture
 from engine.media.pixels import Pixels
 
@@ -45,7 +45,8 @@ def scan_folder(path: Path, window: Window, fps: float) -> Scan:
         image = Image.fromarray(picture.pixels)
         if thumbs and image.size != size:
             sizes = "is {}×{} pixels, the frames before it {}×{}".format(*image.size, *size)
-            raise unusable(pictures[k], sizes, "the frames of one clip have one size")
+            hint = f"the frames of one clip have one size; {FOR_PHOTOS}"
+            raise unusable(pictures[k], sizes, hint)
         size = image.size
         clear = () if picture.alpha is None else (OVER_GREY,)
         treated.update((*picture.notes, *clear))

@@ -10,7 +10,7 @@ from engine.errors import InputError
 from engine.media.clips.scan import MAX_MEGAPIXELS, TIME_SLACK_S
 from engine.media.clips.showinfo import ShowInfo
 from engine.media.ffmpeg import Output, input_arguments, run_ffmpeg
-from engine.media.files import is_text, unusable
+from engine.media.files import FOR_PHOTOS, is_text, unusable
 from engine.media.signatures import read_head
 
 # A line takes some 50 bytes: a day at 30 frames a second.
@@ -123,6 +123,6 @@ def _unopenable(path: Path, output: Output) -> InputError:
         return unusable(path, short, again)
     if "Format not on whitelist" in output.log:
         other = "is a picture or a playlist, not a video that holds its own frames"
-        return unusable(path, other, f"{kinds}, or a folder of frames")
+        return unusable(path, other, f"{kinds}, or a folder of frames; {FOR_PHOTOS}")
     why = output.errors[0] if output.errors else "no reason given"
     return unusable(path, f"is no video that can be opened: {why}", again)

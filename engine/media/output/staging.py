@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.drafts import discard, draft_in
 from engine.errors import OutputError, OutputExistsError
-from engine.media.files import quoted, shown
+from engine.media.files import address_in, quoted, shown
 
 LONGEST_NAME_BYTES = 255
 OTHER_PLACE = "name another place with -o"
@@ -68,7 +68,9 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
 
 
 def _lack_of_folder(path: Path) -> OutputError:
-    """Which folder is missing, or that a file stands in its place."""
+    """Which folder is missing, or that a file stands in its place, or that it is an address."""
+    if address := address_in(path):
+        return OutputError(f"{address} is an address; -o writes files", hint="-o fox.mp4 would do")
     there = next(folder for folder in path.parents if os.path.lexists(folder))
     if not there.is_dir():
         return _unwritable(path, f"{shown(there)} is a file, and no folder", OTHER_PLACE)

@@ -132,6 +132,14 @@ def test_photos_of_a_folder_are_told_from_the_frames_of_a_clip(tmp_path: Path):
     for k in range(5):
         Image.fromarray(draw_picture(seed=k)).save(photos / f"{k}.png")
     assert looks_like_photos(read_clip(photos, frames=5, fps=8))
+    for k, frame in enumerate([*draw_motion(3), *draw_motion(2, seed=1) // 4]):
+        Image.fromarray(frame).save(photos / f"{k}.png")
+    for said in ("cuts to another scene", "the frames before it 96×64"):
+        with pytest.raises(InputError, match=said) as error:
+            read_clip(photos, frames=5, fps=8)
+        Image.fromarray(draw_picture(96, 64)).save(photos / "3.png")
+        assert error.value.hint is not None
+        assert error.value.hint.endswith("; photos are for dv subject learn")
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "frames"])
@@ -195,8 +203,10 @@ def test_files_that_are_no_videos_say_what_they_are(tmp_path: Path, content: byt
 
 def test_a_still_picture_is_no_clip(tmp_path: Path):
     Image.fromarray(draw_picture()).save(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="a picture or a playlist"):
+    with pytest.raises(InputError, match="a picture or a playlist") as error:
         read_clip(tmp_path / "a.jpg", frames=4, fps=8)
+    assert error.value.hint is not None
+    assert error.value.hint.endswith("photos are for dv subject learn")
 
 
 def test_a_missing_clip_is_not_found(tmp_path: Path):

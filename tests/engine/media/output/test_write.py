@@ -297,5 +297,7 @@ def test_an_enlarged_video_repeats_each_pixel(tmp_path: Path, scale: int):
 
 def test_a_file_in_the_place_of_a_folder_is_called_one(tmp_path: Path):
     (tmp_path / "a.mp4").touch()
+    with pytest.raises(OutputError, match="https://x/a is an address"):
+        write_video(draw_motion(4), tmp_path / "https:" / "x" / "a", fps=8, format="mp4")
     with pytest.raises(OutputError, match=r"a\.mp4 is a file, and no folder"):
         refuse_existing(tmp_path / "a.mp4" / "b.png", overwrite=False)
