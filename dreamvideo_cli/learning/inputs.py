@@ -132,6 +132,7 @@ def _read_clips(paths: Sequence[Path], recipe: Any, *, skip_bad: bool) -> Inputs
                 start_s=recipe.start_s,
                 end_s=recipe.end_s,
             )
+            _refuse_same(clip, clips)
         except InputError as error:
             if not skip_bad or (not clips and path == paths[-1]):
                 raise
@@ -144,6 +145,20 @@ def _read_clips(paths: Sequence[Path], recipe: Any, *, skip_bad: bool) -> Inputs
         ]
         clips.append(clip)
     return Inputs(clips=tuple(clips), left_out=tuple(left_out), notes=tuple(notes))
+
+
+def _refuse_same(clip: Clip, earlier: Sequence[Clip]) -> None:
+    """Refuse a clip that is given twice.
+
+    Raises:
+        InputError: naming both.
+    """
+    from engine.media.files import shown, unusable
+
+    for other in earlier:
+        if clip.digest == other.digest:
+            twice = f"is the same clip as {shown(other.path)}"
+            raise unusable(clip.path, twice, "leave one of them out: it would count twice")
 
 
 def refuse_photos(clips: Sequence[Clip]) -> None:

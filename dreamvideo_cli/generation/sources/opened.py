@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dreamvideo_cli.settings.places import fingerprint_memo
 from engine.errors import InputError
-from engine.media.files import quoted
+from engine.media.files import quoted, unusable
 from engine.media.signatures import VIDEO
 
 if TYPE_CHECKING:
@@ -101,4 +101,8 @@ def _open_filmed(path: Path) -> Photo:
 def _open_photo(path: Path, masks: Path | None = None) -> Photo:
     from engine.media.photos import read_photos
 
-    return read_photos([path], masks=masks).photos[0]
+    first, *others = read_photos([path], masks=masks).photos
+    if others:
+        count = f"holds {1 + len(others)} photos, and one is wanted"
+        raise unusable(path, count, f"name one of them: {quoted(first.path)}")
+    return first

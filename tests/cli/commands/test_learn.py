@@ -169,6 +169,8 @@ def test_bad_clips_stop_it_unless_they_may_be_left_out(
     assert dv(*arguments, "-n").code == 10
     assert len(plan(dv, *arguments, "--skip-bad")["inputs"]) == 1
     assert [each["name"] for each in plan(dv, *arguments, "--skip-bad")["left_out"]] == ["bad.mp4"]
+    twice = plan(dv, *arguments, clip, "--skip-bad")["left_out"]
+    assert [each["name"] for each in twice] == ["bad.mp4", clip.name]
     only_bad = ("motion", "learn", bad, "--name", "skate", "--base", base)
     assert dv(*only_bad, "--skip-bad", "-n").code == 10
 

@@ -130,6 +130,7 @@ def test_another_file_in_its_place_is_taken_and_told(gen, again, clip: Path) -> 
         (("--edit", "face.png"), 10, "face.png is a photo, and a clip is wanted --animate "),
         (("--animate", "walk.mp4"), 10, "walk.mp4 is a video, not a picture --edit "),
         (("--animate", "letter.txt"), 10, "letter.txt"),
+        (("--animate", "photos"), 10, "photos holds 3 photos, and one is wanted name one of them:"),
         (("--reference", "letter.txt"), 10, "letter.txt"),
         (("--reference", "nowhere.png"), 3, "nowhere.png"),
         (("--reference", "face.png=11"), 2, "'11' is not a number from 0 to 10"),
@@ -154,7 +155,10 @@ def test_another_file_in_its_place_is_taken_and_told(gen, again, clip: Path) -> 
         (("--depth-model", "x/y"), 2, "--depth-model changes nothing alone"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_said_before_the_wait(gen, flags, code: int, says: str) -> None:
+def test_what_cannot_be_is_said_before_the_wait(
+    gen, photos: Path, flags, code: int, says: str
+) -> None:
+    shutil.copytree(photos, "photos")
     Path("letter.txt").write_text("dear")
     result = gen(*flags, "-n")
     assert (result.code, result.out) == (code, ""), result.err
