@@ -248,9 +248,11 @@ def test_what_else_a_folder_of_photos_holds_is_told(tmp_path: Path):
     with pytest.raises(InputError, match="holds no photos"):
         gather_photos([tmp_path])
     save(tmp_path / "sheet.png")
-    for name in ("masks", "photos"):
+    white = np.zeros_like(draw_picture())
+    white[16:48, 32:64] = 255
+    for name, pixels in (("masks", white), ("photos", draw_picture())):
         (tmp_path / name).mkdir()
-        save(tmp_path / name / "sheet.png")
+        save(tmp_path / name / "sheet.png", pixels)
     found = read_photos([tmp_path], masks=tmp_path / "masks")
     assert [photo.name for photo in found.photos] == ["sheet.png"]
     told = f"left out: clip.mp4, photos/ in {tmp_path}, for only the photos lying in it are read"
