@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 from dreamvideo_cli.main import main
 from dreamvideo_cli.terminal.failures import BUG, MEANINGS
@@ -185,7 +186,8 @@ def _run(words: list[str], encoding: str) -> tuple[int, bytes, bytes]:
     """Exit code and both outputs of a command line in this process."""
     buffers = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(buffer, encoding=encoding) for buffer in buffers)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    nothing = mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), nothing:
         code = main(words)
     out.flush()
     err.flush()

@@ -48,12 +48,12 @@ def test_every_photo_that_would_stop_a_learn_is_part_of_the_result(dv: Dv, mixed
     assert "broken.jpg is empty" in dv("inspect", mixed, "--base", base).out
 
 
-def test_what_else_lies_beside_photos_is_told(dv: Dv, photos: Path, base: Path):
-    (photos / "IMG_1.MOV").touch()
-    result = dv("inspect", photos, "--base", base, "--json")
+def test_what_else_lies_beside_photos_is_told(dv: Dv, mixed: Path, base: Path):
+    (mixed / "IMG_1.MOV").touch()
+    result = dv("inspect", mixed, "--base", base, "--json")
     (beside,) = result.document["beside"]
     assert beside.startswith("IMG_1.MOV in ")
-    assert f"left out: {beside}" in dv("inspect", photos, "--base", base).out
+    assert f"left out: {beside}" in dv("inspect", mixed, "--base", base).out
 
 
 def test_a_clip_is_told_with_the_times_that_are_taken(dv: Dv, clip: Path, base: Path):
