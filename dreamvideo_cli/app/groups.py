@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -36,6 +37,7 @@ class Command(TyperCommand):
         is_asked_only = extra.get("resilient_parsing") or {"-h", "--help"} & set(args)
         if self.reads_files and not is_asked_only:
             extra["default_map"] = FileDefaults(self.params)
+            _refuse_empty(self.params, args)
         context = super().make_context(info_name, args, parent, **extra)
         _refuse_bytes(self.params, context.params)
         return context
@@ -63,6 +65,21 @@ class Command(TyperCommand):
                 title = "Arguments" if is_argument else panel or OPTIONS
                 sections[title].append(plain_words(row))
         write_sections(formatter, sections)
+
+
+def _refuse_empty(params: Iterable[Any], words: Sequence[str]) -> None:
+    """Nothing is no file and no run: a variable of the shell was not set. Texts are answered where they are read."""
+    arguments = [param for param in params if param.param_type_name == "argument"]
+    valued = [param for param in params if not getattr(param, "is_flag", True)]
+    options = {name: [param] for param in valued for name in param.opts}
+    for before, word in pairwise(["", *words]):
+        named = options.get(word.removesuffix("=")) if word.endswith("=") else None
+        named = options.get(before, arguments) if word == "" else named
+        if named and any(param.metavar not in TEXTS - {"RUN"} for param in named):
+            name = named[0].opts[0] if named is not arguments else "an argument"
+            raise UsageError(
+                f"{name} is empty", hint="name one; is a variable of the shell not set?"
+            )
 
 
 def _refuse_bytes(params: Iterable[Any], values: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -188,6 +189,34 @@ def test_every_command_that_a_suggestion_names_is_there() -> None:
 )
 def test_a_complaint_has_the_words_of_people(dv: Dv, line: str, message: str) -> None:
     assert dv(*line.split(), "--json").error["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (("runs", "rm", "", "-n"), "an argument"),
+        (("subject", "learn", "", "--name", "corgi", "-n"), "an argument"),
+        (("gen", "a dog", "--edit", "", "-n"), "--edit"),
+        (("gen", "a dog", "--edit=", "-n"), "--edit"),
+        (("gen", "a dog", "-o", "", "-n"), "--output"),
+        (("gen", "--jobs", "", "-n"), "--jobs"),
+    ],
+)
+def test_what_a_variable_that_is_not_set_leaves_is_no_file_and_no_run(
+    dv: Dv, line: tuple[str, ...], named: str
+) -> None:
+    result = dv(*line, "--json")
+    assert (result.code, result.out) == (2, "")
+    assert result.error["message"] == f"{named} is empty"
+
+
+@pytest.mark.parametrize("flag", ["--negative", "--note"])
+def test_an_empty_text_is_a_text(dv: Dv, photos: Path, flag: str) -> None:
+    lines = {
+        "--negative": ("gen", "a cat"),
+        "--note": ("subject", "learn", photos, "--name", "corgi"),
+    }
+    assert dv(*lines[flag], flag, "", "-n").code == 0
 
 
 def test_the_beginning_of_an_option_names_the_whole(dv: Dv) -> None:
