@@ -13,7 +13,7 @@ import typer
 from dreamvideo_cli.commands.bundles import show_adapters_in
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.recipe_file import find_grid, may_carry_recipe, read_recipe
-from dreamvideo_cli.learning.fitness import photos_fitness
+from dreamvideo_cli.learning.fitness import clips_fitness, photos_fitness
 from dreamvideo_cli.learning.inputs import read_subject, settle_mask
 from dreamvideo_cli.learning.options import MaskOptions
 from dreamvideo_cli.settings.places import default_base, locate
@@ -29,7 +29,6 @@ from dreamvideo_cli.views.inputs import (
     photo_lines,
 )
 from dreamvideo_cli.views.videos import grid_recipe_view, recipe_view
-from engine.bases.checks.fitness import Request, check_fitness
 from engine.errors import InputError
 from engine.media.files import is_text, printable, require_path, shown
 from engine.media.output.staging import refuse_existing
@@ -210,7 +209,7 @@ def _inspect_clip(place: Path, learning: Learning, shell: Shell, base: BaseLocat
         clip = read_clip(place, frames=frames, fps=fps, start_s=learning.start, end_s=learning.end)
     except InputError as error:
         refusal = error
-    warnings = check_fitness(base, Request("", "caption"))
+    warnings = clips_fitness(base, [clip] if clip else [])
     notes = clip.notes if clip else ()
     verdict = _verdict(base, warnings, sum(note.startswith("warning") for note in notes))
     document = {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +16,7 @@ from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.warnings import refuse_costly, warning_line
 from engine.bases.checks.fitness import Request, check_fitness
 from engine.bases.checks.work import Work
+from engine.errors import EngineError
 from engine.recipe import ClipRecipe
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from dreamvideo_cli.terminal.options import Shell
     from engine.bases import BaseLocation
     from engine.bases.checks.fitness import FitnessWarning, MemoryCheck
+    from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
 
 # Forward, backward through activations alone, and half of that again through attention.
@@ -46,7 +51,7 @@ def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarn
     recipe: Any = plan.recipe
     photos = plan.inputs.photos
     if plan.kind == "motion":
-        asked = Request(recipe.caption, "caption")
+        asked = _clips_request(plan.inputs.clips, recipe.caption)
     else:
         assert photos is not None
         asked = _photos_request(photos, plan.class_asked or recipe.class_word)
@@ -65,6 +70,27 @@ def photos_fitness(
 ) -> tuple[FitnessWarning, ...]:
     """What speaks against learning a subject from these photos."""
     return check_fitness(base, _photos_request(photos, class_word))
+
+
+def clips_fitness(base: BaseLocation, clips: Sequence[Clip]) -> tuple[FitnessWarning, ...]:
+    """What speaks against learning a motion from these clips, whatever it is called."""
+    return check_fitness(base, _clips_request(clips, ""))
+
+
+def _clips_request(clips: Sequence[Clip], caption: str) -> Request:
+    from engine.media.photos.photographs import are_photographs
+
+    frames = [frame for clip in clips if not _is_made(clip.path) for frame in clip.frames[::2]]
+    return Request(caption, "caption", is_photographed=are_photographs(frames))
+
+
+def _is_made(path: Path) -> bool:
+    """Whether a clip carries a recipe: what a base of drawings makes is as soft as a film."""
+    from engine.media.output.comments import read_comment
+
+    with suppress(EngineError):
+        return (read_comment(path) or "").startswith("{")
+    return False
 
 
 def _photos_request(photos: PhotoSet, class_word: str) -> Request:

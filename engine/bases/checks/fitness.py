@@ -134,7 +134,9 @@ def _check_caption(base: BaseLocation, text: str, unknown: Sequence[str]) -> Fit
 def _check_photographs(base: BaseLocation, request: Request) -> FitnessWarning | None:
     if base.card.knows.pictures != "drawn" or not request.is_photographed:
         return None
-    if request.is_masked:
+    if request.said_as == "caption":
+        text = f"of a filmed clip {base.id} keeps blurred colours alone: it is a base of drawings"
+    elif request.is_masked:
         text = f"of real photos {base.id} keeps colours and rough shape: it is a base of drawings"
     else:
         text = (

@@ -12,6 +12,7 @@ from PIL import Image
 from engine import device
 from engine.bases.checks import fitness, work
 from engine.media.output import contact
+from engine.media.output.write import write_video
 from tests.cli.conftest import Dv, Put
 
 SAMPLES = Path(__file__).resolve().parents[3] / "dreamvideo_cli" / "samples"
@@ -40,6 +41,20 @@ def test_learning_from_photos_of_an_unknown_class_is_warned_of_in_one_line(
     (line,) = warnings_in(planned.err)
     told = ("it has no dog (animal stands in for dog)", "coloured noise", "--mask DIR")
     assert all(part in line for part in (*told, "dv base list"))
+
+
+def test_a_filmed_clip_is_told_of_and_what_dv_made_is_none(dv: Dv, tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    soft = np.asarray(Image.fromarray(picture).resize((96, 96)))
+    frames = np.stack([np.roll(soft, 4 * k, axis=1) for k in range(8)])
+    for comment, kinds in ((None, ["photographs"]), ("{}", [])):
+        clip = write_video(
+            frames, tmp_path / "a.mp4", fps=8, format="mp4", comment=comment, overwrite=True
+        )
+        learn = ("motion", "learn", clip, "--name", "m", "--caption", "moving left", "-n")
+        for line in (learn, ("inspect", clip, "--as", "clip")):
+            told = dv(*line, "--json").document["warnings"]
+            assert [each["kind"] for each in told] == kinds
 
 
 def test_json_carries_the_warnings(dv: Dv, photos: Path) -> None:

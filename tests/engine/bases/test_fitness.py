@@ -73,6 +73,8 @@ def test_photographs_are_told_on_a_base_of_drawings_and_what_masks_change() -> N
     masked = replace(photos, is_masked=True)
     assert "colours and rough shape" in text_of(masked)
     assert "--mask" not in text_of(masked)
+    clip = Request("moving left", "caption", is_photographed=True)
+    assert "of a filmed clip mini" in text_of(clip)
 
 
 def test_a_card_that_lists_nothing_is_taken_to_know_everything() -> None:
