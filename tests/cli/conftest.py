@@ -18,6 +18,7 @@ from dreamvideo_cli.main import main
 from engine.bases import locate_base
 from engine.media.output.write import write_video
 from registry import Adapter, open_registry, read_draft
+from tests.registry.samples import safetensors
 from tests.tiny import build_tokenizer
 
 Put = Callable[..., Adapter]
@@ -131,7 +132,7 @@ def publisher(home: Path, base: Path) -> Put:
             "note": changes.pop("note", None),
         }
         file = home / f"weights-{name}"
-        file.write_bytes(changes.pop("data", None) or b"weights %d" % next(count))
+        file.write_bytes(changes.pop("data", None) or safetensors(value=next(count)))
         store = open_registry(home / "registry")
         files = {"weights": file}
         return store.publish(kind, name, read_draft(facts), files, **changes)

@@ -167,7 +167,7 @@ def test_on_a_terminal_a_removal_is_asked_for(
 
 
 def test_path_prints_the_verified_file(dv: Dv, put: Put) -> None:
-    put("corgi")
+    put("corgi", data=b"weights 0")
     path = Path(dv("subject", "path", "corgi").out.strip())
     assert path.read_bytes() == b"weights 0"
     assert dv("subject", "path", "corgi", "--file", "preview").code == 3
