@@ -203,8 +203,9 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str,
 
 def _if_named(item: Item, name: str) -> list[Item]:
     """The item, if what it is called leads to it, as ``name`` does; nothing if it has no versions."""
-    while item.name != name and read_pointer(item.layout, item.kind, item.name).item != item.id:
-        again = open_item(item.layout, item.kind, item.id, name)
+    place = (item.layout, item.kind)
+    while item.name != (name or None) and read_pointer(*place, item.name).item != item.id:
+        again = open_item(*place, item.id, name)
         if again.name == item.name:  # it was not renamed in this moment
             if not item.numbers():
                 return []

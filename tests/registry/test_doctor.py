@@ -301,6 +301,20 @@ def test_an_item_without_a_name_gets_one_again(store: Registry, publish, *, is_t
     assert codes(store) == []
 
 
+def test_an_item_that_lost_its_log_as_well_gets_a_new_name(store: Registry, publish) -> None:
+    adapter = publish()
+    item = item_of(store).name
+    log_of(store).unlink()
+    pointer_of(store).unlink()
+    assert codes(store) == ["name.lost"]
+    assert store.list().rows == ()
+    mend(store)
+    assert store.resolve(f"lost-{item}").digest == adapter.digest
+    mend(store)
+    assert codes(store) == []
+    assert publish(f"lost-{item}").version == 2
+
+
 @pytest.mark.parametrize("damage", [b"", b"\0", b"schema = 1\n", None])
 def test_a_lost_header_is_written_again(store: Registry, publish, damage: bytes | None) -> None:
     publish()
