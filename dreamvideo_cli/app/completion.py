@@ -270,12 +270,12 @@ def _tags(cursor: CursorContext) -> Iterable[Candidate]:
 
 def _bases(cursor: CursorContext) -> Iterable[Candidate]:
     """Known ones and those that something was learned on."""
-    from engine.bases.known import KNOWN
+    from engine.bases.names.releases import RELEASES
 
     rows = _store(cursor).list(all_versions=True).rows
     yield from (
         Candidate(name)
-        for name in dict.fromkeys(["mini", *KNOWN, *(row.record.base_id for row in rows)])
+        for name in dict.fromkeys(["mini", *RELEASES, *(row.record.base_id for row in rows)])
     )
 
 

@@ -28,7 +28,6 @@ from dreamvideo_cli.views.bases import (
     release_document,
     release_view,
 )
-from engine.bases import KNOWN
 from engine.bases.folder import is_path
 from engine.bases.hub_cache import find_snapshot
 from engine.bases.motion_module import join_names, split_name
@@ -51,7 +50,7 @@ def list_bases(shell: Shell) -> None:
     Example: dv base list
     """
     chosen = default_base()
-    names = dict.fromkeys(["mini", *KNOWN, chosen])
+    names = dict.fromkeys(["mini", *RELEASES, chosen])
     documents = [{**_find(name), "default": name == chosen} for name in names]
     show(shell, bases_view(documents))
 

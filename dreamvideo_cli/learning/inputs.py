@@ -13,7 +13,7 @@ from msgspec import Struct
 from dreamvideo_cli.learning.options import MASK_MODEL, MaskOptions
 from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.text import one_line, read_path, write_path
-from engine.bases.catalog import locate_mask_model
+from engine.bases.catalog import find_model
 from engine.errors import BaseNotFoundError, InputError
 from engine.media.files import printable, shown
 from engine.progress import ignore
@@ -220,7 +220,7 @@ def _describe_masks(photos: PhotoSet) -> list[str]:
 def _mask_model(name: str) -> Path | None:
     """Folder of the model that finds masks; None of the usual one where it is not on this machine."""
     try:
-        return locate_mask_model(name)
+        return find_model(name, "mask model", "--mask-model", code="mask_model.not_found")
     except BaseNotFoundError:
         if name == MASK_MODEL:
             return None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from engine.bases.cards import BaseCard
 from engine.bases.catalog import BaseLocation, locate_base, require_image_tower
 from engine.bases.families import FAMILIES
-from engine.bases.known import KNOWN
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAMILIES",
-    "KNOWN",
     "BaseCard",
     "BaseLocation",
     "locate_base",

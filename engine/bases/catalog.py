@@ -12,13 +12,10 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from engine.bases.cards import CARD, BaseCard, default_card, fill_card, read_card, read_said
 from engine.bases.families import IMAGE_TOWER, Family, Limits, find_family
 from engine.bases.folder import INDEX, fingerprint, is_path, list_files
 from engine.bases.hub_cache import find_snapshot, is_snapshot
-from engine.bases.known import KNOWN, KnownBase
 from engine.bases.motion_module import join_names, split_name
 from engine.bases.names.mistakes import (
     explain_folder,
@@ -26,7 +23,7 @@ from engine.bases.names.mistakes import (
     explain_path,
     require_parts,
 )
-from engine.bases.names.releases import USUAL_TOWER
+from engine.bases.names.releases import RELEASES, USUAL_TOWER
 from engine.errors import BaseInvalidError, BaseNotFoundError
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
@@ -101,18 +98,24 @@ def locate_base(
     """
     name, module_name = split_name(join_names(name, motion_module))
     folder, known, revision = _find(name, module_name)
+    release = RELEASES[known] if known else None
     if not (folder / INDEX).is_file():
         raise explain_folder(folder)
     if is_snapshot(folder):
         require_parts(folder)
-    module_name = module_name or (known.motion_module if known else None)
+    module_name = module_name or (release.motion_module if release else None)
     module = find_model(module_name, "motion module") if module_name else None
     family = find_family(folder, module)
     usual = default_card(folder, family, module)
-    card = read_card(folder, fill_card(msgspec.to_builtins(known.card), usual) if known else usual)
+    if release:
+        facts = {"name": known, "licence": release.licence, "summary": release.summary}
+        usual = fill_card({**release.said, **facts}, usual)
+    card = read_card(folder, usual)
     tower = _find_tower(folder, image_tower)
     return BaseLocation(
-        id=join_names(_identity(name, folder, known, card), _full_name(module_name)),
+        id=join_names(
+            release.hub_id if release else _identity(name, folder, card), _full_name(module_name)
+        ),
         folder=folder,
         image_tower=tower,
         revision=revision,
@@ -158,8 +161,8 @@ def explain_size(location: BaseLocation) -> str:
     return "as it is known for"
 
 
-def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None, str]:
-    """Folder, what is known of it with this motion module, and revision."""
+def _find(name: str, motion_module: str | None) -> tuple[Path, str | None, str]:
+    """Folder, the name of the release that it is with this motion module, and revision."""
     if is_path(name):
         folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
@@ -169,50 +172,39 @@ def _find(name: str, motion_module: str | None) -> tuple[Path, KnownBase | None,
     if stem == "mini":
         return _bundled(name, version), None, ""
     wanted = (name, motion_module)
-    known = KNOWN.get(name) or next(
-        (base for base in KNOWN.values() if (base.hub_id, base.motion_module) == wanted), None
-    )
-    found = find_snapshot(known.hub_id if known else name)
+    by_id = {(each.hub_id, each.motion_module): known for known, each in RELEASES.items()}
+    known = name if name in RELEASES else by_id.get(wanted)
+    found = find_snapshot(RELEASES[known].hub_id if known else name)
     if found is None:
         raise explain_name(name, has_motion_module=motion_module is not None)
     return found, known, found.name
 
 
-def locate_mask_model(name: str) -> Path:
-    """Folder of the segmentation model called ``name``: a path or a hub id; never touches the network.
+def find_model(name: str, what: str, flag: str = "", *, code: str | None = None) -> Path:
+    """Folder of a model that is no base, a path or a hub id; never touches the network.
+
+    Args:
+        name: of it.
+        what: it is.
+        flag: which names another one, or "".
+        code: of the error, where it has one of its own.
 
     Raises:
         BaseNotFoundError: it is not here; the hint says how to fetch it.
     """
-    try:
-        return find_model(name, "mask model")
-    except BaseNotFoundError as error:
-        if is_path(name):
-            raise BaseNotFoundError(error.message, code="mask_model.not_found") from error
-        raise BaseNotFoundError(
-            f"--mask auto needs the model {name}, which is not on this machine",
-            hint=f"dv base pull {name}; or name a folder of it: --mask-model ./clipseg",
-            code="mask_model.not_found",
-        ) from error
-
-
-def find_model(name: str, what: str) -> Path:
-    """Folder of a model that is no base, a path or a hub id.
-
-    Raises:
-        BaseNotFoundError: it is not here.
-    """
     if not is_path(name):
         if (found := _model_in_hub_cache(name)) is not None:
             return found
+        message = f"{what} {name} is not on this machine"
         hint = f"dv base pull {name}" if "/" in name else f"a hub id owner/name, or ./{name}"
-        raise BaseNotFoundError(f"{what} {name} is not on this machine", hint=hint)
-    folder = Path(name).expanduser().resolve()
-    if not (folder / "config.json").is_file():
-        what_is_there = "that is a single file" if folder.is_file() else "no config.json there"
+    else:
+        folder = Path(name).expanduser().resolve()
+        if (folder / "config.json").is_file():
+            return folder
+        message = f"{what} {name}: {'that is a single file' if folder.is_file() else 'no config.json there'}"
         hint = "a folder as save_pretrained writes it: config.json and .safetensors"
-        raise BaseNotFoundError(f"{what} {name}: {what_is_there}", hint=hint)
-    return folder
+    more = f"; or another one: {flag} DIR|ID" if flag else ""
+    raise BaseNotFoundError(message, hint=hint + more, code=code)
 
 
 def _full_name(name: str | None) -> str | None:
@@ -247,10 +239,8 @@ def _find_tower(folder: Path, named: str | None) -> Path | None:
     return own if own.is_dir() else _model_in_hub_cache(USUAL_TOWER)
 
 
-def _identity(name: str, folder: Path, known: KnownBase | None, card: BaseCard) -> str:
-    """The name under which a base is written into manifests."""
-    if known is not None:
-        return known.hub_id
+def _identity(name: str, folder: Path, card: BaseCard) -> str:
+    """The name under which a base that nobody knows is written into manifests."""
     if is_path(name):
         return str(folder)
     return name if card.version is None else f"{card.name}@{card.version}"

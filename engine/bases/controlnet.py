@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.bases.catalog import BaseLocation, find_model
 from engine.bases.families import FAMILIES
 from engine.bases.folder import fingerprint, read_json
-from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError
+from engine.errors import BaseInvalidError, IncompatibleError
 
 MODEL = "ControlNetModel"
 # Settings that must be those of the base's denoiser, and what they are.
@@ -48,7 +48,7 @@ def locate_controlnet(name: str, base: BaseLocation, *, memo: Path | None = None
             hint=f"families that do: {', '.join(taking)}",
             code="base.mismatch",
         )
-    folder = find_model(name, "ControlNet")
+    folder = find_model(name, "ControlNet", "--structure-model")
     config = read_json(folder / "config.json")
     if config.get("_class_name") != MODEL:
         raise BaseInvalidError(
@@ -72,9 +72,5 @@ def locate_depth_model(name: str, *, memo: Path | None = None) -> ModelLocation:
     Raises:
         BaseNotFoundError: it is not here.
     """
-    try:
-        folder = find_model(name, "depth model")
-    except BaseNotFoundError as error:
-        hint = f"{error.hint}; or another one: --depth-model DIR|ID"
-        raise BaseNotFoundError(error.message, hint=hint) from error
+    folder = find_model(name, "depth model", "--depth-model")
     return ModelLocation(folder, fingerprint(folder.parent, (folder.name,), memo=memo))

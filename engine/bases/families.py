@@ -118,21 +118,13 @@ ANIMATEDIFF_NOISE: Mapping[str, Any] = {
     "timestep_spacing": "linspace",
 }
 # Schedulers of the variance-preserving path; flow matching is another path.
-DIFFUSION_SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LCMScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
+DIFFUSION_SCHEDULERS = tuple(
+    f"{kind}Scheduler"
+    for kind in (
+        *("DDIM", "DDPM", "DEISMultistep", "DPMSolverMultistep", "DPMSolverSinglestep"),
+        *("EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete"),
+        *("KDPM2Discrete", "LCM", "LMSDiscrete", "PNDM", "UniPCMultistep"),
+    )
 )
 
 
@@ -237,6 +229,7 @@ def read_wan_card(folder: Path) -> dict[str, Any]:
     }
 
 
+BESIDE = ("vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER)
 # Class of the denoiser in model_index.json → its family.
 FAMILIES: Mapping[str, Family] = {
     "UNet3DConditionModel": Family(
@@ -244,7 +237,7 @@ FAMILIES: Mapping[str, Family] = {
         part="unet",
         module="engine.bases.models.unet3d",
         read_limits=read_image_codec_limits,
-        parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER),
+        parts=("unet", *BESIDE),
         schedulers=DIFFUSION_SCHEDULERS,
         samplers=("ddim", "dpm++"),
         takes_controlnet=True,
@@ -254,7 +247,7 @@ FAMILIES: Mapping[str, Family] = {
         part="unet",
         module="engine.bases.models.animatediff",
         read_limits=read_animatediff_limits,
-        parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler", IMAGE_TOWER),
+        parts=("unet", *BESIDE),
         schedulers=DIFFUSION_SCHEDULERS,
         samplers=("ddim", "dpm++"),
         default_card=lambda _: ANIMATEDIFF_CARD,
@@ -267,10 +260,7 @@ FAMILIES: Mapping[str, Family] = {
         module="engine.bases.models.wan",
         read_limits=read_wan_limits,
         default_card=read_wan_card,
-        parts=(
-            *("transformer", "transformer_2", "vae", "text_encoder", "tokenizer", "scheduler"),
-            IMAGE_TOWER,
-        ),
+        parts=("transformer", "transformer_2", *BESIDE),
         optional=("transformer_2",),
         schedulers=("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
         samplers=("unipc", "euler"),
@@ -334,6 +324,12 @@ def explain_index(where: object, index: Mapping[str, Any]) -> BaseInvalidError:
     )
 
 
+SET_TO: Mapping[str, str] = {
+    "flow matching": 'use_flow_sigmas must be true, prediction_type "flow_prediction"',
+    "diffusion": "use_flow_sigmas must be false, prediction_type epsilon or v_prediction",
+}
+
+
 def _check_scheduler(folder: Path, family: Family) -> None:
     config = read_scheduler(folder)
     name = config.get("_class_name")
@@ -347,15 +343,13 @@ def _check_scheduler(folder: Path, family: Family) -> None:
             f"{folder} has the scheduler {name}, which bases of the family {family.name} cannot be used with",
             hint="one of: " + ", ".join(family.schedulers),
         )
-    if family.is_flow and not is_flow:
-        raise BaseInvalidError(
-            f"the scheduler of {folder} is set to diffusion, and the family {family.name} learns by flow matching",
-            hint='use_flow_sigmas must be true, prediction_type "flow_prediction"',
+    if bool(is_flow) != family.is_flow:
+        found, wanted = (
+            ("flow matching", "diffusion") if is_flow else ("diffusion", "flow matching")
         )
-    if is_flow and not family.is_flow:
         raise BaseInvalidError(
-            f"the scheduler of {folder} is set to flow matching, and the family {family.name} diffuses",
-            hint="use_flow_sigmas must be false, prediction_type epsilon or v_prediction",
+            f"the scheduler of {folder} is set to {found}, and the family {family.name} learns by {wanted}",
+            hint=SET_TO[wanted],
         )
     if divides_by_zero(config):
         raise BaseInvalidError(

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 LIST = "dv base list shows the bases that dv opens"
-T2V = "take the text-to-video model of the same maker"
+T2V = f"take the text-to-video model of the same maker: {LIST}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ KINDS = (
     Kind(r"hunyuan", "HunyuanVideo, which no family of dv opens"),
     Kind(r"cogvideo", "CogVideoX, which no family of dv opens"),
     Kind(r"mochi", "Mochi, which no family of dv opens"),
-    Kind(r"vace", "VACE, which edits videos and needs one beside the prompt", f"{T2V}: {LIST}"),
+    Kind(r"vace", "VACE, which edits videos and needs one beside the prompt", T2V),
     Kind(r"stable-?video|svd\b", "Stable Video Diffusion, which reads a picture and no prompt"),
     Kind(
         r"i2-?v|image-?to-?video|img2vid",
         "an image-to-video model: it needs a picture beside the prompt",
-        f"{T2V}: {LIST}",
+        T2V,
     ),
     Kind(
         r"control-?net",

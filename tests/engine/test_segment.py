@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine import segment
-from engine.bases.catalog import locate_mask_model
+from engine.bases.catalog import find_model
 from engine.errors import BaseInvalidError, BaseNotFoundError, InputError
 from engine.media.photos import Photo, read_photos
 from engine.media.photos.masks import spread_mask
@@ -76,10 +76,10 @@ def test_pixels_are_normalised_as_the_folder_says(clipseg: Path, photo: Photo, t
 @pytest.mark.parametrize("name", ["owner/not-here", "./nowhere"])
 def test_a_model_that_is_not_here_says_what_to_fetch(name: str):
     with pytest.raises(BaseNotFoundError) as error:
-        locate_mask_model(name)
+        find_model(name, "mask model", "--mask-model", code="mask_model.not_found")
     assert error.value.code == "mask_model.not_found"
-    if not name.startswith("."):
-        assert "dv base pull owner/not-here" in error.value.hint
+    assert ("dv base pull owner/not-here" in error.value.hint) == (not name.startswith("."))
+    assert "--mask-model" in error.value.hint
 
 
 def test_a_spread_mask_is_full_where_the_model_is_surest_and_empty_where_it_is_not():

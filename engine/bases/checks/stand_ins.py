@@ -12,73 +12,45 @@ from functools import cache
 from engine.bases.cards import Knowledge
 
 # Nearest first; each word on the right is one of these, and the first that a base knows stands in for it.
-KINDS: Mapping[tuple[str, ...], str] = {
-    (
-        "cat",
-        "animal",
-    ): "kitten kitty tomcat tiger lion lioness leopard panther lynx puma cheetah jaguar",
-    (
-        "dog",
-        "animal",
-    ): "puppy pup hound corgi poodle labrador retriever husky beagle bulldog pug dachshund terrier"
-    " spaniel collie dalmatian chihuahua shepherd mastiff chow wolf fox coyote jackal dingo",
-    ("bear", "animal"): "teddy cub panda koala",
-    ("bunny", "animal"): "rabbit hare",
-    ("mouse", "animal"): "rat hamster gerbil squirrel chipmunk mole hedgehog",
-    ("pig", "animal"): "piglet hog boar",
-    (
-        "chick",
-        "animal",
-    ): "bird chicken hen rooster duck duckling goose swan owl eagle hawk parrot penguin robin sparrow"
-    " crow raven pigeon dove pelican flamingo peacock turkey ostrich toucan",
-    ("fish", "animal"): "shark whale dolphin salmon trout goldfish carp tuna seal",
-    ("frog", "animal"): "toad lizard gecko salamander chameleon",
-    (
-        "animal",
-    ): "dog cat bear bunny mouse pig chick fish frog horse pony foal donkey mule zebra cow bull calf ox buffalo"
+KINDS: Mapping[str, str] = {
+    "cat animal": "kitten kitty tomcat tiger lion lioness leopard panther lynx puma cheetah jaguar",
+    "dog animal": "puppy pup hound corgi poodle labrador retriever husky beagle bulldog pug dachshund terrier spaniel"
+    " collie dalmatian chihuahua shepherd mastiff chow wolf fox coyote jackal dingo",
+    "bear animal": "teddy cub panda koala",
+    "bunny animal": "rabbit hare",
+    "mouse animal": "rat hamster gerbil squirrel chipmunk mole hedgehog",
+    "pig animal": "piglet hog boar",
+    "chick animal": "bird chicken hen rooster duck duckling goose swan owl eagle hawk parrot penguin robin sparrow crow"
+    " raven pigeon dove pelican flamingo peacock turkey ostrich toucan",
+    "fish animal": "shark whale dolphin salmon trout goldfish carp tuna seal",
+    "frog animal": "toad lizard gecko salamander chameleon",
+    "animal": "dog cat bear bunny mouse pig chick fish frog horse pony foal donkey mule zebra cow bull calf ox buffalo"
     " sheep lamb goat deer moose elk camel llama alpaca giraffe elephant rhino hippo kangaroo monkey ape gorilla"
     " chimpanzee lemur sloth otter beaver badger raccoon skunk weasel ferret bat snake turtle tortoise crocodile"
     " alligator dinosaur dragon unicorn crab lobster octopus squid snail spider ant bee wasp fly beetle ladybug"
-    " butterfly moth insect worm pet creature beast mammal reptile person man woman boy girl child kid baby lady guy"
-    " people human dancer skier skater runner player soldier king queen robot doll monster alien",
-    ("toy", "object"): "plushie plush figurine puppet lego",
-    (
-        "car",
-        "vehicle",
-        "object",
-    ): "truck van bus taxi jeep lorry tractor suv sedan convertible ambulance",
-    ("boat", "vehicle", "object"): "ship yacht canoe kayak ferry sailboat submarine raft",
-    (
-        "rocket",
-        "vehicle",
-        "object",
-    ): "spaceship missile shuttle plane airplane aeroplane jet aircraft helicopter drone",
-    (
-        "vehicle",
-        "car",
-        "object",
-    ): "bike bicycle motorcycle motorbike scooter train tram locomotive wagon cart skateboard",
-    ("ball", "object"): "football basketball baseball globe sphere marble orange apple",
-    (
-        "box",
-        "object",
-    ): "carton crate cube chest suitcase bag backpack package parcel book phone case bin basket",
-    ("house", "object"): "home building hut cabin castle church tower barn shed temple skyscraper",
-    ("tree", "object"): "palm pine oak bush shrub cactus bonsai",
-    ("flower", "object"): "rose tulip daisy sunflower lily orchid blossom plant",
-    ("balloon", "object"): "kite parachute",
-    (
-        "object",
-    ): "toy car boat rocket ball box house tree flower balloon star heart mushroom vehicle thing cup mug bottle"
+    " butterfly moth insect worm pet creature beast mammal reptile person man woman boy girl child kid baby lady"
+    " guy people human dancer skier skater runner player soldier king queen robot doll monster alien",
+    "toy object": "plushie plush figurine puppet lego",
+    "car vehicle object": "truck van bus taxi jeep lorry tractor suv sedan convertible ambulance",
+    "boat vehicle object": "ship yacht canoe kayak ferry sailboat submarine raft",
+    "rocket vehicle object": "spaceship missile shuttle plane airplane aeroplane jet aircraft helicopter drone",
+    "vehicle car object": "bike bicycle motorcycle motorbike scooter train tram locomotive wagon cart skateboard",
+    "ball object": "football basketball baseball globe sphere marble orange apple",
+    "box object": "carton crate cube chest suitcase bag backpack package parcel book phone case bin basket",
+    "house object": "home building hut cabin castle church tower barn shed temple skyscraper",
+    "tree object": "palm pine oak bush shrub cactus bonsai",
+    "flower object": "rose tulip daisy sunflower lily orchid blossom plant",
+    "balloon object": "kite parachute",
+    "object": "toy car boat rocket ball box house tree flower balloon star heart mushroom vehicle thing cup mug bottle"
     " glass can bowl vase plate pot kettle teapot lamp clock watch camera chair table sofa bed stool shoe boot"
-    " sneaker hat cap shirt dress glasses umbrella guitar piano violin drum knife fork spoon pen pencil candle key"
-    " computer laptop keyboard sword hammer tool ring statue food cake pizza burger bread fruit banana berry",
-    ("grass",): "lawn meadow field garden park forest wood woods jungle",
-    ("sand",): "beach desert dune",
-    ("sea",): "ocean lake river water pool",
-    ("snow",): "ice winter mountain",
-    ("stone",): "road street pavement rock wall",
-    ("night",): "space",
+    " sneaker hat cap shirt dress glasses umbrella guitar piano violin drum knife fork spoon pen pencil candle"
+    " key computer laptop keyboard sword hammer tool ring statue food cake pizza burger bread fruit banana berry",
+    "grass": "lawn meadow field garden park forest wood woods jungle",
+    "sand": "beach desert dune",
+    "sea": "ocean lake river water pool",
+    "snow": "ice winter mountain",
+    "stone": "road street pavement rock wall",
+    "night": "space",
 }
 LAST = "object"  # what anything is
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -139,5 +111,5 @@ def _kinds_of() -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for kinds, words in KINDS.items():
         for word in words.split():
-            found[word] = (*found.get(word, ()), *kinds)
+            found[word] = (*found.get(word, ()), *kinds.split())
     return found

@@ -6,7 +6,6 @@ It is opened from two sources, an image model's folder and a motion module, or f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.bases.catalog import BaseLocation
-from engine.bases.families import read_scheduler
 from engine.bases.models.parts import load_part
 from engine.bases.models.stable_diffusion import StableDiffusionBase
 from engine.bases.protocol import Text
 from engine.errors import BaseInvalidError
 
-DENOISER = "diffusers.UNetMotionModel"
 IMAGE_DENOISER = "diffusers.UNet2DConditionModel"
 MOTION_MODULE = "diffusers.MotionAdapter"
-
-
-def open_base(
-    location: BaseLocation,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    parts: Mapping[str, Any],
-) -> AnimateDiffBase:
-    """Open an image model with a motion module, or a saved pipeline; see `engine.bases.open_base`."""
-    scheduler = {**read_scheduler(location.folder), **location.family.trained_with}
-    return AnimateDiffBase(location, scheduler, device=device, dtype=dtype, parts=parts)
 
 
 class AnimateDiffBase(StableDiffusionBase):
@@ -46,31 +30,28 @@ class AnimateDiffBase(StableDiffusionBase):
     """
 
     family = "animatediff"
+    models = {**StableDiffusionBase.models, "unet": "diffusers.UNetMotionModel"}  # noqa: RUF012
 
     def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
         """See `Base.denoise`; every frame reads the prompt."""
-        features = text.features.to(self.dtype).repeat_interleave(latents.shape[2], dim=0)
-        prediction: Tensor = self.denoiser(
-            latents.to(self.dtype), times.to(self.device), features, return_dict=False
-        )[0]
-        return prediction
+        features = text.features.repeat_interleave(latents.shape[2], dim=0)
+        return super().denoise(latents, times, Text(features))
 
     def _load_denoiser(self) -> nn.Module:
         if "unet" in self._parts:
-            given: nn.Module = self._parts["unet"]
-            return given
+            return super()._load_denoiser()
         unet = self._load_unet()
         for module in _motion_modules(unet):
             module.forward = partial(_move, module.forward)
         return unet
 
     def _load_unet(self) -> nn.Module:
-        folder, module = self.location.folder / "unet", self.location.motion_module
-        load = partial(load_part, device=self.device, dtype=self.dtype)
+        module = self.location.motion_module
         if module is None:
-            unet: nn.Module = load(DENOISER, folder)
-            return unet
-        return _put_together(load(IMAGE_DENOISER, folder), load(MOTION_MODULE, module), module)
+            return super()._load_denoiser()
+        load = partial(load_part, device=self.device, dtype=self.dtype)
+        image = load(IMAGE_DENOISER, self.location.folder / "unet")
+        return _put_together(image, load(MOTION_MODULE, module), module)
 
     def is_temporal(self, path: str) -> bool:
         """See `Base.is_temporal`: motion modules."""
@@ -115,3 +96,6 @@ def _move(forward: Any, hidden_states: Tensor, *inputs: Any, **named: Any) -> Te
     frames = named["num_frames"] if "num_frames" in named else inputs[3]
     moved: Tensor = hidden_states if frames == 1 else forward(hidden_states, *inputs, **named)
     return moved
+
+
+open_base = AnimateDiffBase

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from engine.bases.checks.weights import count_numbers
 from engine.bases.folder import read_json, weight_files
 from engine.errors import BaseInvalidError
 
@@ -54,6 +55,16 @@ def loading(what: str, *, hint: str | None = None) -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BaseInvalidError(f"{what} cannot be loaded: {reason}", hint=hint) from error
+
+
+def has_room(
+    folders: Iterable[Path], dtype: torch.dtype, device: torch.device, ratio: float
+) -> bool:
+    """Whether a GPU has ``ratio`` times what the weights in these folders take free; others have."""
+    if device.type != "cuda":
+        return True
+    numbers = sum(count_numbers(path) for folder in folders for path in weight_files(folder))
+    return torch.cuda.mem_get_info(device)[0] > ratio * numbers * dtype.itemsize
 
 
 def projection_width(tower: Path) -> int:

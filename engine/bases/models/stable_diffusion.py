@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from engine.bases.catalog import BaseLocation
 from engine.bases.checks.wording import refuse_longer, split_at_words
 from engine.bases.folder import read_json
 from engine.bases.models.clip_text import (
@@ -19,10 +18,9 @@ from engine.bases.models.clip_text import (
     load_vocabulary,
     vocabulary_of,
 )
-from engine.bases.models.image_tower import ImageTower
-from engine.bases.models.parts import Loader, load_part, projection_width
+from engine.bases.models.folder_base import FolderBase
+from engine.bases.models.parts import Loader
 from engine.bases.protocol import (
-    Attachable,
     Geometry,
     LearnedWord,
     Placement,
@@ -38,10 +36,6 @@ from engine.transfer import upload
 
 # What the autoencoder takes at once: frames when it encodes, pixels when it decodes, 16 frames of 256x256.
 SLICE_FRAMES, SLICE_PIXELS = 4, 1 << 20
-MODELS: Mapping[str, str | Loader] = {
-    "vae": "diffusers.AutoencoderKL",
-    "text_encoder": load_clip_text,
-}
 # (read, write) inside a BasicTransformerBlock. Identity acts beside spatial cross-attention, motion beside both
 # self-attentions and the feed-forward of every temporal transformer.
 # Paper: arXiv 2312.04433, section 3.
@@ -51,45 +45,20 @@ SITES: Mapping[Role, tuple[tuple[str, str], ...]] = {
 }
 
 
-class StableDiffusionBase:
-    """All of a `Base` but the loading of its denoiser, and where that is temporal.
+class StableDiffusionBase(FolderBase):
+    """All of a `Base` but where its denoiser is temporal.
 
-    Parts are loaded when they are first used. The autoencoder and the image tower compute in fp32: they are small,
-    and what they give is the target of everything.
+    The autoencoder and the image tower compute in fp32: they are small, and what they give is the target of everything.
     """
 
-    family: str
-
-    def __init__(
-        self,
-        location: BaseLocation,
-        scheduler: Mapping[str, Any],
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        parts: Mapping[str, Any] = {},
-    ) -> None:
-        """Load the denoiser; ``scheduler`` is the config that is obeyed, ``parts`` are loaded already.
-
-        Raises:
-            BaseInvalidError: a part is missing or cannot be loaded.
-        """
-        self.location = location
-        self.device = device
-        self.dtype = dtype
-        self._parts = parts
-        self.readers: list[Attachable] = []
-        self.fingerprint = location.fingerprint
-        self.path = DiffusionPath(scheduler)
-        self.samplers = diffusion_samplers(scheduler)
-        self.inverter = diffusion_inverter(scheduler)
-        self.denoiser: nn.Module = self._load_denoiser()
-        self.geometry = self._measure()
-
-    def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
-        """See `Base.latent_shape`: a latent frame for each frame."""
-        scale = self.geometry.latent_scale
-        return (1, self.geometry.latent_channels, frames, height_px // scale, width_px // scale)
+    make_path = staticmethod(lambda scheduler, _: DiffusionPath(scheduler))
+    make_samplers = staticmethod(diffusion_samplers)
+    make_inverter = staticmethod(diffusion_inverter)
+    towers = ("_vae", "_text", "_image_tower")
+    models: ClassVar[Mapping[str, str | Loader]] = {
+        "vae": "diffusers.AutoencoderKL",
+        "text_encoder": load_clip_text,
+    }
 
     def sites(self, role: Role, placement: Placement = "parts") -> tuple[Site, ...]:
         """See `Base.sites`: identity at spatial cross-attention, motion at all of every temporal block."""
@@ -98,13 +67,7 @@ class StableDiffusionBase:
             for path, block in self._transformer_blocks()
             if self.is_temporal(path) == (role == "motion")
         )
-        if placement == "blocks":
-            return tuple(Site(path, path, path, width) for path, width in blocks)
-        return tuple(
-            Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", width)
-            for path, width in blocks
-            for read, write in SITES[role]
-        )
+        return self._place(blocks, SITES[role], placement)
 
     def self_attentions(self, blocks: ReferenceBlocks = "full") -> tuple[str, ...]:
         """See `Base.self_attentions`: those of the spatial transformers; ``midup`` without the down blocks."""
@@ -187,43 +150,11 @@ class StableDiffusionBase:
         table: Tensor = self._text.get_input_embeddings().weight
         return table[torch.tensor(ids, device=table.device)].detach()
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """See `Base.encode_image`."""
-        return self._image_tower.encode(images)
-
-    def release_towers(self, *, all_idle: bool = False) -> None:  # noqa: ARG002 - all of it is in use
-        """See `Base.release_towers`."""
-        for part in ("_vae", "_text", "_image_tower"):
-            self.__dict__.pop(part, None)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _measure(self) -> Geometry:
-        card, folder = self.location.card.video, self.location.folder
-        text = read_json(folder / "text_encoder" / "config.json")
-        tower = self.location.image_tower
-        unet: Any = self.denoiser
-        return Geometry(
-            frames=card.frames,
-            fps=card.fps,
-            height_px=card.height_px,
-            width_px=card.width_px,
-            latent_channels=unet.config.in_channels,
-            latent_scale=self.location.limits.latent_scale,
-            text_length=text.get("max_position_embeddings", 77),
-            text_width=unet.config.cross_attention_dim,
-            image_width=projection_width(tower) if tower else None,
-        )
-
     @property
     def text_tower(self) -> nn.Module:
         """See `Base.text_tower`."""
         tower: nn.Module = self._text
         return tower
-
-    @cached_property
-    def _vae(self) -> Any:
-        return self._load("vae", torch.float32)
 
     @cached_property
     def _text(self) -> Any:
@@ -235,10 +166,6 @@ class StableDiffusionBase:
         return (
             vocabulary_of(given) if given else load_vocabulary(self.location.folder / "tokenizer")
         )
-
-    @cached_property
-    def _image_tower(self) -> ImageTower:
-        return ImageTower(self.location, self.device)
 
     @cached_property
     def _prompt_limit(self) -> int:
@@ -270,8 +197,17 @@ class StableDiffusionBase:
         return ids, places
 
     def _load_denoiser(self) -> nn.Module:
-        """The family's network, on this device and in this dtype."""
-        raise NotImplementedError
+        unet: nn.Module = self._load("unet")
+        return unet
+
+    def _measure(self) -> Geometry:
+        text = read_json(self.location.folder / "text_encoder" / "config.json")
+        unet: Any = self.denoiser
+        return self._geometry(
+            latent_channels=unet.config.in_channels,
+            text_length=text.get("max_position_embeddings", 77),
+            text_width=unet.config.cross_attention_dim,
+        )
 
     def is_temporal(self, path: str) -> bool:
         """See `Base.is_temporal`."""
@@ -288,13 +224,6 @@ class StableDiffusionBase:
         ]
         order = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
         return sorted(found, key=lambda item: order.index(item[0].split(".")[0]))
-
-    def _load(self, part: str, dtype: torch.dtype | None = None) -> Any:
-        """One part of the base's own folder, in its dtype unless told, or the one that was given."""
-        if part in self._parts:
-            return self._parts[part]
-        folder = self.location.folder / part
-        return load_part(MODELS[part], folder, device=self.device, dtype=dtype or self.dtype)
 
 
 class _vectors_placed:  # noqa: N801  (reads as a with-statement)

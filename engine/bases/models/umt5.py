@@ -9,17 +9,15 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.bases.catalog import BaseLocation
-from engine.bases.checks.weights import count_numbers
 from engine.bases.checks.wording import refuse_longer, split_at_words
-from engine.bases.folder import weight_files
-from engine.bases.models.parts import load_part
+from engine.bases.models.parts import has_room, load_part
 from engine.bases.protocol import LearnedWord
 from engine.cache import Cache
 from engine.errors import BaseInvalidError, RecipeError
@@ -46,12 +44,10 @@ class PromptReader:
         In fp16 the tower would overflow, so it computes in bf16 there.
         """
         self._location, self._device = location, device
-        self._dtype = torch.bfloat16 if dtype == torch.float16 else dtype
+        own = torch.bfloat16 if dtype == torch.float16 else dtype
+        self._dtype = own if given is None else given.dtype
         self._known: dict[str, Tensor] = {}
-        self._given = given
-        self._tower: Any = None
-        if given is not None:
-            self._dtype = given.dtype
+        self._given, self._tower = given, cast("Any", None)
 
     def encode(self, prompts: Sequence[str], words: Mapping[str, LearnedWord]) -> Tensor:
         """Features (b, 512, d), zeros beyond each prompt's tokens; gradients flow into the words.
@@ -119,12 +115,9 @@ class PromptReader:
 
     def _find_device(self) -> torch.device:
         """The base's device, or the CPU where a GPU has no room for the tower."""
-        if self._device.type != "cuda" or self._given is not None:
-            return self._device
-        numbers = sum(map(count_numbers, weight_files(self._location.folder / "text_encoder")))
-        free, _ = torch.cuda.mem_get_info(self._device)
-        fits = free > ROOM * numbers * self._dtype.itemsize
-        return self._device if fits else torch.device("cpu")
+        folders = [self._location.folder / "text_encoder"]
+        is_there = self._given is not None or has_room(folders, self._dtype, self._device, ROOM)
+        return self._device if is_there else torch.device("cpu")
 
     def _load(self, where: torch.device) -> Any:
         folder = self._location.folder / "text_encoder"

@@ -8,21 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from engine.bases.catalog import BaseLocation
 from engine.bases.checks.limits import nearest
-from engine.bases.checks.weights import count_numbers
-from engine.bases.families import read_scheduler
-from engine.bases.folder import read_json, weight_files
-from engine.bases.models.image_tower import ImageTower
-from engine.bases.models.parts import load_part, projection_width
+from engine.bases.families import Limits
+from engine.bases.folder import read_json
+from engine.bases.models.folder_base import FolderBase
+from engine.bases.models.parts import Loader, has_room
 from engine.bases.models.umt5 import LENGTH, PromptReader
 from engine.bases.protocol import (
-    Attachable,
     Geometry,
     LearnedWord,
     Placement,
@@ -42,18 +39,13 @@ VIDEO_SHIFT, PHOTO_SHIFT = 5.0, 3.0
 TRANSFORMER = "diffusers.WanTransformer3DModel"
 
 
-def open_base(
-    location: BaseLocation,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    parts: Mapping[str, Any],
-) -> WanBase:
-    """Open a folder laid out like Wan's; see `engine.bases.open_base`."""
-    return WanBase(location, device=device, dtype=dtype, parts=parts)
+def flow_path(_scheduler: Mapping[str, Any], limits: Limits) -> FlowPath:
+    """The path of Wan; below the boundary another expert is in charge, and that has no site for a motion."""
+    since = limits.boundary or 0.0
+    return FlowPath(VIDEO_SHIFT, limits.timesteps, PHOTO_SHIFT, video_since=since)
 
 
-class WanBase:
+class WanBase(FolderBase):
     """A `Base` over `WanTransformer3DModel`, `AutoencoderKLWan`, UMT5 and a CLIP image tower.
 
     The autoencoder and the image tower compute in fp32; of the denoiser norms, modulation and time embedding do in
@@ -61,48 +53,14 @@ class WanBase:
     """
 
     family = "wan"
-
-    def __init__(
-        self,
-        location: BaseLocation,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        parts: Mapping[str, Any] = {},
-    ) -> None:
-        """Read the configs and load the denoiser; ``parts`` are loaded already.
-
-        Raises:
-            BaseInvalidError: a part is missing or cannot be loaded.
-        """
-        self.location = location
-        self.device = device
-        self.dtype = dtype
-        self._parts = parts
-        self.readers: list[Attachable] = []
-        self.text_tower = None  # what it reads is kept on the disk, whatever the adapters
-        self.fingerprint = location.fingerprint
-        scheduler = read_scheduler(location.folder)
-        self._limits = location.limits
-        self.path = FlowPath(
-            VIDEO_SHIFT,
-            self._limits.timesteps,
-            PHOTO_SHIFT,
-            # Below it another expert is in charge, and that has no site for a motion.
-            video_since=self._limits.boundary or 0.0,
-        )
-        self.samplers = flow_samplers(scheduler)
-        self.inverter = flow_inverter(scheduler)
-        self.denoiser: nn.Module = self._load_denoiser()
-        self.geometry = self._measure()
-        self._prompts = PromptReader(location, device, dtype, parts.get("text_encoder"))
-
-    def latent_shape(self, frames: int, height_px: int, width_px: int) -> tuple[int, ...]:
-        """See `Base.latent_shape`: one latent frame for the first, then one for every four."""
-        limits, channels = self._limits, self.geometry.latent_channels
-        scale = limits.latent_scale
-        count = 1 + (frames - 1) // limits.frame_step
-        return (1, channels, count, height_px // scale, width_px // scale)
+    make_path = staticmethod(flow_path)
+    make_samplers = staticmethod(flow_samplers)
+    make_inverter = staticmethod(flow_inverter)
+    models: ClassVar[Mapping[str, str | Loader]] = {
+        "transformer": TRANSFORMER,
+        "transformer_2": TRANSFORMER,
+        "vae": "diffusers.AutoencoderKLWan",
+    }
 
     def sites(self, role: Role, placement: Placement = "parts") -> tuple[Site, ...]:
         """See `Base.sites`: identity at cross-attention; motion at self-attention and feed-forward, both gated.
@@ -114,13 +72,7 @@ class WanBase:
             for path, block in self._transformer_blocks()
             if role == "identity" or not path.startswith("transformer_2.")
         )
-        if placement == "blocks":
-            return tuple(Site(path, path, path, width, "hidden") for path, width in blocks)
-        return tuple(
-            Site(f"{path}.{write}", f"{path}.{read}", f"{path}.{write}", width, "hidden")
-            for path, width in blocks
-            for read, write in SITES[role]
-        )
+        return self._place(blocks, SITES[role], placement, "hidden")
 
     def self_attentions(self, blocks: ReferenceBlocks = "full") -> tuple[str, ...]:
         """See `Base.self_attentions`: of every block, which look over all frames at once."""
@@ -174,82 +126,43 @@ class WanBase:
             raise RecipeError(f"the class word {text!r} has no token in this base")
         return torch.zeros(1, self.geometry.text_width, device=self.device)
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """See `Base.encode_image`."""
-        return self._image_tower.encode(images)
-
-    def denoise(self, latents: Tensor, times: Tensor, text: Text) -> Tensor:
-        """See `Base.denoise`; one time a sample is what one a token would be, so every kind of Wan takes that."""
-        prediction: Tensor = self.denoiser(
-            latents.to(self.dtype),
-            times.to(self.device),
-            text.features.to(self.dtype),
-            return_dict=False,
-        )[0]
-        return prediction
-
     def release_towers(self, *, all_idle: bool = False) -> None:
         """See `Base.release_towers`; what is idle is one of two experts."""
         self._prompts.release()
-        for part in ("_vae", "_image_tower"):
-            self.__dict__.pop(part, None)
         if all_idle and isinstance(self.denoiser, Experts):
             self.denoiser.take_turns()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        super().release_towers()
+
+    @cached_property
+    def _prompts(self) -> PromptReader:
+        given = self._parts.get("text_encoder")
+        return PromptReader(self.location, self.device, self.dtype, given)
+
+    def _measure(self) -> Geometry:
+        config = read_json(self.location.folder / "transformer" / "config.json")
+        channels, width = config["in_channels"], config["text_dim"]
+        return self._geometry(latent_channels=channels, text_length=LENGTH, text_width=width)
 
     def _load_denoiser(self) -> nn.Module:
         if self._limits.boundary is None:
-            return self._load(TRANSFORMER, "transformer", self.dtype)  # type: ignore[no-any-return]
+            return self._load("transformer")  # type: ignore[no-any-return]
         parts = ("transformer", "transformer_2")
-        numbers = sum(
-            count_numbers(path)
-            for part in parts
-            for path in weight_files(self.location.folder / part)
-        )
-        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else None
-        takes_turns = free is not None and free < ROOM * numbers * self.dtype.itemsize
-        where = torch.device("cpu") if takes_turns else self.device
-        high, low = (self._load(TRANSFORMER, part, self.dtype, where) for part in parts)
+        folders = [self.location.folder / part for part in parts]
+        are_both_there = bool(self._parts) or has_room(folders, self.dtype, self.device, ROOM)
+        where = self.device if are_both_there else torch.device("cpu")
+        high, low = (self._load(part, where=where) for part in parts)
         experts = Experts(high, low, self._limits.boundary * self._limits.timesteps, self.device)
-        if takes_turns and not self._parts:
+        if not are_both_there:
             experts.take_turns()
         return experts
 
-    def _measure(self) -> Geometry:
-        card, folder = self.location.card.video, self.location.folder
-        denoiser = read_json(folder / "transformer" / "config.json")
-        tower = self.location.image_tower
-        return Geometry(
-            frames=card.frames,
-            fps=card.fps,
-            height_px=card.height_px,
-            width_px=card.width_px,
-            latent_channels=denoiser["in_channels"],
-            latent_scale=self._limits.latent_scale,
-            text_length=LENGTH,
-            text_width=denoiser["text_dim"],
-            image_width=projection_width(tower) if tower else None,
-            frame_step=self._limits.frame_step,
-        )
-
     def _transformer_blocks(self) -> Iterator[tuple[str, Any]]:
         """Path and block, in the order of the forward pass; of two experts the one for much noise first."""
-        experts = (
-            [
-                ("transformer.", self.denoiser.transformer),
-                ("transformer_2.", self.denoiser.transformer_2),
-            ]
-            if isinstance(self.denoiser, Experts)
-            else [("", self.denoiser)]
-        )
-        for prefix, expert in experts:
-            blocks: Any = expert.blocks
-            yield from ((f"{prefix}blocks.{number}", block) for number, block in enumerate(blocks))
-
-    @cached_property
-    def _vae(self) -> Any:
-        return self._load("diffusers.AutoencoderKLWan", "vae", torch.float32)
+        is_pair = isinstance(self.denoiser, Experts)
+        experts = self.denoiser.named_children() if is_pair else [("", self.denoiser)]
+        for name, expert in experts:
+            for number, block in enumerate(cast("Any", expert).blocks):
+                yield f"{name}.blocks.{number}".removeprefix("."), block
 
     @cached_property
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
@@ -260,19 +173,6 @@ class WanBase:
             for values in (config.latents_mean, config.latents_std)
         )
         return mean, std
-
-    @cached_property
-    def _image_tower(self) -> ImageTower:
-        return ImageTower(self.location, self.device)
-
-    def _load(
-        self, model: str, part: str, dtype: torch.dtype, where: torch.device | None = None
-    ) -> Any:
-        """One part of the base's own folder, on its device unless told, or the one that was given."""
-        if part in self._parts:
-            return self._parts[part]
-        folder = self.location.folder / part
-        return load_part(model, folder, device=where or self.device, dtype=dtype)
 
 
 # (read, write) inside a WanTransformerBlock.
@@ -347,3 +247,6 @@ class Experts(nn.Module):
             other = self.transformer if expert is self.transformer_2 else self.transformer_2
             other.to(self._rest)
             expert.to(self._device)
+
+
+open_base = WanBase

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,8 @@ def _respell(name: str) -> str | None:
     known = [*NAMES, *(release.hub_id for release in RELEASES.values())]
     by_lower = {each.lower(): each for each in known}
     if "://" in name or name.lower().startswith(("huggingface.co/", "hf.co/")):
-        hub_id = (
-            "/".join(name.partition("://")[2].rstrip("/").split("/")[1:3]) if "://" in name else ""
-        )
-        hub_id = hub_id or "/".join(name.split("/")[1:3])
+        address = name.partition("://")[2] or name
+        hub_id = "/".join(address.rstrip("/").split("/")[1:3])
         return by_lower.get(hub_id.lower(), hub_id) or None
     exact = by_lower.get(name.strip().lower())
     return exact if exact != name else None
@@ -199,10 +197,9 @@ TENSORS: Sequence[tuple[tuple[str, ...], str, str]] = (
 
 
 def _describe_safetensors(path: Path) -> tuple[str, str]:
-    try:
+    header: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
         header, _ = read_header(path)
-    except (OSError, ValueError):
-        header = {}
     if ADAPTER_KEY in header.get("__metadata__", {}):
         return "a learned adapter", f"dv import takes it; {LIST}"
     for words, what, hint in TENSORS:
@@ -293,8 +290,6 @@ def _describe_files(names: set[str]) -> tuple[str, str]:
 
 
 def _read_object(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    with suppress(BaseInvalidError):
+        return read_json(path)
+    return {}

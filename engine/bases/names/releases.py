@@ -13,8 +13,8 @@ when a base is pulled.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from engine.bases.motion_module import USUAL as USUAL_MODULE
 
@@ -72,6 +72,7 @@ class Release:
         subject, motion, video: learning from photos and from a clip at the standard quality, and making a video.
         tflops: operations a second that this kind of network reaches, in 10¹².
         text_gib: memory of the text tower in bf16.
+        said: of its card what neither its folder nor its family says.
     """
 
     summary: str
@@ -83,6 +84,12 @@ class Release:
     video: Work
     tflops: float
     text_gib: float
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def motion_module(self) -> str | None:
+        """The one that makes an image model move, or None."""
+        return next((each.hub_id for each in self.sources if each.role == "motion module"), None)
 
     @property
     def size_gb(self) -> float:
@@ -107,9 +114,14 @@ Works = tuple[Work, Work, Work]  # of a subject, of a motion, of a video
 
 
 def _of_unet(
-    summary: str, licence: str, sources: tuple[Source, ...], numbers: float, works: Works
+    summary: str,
+    licence: str,
+    sources: tuple[Source, ...],
+    numbers: float,
+    works: Works,
+    **said: Mapping[str, Any],
 ) -> Release:
-    return Release(summary, licence, (*sources, TOWER), numbers, *works, 150.0, 0.6)
+    return Release(summary, licence, (*sources, TOWER), numbers, *works, 150.0, 0.6, said)
 
 
 def _of_wan(summary: str, repository: str, size_gb: float, numbers: float, works: Works) -> Release:
@@ -128,6 +140,7 @@ RELEASES: Mapping[str, Release] = {
             Work(16, 256, 256, 1500, 4.89, 6.1),
             Work(16, 256, 256, 25, 4.89, 3.3),
         ),
+        generate={"steps": 25, "guidance": 9.0},
     ),
     "zeroscope": _of_unet(
         "ModelScope trained on at 576x320, without watermarks",
@@ -139,6 +152,8 @@ RELEASES: Mapping[str, Release] = {
             Work(24, 320, 576, 1500, 21.4, 13.6),
             Work(24, 320, 576, 40, 21.4, 5.4),
         ),
+        video={"frames": 24, "height_px": 320, "width_px": 576},
+        generate={"steps": 40, "guidance": 9.0},
     ),
     "animatediff": _of_unet(
         "Stable Diffusion 1.5 and its many fine-tunes, moved by AnimateDiff",

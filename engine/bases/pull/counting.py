@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from engine.progress import Progress, StageAdvanced
@@ -38,28 +39,18 @@ class Counter:
             self._told = step
             self._progress(StageAdvanced(STAGE, step, self._total))
 
-    @property
-    def step(self) -> int:
-        """Megabytes that are done."""
-        return self.done_bytes // MB
-
     def bar(self, *_: Any, **settings: Any) -> _Bar:
         """What the hub's library makes a bar of."""
         self.add(settings.get("initial") or 0)
         return _Bar(self.add)
 
 
-class _Bar:
+class _Bar(nullcontext[Any]):
     """Counts where a bar of tqdm would draw; whatever else is asked of it does nothing."""
 
     def __init__(self, update: Callable[[float], None]) -> None:
+        super().__init__(self)
         self.update = update
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing was drawn."""
 
     def __getattr__(self, _name: str) -> Callable[..., None]:
         return lambda *_, **__: None

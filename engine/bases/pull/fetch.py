@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from engine.bases.folder import hash_files
 from engine.bases.pull.choice import PICKLED, safe_name
-from engine.bases.pull.counting import STAGE, Counter, to_mb
+from engine.bases.pull.counting import MB, STAGE, Counter, to_mb
 from engine.bases.pull.listing import explained, mark_of
 from engine.bases.pull.parcels import Parcel, RemoteFile, missing_bytes, require_room
 from engine.drafts import discard, drafted, settle
@@ -35,7 +35,7 @@ def fetch(parcels: Sequence[Parcel], progress: Progress, memo: Path | None) -> N
     begun = time.monotonic()
     whole = sum(parcel.size_bytes for parcel in parcels)
     counter = Counter(progress, to_mb(whole), whole - missing_bytes(parcels))
-    progress(StageStarted(STAGE, to_mb(whole), counter.step))
+    progress(StageStarted(STAGE, to_mb(whole), counter.done_bytes // MB))
     for parcel in parcels:
         with explained(parcel.hub_id):
             _fetch_parcel(parcel, counter)

@@ -12,7 +12,6 @@ from engine.bases import locate_base, open_base
 from engine.bases.checks.fitness import Request, check_fitness
 from engine.bases.checks.limits import check_video
 from engine.bases.checks.weights import loaded_files, require_whole
-from engine.bases.known import KNOWN
 from engine.blocks import recompute_blocks
 from engine.errors import BaseInvalidError, BaseNotFoundError, RecipeError
 from engine.recipe import GenerateRecipe, build_recipe
@@ -24,6 +23,7 @@ from tests.animatediff import (
     build_image_model,
     build_motion_module,
 )
+from tests.animatediff_full_size import write_configs
 from tests.engine.bases.families import awake_bank
 from tests.tiny import open_tiny, quiet_draws
 
@@ -186,8 +186,9 @@ def test_the_card_says_the_size_of_the_image_model_and_no_more_frames_than_the_m
     assert values["negative"] == "bad quality, worse quality"
 
 
-def test_the_known_base_is_made_for_512_pixels():
-    card = KNOWN["animatediff"].card
+def test_the_known_base_is_made_for_512_pixels(tmp_path):
+    image, module = write_configs(tmp_path)
+    card = locate_base(f"{image} + {module}").card
     recipe = build_recipe(GenerateRecipe, {"prompt": "", **card.generate_defaults})
     assert (recipe.height_px, recipe.width_px, recipe.frames) == (512, 512, 16)
     assert (recipe.sampler, recipe.guidance) == ("ddim", 7.5)

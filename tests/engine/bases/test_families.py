@@ -12,12 +12,13 @@ import pytest
 
 from engine.adapters.uses import AdapterUse
 from engine.bases import families, locate_base
+from engine.bases.cards import BaseCard, fill_card
 from engine.bases.catalog import BUNDLED
 from engine.bases.checks.limits import check_video
 from engine.bases.families import FAMILIES, Limits, find_family
 from engine.bases.folder import fingerprint
-from engine.bases.known import KNOWN
 from engine.bases.models.unet3d import open_base as open_unet3d
+from engine.bases.names.releases import RELEASES
 from engine.errors import BaseInvalidError, RecipeError
 from engine.generate import open_generator
 from engine.recipe import GenerateRecipe, MotionRecipe, build_recipe
@@ -179,6 +180,6 @@ def test_a_new_family_is_one_module_and_one_line(tmp_path, monkeypatch):
 
 
 def test_zeroscope_is_known_at_its_own_size():
-    values = KNOWN["zeroscope"].card.generate_defaults
+    values = fill_card(RELEASES["zeroscope"].said, BaseCard()).generate_defaults
     recipe = build_recipe(GenerateRecipe, {"prompt": "", **values})
     assert (recipe.frames, recipe.width_px, recipe.height_px) == (24, 576, 320)

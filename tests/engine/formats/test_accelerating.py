@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from engine.bases import BaseLocation, locate_base
 from engine.bases.accelerators import check_accelerator, find_bundled, locate_accelerator
-from engine.bases.known import KNOWN
+from engine.bases.names.releases import RELEASES
 from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError, RecipeError
 from engine.formats.accelerating import fold_in
 from engine.generate import LoadedBase
@@ -154,4 +154,4 @@ def test_the_bundled_accelerator_is_found_by_its_digest() -> None:
     assert found.card.base == locate_base("mini").fingerprint
     assert find_bundled(found.digest) is not None
     assert find_bundled("ab" * 32) is None
-    assert "mini-4" not in KNOWN
+    assert "mini-4" not in RELEASES
