@@ -28,7 +28,9 @@ def warning_line(warnings: Sequence[FitnessWarning]) -> tuple[str, ...]:
     if not warnings:
         return ()
     texts = "; ".join(each.text for each in warnings)
-    way_out = "" if any(each.is_costly for each in warnings) else "; a base that can: dv base list"
+    has_better = any(each.kind in {"words", "photographs"} for each in warnings)
+    is_costly = any(each.is_costly for each in warnings)
+    way_out = "; a base that can: dv base list" if has_better and not is_costly else ""
     return (f"warning: {texts}{way_out}",)
 
 

@@ -82,9 +82,13 @@ def release_document(name: str) -> dict[str, Any]:
 
 def pull_lines(name: str, parcels: Sequence[Parcel]) -> list[str]:
     """Licence, size and needs of what is going to be fetched, for people."""
+    known = {
+        each.hub_id: each.licence for each in RELEASES.values()
+    }  # of what a folder does not say
     lines = [
-        f"{each.hub_id}: {size_text(each.size_bytes)} in {len(each.files)} files, licence {each.licence}"
+        f"{each.hub_id}: {size_text(each.size_bytes)} in {len(each.files)} files, licence {licence}"
         for each in parcels
+        for licence in [each.licence if each.source is None else known.get(each.hub_id, "unknown")]
     ]
     if name in RELEASES:
         fields = _needs_fields(needs_document(RELEASES[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ SAVED = "a base is a folder as a diffusers pipeline saves it, with model_index.j
 ADAPTER_KEY = "dreamvideo"  # of what an adapter's file says of itself
 MOTION_HINT = f"with a motion module of AnimateDiff it moves: --motion-module {USUAL_MODULE}"
 NAMES = ("mini", *RELEASES)
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 PARTS = frozenset(
     ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "transformer", "transformer_2")
 )
@@ -44,6 +46,9 @@ def find_fault(name: str) -> EngineError | None:
     if name and Path(name).exists():
         message = f"no base is called {name!r}, and there is a path of that name"
         return BaseNotFoundError(message, hint=f"a path starts with ./: ./{name}")
+    if "/" in name and not HUB_ID.fullmatch(name):
+        hint = "a hub id is written owner/name, and a path starts with ./"
+        return BaseNotFoundError(f"no base is called {name!r}", hint=hint)
     return None if "/" in name or name in RELEASES else _explain_word(name)
 
 

@@ -128,6 +128,9 @@ def explained(hub_id: str) -> Iterator[None]:
     unreachable: type[Exception] = getattr(errors, "HTTPError", OSError)
     try:
         yield
+    except errors.HFValidationError as error:
+        hint = "a hub id is written owner/name"
+        raise BaseNotFoundError(f"no repository is called {hub_id!r}", hint=hint) from error
     except errors.GatedRepoError as error:
         message = f"the hub hands out {hub_id} only to who has agreed to its terms"
         raise BaseNotFoundError(message, hint="agree on its page, then: hf auth login") from error

@@ -30,6 +30,8 @@ NAMES = {
     "corgi:v1": ("written like a learned subject or motion", "--subject and --motion take them"),
     "corgi@sha256:0f0f": ("written like a learned subject or motion", "--subject and --motion"),
     "": ("no base is called ''", "known: mini, modelscope"),
+    "a/b/c": ("no base is called 'a/b/c'", "written owner/name"),
+    "owner/two words": ("no base is called", "a path starts with ./"),
     "two words": ("no base is called 'two words'", "a path that starts with ./"),
     "folder": ("there is a path of that name", "./folder"),
     "Lightricks/LTX-Video": ("is LTX-Video, which no family of dv opens", LIST),
