@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engine.bases.folder import is_path
+from engine.bases.hub_cache import find_snapshot
 from engine.errors import ScorerMissingError
 from engine.media.files import shown
 
@@ -46,7 +47,7 @@ def find_tower(name: str) -> Path:
     """
     if not is_path(name):
         hub_id = USUAL.get(name, name)
-        return _whole(_find_on_hub(hub_id), f"tower {hub_id}", hint=f"hf download {hub_id}")
+        return _whole(_find_on_hub(hub_id), f"tower {hub_id}", hint=f"dv base pull {hub_id}")
     folder = Path(name).expanduser().resolve()
     return _whole(
         folder, f"tower {name}", hint=f"a tower's folder has {CONFIG}, {PREPARATION} and weights"
@@ -74,18 +75,14 @@ def _whole(folder: Path, what: str, *, hint: str) -> Path:
 
 def _find_on_hub(hub_id: str) -> Path:
     """The folder in the hub's cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError):
+    if (found := find_snapshot(hub_id)) is not None:
+        return found
+    if "/" in hub_id:
         raise ScorerMissingError(
             f"tower {hub_id} is not on this machine",
-            hint=f"hf download {hub_id}; or --scorer DIR; --scorer mini for mini's videos",
-        ) from None
-    except HFValidationError:
-        raise ScorerMissingError(
-            f"no tower is called {hub_id!r}",
-            hint="clip, dino, mini, a hub id owner/name, or a path that starts with ./",
-        ) from None
+            hint=f"dv base pull {hub_id}; or --scorer DIR; --scorer mini for mini's videos",
+        )
+    raise ScorerMissingError(
+        f"no tower is called {hub_id!r}",
+        hint="clip, dino, mini, a hub id owner/name, or a path that starts with ./",
+    )

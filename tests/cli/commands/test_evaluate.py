@@ -193,7 +193,7 @@ def test_a_still_can_be_scored(dv: Dv, clip: Path, tmp_path: Path) -> None:
 def test_towers_that_are_not_here_are_one_clear_line(dv: Dv, clip: Path) -> None:
     result = dv("eval", clip, "--prompt", "a dog", "--json")
     assert (result.code, result.out, result.error["code"]) == (7, "", "scorer.not_found")
-    assert "hf download openai/clip-vit-base-patch32" in result.error["hint"]
+    assert "dv base pull openai/clip-vit-base-patch32" in result.error["hint"]
 
 
 @pytest.mark.parametrize(

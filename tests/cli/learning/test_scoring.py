@@ -142,7 +142,7 @@ def test_a_subject_that_nothing_can_score_is_said_before_the_wait(
 ) -> None:
     result = learn("--score", "--json", base=base)
     assert (result.code, result.error["code"]) == (7, "scorer.not_found")
-    assert "hf download" in result.error["hint"]
+    assert "dv base pull" in result.error["hint"]
     missing = learn("--scorer", "./nowhere", "--json", base=base)
     assert (missing.code, missing.error["code"]) == (7, "scorer.not_found")
     Path("half").mkdir()

@@ -152,7 +152,7 @@ def test_grey_at_the_mean_becomes_zero() -> None:
 def test_a_tower_that_is_not_here_says_what_would_do(tmp_path: Path) -> None:
     with pytest.raises(ScorerMissingError, match="is not on this machine") as caught:
         open_tower("nobody/no-such-tower")
-    assert "hf download nobody/no-such-tower" in caught.value.hint
+    assert "dv base pull nobody/no-such-tower" in caught.value.hint
     with pytest.raises(ScorerMissingError, match=r"no config\.json"):
         open_tower(str(tmp_path))
     with pytest.raises(ScorerMissingError, match="no tower is called"):
@@ -170,7 +170,7 @@ def test_how_a_tower_wants_its_pictures_is_never_guessed(tmp_path: Path, hub: Pa
     (build_vit(hub_folder(hub, "some/vit")) / "preprocessor_config.json").unlink()
     with pytest.raises(ScorerMissingError, match=r"no preprocessor_config\.json") as caught:
         open_tower("some/vit")
-    assert caught.value.hint == "hf download some/vit"
+    assert caught.value.hint == "dv base pull some/vit"
 
 
 def test_a_model_that_scores_nothing_is_refused(tmp_path: Path) -> None:
