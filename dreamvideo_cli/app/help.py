@@ -48,8 +48,8 @@ print pinned references, gen one path a line, so these nest:
   dv subject list --json | jq -r '.[] | select(.size_bytes > 1e6) | .ref'
 
 -q leaves only results and errors. --no-input, or a stdin that is no terminal,
-never asks. -n shows what gen, learn, import, rm … would do. --progress json gives
-an object a line on stderr. Only the exit code tells success: dv help
+never asks. -n shows what gen, learn, import, rm … would do. --progress json
+gives an object a line on stderr. Only the exit code tells success: dv help
 exit-codes. A video's path is printed once the whole file is there.
 """
 SAFETY = """\
