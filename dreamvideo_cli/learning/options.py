@@ -107,7 +107,10 @@ def subject_settings(
         raise UsageError("the class word is empty", hint="say what it is: --class cat")
     if method != "dreamvideo":
         rates = {} if options.lr is None else {"lr": options.lr}
-        return _recipe_of_method((method, "subject"), options, card, {**rates, **values})
+        given = {**rates, **values}
+        return _recipe_of_method(
+            (method, "subject"), options, card, given, photographed=photographed
+        )
     build = partial(subject_recipe, options.quality, card, photographed=photographed)
     planned = build(values)
     if options.lr is None:
@@ -149,9 +152,14 @@ def _recipe_of_method(
     options: LearnOptions,
     card: dict[str, dict[str, Any]],
     values: dict[str, Any],
+    *,
+    photographed: bool = False,
 ) -> Any:
-    recipe_type = find_entry(*method).recipe
-    return method_recipe(recipe_type, method, options.quality, card, values)
+    return method_recipe(
+        find_entry(*method).recipe,
+        *(method, options.quality, card, values),
+        photographed=photographed,
+    )
 
 
 def _common_settings(options: LearnOptions) -> dict[str, Any]:

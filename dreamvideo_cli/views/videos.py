@@ -221,7 +221,9 @@ def _recipe_fields(recipe: GenerateRecipe, scale: int = 1) -> list[tuple[str, st
     before = f", {recipe.identity_early:g} of it before" if recipe.identity_early else ""
     late = f", identity from {recipe.identity_from:g}{before}" if recipe.identity_from else ""
     early = f", motion until {recipe.motion_until:g}" if recipe.motion_until < 1 else ""
-    shares = [f"{kind} {share:g}" for kind, share in recipe.uncond_shares.items() if share < 1]
+    shares = [
+        f"{kind} {share:g}" for kind, share in recipe.uncond_shares.items() if share is not None
+    ]
     uncond = f", unconditional half {', '.join(shares)}" if shares else ""
     return [
         ("negative", recipe.negative),

@@ -87,7 +87,8 @@ class Composition:
             if delta.bank is None:
                 continue
             weight = next(delta.bank.parameters())
-            uncond = recipe.uncond_shares.get(delta.kind, 1.0)
+            asked = recipe.uncond_shares.get(delta.kind)
+            uncond = delta.uncond if asked is None else asked
             shares = [1.0 if half else uncond for half in halves]
             delta.bank.shares = None if uncond == 1.0 else torch.tensor(shares).to(weight)
             if delta.condition_width is None:

@@ -65,6 +65,7 @@ class Delta:
         appearance: how the subject looks in each of its photos, (n, d), or None.
         condition_width: width of the appearance vector that its layers read, or None.
         strengths: of the condition in the unconditional and the conditional half of guidance.
+        uncond: share of its weight in the unconditional half of guidance, where nobody asks for another.
         reads_nothing: whether zeros have stood for a missing look while it was learned.
         photos: of its subject, which the base reads while it makes a video, or None.
         sparse_causal: whether spatial self-attention looks at the first and the last frame while it acts; see
@@ -81,6 +82,7 @@ class Delta:
     appearance: Tensor | None = None
     condition_width: int | None = None
     strengths: tuple[float, float] = (0.0, 0.0)
+    uncond: float = 1.0
     reads_nothing: bool = False
     photos: Photos | None = None
     sparse_causal: bool = False
@@ -178,6 +180,7 @@ def build_delta(
         condition_width=facts.condition_width,
         photos=_read_photos(adapter),
         strengths=(recipe.get("appearance_uncond", 0.0), recipe.get("appearance_cond", 0.0)),
+        uncond=recipe.get("uncond", 1.0),
         reads_nothing=bool(recipe.get("image_drop")),
         sparse_causal=bool(recipe.get("sparse_causal")),
         weight=weight,

@@ -27,7 +27,16 @@ from engine.recipe.values import (
 from engine.sources import Probability
 
 # What a card says of any method alike.
-OF_THE_BASE = ("frames", "fps", "noise_bias", "views", "checkpointing", "threads", "lanes")
+OF_THE_BASE = (
+    "frames",
+    "fps",
+    "noise_bias",
+    "views",
+    "checkpointing",
+    "threads",
+    "lanes",
+    "uncond",
+)
 # Steps of a quality, of those of a method's paper.
 STEPS_OF: Mapping[Quality, float] = {"draft": 0.4, "standard": 1.0, "max": 2.0}
 LORA_STEPS = 1000  # about as many as DreamVideo takes for a motion
@@ -139,6 +148,8 @@ def method_recipe(
     quality: Quality,
     card: Mapping[str, Mapping[str, Any]],
     settings: Mapping[str, Any],
+    *,
+    photographed: bool = False,
 ) -> M:
     """A method's recipe from its paper's figures, the quality, the base's card and the caller's settings.
 
@@ -148,12 +159,14 @@ def method_recipe(
         quality: for how long.
         card: what the base's card says of this kind.
         settings: the caller's; every method has ``steps`` and ``lr``.
+        photographed: what the card says of photographs lies over its standard.
 
     Raises:
         RecipeError: a setting's name or value cannot be used.
     """
     name, kind = method
-    said, own = card.get("standard", {}), card.get(name, {})
+    said, own = {**card.get("standard", {})}, card.get(name, {})
+    said |= card.get("photographs", {}) if photographed else {}
     fields = recipe_type.__struct_fields__
     of_base = {key: said[key] for key in OF_THE_BASE if key in said and key in fields}
     usual = {"steps": _usual_steps(recipe_type), **of_base, **own.get("standard", {})}

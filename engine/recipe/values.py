@@ -45,7 +45,9 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     third of a step longer, and less memory. "auto" begins without and does it once memory runs out, or, where the
     device is the CPU, from the start if the estimate is more than is free. It changes no number. ``compile`` compiles
     those blocks after some steps, which changes numbers in their last bits; "auto" does so on CUDA alone, where the
-    steps that are left should pay for it, and takes it back if they would not.
+    steps that are left should pay for it, and takes it back if they would not. ``uncond`` changes nothing that is
+    learned: it is the share of its weight that the adapter has by default in the unconditional half of guidance; see
+    `GenerateRecipe`.
     """
 
     batch: PositiveInt = 4
@@ -57,6 +59,7 @@ class LearnRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     precision: Precision = "auto"
     seed: Seed = 0
     threads: Threads = 0
+    uncond: Probability = 1.0
 
     # The stages in their order, each with the field that counts its updates.
     counted: ClassVar[Mapping[str, str]] = {}
@@ -206,10 +209,10 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     the motion adapters no longer do: the first steps lay out the motion, the last ones the look. They hold where
     subjects and motions are composed; one kind alone acts all the time. ``subject_uncond`` and ``motion_uncond`` are
     the shares of the adapters' weights in the unconditional half of guidance: below 1, guidance leads towards what was
-    learned as it leads towards the prompt, at no cost. ``guidance_from`` and ``guidance_until`` are
-    the fractions of the steps between which there is guidance; the other steps call the network for the prompt alone,
-    which is half the work. ``accelerator`` is the SHA-256 of the file that changed the base's own weights; see
-    `engine.bases.accelerators`. ``source``, ``inversion``, ``structure`` and ``reference`` are told of in
+    learned as it leads towards the prompt, at no cost; None: as each was learned for. ``guidance_from`` and
+    ``guidance_until`` are the fractions of the steps between which there is guidance; the other steps call the network
+    for the prompt alone, which is half the work. ``accelerator`` is the SHA-256 of the file that changed the base's own
+    weights; see `engine.bases.accelerators`. ``source``, ``inversion``, ``structure`` and ``reference`` are told of in
     `engine.sources`; ``refine`` counts rounds of FreeInit, each of which samples anew from what the last one gave.
     ``batch`` is the number of videos in one call of the network, and may change their last bits; the noise of each is
     its seed's alone. With ``memory`` low the halves of guidance are computed one after the other, frames decoded by
@@ -244,8 +247,8 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     identity_from: Probability = 0.0
     identity_early: Probability = 0.0
     motion_until: Probability = 1.0
-    subject_uncond: Probability = 1.0
-    motion_uncond: Probability = 1.0
+    subject_uncond: Probability | None = None
+    motion_uncond: Probability | None = None
     source: sources.Source | None = None
     inversion: sources.Inversion | None = None
     refine: Annotated[int, Meta(ge=0, le=10)] = 0
@@ -279,7 +282,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return range(first, last)
 
     @property
-    def uncond_shares(self) -> Mapping[str, float]:
+    def uncond_shares(self) -> Mapping[str, float | None]:
         """Of the weights of subjects and of motions in the unconditional half of guidance, by kind."""
         return {"subject": self.subject_uncond, "motion": self.motion_uncond}
 

@@ -245,6 +245,27 @@ def test_the_unconditional_half_has_its_share_of_the_adapters(
         torch.testing.assert_close(given[1], both[1])
 
 
+def test_an_adapter_carries_its_share_of_the_unconditional_half(world: World) -> None:
+    """What it was learned for holds unless the recipe says another; files of before have all of it."""
+    loaded = LoadedBase(world.location, device="cpu")
+    use = AdapterUse(world.subject, "subject")
+    ((_, adapter),) = load_adapters([use], world.location)
+
+    def made(recipe: GenerateRecipe, **learned: float) -> np.ndarray:
+        told = {**adapter.facts.recipe, **learned}
+        if not learned:
+            del told["uncond"]
+        facts = msgspec.structs.replace(adapter.facts, recipe=told)
+        with loaded.equipped([(use, replace(adapter, facts=facts))]) as generator:
+            return generator.sample(recipe)
+
+    quarter = msgspec.structs.replace(RECIPE, subject_uncond=0.25)
+    whole = msgspec.structs.replace(RECIPE, subject_uncond=1.0)
+    assert np.array_equal(made(RECIPE, uncond=0.25), made(quarter))
+    assert np.array_equal(made(whole, uncond=0.25), made(RECIPE))
+    assert not np.array_equal(made(quarter), made(whole))
+
+
 def test_without_guidance_no_share_changes_a_bit(world: World) -> None:
     plain = {"subject": 1.0, "motion": 1.0, "guidance": 1.0}
     bare = video(world, **plain, subject_uncond=0.0, motion_uncond=0.3)

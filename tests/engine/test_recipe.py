@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_what_a_card_says_of_photographs_lies_over_every_quality() -> None:
         photographed = subject_recipe(quality, card, {}, photographed=True)
         assert (photographed.photo_frames, photographed.batch) == (4, 3)
     assert subject_recipe("draft", card, {"photo_frames": 2}, photographed=True).photo_frames == 2
+
+
+def test_every_method_has_the_cards_share_of_the_unconditional_half() -> None:
+    card = {"standard": {"uncond": 0.25}, "photographs": {"uncond": 1.0, "photo_frames": 4}}
+    for key in (("lora", "subject"), ("dreamix", "subject"), ("tune-a-video", "motion")):
+        build = partial(method_recipe, METHODS[key].recipe, key, "standard", card)
+        assert build({}).uncond == 0.25
+        assert build({}, photographed=True).uncond == 1.0
+        assert build({"uncond": 0.5}, photographed=True).uncond == 0.5
 
 
 def test_several_clips_never_drop_the_image() -> None:

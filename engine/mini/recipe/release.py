@@ -48,8 +48,6 @@ DEFAULTS = Defaults(
         "guidance": 3.0,
         "sampler": "ddim",
         "motion_until": 0.7,
-        "subject_uncond": 0.0,
-        "motion_uncond": 0.0,
         "threads": THREADS,
     },
     subject={
@@ -63,6 +61,7 @@ DEFAULTS = Defaults(
             "views": 8,
             "checkpointing": False,
             "threads": THREADS,
+            "uncond": 0.0,
         },
         "max": {"word_steps": 120, "adapter_steps": 400, "adapter_lr": 2e-3},
         # Other methods draw as many photos and clips as ours does, at rates that a small base wants.
@@ -71,7 +70,8 @@ DEFAULTS = Defaults(
         "dreamix": {"standard": {"steps": 260, "lr": 3e-4, "batch": 8}},
         "reference": {"standard": {"steps": 260, "lr": 2e-3, "rank": 16, "batch": 8}},
         # What no drawing looks like flickers, unless the layers of time see it learned.
-        "photographs": {"photo_frames": 4, "batch": 4},
+        # So far from drawings an adapter says too much already: all that guidance would add of it is noise.
+        "photographs": {"photo_frames": 4, "batch": 4, "uncond": 1.0},
     },
     motion={
         "draft": {"steps": 80},
@@ -85,6 +85,7 @@ DEFAULTS = Defaults(
             "checkpointing": False,
             "threads": THREADS,
             "lanes": LANES,
+            "uncond": 0.0,
         },
         "max": {"steps": 400},
         "lora": {"standard": {"steps": 200, "lr": 3e-3, "batch": 4}},
