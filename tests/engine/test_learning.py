@@ -19,6 +19,7 @@ from engine.progress import Event, Note, StageAdvanced, StageStarted, ignore
 from engine.recipe import MotionRecipe, SubjectRecipe, build_recipe
 from engine.training.encode import encode_photos
 from engine.training.fit import FitPlan, draws_of, final_losses, fit, open_accelerator
+from engine.training.gradients import Objective
 from engine.training.result import Learned
 from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.tiny import note_encodings
@@ -227,6 +228,8 @@ def test_fp16_on_the_cpu_is_refused_rather_than_ignored(
 class Constant(torch.nn.Module):
     """An objective with a loss of our choice."""
 
+    settle = Objective.settle
+
     def __init__(self, value: float) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
@@ -312,6 +315,8 @@ def test_nothing_warns_while_learning(tmp_path: Path, location: BaseLocation) ->
 
 class Watched(torch.nn.Module):
     """An objective that notes whether it is autocast."""
+
+    settle = Objective.settle
 
     def __init__(self) -> None:
         super().__init__()

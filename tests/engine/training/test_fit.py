@@ -13,6 +13,7 @@ from engine.errors import DivergedError, StoppedError
 from engine.progress import Event, StageAdvanced, StepSkipped, ignore
 from engine.training import fit as fit_module
 from engine.training.fit import FitPlan, fit, open_accelerator
+from engine.training.gradients import Objective
 from engine.training.saver import SavePolicy, Saver
 from tests.engine.test_learning import plan
 from tests.engine.training.test_saver import CPU, Hiccup, Slope, stop_after
@@ -25,6 +26,8 @@ RATE, DECAY, CLIP, BETAS, EPSILON = 0.03, 0.2, 0.7, (0.9, 0.999), 1e-8
 
 class Planes(nn.Module):
     """A loss that is linear in the weight, its slope another one at every step and place."""
+
+    settle = Objective.settle
 
     def __init__(self) -> None:
         super().__init__()
