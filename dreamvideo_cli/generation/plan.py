@@ -169,7 +169,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
         look=look,
         accelerator=accelerator,
         sources=sources.files,
-        paths={**sources.paths, **look.paths},
+        paths={**sources.paths, **look.paths, **_place(accelerator)},
         format=start.format,
         scale=scale,
         warnings=warnings,
@@ -187,6 +187,10 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     )
 
 
+def _place(accelerator: Accelerator | None) -> dict[str, Path]:
+    return {accelerator.digest: accelerator.file} if accelerator else {}
+
+
 def _seed_recipes(
     options: VideoOptions,
     start: Start,
@@ -195,7 +199,7 @@ def _seed_recipes(
     seeds: Sequence[int],
 ) -> list[GenerateRecipe]:
     """A recipe for each seed, with what the accelerator sets."""
-    values = accelerate(accelerator, options, start.values)
+    values = accelerate(accelerator, options, start.values, start.base)
     recipes = [video_recipe(start.base, options, values, {**settled, "seed": s}) for s in seeds]
     if accelerator is not None:
         check_accelerator(accelerator, start.base, recipes[0])

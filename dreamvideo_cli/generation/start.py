@@ -26,13 +26,14 @@ from dreamvideo_cli.generation.references import (
     refuse_clashing_words,
     resolve_adapters,
 )
+from dreamvideo_cli.runs.known import find_again
 from dreamvideo_cli.settings.places import default_base, fingerprint_memo
 from dreamvideo_cli.terminal.text import one_printable_line
 from engine.bases.accelerators import find_bundled, locate_accelerator
 from engine.bases.checks.fitness import unknown_words
 from engine.bases.checks.stand_ins import put_stand_ins, stand_ins
 from engine.bases.motion_module import JOINT
-from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError, InputNotFoundError
+from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError
 from engine.recipe import check_text
 from registry.errors import IntegrityError, NotFoundError
 
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 # Names that say where a base is without being a path: bundled, or a hub id.
 BASE_NAME = re.compile(r"mini(@\d{1,6})?|\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
+NO_ACCELERATOR = "none"
+# What accelerators set of a video, and a base without one sets itself.
+ACCELERATED = ("accelerator", "steps", "guidance", "guidance_low", "sampler", "shift")
 
 
 def start_from_recipe(resolver: AdapterResolver, options: VideoOptions) -> Start:
@@ -231,38 +235,50 @@ def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Acc
     """The accelerator that is asked for, else the one of a recipe's ``values``, else none.
 
     Raises:
-        InputNotFoundError: the recipe has one that is not bundled, and none was given.
+        InputNotFoundError, InputError: the recipe has one that is not where it lay, and none was given.
     """
-    if options.accelerator is not None:
-        return locate_accelerator(options.accelerator, memo=fingerprint_memo())
-    former = values.get("accelerator")
-    return None if former is None else _find_again_by_digest(former)
+    asked, former = options.accelerator, values.get("accelerator")
+    if asked is not None and asked != NO_ACCELERATOR:
+        return locate_accelerator(asked, memo=fingerprint_memo())
+    if asked == NO_ACCELERATOR or former is None:
+        return None
+    return find_bundled(former) or locate_accelerator(str(_find_accelerator_again(former)))
 
 
-def _find_again_by_digest(digest: str) -> Accelerator:
-    found = find_bundled(digest)
-    if found is None:
-        raise InputNotFoundError(
-            f"the video was made with an accelerator, sha256:{digest}, which it does not hold",
-            hint="--accelerator PATH gives it again",
-        )
-    return found
+def _find_accelerator_again(digest: str) -> Path:
+    return find_again(
+        digest,
+        "accelerator",
+        "--accelerator PATH",
+        lambda path: locate_accelerator(str(path)).digest,
+        otherwise=f"; --accelerator {NO_ACCELERATOR} leaves it out",
+    )
 
 
 def accelerate(
-    accelerator: Accelerator | None, options: SamplingOptions, values: Mapping[str, Any]
+    accelerator: Accelerator | None,
+    options: SamplingOptions,
+    values: Mapping[str, Any],
+    base: BaseLocation,
 ) -> Mapping[str, Any]:
     """The settings under the flags: those of ``values``, and of an accelerator's card where it is new to them.
+
+    Where one is taken off, the ``base`` says again in how many steps it is sampled.
 
     Raises:
         UsageError: there is no card, and no flag says in how many steps.
     """
-    if accelerator is None or values.get("accelerator") == accelerator.digest:
+    former = values.get("accelerator")
+    if accelerator is None and former is not None:
+        own = base.card.generate_defaults
+        kept = {name: value for name, value in values.items() if name not in ACCELERATED}
+        return {**kept, **{name: own[name] for name in ACCELERATED if name in own}}
+    if accelerator is None or former == accelerator.digest:
         return values
     if accelerator.card is None and options.steps is None:
         raise UsageError(
             f"the accelerator {accelerator.name} has no accelerator.toml that says in how many steps it is used",
             hint="--steps N, and --guidance and --sampler as its makers say",
         )
-    own = accelerator.card.generate if accelerator.card else {}
-    return {**values, **own, "accelerator": accelerator.digest}
+    told = accelerator.card.generate if accelerator.card else {}
+    return {**values, **told, "accelerator": accelerator.digest}

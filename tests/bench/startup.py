@@ -19,7 +19,7 @@ SCRIPT = [
     "-c",
     "import sys; from dreamvideo_cli.main import main; sys.exit(main())",
 ]
-BARE, TYPER = "python -c pass", "python -c 'import typer'"
+BARE, TYPER, TORCH = "python -c pass", "python -c 'import typer'", "python -c 'import torch'"
 # What is measured, against what, and the most that it may take.
 COMMANDS: Mapping[str, tuple[Sequence[str], str, float]] = {
     "dv --version": (["--version"], BARE, 2),
@@ -28,6 +28,11 @@ COMMANDS: Mapping[str, tuple[Sequence[str], str, float]] = {
     "dv subject show corgi": (["subject", "show", "corgi"], TYPER, 2),
     "completion of a command": (["--", "subject", ""], TYPER, 2),
     "completion of a name": (["--", "subject", "show", "c"], TYPER, 2),
+    "dv gen of one step": (
+        ["gen", "a cat", "--base", "mini", "--steps", "1", "--format", "webp", "-o", "-"],
+        TORCH,
+        3,
+    ),
 }
 
 
@@ -48,6 +53,7 @@ def compare(folder: Path, *, rounds: int) -> list[Ratio]:
     lines = {
         BARE: [sys.executable, "-c", "pass"],
         TYPER: [sys.executable, "-c", "import typer"],
+        TORCH: [sys.executable, "-c", "import torch"],
     }
     lines |= {name: [*SCRIPT, *words] for name, (words, _, _) in COMMANDS.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from inspect import isfunction, signature
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -65,6 +66,22 @@ def has_room(
         return True
     numbers = sum(count_numbers(path) for folder in folders for path in weight_files(folder))
     return torch.cuda.mem_get_info(device)[0] > ratio * numbers * dtype.itemsize
+
+
+def spare_lookups(denoiser: nn.Module) -> None:
+    """Spare a denoiser of diffusers what it would look up in every forward pass, and what never changes.
+
+    That is its dtype, sought through all of its modules, and how its attention is called.
+    """
+    kind = type(denoiser)
+    dtype = property(lambda self: next(self.parameters()).dtype)
+    denoiser.__class__ = type(kind.__name__, (kind,), {"dtype": dtype})
+    for module in denoiser.modules():
+        if isfunction(call := getattr(type(getattr(module, "processor", 0)), _CALL, None)):
+            call.__signature__ = signature(call)  # type: ignore[attr-defined]
+
+
+_CALL = "__call__"
 
 
 def projection_width(tower: Path) -> int:

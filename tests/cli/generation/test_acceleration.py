@@ -45,10 +45,29 @@ def test_it_is_composed_with_adapters_told_of_and_made_again(
     assert plain.code == 0
     assert Path("plain.mp4").read_bytes() != Path("quick.mp4").read_bytes()
     again = ("gen", "--again", "quick.mp4", "--registry", learned.registry, "-q", "-o", "again.mp4")
-    lost = dv(*again)
-    assert (lost.code, "--accelerator PATH gives it again" in lost.err) == (3, True)
-    assert dv(*again, "--accelerator", accelerator).code == 0
+    assert dv(*again).code == 0
     assert Path("again.mp4").read_bytes() == Path("quick.mp4").read_bytes()
+    moved = accelerator.rename(accelerator.with_name("moved"))
+    lost = dv(*again)
+    assert (lost.code, "is gone" in lost.err, "--accelerator PATH gives it again" in lost.err) == (
+        *(3, True, True),
+    )
+    assert dv(*again, "--overwrite", "--accelerator", moved).code == 0
+    assert Path("again.mp4").read_bytes() == Path("quick.mp4").read_bytes()
+
+
+def test_none_takes_it_off_and_the_base_says_the_steps_again(
+    gen, dv: Dv, learned: Learned, accelerator: Path
+) -> None:
+    assert gen("--accelerator", accelerator, "-o", "quick.mp4", "-q").code == 0
+    again = ("gen", "--again", "quick.mp4", "--registry", learned.registry, "--accelerator", "none")
+    told = json.loads(dv(*again, "-n", "--json").out)
+    usual = json.loads(gen("-n", "--json").out)
+    for plan in (told, usual):
+        assert "accelerator" not in json.dumps(plan) or not plan.get("accelerator")
+    settings = ("steps", "guidance", "sampler")
+    assert [told["generate"][s] for s in settings] == [usual["generate"][s] for s in settings]
+    assert json.loads(dv(*again, "-n", "--json", "--steps", 3).out)["generate"]["steps"] == 3
 
 
 def test_flags_come_before_its_card_and_it_must_save_calls(gen, accelerator: Path) -> None:

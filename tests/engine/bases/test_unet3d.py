@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -211,3 +213,18 @@ def use_every_part(folder, image):
     base.encode_text(["a dog"], {})
     base.encode_image(image)
     base.encode_video(image[:, :, None])
+
+
+def test_what_a_pass_would_look_up_is_known_and_right(copy):
+    base = open_tiny(copy)
+    kind = type(base.denoiser)
+    assert (kind.__name__, base.denoiser.dtype) == ("UNet3DConditionModel", torch.float32)
+    assert base.denoiser.to(torch.bfloat16).dtype == torch.bfloat16
+    with patch("diffusers.models.modeling_utils.get_parameter_dtype", side_effect=AssertionError):
+        assert base.denoiser.dtype == torch.bfloat16
+    calls = {type(m.processor).__call__ for m in base.denoiser.modules() if hasattr(m, "processor")}
+    assert calls
+    for call in calls:
+        known = vars(call).pop("__signature__")
+        assert known == inspect.signature(call)
+        call.__signature__ = known
