@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.bases.controlnet import ModelLocation
 from engine.errors import RecipeError
-from engine.media.clips.reader import Clip
-from engine.media.photos import Photo
 from engine.recipe import GenerateRecipe
+
+if TYPE_CHECKING:  # a plan without photos and clips reads no pixels
+    from engine.media.clips.reader import Clip
+    from engine.media.photos import Photo
 
 
 @dataclass(frozen=True, slots=True)
