@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import UsageError
@@ -61,18 +61,21 @@ class WeightedAdapter:
     def count_places(self, base: BaseLocation) -> int:
         """Tokens of a prompt that a subject's word takes: one a vector, and as an offset those of the class word."""
         from engine.bases.checks.wording import count_tokens
-        from registry import RegistryError
-        from registry.strangers.tensors import read_header
 
         if base.family.word_at == "output":
             return count_tokens(base, self.adapter.record.class_word or "")
+        shape = self.header.get(WORD_TENSOR, {}).get("shape", ())
+        return int(shape[0]) if len(shape) == 2 else 1
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What its file says of its tensors and itself; nothing where it is broken, of which whoever loads it tells."""
+        from engine.bases.folder import read_header
+
         try:
-            with self.file.open("rb") as stream:
-                header = read_header(stream, self.file.stat().st_size)
-        except RegistryError:  # whoever loads it says what is the matter
-            return 1
-        word = header.tensors.get(WORD_TENSOR)
-        return word.shape[0] if word is not None and len(word.shape) == 2 else 1
+            return read_header(self.file)[0]
+        except (OSError, ValueError):
+            return {}
 
 
 class AdapterResolver:

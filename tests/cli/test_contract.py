@@ -19,7 +19,6 @@ from tests.cli.app.test_tree import COMMANDS
 from tests.cli.conftest import Dv, Put, Result, publisher, write_base
 from tests.cli.test_main import HEAVY, start
 from tests.registry.places import record_of
-from tests.registry.samples import safetensors
 
 SCHEMA = re.compile(r"dv\.[a-z_]+/[1-9]")
 # A line that succeeds, and one that fails, with its code; what is in capitals is filled in.
@@ -93,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     put = publisher(home, write_base(home / "bases" / "plain"))
     store = open_registry(home / "registry")
     for name, kind in (("corgi", "subject"), ("skate", "motion")):
-        put(name, kind, data=safetensors())
+        put(name, kind)
         put(name, kind, tags=["best"])
         put(name, kind)
         store.remove(store.plan_removal([f"{name}:v3"]))

@@ -12,7 +12,6 @@ from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation.parse import read_number, split_number
 from dreamvideo_cli.runs.known import find_again
 from engine.bases import require_image_tower
-from engine.bases.folder import read_header
 from engine.bases.names.mistakes import ADAPTER_KEY
 from engine.errors import InputError
 from engine.media.files import PICTURE_SUFFIXES, digest_file, require_file
@@ -89,17 +88,16 @@ def settle_appearance(
     if former not in {None, look.digest}:
         notes.append(f"not the look of the video's photo {former}")
     motions = [use for use in uses if use.adapter.kind == "motion" and use.weight]
-    if motions and not any(_is_told_looks(use.file) for use in motions):
+    if motions and not any(_is_told_looks(use) for use in motions):
         names = " and ".join(use.label for use in motions)
         notes.append(f"warning: --appearance changes nothing: {names} learned without any look")
     return {**strength, "appearance_photo": look.digest}, tuple(notes)
 
 
-def _is_told_looks(file: Path) -> bool:
-    """Whether a motion in a file was learned with the look of its clip, by its header."""
-    header, _ = read_header(file)
-    facts = json.loads(header.get("__metadata__", {}).get(ADAPTER_KEY, "{}"))
-    return facts.get("condition_width") is not None
+def _is_told_looks(use: WeightedAdapter) -> bool:
+    """Whether a motion was learned with the look of its clip, as far as its file says."""
+    facts = json.loads(use.header.get("__metadata__", {}).get(ADAPTER_KEY, "{}"))
+    return not facts or facts.get("condition_width") is not None
 
 
 def recall_look(look: Appearance, values: Mapping[str, Any]) -> Appearance:

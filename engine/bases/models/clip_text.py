@@ -128,6 +128,13 @@ class _Layer(nn.Module):
         return attended
 
 
+def lay_out_clip_text(folder: Path) -> ClipText:
+    """The tower in ``folder`` on the meta device: its shapes."""
+    config = read_json(folder / "config.json")
+    with torch.device("meta"):
+        return ClipText(config.get("text_config", config))  # a whole CLIP's says more
+
+
 def load_clip_text(folder: Path, dtype: torch.dtype) -> ClipText:
     """The tower in ``folder``, every weight from its files.
 
@@ -136,9 +143,7 @@ def load_clip_text(folder: Path, dtype: torch.dtype) -> ClipText:
         ValueError: weights are missing.
         RuntimeError: a weight has another shape.
     """
-    with torch.device("meta"):
-        config = read_json(folder / "config.json")
-        tower = ClipText(config.get("text_config", config))  # a whole CLIP's says more
+    tower = lay_out_clip_text(folder)
     own = tower.state_dict()
     found = {
         name.removeprefix(PREFIX): weight.to(dtype)

@@ -113,13 +113,8 @@ def _load(model: str | Loader, folder: Path, dtype: torch.dtype | None, *, is_ho
     if not issubclass(kind, nn.Module):
         return kind.from_pretrained(folder, local_files_only=True)
     if is_hollow:
-        config = read_json(folder / "config.json")
         with torch.device("meta"):
-            hollow = (
-                kind.from_config(config)
-                if library == "diffusers"
-                else kind(kind.config_class.from_dict(config))
-            )
+            hollow = kind.from_config(read_json(folder / "config.json"))
         # diffusers' own `to` warns of weights that the meta device does not have.
         return hollow if dtype is None else nn.Module.to(hollow, dtype)
     return load_complete(kind, folder, **{_DTYPE[library]: dtype})

@@ -14,6 +14,7 @@ from engine.bases.checks.wording import refuse_longer, split_at_words
 from engine.bases.folder import read_json
 from engine.bases.models.clip_text import (
     Vocabulary,
+    lay_out_clip_text,
     load_clip_text,
     load_vocabulary,
     vocabulary_of,
@@ -159,7 +160,9 @@ class StableDiffusionBase(FolderBase):
     @property
     def text_tower(self) -> nn.Module:
         """See `Base.text_tower`."""
-        tower: nn.Module = self._text
+        is_hollow = self.device.type == "meta"
+        folder = self.location.folder / "text_encoder"
+        tower: nn.Module = lay_out_clip_text(folder) if is_hollow else self._text
         return tower
 
     @cached_property
