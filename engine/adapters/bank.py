@@ -76,6 +76,15 @@ class Bank(nn.Module):
             self.weight = weight
 
     @contextmanager
+    def unshared(self) -> Iterator[None]:
+        """While open, it acts in full on every sample, as in a call that is not of guidance's halves."""
+        shares, self.shares = self.shares, None
+        try:
+            yield
+        finally:
+            self.shares = shares
+
+    @contextmanager
     def attached(self, denoiser: nn.Module) -> Iterator[Bank]:
         """Hook every layer to its site of ``denoiser`` until the block ends."""
         handles = [

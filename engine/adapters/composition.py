@@ -48,7 +48,7 @@ class Composition:
                 if delta.weight != 0.0:
                     stack.enter_context(delta.attached(base))
             if sources:
-                self.reference = Reference(base, sources, quiet=quiet)
+                self.reference = Reference(base, sources, quiet=quiet, banks=self.banks)
                 stack.enter_context(self.reference.attached())
             yield self
         self.reference = None

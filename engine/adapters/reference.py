@@ -101,13 +101,14 @@ class Reference:
         sources: Sequence[ReferenceSource],
         *,
         quiet: Sequence[Bank] = (),
+        banks: Sequence[Bank] = (),
         seed: int = 0,
     ) -> None:
-        """Let ``base`` read ``sources``; the ``quiet`` banks do not act on photos, as a motion's."""
+        """Let ``base`` read ``sources``; on photos ``quiet`` banks do not act, and ``banks`` act in full."""
         self.sources = tuple(sources)
         self.reads: tuple[bool, ...] | None = None
         self.seed = seed
-        self._base, self._quiet = base, tuple(quiet)
+        self._base, self._quiet, self._banks = base, tuple(quiet), tuple(banks)
         self._paths = [set(base.self_attentions(source.blocks)) for source in self.sources]
         self._seen: list[dict[str, _Seen]] = [{} for _ in self.sources]
         self._writing: int | None = None
@@ -176,6 +177,8 @@ class Reference:
             with ExitStack() as stack:
                 for bank in self._quiet:
                     stack.enter_context(bank.muted())
+                for bank in self._banks:
+                    stack.enter_context(bank.unshared())
                 self._base.denoise(latents, times, text)
         finally:
             self._writing = None

@@ -99,7 +99,7 @@ def _open_reference(
         for (latents, masks), weight in zip(seen, asked.weights, strict=True)
     ]
     quiet = [delta.bank for delta in composition.deltas if delta.kind == "motion" and delta.bank]
-    return Reference(base, sources, quiet=quiet, seed=recipe.seed)
+    return Reference(base, sources, quiet=quiet, banks=composition.banks, seed=recipe.seed)
 
 
 def _encode(base: Base, photo: Photo, recipe: GenerateRecipe) -> tuple[Tensor, Tensor | None]:

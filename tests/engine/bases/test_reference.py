@@ -57,6 +57,19 @@ def test_the_late_self_attentions_are_five_eighths_or_what_a_unet_has_behind_its
     assert not any(path.startswith("down_blocks") for path in late)
 
 
+def test_shares_of_the_halves_of_guidance_do_not_hold_for_photos(base, scene):
+    """Three photos are looked at by the whole adapter, whatever its share in each of two samples."""
+    bank, looks = awake_bank(base, "identity"), []
+    for shares in (None, torch.tensor([0.0, 1.0])):
+        bank.shares = shares
+        reference = Reference(base, [source_of(base, 3)], banks=[bank])
+        with bank.attached(base.denoiser), reference.attached(), torch.no_grad():
+            base.denoise(scene.latents, scene.timesteps[:1].expand(BATCH), scene.text)
+            looks.append([seen.tokens for seen in reference._seen[0].values()])
+        assert bank.shares is shares
+    assert all(torch.equal(*both) for both in zip(*looks, strict=True))
+
+
 def test_a_photo_that_is_read_changes_the_output(base, scene, alone):
     for blocks in ("midup", "full"):
         changed = read(base, scene, source_of(base, blocks=blocks))
