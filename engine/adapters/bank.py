@@ -25,14 +25,6 @@ class Condition:
     features: Tensor
     strength: Tensor | float = 1.0
 
-    def part(self, number: int) -> Condition:
-        """The same for one sample of the batch."""
-        one = slice(number, number + 1)
-        strength = self.strength
-        if isinstance(strength, Tensor) and strength.ndim:
-            strength = strength[one]
-        return Condition(self.features[one], strength)
-
 
 class Bank(nn.Module):
     """The layers of one adapter, and what they are run with.

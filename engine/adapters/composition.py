@@ -42,16 +42,22 @@ class Composition:
         """Let those that have a weight act in the base's denoiser until the block ends."""
         brought = [delta.source(base) for delta in self.deltas]
         sources = [*self.sources, *(source for source in brought if source is not None)]
-        quiet = [delta.bank for delta in self.deltas if delta.kind == "motion" and delta.bank]
         with ExitStack() as stack:
             for delta in self.deltas:
                 if delta.weight != 0.0:
                     stack.enter_context(delta.attached(base))
             if sources:
-                self.reference = Reference(base, sources, quiet=quiet, banks=self.banks)
+                self.reference = self.reading(base, sources)
                 stack.enter_context(self.reference.attached())
             yield self
         self.reference = None
+
+    def reading(
+        self, base: Base, sources: Sequence[ReferenceSource], *, seed: int = 0
+    ) -> Reference:
+        """Photos that the base reads while these adapters act: on photos the motions do not, all others in full."""
+        quiet = [delta.bank for delta in self.deltas if delta.kind == "motion" and delta.bank]
+        return Reference(base, sources, quiet=quiet, banks=self.banks, seed=seed)
 
     def set_step(self, recipe: GenerateRecipe, step: int) -> None:
         """Let the adapters act in this step as it is their turn; one kind without the other always acts in full."""

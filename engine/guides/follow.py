@@ -98,8 +98,7 @@ def _open_reference(
         ReferenceSource(latents, text, weight / len(photos), masks, blocks=asked.blocks)
         for (latents, masks), weight in zip(seen, asked.weights, strict=True)
     ]
-    quiet = [delta.bank for delta in composition.deltas if delta.kind == "motion" and delta.bank]
-    return Reference(base, sources, quiet=quiet, banks=composition.banks, seed=recipe.seed)
+    return composition.reading(base, sources, seed=recipe.seed)
 
 
 def _encode(base: Base, photo: Photo, recipe: GenerateRecipe) -> tuple[Tensor, Tensor | None]:
