@@ -89,8 +89,6 @@ def learn_subject(
 
     Example: dv subject learn ./dv-demo/photos --name fox --class cat
     """
-    from engine.media.photos.photographs import are_photographs
-
     shell, terms = quiet_other_ranks(shell), _run_options(options)
     store = _open_store(shell, "subject", name, options)
     base = _locate(options, "subject", method)
@@ -107,7 +105,7 @@ def learn_subject(
     with show_progress(shell) as progress:
         inputs = read_inputs(sources, "subject", recipe, options.device, progress)
     assert inputs.photos is not None
-    if are_photographs([photo.pixels for photo in inputs.photos.photos]):
+    if inputs.photos.is_photographed:
         card = base.card.subject
         own = subject_settings(card, options, class_word, method, photographed=True)
         recipe = msgspec.structs.replace(own, class_word=recipe.class_word)

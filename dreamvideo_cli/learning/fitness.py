@@ -94,12 +94,10 @@ def _is_made(path: Path) -> bool:
 
 
 def _photos_request(photos: PhotoSet, class_word: str) -> Request:
-    from engine.media.photos.photographs import are_photographs
-
     return Request(
         class_word,
         "class word",
-        is_photographed=are_photographs([photo.pixels for photo in photos.photos]),
+        is_photographed=photos.is_photographed,
         is_masked=all(photo.mask is not None for photo in photos.photos),
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from engine.media.files import printable
+from engine.media.photos.photographs import are_photographs
 from engine.media.pixels import Pixels
 
 MaskSource = Literal["file", "alpha", "model", "colours"]
@@ -94,6 +96,11 @@ class PhotoSet:
     warnings: tuple[PhotoWarning, ...] = ()
     beside: tuple[str, ...] = ()
     held_out: Photo | None = None
+
+    @cached_property
+    def is_photographed(self) -> bool:
+        """Whether most of them are photographs rather than drawings."""
+        return are_photographs([photo.pixels for photo in self.photos])
 
     @property
     def inputs(self) -> tuple[tuple[str, str], ...]:
