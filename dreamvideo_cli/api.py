@@ -97,14 +97,13 @@ def attach(
     Raises:
         UsageError, registry.RegistryError, engine.errors.EngineError: as `dv gen` refuses them.
     """
-    from engine.adapters.uses import AdapterUse
     from engine.pipelines import equip_pipeline
 
     uses = _resolve(registry, subject, motion)
     location = _find_base(pipeline, uses, base)
     look = read_appearance(None if appearance is None else str(appearance))
     recipe, read = _recipe(look, uses, location, shares), partial(_read_prompt, uses)
-    files = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in uses]
+    files = [use.as_engine_use() for use in uses]
     with equip_pipeline(pipeline, location, files, recipe, photo=look.open(), read=read):
         yield tuple(use.adapter for use in uses)
 

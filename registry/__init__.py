@@ -69,7 +69,7 @@ A bundle carries adapters elsewhere, and a rename keeps all but the name:
 >>> store.rename("corgi", "rex", "subject")
 >>> store.resolve("corgi")
 Traceback (most recent call last):
-registry.errors.NotFoundError: there is no subject or motion named 'corgi'
+registry.errors.NotFoundError: there is no subject, motion or accelerator named 'corgi'
 >>> with (here / "rex.dva").open("xb") as target:
 ...     store.export([store.resolve("rex:v1")], target)
 >>> [(each.event, each.version) for each in store.log("rex", "subject")][-2:]

@@ -3,7 +3,7 @@
 ::
 
     ref      = [ kind "/" ] name [ ":" selector ] [ "@" digest ]
-    kind     = subject | motion
+    kind     = subject | motion | accelerator
     name     = [a-z0-9]+ ([._-][a-z0-9]+)*        1 to 64 characters
     selector = v<int> | tag                       a tag is written like a name
     digest   = [sha256:] 8 to 64 hex digits       fewer than 64: a prefix
@@ -21,8 +21,8 @@ from msgspec import Meta
 
 from registry.errors import InvalidError
 
-Kind = Literal["subject", "motion"]
-KINDS: tuple[Kind, ...] = ("subject", "motion")
+Kind = Literal["subject", "motion", "accelerator"]
+KINDS: tuple[Kind, ...] = ("subject", "motion", "accelerator")
 COMPUTED_TAGS = ("latest", "prev")
 DIGEST_DIGITS = 64
 
@@ -50,7 +50,7 @@ class Ref:
     """A reference as written: what it points to may still change."""
 
     name: str  # the adapter's name
-    kind: Kind | None = None  # subject or motion, or None where it was left out
+    kind: Kind | None = None  # one of `KINDS`, or None where it was left out
     selector: str | None = None  # ``v3``, ``latest``, ``prev`` or a tag; None where it was left out
     digest: str | None = None  # 8 to 64 lower-case hex digits without ``sha256:``, or None
 
@@ -83,7 +83,9 @@ def parse_ref(text: str, *, kind: Kind | None = None) -> Ref:
         raise InvalidError(f"{_shown(text)} is a path, not a reference", hint="write NAME[:TAG]")
     written_kind, rest = _split_kind(text)
     if kind and written_kind and kind != written_kind:
-        raise InvalidError(f"{_shown(text)} names a {written_kind}, and a {kind} is wanted here")
+        raise InvalidError(
+            f"{_shown(text)} names {with_article(written_kind)}, and {with_article(kind)} is wanted here"
+        )
     rest, has_digest, digest = rest.partition("@")
     name, has_selector, selector = rest.partition(":")
     return Ref(
@@ -130,6 +132,24 @@ def version_number(selector: str) -> int | None:
     return int(selector[1:]) if _VERSION.fullmatch(selector) else None
 
 
+def with_article(kind: str) -> str:
+    """``a subject``, ``an accelerator``."""
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def how_to_get(kind: Kind) -> str:
+    """The command that makes a first one."""
+    return (
+        "dv import FILE --kind accelerator" if kind == "accelerator" else f"dv {kind} learn --help"
+    )
+
+
+def either(words: Iterable[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def nearest(text: str, known: Iterable[str]) -> str | None:
     """The word of ``known`` that ``text`` was most likely meant to be, or None."""
     import difflib  # only a mistake needs it
@@ -145,7 +165,7 @@ def _split_kind(text: str) -> tuple[Kind | None, str]:
         if before == kind:
             return kind, after
     message = f"{_shown(text)} has {_shown(before)} where the kind stands"
-    raise InvalidError(message, hint="write subject/NAME or motion/NAME")
+    raise InvalidError(message, hint=f"write {either(f'{kind}/NAME' for kind in KINDS)}")
 
 
 def _check_selector(name: str, text: str) -> str:

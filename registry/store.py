@@ -68,7 +68,7 @@ class Registry:
         """Store copies of files as the next version of a name; that version.
 
         Args:
-            kind: subject or motion.
+            kind: one of `registry.KINDS`.
             name: new or known.
             draft: the manifest, as far as the caller knows it.
             files: where each file lies now, by its role (``weights``, ``token``, ``preview``).
@@ -111,7 +111,7 @@ class Registry:
         """The highest live version of each name, or all, or the removed ones.
 
         Args:
-            kind: subject or motion; None for both.
+            kind: one of `registry.KINDS`; None for all.
             pattern: shell pattern over names (``*``, ``?``, ``[…]``); None for all.
             all_versions: every version of each name.
             removed: the removed versions instead of the live ones.

@@ -21,11 +21,12 @@ from engine.bases.checks.weights import require_whole
 from engine.errors import BaseNotFoundError, IncompatibleError
 from registry import NotFoundError, is_path, open_registry
 from registry.errors import RegistryError
-from registry.ref import KINDS
 from registry.strangers.importing import look_into
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SamplingOptions
+    from engine.adapters.file import Kind as AdapterKind
+    from engine.adapters.uses import AdapterUse
     from engine.bases import BaseLocation
     from registry import Adapter, Kind, Registry
 
@@ -33,6 +34,7 @@ GREATEST_WEIGHT = 10.0
 TOOL = f"dv {__version__}"
 FILE_ENDS = (".dva", ".safetensors")
 WORD_TENSOR = "word.vector"  # in an adapter's file; (d,) or (n, d)
+LEARNED: tuple[Kind, ...] = ("subject", "motion")
 UNNAMED = "file"  # an adapter's file that says no name
 
 
@@ -57,6 +59,13 @@ class WeightedAdapter:
         if self.adapter.kind == "motion":
             return record.caption or ""
         return record.token or record.class_word or ""
+
+    def as_engine_use(self) -> AdapterUse:
+        """The same without a name, as the engine takes it."""
+        from engine.adapters.uses import AdapterUse
+
+        kind: AdapterKind = "motion" if self.adapter.kind == "motion" else "subject"
+        return AdapterUse(self.file, kind, self.weight)
 
     def count_places(self, base: BaseLocation) -> int:
         """Tokens of a prompt that a subject's word takes: one a vector, and as an offset those of the class word."""
@@ -282,7 +291,7 @@ def find_unused_adapters(
     words = dict.fromkeys(match.group().lower() for match in WORD.finditer(prompt))
     return [
         (kind, word)
-        for kind in KINDS
+        for kind in LEARNED
         for word in list(words)[:MOST_WORDS]
         if word not in taken and _is_there(store, kind, word)
     ]

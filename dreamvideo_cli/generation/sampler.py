@@ -107,11 +107,11 @@ class Sampler:
         Raises:
             InputError, InputNotFoundError: a photo or clip cannot be used after all.
         """
-        from engine.adapters.uses import AdapterUse, load_adapters
+        from engine.adapters.uses import load_adapters
 
         guides = sampling.sources.open(sampling.recipes[0], sampling.base)
         remember_paths(sampling.paths)
-        uses = [AdapterUse(use.file, use.adapter.kind, use.weight) for use in sampling.uses]
+        uses = [use.as_engine_use() for use in sampling.uses]
         photo = sampling.look.open()
         loaded = self._load(sampling)
         with loaded.equipped(load_adapters(uses, sampling.base), photo, guides) as generator:

@@ -120,6 +120,7 @@ class Draft(_Table, frozen=True, kw_only=True):
     prompt: Prompt
     training: Training
     lineage: Lineage = Lineage()
+    card: dict[str, Any] = {}  # what an accelerator says of itself: how videos are sampled with it
     note: str | None = None  # the user's own words
 
 

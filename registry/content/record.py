@@ -52,7 +52,7 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 class Adapter:
     """A version of a name, pinned: what it is can no longer change."""
 
-    kind: Kind  # subject or motion
+    kind: Kind  # one of `registry.KINDS`
     name: str  # its name
     version: int  # its number
     record: Record  # what the registry knows of it without opening the manifest

@@ -50,7 +50,7 @@ class Item:
     """What a name stands for: versions, their tags, and what happened to them."""
 
     layout: Layout  # of the registry
-    kind: Kind  # subject or motion
+    kind: Kind  # one of `registry.KINDS`
     name: str  # what its log calls it; else under which it was looked up, or "" without one
     id: str  # its own name, which never changes
     path: str  # of its folder

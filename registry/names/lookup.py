@@ -20,7 +20,7 @@ from registry.names.items import (
     was_removed,
 )
 from registry.names.log import NOWHERE
-from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, nearest
+from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, either, how_to_get, nearest, with_article
 from registry.storage.layout import LOG, Layout
 
 _MOST_NAMED = 8
@@ -57,7 +57,7 @@ class Wanted:
 
 
 def list_rows(layout: Layout, kind: Kind | None, pattern: str | None, wanted: Wanted) -> Listing:
-    """Rows of the names that match a shell pattern; no kind is both, no pattern is all."""
+    """Rows of the names that match a shell pattern; no kind is every kind, no pattern is all."""
     rows: list[Adapter] = []
     problems: list[str] = []
     for each in [kind] if kind else KINDS:
@@ -120,12 +120,12 @@ def _find_named(layout: Layout, ref: Ref) -> Item:
     found = [find_item(layout, kind, ref.name) for kind in wanted]
     items = [item for item in found if item and item.numbers()]
     if len(items) > 1:
-        message = f"{ref.name!r} is a subject and a motion"
-        hint = f"write subject/{ref.name} or motion/{ref.name}"
+        message = f"{ref.name!r} is {' and '.join(with_article(item.kind) for item in items)}"
+        hint = f"write {either(f'{item.kind}/{ref.name}' for item in items)}"
         raise InvalidError(message, hint=hint, code="ref.ambiguous")
     if items:
         return items[0]
-    what = ref.kind or "subject or motion"
+    what = ref.kind or either(KINDS)
     hint = _near_name(layout, ref, wanted)
     raise NotFoundError(f"there is no {what} named {ref.name!r}", hint=hint)
 
@@ -154,7 +154,7 @@ def _locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
 def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
     for kind in KINDS:
         if kind not in wanted and find_item(layout, kind, ref.name):
-            return f"there is a {kind} of that name"
+            return f"there is {with_article(kind)} of that name"
     for kind in wanted:
         if new := renamed_to(layout, kind, ref.name):
             return f"it was renamed: write {new}"
@@ -163,7 +163,7 @@ def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
     if near:
         return f"did you mean {near}?"
     kind = ref.kind or KINDS[0]
-    return f"dv {kind} list shows what there is" if known else f"none yet: dv {kind} learn --help"
+    return f"dv {kind} list shows what there is" if known else f"none yet: {how_to_get(kind)}"
 
 
 def _by_tag(item: Item, tag: str) -> Version:

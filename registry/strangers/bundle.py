@@ -30,7 +30,7 @@ from registry.content.blobs import drop_copies, find_file, read_manifest
 from registry.content.manifest import MOST_MANIFEST_BYTES, Digest, Manifest, StoredFile
 from registry.content.record import Adapter
 from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
-from registry.ref import Kind, check_name
+from registry.ref import Kind, check_name, with_article
 from registry.storage import toml
 from registry.storage.files import READ_ONLY
 from registry.storage.layout import Layout, blob_path
@@ -67,7 +67,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Packed:
     """An adapter in a bundle; its name is a proposal."""
 
-    kind: Kind  # subject or motion
+    kind: Kind  # one of `registry.KINDS`
     name: str  # as it was called where it comes from
     digest: str  # of the manifest
     data: bytes  # the manifest's bytes
@@ -250,7 +250,9 @@ def _read_packed(archive: zipfile.ZipFile, entry: _Entry) -> Packed:
     whole = manifest.decode(data)
     record.encode(record.describe(whole, entry.digest))  # what could not be published ends here
     if whole.kind != entry.kind:
-        raise _damaged(f"{entry.name} is called a {entry.kind} and is a {whole.kind}")
+        raise _damaged(
+            f"{entry.name} is called {with_article(entry.kind)} and is {with_article(whole.kind)}"
+        )
     return Packed(entry.kind, entry.name, entry.digest, data, whole)
 
 

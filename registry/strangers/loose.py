@@ -47,13 +47,14 @@ class _Facts(Struct, frozen=True, kw_only=True):
     sites: list[_Site]
     recipe: dict[str, Any]
     inputs: list[Input]
+    card: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Loose:
     """An adapter's file without a manifest."""
 
-    kind: Kind  # subject or motion
+    kind: Kind  # one of `registry.KINDS`
     # under which it was learned, or that of the file; None where neither can be a name
     name: str | None
     draft: Draft  # all that is known of it
@@ -107,8 +108,8 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
     said = msgspec.to_builtins(facts.base)
     base = {key: value for key, value in said.items() if value}  # what is unknown is "" there
     seed = facts.recipe.get("seed")
-    is_subject = facts.kind == "subject"
     words = {"token": facts.token, "class_word": facts.phrase}
+    prompts = {"subject": words, "motion": {"caption": facts.phrase}, "accelerator": {}}
     return read_draft(
         {
             "tool": tool,
@@ -120,12 +121,13 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
                 "sites": [site.name for site in facts.sites],
                 "widths": [site.width for site in facts.sites],
             },
-            "prompt": words if is_subject else {"caption": facts.phrase},
+            "prompt": prompts[facts.kind],
             "training": {
                 "recipe": facts.recipe,
                 "seed": seed if isinstance(seed, int) else 0,
                 "inputs": msgspec.to_builtins(facts.inputs),
             },
+            "card": facts.card,
         }
     )
 

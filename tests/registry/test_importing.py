@@ -20,6 +20,7 @@ from registry import (
     open_registry,
 )
 from registry.content import record
+from registry.content.manifest import Prompt
 from registry.strangers import importing
 from registry.strangers.bundle import unpacked
 from registry.strangers.importing import look_into
@@ -64,6 +65,20 @@ def test_a_motion_takes_the_name_of_its_file(store: Registry, found) -> None:
         "skating away",
     )
     assert store.manifest(adapter).training.seed == 0
+
+
+def test_an_accelerator_brings_its_card_along(store: Registry, found, tmp_path: Path) -> None:
+    card = {"generate": {"steps": 4, "sampler": "ddim"}, "summary": "four steps"}
+    facts = facts_of("accelerator", phrase="", card=card)
+    (imported,) = store.import_file(found(facts, "turbo.safetensors"), tool=TOOL)
+    assert str(imported.adapter).startswith("turbo:v1@sha256:")
+    told = store.manifest(imported.adapter)
+    assert (told.kind, told.card, told.prompt) == ("accelerator", card, Prompt())
+    bundle = tmp_path / "turbo.dva"
+    with bundle.open("xb") as target:
+        store.export([imported.adapter], target)
+    (again,) = open_registry(tmp_path / "other").import_file(bundle, tool=TOOL)
+    assert again.adapter.digest == imported.adapter.digest
 
 
 def test_without_a_usable_name_one_must_be_given(store: Registry, found) -> None:

@@ -101,6 +101,7 @@ def test_tag_and_digest_must_agree(store: Registry, three) -> None:
         ("corgy", "did you mean corgi?"),
         ("subject/zzz", "dv subject list shows what there is"),
         ("motion/corgi", "there is a subject of that name"),
+        ("accelerator/zzz", "none yet: dv import FILE --kind accelerator"),
         ("corgi:v9", "its versions: v3, v2, v1"),
         ("corgi:lates", "did you mean corgi:latest?"),
         ("corgi:zzz", "its tags: none"),
@@ -128,12 +129,18 @@ def test_prev_of_one_version_is_not_there(store: Registry, publish) -> None:
         store.resolve("corgi:prev")
 
 
-def test_a_name_of_both_kinds_must_say_which(store: Registry, publish) -> None:
+def test_a_name_of_several_kinds_must_say_which(store: Registry, publish) -> None:
     publish("spin")
     publish("spin", kind="motion")
     with pytest.raises(InvalidError) as caught:
         store.resolve("spin")
     assert caught.value.hint == "write subject/spin or motion/spin"
+    publish("spin", kind="accelerator")
+    with pytest.raises(
+        InvalidError, match="is a subject and a motion and an accelerator"
+    ) as caught:
+        store.resolve("spin")
+    assert caught.value.hint == "write subject/spin, motion/spin or accelerator/spin"
     assert store.resolve("spin", kind="motion").kind == "motion"
     assert store.resolve("subject/spin").kind == "subject"
 

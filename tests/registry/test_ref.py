@@ -81,6 +81,7 @@ def test_no_tag_reads_as_a_version_a_digest_or_a_computed_word(tag: str) -> None
         ("corgi:latest", Ref("corgi", selector="latest")),
         ("corgi:v3", Ref("corgi", selector="v3")),
         ("motion/my.skate-2_b", Ref("my.skate-2_b", "motion")),
+        ("accelerator/turbo:v2", Ref("turbo", "accelerator", "v2")),
         ("corgi@9ac1f0d2", Ref("corgi", digest="9ac1f0d2")),
         ("subject/corgi:best@sha256:" + "a" * 64, Ref("corgi", "subject", "best", "a" * 64)),
     ],
@@ -104,7 +105,7 @@ def test_each_way_of_writing(text: str, ref: Ref) -> None:
         ("???", None),
         ("", "write NAME[:TAG]"),
         ("corgi:", "write NAME[:TAG]"),
-        ("cat/corgi", "write subject/NAME or motion/NAME"),
+        ("cat/corgi", "write subject/NAME, motion/NAME or accelerator/NAME"),
         ("./corgi", "write NAME[:TAG]"),
         ("a" * 65, None),
         ("corgi\n", "did you mean corgi?"),
@@ -117,7 +118,7 @@ def test_a_mistake_is_answered_with_what_would_do(text: str, hint: str | None) -
 
 
 @pytest.mark.parametrize(
-    "text", ["subject", "motion", "v3", "v03", "con", "nul.x", "a.dva", "lpt1"]
+    "text", ["subject", "motion", "accelerator", "v3", "v03", "con", "nul.x", "a.dva", "lpt1"]
 )
 def test_reserved_words_are_no_names(text: str) -> None:
     with pytest.raises(InvalidError) as caught:
