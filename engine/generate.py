@@ -159,8 +159,8 @@ class Generator:
         recipe, base = recipes[0], self._base
         shape = base.latent_shape(recipe.frames, recipe.height_px, recipe.width_px)
         drawn = torch.cat([draw_start(shape, each.seed) for each in recipes]).to(self._device)
-        self.composition.set_motions_alone()
-        noise = mix_inverted(base, self._guides.inversion, recipe, drawn)
+        with self.composition.motions_alone():
+            noise = mix_inverted(base, self._guides.inversion, recipe, drawn)
         text = self._encode_prompts(recipes)
         if recipe.memory == "low":
             base.release_towers(all_idle=True)

@@ -17,6 +17,7 @@ from engine.blocks import Compiler
 from engine.device import explain_memory
 from engine.methods import find_method
 from engine.methods.protocol import Inputs, Method, Stage
+from engine.methods.word import measure_word
 from engine.monitor.preview import open_saver
 from engine.monitor.scores import ScoreBook
 from engine.progress import Progress, ignore
@@ -72,8 +73,9 @@ def learn(
         session = open_session(recipe, location, device, folder, policy)
         draft, metrics = _run_stages(how, session, inputs, progress)
         best, chosen = _choose_best(draft)
+        metrics |= {**chosen, **measure_word(session.base, best.delta.word)}
         seconds = time.monotonic() - started
-        return write_learned(best, seconds=seconds, metrics={**metrics, **chosen})
+        return write_learned(best, seconds=seconds, metrics=metrics)
 
 
 def _run_stages(

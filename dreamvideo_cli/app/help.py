@@ -93,6 +93,10 @@ subject without a word of its own stands in prompts as its class word.
 and dreamix change whole layers: their adapters are as large as what they
 change, half of what the base takes or more. motiondirector and tune-a-video
 need layers that look along time alone, which Wan has not.
+
+show tells a learned word's norm over the median of the base's own words, as
+word_norm_ratio: a long word drowns the rest of a prompt. With --method word,
+--set word_norm=pull or keep holds it near that median.
 """
 PAIRS = """\
 dv bench --pairs DIR measures with photos and clips of your own, on any base. A

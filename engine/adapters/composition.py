@@ -70,12 +70,18 @@ class Composition:
         for delta in self.deltas:
             delta.act(shares.get(delta.kind, 1.0) if shares.keys() <= kinds else 1.0)
 
-    def set_motions_alone(self) -> None:
-        """Let only motions act, and tell them no look."""
-        for delta in self.deltas:
-            delta.act(float(delta.kind == "motion"))
-            if delta.bank is not None:
-                delta.bank.condition = delta.bank.shares = None
+    @contextmanager
+    def motions_alone(self) -> Iterator[None]:
+        """While open only motions act, in the denoiser and while prompts are read, and they are told no look."""
+        with ExitStack() as stack:
+            for delta in self.deltas:
+                if delta.kind != "motion":
+                    stack.enter_context(delta.muted())
+                    continue
+                delta.act()
+                if delta.bank is not None:
+                    delta.bank.condition = delta.bank.shares = None
+            yield
 
     def set_halves(self, recipe: GenerateRecipe, halves: Sequence[int]) -> None:
         """Before a forward pass, tell every adapter how it acts in each sample, and every motion the look.

@@ -113,9 +113,10 @@ class Delta:
 
     @contextmanager
     def muted(self) -> Iterator[None]:
-        """While open, the denoiser is as if nothing were attached, bit for bit."""
+        """While open, the base is as if nothing were attached, bit for bit, while it reads prompts too."""
+        reader = None if self.bank is None else self.bank.reader
         with ExitStack() as stack:
-            for bank in self.banks:
+            for bank in (*self.banks, *(() if reader is None else (reader,))):
                 stack.enter_context(bank.muted())
             yield
 

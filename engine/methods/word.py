@@ -169,6 +169,14 @@ def usual_norm(base: Base) -> float:
     return float(table.float().norm(dim=-1).median())
 
 
+def measure_word(base: Base, vectors: Tensor | None) -> dict[str, float]:
+    """How long a word's vectors are, (d,) or (n, d), in norms that are usual in its base; nothing of an offset."""
+    if vectors is None or base.text_tower is None:
+        return {}
+    norm = vectors.detach().float().norm(dim=-1).mean()
+    return {"word_norm_ratio": float(norm) / usual_norm(base)}
+
+
 def photo_losses(
     base: Base, loss: DenoisingLoss, photos: EncodedPhotos, text: Text, draws: Sequence[Draw]
 ) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from engine.adapters.composition import Composition
+from engine.adapters.file import Kind
 from engine.errors import IncompatibleError
 from engine.formats.writing import write_foreign
 from engine.guides.prompts import PromptCache
@@ -101,6 +102,25 @@ def test_prompts_are_read_as_by_weights_of_w_plus_ba(
     expected = changed.encode_text(PROMPTS, {}).features
     torch.testing.assert_close(read, expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(read, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["subject", "motion"])
+@torch.no_grad()
+def test_noise_is_inverted_under_a_caption_that_motions_alone_change(
+    kind: Kind, readers, bases, converted: Convert, tmp_path: Path
+) -> None:
+    """A subject reads the prompt of the video, and not that of the clip it starts from."""
+    base = bases["unet3d"]
+    (adapter,) = converted(lora("kohya", readers, tmp_path / "a.safetensors"), "unet3d")
+    plain = base.encode_text(PROMPTS, {}).features
+    composition = Composition((replace(on(base, adapter), kind=kind),), None)
+    with composition.attached(base):
+        read = base.encode_text(PROMPTS, {}).features
+        with composition.motions_alone():
+            inverted = base.encode_text(PROMPTS, {}).features
+        assert torch.equal(base.encode_text(PROMPTS, {}).features, read)
+    assert not torch.allclose(read, plain, atol=1e-3)
+    assert torch.equal(inverted, read if kind == "motion" else plain)
 
 
 @pytest.mark.parametrize("tool", ["diffusers", "kohya"])

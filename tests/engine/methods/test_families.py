@@ -251,6 +251,22 @@ def test_keep_holds_a_words_norm_through_a_whole_run(tmp_path):
     learned = learn("subject", recipe, inputs, location, tmp_path, method="word", device="cpu")
     vector = load_adapter(learned.weights).tensors[WORD]
     assert vector.norm().item() == pytest.approx(usual_norm(base), rel=1e-5)
+    assert learned.metrics["word_norm_ratio"] == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dreamvideo", "word"])
+@pytest.mark.parametrize(
+    ("family", "is_measured"), [("UNetMotionModel", True), ("WanTransformer3DModel", False)]
+)
+def test_a_words_norm_is_told_in_usual_ones_and_that_of_an_offset_is_not(
+    name, family, is_measured, tmp_path
+):
+    location, base, *_ = open_family(family)
+    recipe, inputs = task(name, "subject")
+    learned = learn("subject", recipe, inputs, location, tmp_path, method=name, device="cpu")
+    vector = load_adapter(learned.weights).tensors[WORD]
+    ratio = vector.norm().item() / usual_norm(base) if is_measured else None
+    assert learned.metrics.get("word_norm_ratio") == (ratio and pytest.approx(ratio, rel=1e-5))
 
 
 @pytest.mark.parametrize(("name", "kind"), [k for k, e in METHODS.items() if e.splits_time])
