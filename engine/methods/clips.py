@@ -26,51 +26,16 @@ from engine.training.fit import FitPlan
 from engine.training.gradients import Objective
 from engine.training.session import Session
 
-# A session, the clips and what the base is told of them: what is optimised, and the adapter as it is meanwhile.
-Build = Callable[[Session[Any], Sequence[EncodedClip], Text], tuple[Objective, Delta]]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipMethod:
-    """A method of one stage that learns a motion from clips without their looks.
-
-    Attributes:
-        name, storage, kind: see `engine.methods.protocol.Method`.
-        build: what it optimises.
-        changes_frames: whether layers that look at single frames are changed too, which is said.
-    """
-
-    name: str
-    storage: Storage
-    build: Build
-    changes_frames: bool = False
-    kind: Kind = "motion"
-
-    def check(self, recipe: ClipRecipe, inputs: Inputs, location: BaseLocation) -> None:
-        """A caption, and frames that the base can take."""
-        del inputs
-        check_clips(recipe, location)
-
-    def stages(self, session: Session[Any], inputs: Inputs, progress: Progress) -> Iterator[Stage]:
-        """One stage."""
-        base, recipe = session.base, session.recipe
-        if self.changes_frames:
-            progress(
-                Note(
-                    "layers of single frames change too: with a subject, some of the clip's look comes along"
-                )
-            )
-        clips = encode_clips(
-            base, inputs.clips, progress, session.cache(progress), with_looks=False
-        )
-        text = base.encode_text([recipe.training_prompt], {}).detach()
-        base.release_towers()
-        objective, delta = self.build(session, clips, text)
-        yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
-
 
 class ClipObjective(Objective):
-    """The plain denoising loss of clips under one caption."""
+    """The plain denoising loss of clips under one caption.
+
+    Attributes:
+        bank: what is learned, attached to the base's denoiser.
+        scaffold: see `Delta`.
+    """
+
+    scaffold: tuple[Bank, ...] = ()
 
     def __init__(
         self,
@@ -99,6 +64,55 @@ class ClipObjective(Objective):
         latents = torch.stack([self._clips[draw.item].latents for draw in draws])
         denoise = self.base.denoise
         return self._loss(lambda noisy, times: denoise(noisy, times, text), latents, draws)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipMethod:
+    """A method of one stage that learns a motion from clips without their looks.
+
+    Attributes:
+        name, storage, kind: see `engine.methods.protocol.Method`.
+        make_bank: fresh layers for a base, as a recipe has them.
+        objective: what is optimised.
+        changes_frames: whether layers that look at single frames are changed too, which is said.
+    """
+
+    name: str
+    storage: Storage
+    make_bank: Callable[[Base, Any], Bank]
+    objective: type[ClipObjective] = ClipObjective
+    changes_frames: bool = False
+    kind: Kind = "motion"
+
+    def check(self, recipe: ClipRecipe, inputs: Inputs, location: BaseLocation) -> None:
+        """A caption, and frames that the base can take."""
+        del inputs
+        check_clips(recipe, location)
+
+    def stages(self, session: Session[Any], inputs: Inputs, progress: Progress) -> Iterator[Stage]:
+        """One stage."""
+        base, recipe = session.base, session.recipe
+        if self.changes_frames:
+            progress(
+                Note(
+                    "layers of single frames change too: with a subject, some of the clip's look comes along"
+                )
+            )
+        clips = encode_clips(
+            base, inputs.clips, progress, session.cache(progress), with_looks=False
+        )
+        text = base.encode_text([recipe.training_prompt], {}).detach()
+        base.release_towers()
+        bank = self.make_bank(base, recipe).to(session.device)
+        objective = self.objective(base, bank, text, clips, recipe=recipe)
+        delta = Delta(
+            kind=self.kind,
+            bank=bank,
+            phrase=recipe.caption,
+            sparse_causal=getattr(recipe, "sparse_causal", False),
+            scaffold=objective.scaffold,
+        )
+        yield Stage("adapter_loss", objective, clip_plan(recipe, clips), delta)
 
 
 def check_clips(recipe: ClipRecipe, location: BaseLocation) -> None:

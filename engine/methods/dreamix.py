@@ -22,7 +22,6 @@ from engine.adapters.bank import full_rank_bank, weight_sites
 from engine.adapters.delta import Delta
 from engine.adapters.file import Kind, Storage
 from engine.bases import BaseLocation
-from engine.bases.protocol import Text
 from engine.diffusion.losses import Draw, masked_mse
 from engine.methods.clips import ClipMethod, ClipObjective
 from engine.methods.dreamvideo import IdentityObjective
@@ -30,8 +29,6 @@ from engine.methods.protocol import Inputs, Stage
 from engine.methods.word import photo_plan, see_photos
 from engine.progress import Progress
 from engine.recipe import DreamixMotionRecipe, DreamixSubjectRecipe
-from engine.training.encode import EncodedClip
-from engine.training.gradients import Objective
 from engine.training.session import Session
 
 
@@ -61,19 +58,6 @@ class Subject:
         yield Stage(
             "adapter_loss", IdentityObjective(base, bank, text, seen, recipe.seed), plan, delta
         )
-
-
-def _build(
-    session: Session[DreamixMotionRecipe], clips: Sequence[EncodedClip], text: Text
-) -> tuple[Objective, Delta]:
-    base, recipe = session.base, session.recipe
-    bank = full_rank_bank(base, weight_sites(base)).to(session.device)
-    objective = MixedObjective(base, bank, text, clips, recipe=recipe)
-    return objective, Delta(kind="motion", bank=bank, phrase=recipe.caption)
-
-
-SUBJECT = Subject()
-MOTION = ClipMethod("dreamix", "full-rank", _build, changes_frames=True)
 
 
 class MixedObjective(ClipObjective):
@@ -106,6 +90,16 @@ class MixedObjective(ClipObjective):
         prediction = self.base.denoise(single, times.repeat_interleave(frames), text)
         losses: Tensor = masked_mse(prediction, _apart(target)).unflatten(0, (len(draws), frames))
         return (1 - self._recipe.alpha) * losses.mean(dim=1)
+
+
+SUBJECT = Subject()
+MOTION = ClipMethod(
+    "dreamix",
+    "full-rank",
+    lambda base, _recipe: full_rank_bank(base, weight_sites(base)),
+    MixedObjective,
+    changes_frames=True,
+)
 
 
 def _apart(latents: Tensor) -> Tensor:

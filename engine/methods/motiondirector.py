@@ -12,23 +12,21 @@ are clipped together; `ClipRecipe.noise_bias` and ``actor`` are ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from engine.adapters.bank import Bank, linear_sites, low_rank_bank
 from engine.adapters.bottleneck import LowRank
-from engine.adapters.delta import Delta
 from engine.bases.protocol import Base, Role, Text
 from engine.diffusion.losses import Draw, debiased_mse, masked_mse
 from engine.diffusion.noise import draw_chance, draw_frame
 from engine.methods.clips import ClipMethod, ClipObjective
 from engine.recipe import MotionDirectorRecipe
 from engine.training.encode import EncodedClip
-from engine.training.gradients import Objective
-from engine.training.session import Session
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("net.0.proj", "net.2")
@@ -37,29 +35,6 @@ LAYERS: Mapping[Role, tuple[str, ...]] = {
     "motion": (*ATTENTION, *FEED_FORWARD),
     "identity": (*(f"attn1.{name}" for name in ATTENTION), *FEED_FORWARD),
 }
-
-
-def _build(
-    session: Session[MotionDirectorRecipe], clips: Sequence[EncodedClip], text: Text
-) -> tuple[Objective, Delta]:
-    """Both paths; each clip has layers of its own for its look."""
-    base, recipe = session.base, session.recipe
-    temporal = _layers(base, "motion", recipe.rank, recipe.seed)
-    looks = [
-        _layers(base, "identity", recipe.rank, recipe.seed + number)
-        for number in range(1, len(clips) + 1)
-    ]
-    for bank in (temporal, *looks):
-        bank.to(session.device)
-    delta = Delta(kind="motion", bank=temporal, phrase=recipe.caption, scaffold=tuple(looks))
-    return MotionDirectorObjective(base, temporal, looks, text, clips, recipe=recipe), delta
-
-
-MOTION = ClipMethod("motiondirector", "low-rank", _build)
-
-
-def _layers(base: Base, role: Role, rank: int, seed: int) -> Bank:
-    return low_rank_bank(base.denoiser, linear_sites(base, role, LAYERS[role]), rank, seed=seed)
 
 
 class MotionDirectorObjective(ClipObjective):
@@ -74,15 +49,17 @@ class MotionDirectorObjective(ClipObjective):
         self,
         base: Base,
         bank: Bank,
-        looks: Sequence[Bank],
         text: Text,
         clips: Sequence[EncodedClip],
         *,
         recipe: MotionDirectorRecipe,
     ) -> None:
-        """Learn ``bank`` and a bank a clip; all of them are attached to the base's denoiser."""
+        """Learn ``bank`` and a scaffold of a bank a clip; all of them are attached to the base's denoiser."""
         super().__init__(base, bank, text, clips, recipe=recipe)
-        self.looks = torch.nn.ModuleList(looks)
+        device = next(bank.parameters()).device
+        looks = (_layers(base, "identity", recipe, number) for number, _ in enumerate(clips, 1))
+        self.looks = torch.nn.ModuleList(look.to(device) for look in looks)
+        self.scaffold = tuple(cast("Iterable[Bank]", self.looks))
 
     def parts(self, draws: Sequence[Draw]) -> list[Sequence[Draw]]:
         """Each draw by itself, its frame first: in every pass other layers act, until its gradients are there."""
@@ -118,9 +95,22 @@ class MotionDirectorObjective(ClipObjective):
     def _let_act(self, clip: int, *, is_frame: bool, is_off: bool) -> None:
         """The layers of a pass: those of the clip's look alone, or with them, held as they are, the motion's."""
         self.bank.weight = 0.0 if is_frame else 1.0
-        for number, look in enumerate(self.looks):
-            assert isinstance(look, Bank)
+        for number, look in enumerate(self.scaffold):
             look.weight = 1.0 if number == clip and not is_off else 0.0
             for layer in look.bottlenecks:
                 assert isinstance(layer, LowRank)
                 layer.is_held = not is_frame
+
+
+def _layers(base: Base, role: Role, recipe: MotionDirectorRecipe, number: int = 0) -> Bank:
+    """Those of a role; of one number all start alike."""
+    sites = linear_sites(base, role, LAYERS[role])
+    return low_rank_bank(base.denoiser, sites, recipe.rank, seed=recipe.seed + number)
+
+
+MOTION = ClipMethod(
+    "motiondirector",
+    "low-rank",
+    lambda base, recipe: _layers(base, "motion", recipe),
+    MotionDirectorObjective,
+)

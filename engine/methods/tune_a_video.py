@@ -12,32 +12,20 @@ the clip's inverted noise (`dv gen --start-from motion`); without it the motion 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from engine.adapters.bank import full_rank_bank, linear_sites
-from engine.adapters.delta import Delta
-from engine.bases.protocol import Base, Site, Text
-from engine.methods.clips import ClipMethod, ClipObjective
-from engine.recipe import TuneAVideoRecipe
-from engine.training.encode import EncodedClip
-from engine.training.gradients import Objective
-from engine.training.session import Session
-
-
-def _build(
-    session: Session[TuneAVideoRecipe], clips: Sequence[EncodedClip], text: Text
-) -> tuple[Objective, Delta]:
-    base, recipe = session.base, session.recipe
-    bank = full_rank_bank(base, tuned_sites(base)).to(session.device)
-    objective = ClipObjective(base, bank, text, clips, recipe=recipe)
-    causal = recipe.sparse_causal
-    return objective, Delta(kind="motion", bank=bank, phrase=recipe.caption, sparse_causal=causal)
-
-
-MOTION = ClipMethod("tune-a-video", "full-rank", _build, changes_frames=True)
+from engine.bases.protocol import Base, Site
+from engine.methods.clips import ClipMethod
 
 
 def tuned_sites(base: Base) -> tuple[Site, ...]:
     """The queries of both spatial attentions, and queries, keys, values and outputs of both temporal ones."""
     temporal = linear_sites(base, "motion", ("to_q", "to_k", "to_v", "to_out.0"))
     return (*linear_sites(base, "identity", ("to_q",)), *temporal)
+
+
+MOTION = ClipMethod(
+    "tune-a-video",
+    "full-rank",
+    lambda base, _recipe: full_rank_bank(base, tuned_sites(base)),
+    changes_frames=True,
+)

@@ -214,13 +214,13 @@ def test_dreamix_mixes_the_clip_and_its_frames():
 
 def director(base, clips, **settings):
     recipe = MotionDirectorRecipe(caption="x", seed=SEED, rank=2, **settings)
-    with quiet_draws(0):
-        bank, *looks = (
-            wake(low_rank_bank(base.denoiser, linear_sites(base, role, LAYERS[role]), 2), 0.3)
-            for role in ("motion", *["identity"] * len(clips))
-        )
     text = base.encode_text(["a dog"], {}).detach()
-    return MotionDirectorObjective(base, bank, looks, text, clips, recipe=recipe)
+    bank = low_rank_bank(base.denoiser, linear_sites(base, "motion", LAYERS["motion"]), 2)
+    objective = MotionDirectorObjective(base, bank, text, clips, recipe=recipe)
+    with quiet_draws(0):
+        for layers in (bank, *objective.looks):
+            wake(layers, 0.3)
+    return objective
 
 
 @pytest.fixture
