@@ -87,7 +87,7 @@ class Registry:
         item = find_item(self.layout, kind, name)
         for tag in map(check_tag, tag_names):
             if item and item.state.place(tag) != log.NOWHERE:
-                error = items.elsewhere(item, tag, item.state)
+                error = items.elsewhere(item, tag)
                 error.hint = f"afterwards: dv {kind} tag {name} {tag} --move"
                 raise error
         publishing.next_number(self.layout, kind, name)
@@ -194,9 +194,9 @@ class Registry:
         make_writable(self.layout)
         item, adapter = lookup.find(self.layout, parsed)
         line = log.entry("untag", adapter.version, tag=parsed.selector, expect=adapter.version)
-        state, counted = item.write(line)
+        item, counted = item.write(line)
         if counted is None:
-            raise items.elsewhere(item, parsed.selector, state)
+            raise items.elsewhere(item, parsed.selector)
         return adapter
 
     def plan_removal(

@@ -96,12 +96,6 @@ def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[dict[str, Any]]
     return found
 
 
-def read_log(layout: Layout, kind: Kind, name: str) -> bytes:
-    """The log of an item that was not moved over, ended by the line that moving it would add."""
-    data = layout.files.read(f"{folder_path(kind, name)}/{LOG}") or b""
-    return data + b"\n" + lines.encode(begin(layout, kind, name)) + b"\n"
-
-
 def begin(layout: Layout, kind: Kind, name: str) -> Entry:
     """What happened, and where tags and removals stand, as the first line of a log that decides."""
     removals = dict(_removals(layout, kind, name))

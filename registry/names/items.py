@@ -22,7 +22,7 @@ from registry.errors import (
 )
 from registry.names import first_layout, log
 from registry.names.log import NOWHERE, Entry, State
-from registry.names.pointers import Pointer, read_pointer
+from registry.names.pointers import Pointer, read_log, read_pointer
 from registry.ref import Kind, version_number
 from registry.storage import lines
 from registry.storage.layout import LOG, Layout
@@ -110,12 +110,13 @@ class Item:
         """``corgi:v3``, for messages."""
         return f"{self.name}:v{number}"
 
-    def write(self, entry: Entry) -> tuple[State, Entry | None]:
-        """Append a line to the log; what that comes to, and what the line did if it counted."""
+    def write(self, entry: Entry) -> tuple[Item, Entry | None]:
+        """Append a line to the log; the item as it is then, and what the line did if it counted."""
         with storage_errors(f"write the log of {self.name or self.id}"):
             self.layout.files.append(f"{self.path}/{LOG}", lines.encode(entry))
-        state = log.replay(self.layout.files.read(f"{self.path}/{LOG}") or b"")
-        return state, state.find(entry)
+        item = open_item(self.layout, self.kind, self.id, self.name)
+        happened = reversed(item.state.happened)
+        return item, next((each for each in happened if each.id == entry.id), None)
 
     def sync(self, number: int) -> None:
         """Put a version and the log on the disk, whoever wrote them: it is about to be acknowledged."""
@@ -128,13 +129,12 @@ class Item:
 
 def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
     """An item by its id; ``name`` is what it is called if its log does not say."""
-    path = f"items/{kind}/{item}"
+    path, end = f"items/{kind}/{item}", b""
     if first := first_layout.name_of(layout, kind, item):
         path = first_layout.folder_path(kind, first)
-        data = first_layout.read_log(layout, kind, first)
-    else:
-        data = layout.files.read(f"{path}/{LOG}") or b""
-    state = log.replay(data)
+        # A log that was not moved over is read as if the line were there that ends the move.
+        end = b"\n" + lines.encode(first_layout.begin(layout, kind, first)) + b"\n"
+    state = read_log(layout, kind, f"{path}/{LOG}", end)
     return Item(layout, kind, state.name or name, item, path, state)
 
 
@@ -231,18 +231,19 @@ def highest(layout: Layout, kind: Kind, name: str) -> int:
 def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | None) -> None:
     """Set a tag, which must be at the version ``expect``; 0: set nowhere; None: anywhere."""
     line = log.entry("tag", version, digest=digest, tag=tag, expect=expect)
-    state, counted = item.write(line)
+    item, counted = item.write(line)
     if counted is None:
-        if version in state.removals:
+        if version in item.state.removals:
             raise was_removed(item, version)
-        raise elsewhere(item, tag, state)
+        raise elsewhere(item, tag)
 
 
-def elsewhere(item: Item, tag: str, state: State) -> ConflictError | IntegrityError:
+def elsewhere(item: Item, tag: str) -> ConflictError | IntegrityError:
     """What to raise where a tag is not where it was expected."""
-    place = state.place(tag)
+    place = item.state.place(tag)
     if place is None:
-        message = f"the log of {item.name} is damaged, so nobody knows where {tag!r} is"
+        path = item.layout.root / item.path / LOG
+        message = f"a line of {path} is damaged, so nobody knows where the tag {tag!r} is"
         return IntegrityError(message, hint="set it again with --move", code="tag.damaged")
     if place == NOWHERE:
         return ConflictError(f"the tag {item.name}:{tag} is not set")

@@ -75,6 +75,8 @@ decoder = msgspec.json.Decoder(Entry)
 class State:
     """What the lines of a log come to."""
 
+    # whether what was written under the old name says that a renaming came to nothing
+    was_lost: Callable[[Entry], bool]
     tags: dict[str, int] = field(default_factory=dict)  # each tag whose place is known: its version
     removals: dict[int, Removal] = field(default_factory=dict)  # the removed versions
     # the digest of each version, by the first line that tells it
@@ -89,10 +91,6 @@ class State:
     name: str | None = None
     # by the claim of each renaming that was decided, whether it counted
     renamings: dict[str, bool] = field(default_factory=dict)
-
-    def find(self, entry: Entry) -> Entry | None:
-        """What a line did, or None where it did not count."""
-        return next((each for each in reversed(self.happened) if each.id == entry.id), None)
 
     def tags_on(self, version: int) -> tuple[str, ...]:
         """The tags on a version, sorted."""
@@ -111,9 +109,9 @@ def entry(event: Event, version: int = 0, **fields: object) -> Entry:
     )
 
 
-def replay(data: bytes) -> State:
+def replay(data: bytes, was_lost: Callable[[Entry], bool] = lambda _: False) -> State:
     """What the lines of a log come to."""
-    state = State()
+    state = State(was_lost)
     ids: set[str] = set()
     for line in lines.decode_all(data, decoder):
         if line is None:
@@ -167,7 +165,7 @@ def _restore(state: State, line: Entry) -> None:
 
 def _rename(state: State, line: Entry) -> None:
     if line.claim not in state.renamings:
-        counts = state.renamings[line.claim] = line.old == state.name
+        counts = state.renamings[line.claim] = line.old == state.name and not state.was_lost(line)
         if counts:
             state.name = line.new
             _count(state, line)

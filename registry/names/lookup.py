@@ -14,6 +14,7 @@ from registry.errors import IntegrityError, InvalidError, NotFoundError, Registr
 from registry.names.items import (
     Item,
     Version,
+    elsewhere,
     find_item,
     named_items,
     renamed_to,
@@ -169,9 +170,7 @@ def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
 def _by_tag(item: Item, tag: str) -> Version:
     place = item.state.place(tag)
     if place is None:
-        path = item.layout.root / item.path / LOG
-        message = f"a line of {path} is damaged, so nobody knows where the tag {tag!r} is"
-        raise IntegrityError(message, hint="set it again with --move", code="tag.damaged")
+        raise elsewhere(item, tag)
     if place == NOWHERE:
         known = list(item.state.tags)
         near = nearest(tag, [*known, *COMPUTED_TAGS])

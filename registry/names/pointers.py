@@ -12,13 +12,15 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from registry.errors import IntegrityError, storage_errors
+from registry.errors import IntegrityError, StorageError, storage_errors
 from registry.names import first_layout, log
+from registry.names.log import Entry, State
 from registry.ref import Kind, Number, Word
 from registry.storage import lines
 from registry.storage.layout import LOG, Layout, pointer_path
@@ -35,8 +37,8 @@ class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
       a ``source`` it is a claim: it counts once the log of the item tells of its renaming.
     - ``former``: the first layout: to ``item``, which went to the name ``to`` with numbers to ``last``.
     - ``mend``: a repair after damage: to ``item`` from here on, or to none.
-    - ``leave``: the name is free again; versions before this one renamed with it, and with
-      ``cancel``, which means nothing any more.
+    - ``leave``: the name is free again; versions before this one renamed with it, unless a
+      ``cancel`` of the same ``claim`` was before it.
     """
 
     event: Literal["take", "former", "mend", "leave", "cancel"]
@@ -91,6 +93,12 @@ def read_pointer(layout: Layout, kind: Kind, name: str) -> Pointer:
     return pointer
 
 
+def read_log(layout: Layout, kind: Kind, path: str, end: bytes = b"") -> State:
+    """What the lines of an item's log come to, and ``end`` after them."""
+    data = layout.files.read(path) or b""
+    return log.replay(data + end, partial(_was_lost, layout, kind))
+
+
 def take(layout: Layout, kind: Kind, pointer: Pointer, item: str, source: str | None = None) -> str:
     """Let a name that stands for nothing lead to an item, unless somebody is first; the line's id.
 
@@ -127,8 +135,8 @@ def add_first_lines(layout: Layout, kind: Kind, name: str) -> None:
 def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
     """Bring a pointer one line further."""
     if line.event == "take" and line.after == pointer.line:
-        said = layout.files.read(f"items/{kind}/{line.item}/{LOG}") if line.source else None
-        counts = log.replay(said or b"").renamings.get(line.id) if line.source else True
+        path = f"items/{kind}/{line.item}/{LOG}"
+        counts = read_log(layout, kind, path).renamings.get(line.id) if line.source else True
         if counts:
             _lead(pointer, line.item, line.id)
         elif counts is None:
@@ -142,6 +150,19 @@ def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
     elif line.event == "mend":
         pointer.damaged = 0
         _lead(pointer, line.item, line.id)
+
+
+def _was_lost(layout: Layout, kind: Kind, renaming: Entry) -> bool:
+    """Whether a ``cancel``, or the ``leave`` of another, stands before the ``leave`` of a renaming."""
+    done: dict[str, str] = {}
+    lost: set[str] = set()
+    with suppress(StorageError):  # by names that are read no more hangs nothing else
+        for line in filter(None, _read_lines(layout, kind, renaming.old or "")):
+            if line.event == "leave" and line.claim not in lost:
+                done.setdefault(line.hold, line.claim)
+            if line.claim not in done.values():
+                lost.add(line.claim)
+    return renaming.claim in lost
 
 
 def _lead(pointer: Pointer, item: str, line: str) -> None:

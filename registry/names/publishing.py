@@ -144,7 +144,7 @@ def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
 def _announce(item: Item, number: int, digest: str, tags: Sequence[str]) -> str:
     """Tell the log of a new version and its tags; what the item is called by now."""
     line = log.entry("publish", number, digest=digest, tags=list(tags), name=item.name)
-    state, _ = item.write(line)
-    for tag in sorted(set(tags) - set(state.tags_on(number))):
+    item, _ = item.write(line)
+    for tag in sorted(set(tags) - set(item.state.tags_on(number))):
         set_tag(item, tag, number, digest=digest, expect=log.NOWHERE)
-    return state.name or item.name
+    return item.name

@@ -14,7 +14,6 @@ from registry.content.record import Adapter
 from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoundError
 from registry.names import log
 from registry.names.items import Item, find_item, renamed_to
-from registry.names.log import State
 from registry.names.lookup import find, find_exact
 from registry.names.moving import make_writable
 from registry.ref import Ref
@@ -60,7 +59,7 @@ def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
     make_writable(layout)
     pairs = [(_item_of(layout, adapter), adapter) for adapter in plan.adapters]
     for item, adapter in pairs:
-        _check_tags(item, adapter, item.state)
+        _check_tags(item, adapter)
     return tuple(adapter for item, adapter in pairs if _remove_one(item, adapter))
 
 
@@ -107,9 +106,9 @@ def _item_of(layout: Layout, adapter: Adapter) -> Item:
     return item
 
 
-def _check_tags(item: Item, adapter: Adapter, state: State) -> None:
+def _check_tags(item: Item, adapter: Adapter) -> None:
     """Pass a version that has no tag besides those of the plan."""
-    new = sorted(set(state.tags_on(adapter.version)) - set(adapter.tags))
+    new = sorted(set(item.state.tags_on(adapter.version)) - set(adapter.tags))
     if new:
         label = item.label(adapter.version)
         message = f"{label} has been tagged {new[0]!r} since the removal was planned"
@@ -119,9 +118,9 @@ def _check_tags(item: Item, adapter: Adapter, state: State) -> None:
 def _remove_one(item: Item, adapter: Adapter) -> bool:
     """Whether this call removed it; False where it is removed already."""
     line = log.entry("remove", adapter.version, digest=adapter.digest, tags=list(adapter.tags))
-    state, counted = item.write(line)
+    item, counted = item.write(line)
     if counted is None:
-        _check_tags(item, adapter, state)
+        _check_tags(item, adapter)
         return False
     item.layout.files.touch(f"{item.path}/v{adapter.version}")  # the disk's own time of it
     return True

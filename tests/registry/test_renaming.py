@@ -486,5 +486,74 @@ def test_what_was_renamed_by_lines_of_both_names_is_read(store: Registry, publis
     assert diagnose(store.layout) == ()
 
 
+def test_what_was_cancelled_between_the_lines_of_both_names_did_not_happen(
+    store: Registry, publish
+) -> None:
+    """The name was taken by whoever cancelled."""
+    mine, theirs = publish(), publish("rex")
+    line = partial(pointers.Line, at="")
+    item, other = item_of(store).name, item_of(store, "rex").name
+    took, claim = line(event="take", id="1", item=item), {"item": item, "source": "corgi"}
+    cancelled = line(event="cancel", id="4", claim="2")
+    left = line(event="leave", id="3", hold="1", claim="2", to="rex")
+    write_lines(
+        log_of(store),
+        log.entry("publish", 1, digest=mine.digest, name="corgi"),
+        log.entry("rename", old="corgi", new="rex", claim="2"),
+    )
+    write_lines(log_of(store, "rex"), log.entry("publish", 1, digest=theirs.digest, name="rex"))
+    rex = line(event="take", id="2", **claim), line(event="take", id="5", item=other)
+    write_lines(pointer_of(store, "rex"), *rex)
+    write_lines(pointer_of(store), took, cancelled, left)
+    assert store.verify().findings == diagnose(store.layout) == ()
+    assert (store.resolve("corgi:v1").digest, store.resolve("rex:v1").digest) == (
+        mine.digest,
+        theirs.digest,
+    )
+    assert [row.version for row in (publish(), publish("rex"))] == [2, 2]
+    assert [each.event for each in store.log("corgi", "subject")] == ["publish", "publish"]
+    store.rename("corgi", "max", "subject")
+    assert store.resolve("max:v1").digest == mine.digest
+
+
+@pytest.mark.parametrize("is_cancelled_late", [False, True])
+def test_of_two_renamings_by_lines_of_both_names_the_first_leave_counts(
+    store: Registry, publish, *, is_cancelled_late: bool
+) -> None:
+    adapter = publish()
+    line = partial(pointers.Line, at="")
+    item, log_path = item_of(store).name, log_of(store)
+    store.rename("corgi", "max", "subject")
+    for claim, name in (("2", "rex"), ("3", "max")):
+        write_lines(
+            pointer_of(store, name), line(event="take", id=claim, item=item, source="corgi")
+        )
+    write_lines(
+        pointer_of(store),
+        line(event="take", id="1", item=item),
+        line(event="leave", id="4", hold="1", claim="3", to="max"),
+        line(event="cancel", id="5", claim="3" if is_cancelled_late else "2"),
+        line(event="leave", id="6", hold="1", claim="2", to="rex"),
+    )
+    write_lines(
+        log_path,
+        log.entry("publish", 1, digest=adapter.digest, name="corgi"),
+        log.entry("rename", old="corgi", new="rex", claim="2"),
+        log.entry("rename", old="corgi", new="max", claim="3"),
+    )
+    assert [row.name for row in store.list().rows] == ["max"]
+    assert publish("rex").version == 1
+    assert store.verify().findings == diagnose(store.layout) == ()
+
+
+def test_an_old_name_that_cannot_be_read_takes_no_other_with_it(store: Registry, publish) -> None:
+    publish()
+    store.rename("corgi", "rex", "subject")
+    pointer_of(store).unlink()
+    os.mkfifo(pointer_of(store))
+    assert store.resolve("rex").version == 1
+    assert [row.name for row in store.list().rows] == ["rex"]
+
+
 def write_lines(path: Path, *entries: Struct) -> None:
     path.write_bytes(b"".join(b"\n" + lines.encode(entry) + b"\n" for entry in entries))
