@@ -13,12 +13,12 @@ from registry.content.manifest import Difference, Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError, storage_errors
 from registry.names import items, log, lookup, publishing, removal, renaming
+from registry.names.first_layout import move_over
 from registry.names.items import find_item
 from registry.names.lookup import Listing, Wanted, list_rows
-from registry.names.moving import make_writable
 from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
-from registry.storage.layout import Layout, check_readable
+from registry.storage.layout import Layout, check_readable, make_root
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -83,7 +83,7 @@ class Registry:
     def check_publish(self, kind: Kind, name: str, tag_names: Iterable[str] = ()) -> None:
         """Fail now, with the same errors, where publishing would fail after the wait."""
         check_name(name)
-        make_writable(self.layout)
+        make_root(self.layout)
         item = find_item(self.layout, kind, name)
         for tag in map(check_tag, tag_names):
             if item and item.state.place(tag) != log.NOWHERE:
@@ -171,7 +171,7 @@ class Registry:
             ConflictError: the tag is on another version.
         """
         check_tag(tag)
-        make_writable(self.layout)
+        make_root(self.layout)
         item, adapter = lookup.find(self.layout, _parsed(ref, kind))
         expect = self._expected(adapter, if_at) if if_at else None if move else log.NOWHERE
         was = item.state.place(tag)
@@ -191,7 +191,7 @@ class Registry:
         if parsed.selector is None or parsed.version or parsed.selector in COMPUTED_TAGS:
             message = f"{parsed} names no tag that could be taken off"
             raise InvalidError(message, hint=f"write {parsed.name}:TAG")
-        make_writable(self.layout)
+        make_root(self.layout)
         item, adapter = lookup.find(self.layout, parsed)
         line = log.entry("untag", adapter.version, tag=parsed.selector, expect=adapter.version)
         item, counted = item.write(line)
@@ -311,9 +311,13 @@ class Registry:
 
 
 def open_registry(root: Path) -> Registry:
-    """The registry in a folder. One that is not there yet is empty; the first write makes it."""
+    """The registry in a folder. One that is not there yet is empty; the first write makes it.
+
+    One of the first layout is moved over to the present one; that fails where it cannot be written.
+    """
     layout = Layout(root)
     check_readable(layout)
+    move_over(layout)
     return Registry(layout)
 
 

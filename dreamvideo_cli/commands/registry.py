@@ -12,7 +12,6 @@ from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.text import field_lines, size_text
 
 if TYPE_CHECKING:
-    from registry.maintenance.doctor import Diagnosis
     from registry.maintenance.verify import Finding
 
 
@@ -120,27 +119,24 @@ def diagnose(
     left = [each for each in found if each not in mended]
     document = {
         "schema": "dv.diagnosis/1",
-        "mended": [_diagnosis_document(each) for each in mended],
-        "found": [_diagnosis_document(each) for each in left],
+        "mended": [{**_finding_document(each), "remedy": each.remedy} for each in mended],
+        "found": [{**_finding_document(each), "remedy": each.remedy} for each in left],
     }
-    lines = [f"mended: {each.finding.where}: {each.remedy}" for each in mended]
-    lines += [line for each in left for line in _diagnosis_lines(each)]
+    lines = [f"mended: {each.where}: {each.remedy}" for each in mended]
+    lines += [line for each in left for line in _finding_lines(each)]
     show(shell, View(document, lines or ["nothing odd"]))
     if any(each.repair for each in left):
         info(shell, "dv registry doctor --fix mends what can be mended")
-    _fail_on_damage([each.finding for each in left])
+    _fail_on_damage(left)
 
 
-def _damaged_runs() -> "list[Diagnosis]":
+def _damaged_runs() -> "list[Finding]":
     """A finding for each learning run that cannot be read; nothing published depends on one."""
     from dreamvideo_cli.runs.folders import damaged_runs
-    from registry.maintenance.doctor import Diagnosis
-    from registry.maintenance.verify import Finding
+    from registry.maintenance.verify import odd
 
     return [
-        Diagnosis(
-            Finding(run.error.code, f"runs/{run.id}", run.message, run.error.hint, is_damage=False)
-        )
+        odd(run.error.code, f"runs/{run.id}", run.message, run.error.hint)
         for run in damaged_runs(state_folder() / "runs")
     ]
 
@@ -166,21 +162,12 @@ def _fail_on_damage(findings: "Sequence[Finding]") -> None:
 
 
 def _finding_document(finding: "Finding") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(finding)
+    fields = ("code", "where", "message", "hint", "is_damage")
+    return {field: getattr(finding, field) for field in fields}
 
 
 def _finding_lines(finding: "Finding") -> list[str]:
     word = "damaged" if finding.is_damage else "odd"
     hint = [f"  {finding.hint}"] if finding.hint else []
-    return [f"{word}: {finding.where}: {finding.message}", *hint]
-
-
-def _diagnosis_document(diagnosis: "Diagnosis") -> dict[str, Any]:
-    return {**_finding_document(diagnosis.finding), "remedy": diagnosis.remedy}
-
-
-def _diagnosis_lines(diagnosis: "Diagnosis") -> list[str]:
-    remedy = [f"  --fix would {diagnosis.remedy}"] if diagnosis.remedy else []
-    return [*_finding_lines(diagnosis.finding), *remedy]
+    remedy = [f"  --fix would {finding.remedy}"] if finding.remedy else []
+    return [f"{word}: {finding.where}: {finding.message}", *hint, *remedy]

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-
-import msgspec
 
 from registry.content import blobs, manifest, record
 from registry.errors import IntegrityError, RegistryError, StorageError, storage_errors
 from registry.maintenance import garbage
-from registry.maintenance.verify import Finding, check_structure
+from registry.maintenance.verify import Finding, check_structure, finding_of, odd
 from registry.names import log, pointers
+from registry.names.first_layout import move_over
 from registry.names.items import Item, find_item, get_item, item_ids, named_items, open_item
-from registry.names.moving import make_writable
 from registry.ref import KINDS, parse_ref
 from registry.storage.files import TMP
 from registry.storage.layout import (
@@ -29,68 +28,60 @@ from registry.storage.layout import (
     HEADER_NAME,
     Layout,
     check_readable,
+    make_root,
 )
 
 _HOUR_SECONDS = 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Something found, and what would mend it."""
-
-    finding: Finding  # what is odd
-    # one line saying what the repair does; None where only a person can mend it
-    remedy: str | None = None
-    repair: Callable[[], None] | None = None  # does it; None where there is none
-
-
-def diagnose(layout: Layout) -> tuple[Diagnosis, ...]:
+def diagnose(layout: Layout) -> tuple[Finding, ...]:
     """Everything odd that can be seen without hashing files; `registry.verify` hashes them.
 
     Raises:
         IncompatibleError: a newer version wrote the registry.
     """
-    found: list[Diagnosis] = []
+    found: list[Finding] = []
+    with suppress(RegistryError):  # else it is told what of it was not moved over
+        move_over(layout)
     for check in (_check_header, _check_links, _check_foreign, _check_unfinished, check_structure):
         try:
-            found += (_judge(layout, finding) for finding in check(layout))
+            found += check(layout)
         except (IntegrityError, StorageError) as error:
-            found.append(Diagnosis(Finding(error.code, ".", error.message, error.hint)))
-    return tuple(found)
+            found.append(finding_of(".", error))
+    return tuple(_with_remedy(layout, finding) for finding in found)
 
 
-def repair(layout: Layout, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis, ...]:
-    """Carry out every repair; the diagnoses whose repair was done. One that fails stops no other."""
+def repair(layout: Layout, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Carry out every repair; the findings whose repair was done. One that fails stops no other."""
     mended = []
-    for each in diagnoses:
+    for each in findings:
         if each.repair:
             try:
                 each.repair()
             except RegistryError:
                 continue
             mended.append(each)
-    make_writable(layout)
+    make_root(layout)
     return tuple(mended)
 
 
-def _judge(layout: Layout, finding: Finding) -> Diagnosis:
-    """A finding, and what would mend it."""
+def _with_remedy(layout: Layout, finding: Finding) -> Finding:
     is_header = finding.where == HEADER_NAME and finding.is_damage
     code = "registry.headless" if is_header else finding.code
     remedy, mend = _REMEDIES.get(code, (None, None))
     if mend is None or (mend is rebuild_record and _rebuilt(layout, finding.where) is None):
-        return Diagnosis(finding)
-    return Diagnosis(finding, remedy, partial(mend, layout, finding.where))
+        return finding
+    return replace(finding, remedy=remedy, repair=partial(mend, layout, finding.where))
 
 
 def _check_header(layout: Layout) -> Iterator[Finding]:
     try:
         check_readable(layout)
     except (IntegrityError, StorageError) as error:
-        yield Finding(error.code, HEADER_NAME, error.message)
+        yield finding_of(HEADER_NAME, error)
         return
     if layout.files.entries() and not layout.files.read(HEADER_NAME):
-        yield _remark("registry.headless", HEADER_NAME, "it is empty or missing")
+        yield odd("registry.headless", HEADER_NAME, "it is empty or missing")
 
 
 def _check_links(layout: Layout) -> Iterator[Finding]:
@@ -102,7 +93,7 @@ def _check_links(layout: Layout) -> Iterator[Finding]:
         for path in level:
             facts = layout.files.stat(path)
             if facts and stat.S_ISLNK(facts.st_mode):
-                yield _remark("registry.linked", path, message, "put there what it leads to")
+                yield odd("registry.linked", path, message, "put there what it leads to")
             elif facts and stat.S_ISDIR(facts.st_mode) and depth < 3 and path != TMP:
                 inner += [f"{path}/{entry}" for entry in layout.files.entries(path)]
         level = inner
@@ -111,32 +102,28 @@ def _check_links(layout: Layout) -> Iterator[Finding]:
 def _check_foreign(layout: Layout) -> Iterator[Finding]:
     """What is not the registry's, and a folder on another disk."""
     for entry in sorted(set(layout.files.entries()) - ENTRIES - FIRST_ENTRIES):
-        yield _remark("registry.foreign", entry, "it is not the registry's; nothing reads it")
+        yield odd("registry.foreign", entry, "it is not the registry's; nothing reads it")
     tmp, header = layout.files.stat(TMP), layout.files.stat(HEADER_NAME)
     if tmp and header and tmp.st_dev != header.st_dev:
         message = "it is on another device, so nothing can be published"
-        yield _remark("tmp.elsewhere", TMP, message, "make it a plain folder")
+        yield odd("tmp.elsewhere", TMP, message, "make it a plain folder")
     for path in garbage.foreign_folders(layout):
         message = "it is no item of this version; while it is there nothing can be collected"
-        yield _remark("registry.foreign", path, message, "move it elsewhere")
+        yield odd("registry.foreign", path, message, "move it elsewhere")
 
 
 def _check_unfinished(layout: Layout) -> Iterator[Finding]:
     if moved := garbage.moved_files(layout):
         message = f"a collection was cut short, or is at work: {len(moved)} files are moved away"
-        yield _remark("collection.unfinished", moved[0].rpartition("/")[0], message)
+        yield odd("collection.unfinished", moved[0].rpartition("/")[0], message)
     now = garbage.disk_time(layout)
     for path in garbage.unfinished(layout):
         if (garbage.age_seconds(layout, path, now) or 0.0) > garbage.DAY_SECONDS:
             message = "a write that was never finished"
-            yield _remark("tmp.leftover", path, message, "dv registry gc removes it")
+            yield odd("tmp.leftover", path, message, "dv registry gc removes it")
     if (garbage.age_seconds(layout, HEADER_NAME, now) or 0.0) < -_HOUR_SECONDS:
         message = "it was written in the future: a clock was set back; nothing depends on it"
-        yield _remark("clock.back", HEADER_NAME, message)
-
-
-def _remark(code: str, where: str, message: str, hint: str | None = None) -> Finding:
-    return Finding(code, where, message, hint, is_damage=False)
+        yield odd("clock.back", HEADER_NAME, message)
 
 
 def rewrite_header(layout: Layout, where: str) -> None:
@@ -173,15 +160,6 @@ def rebuild_record(layout: Layout, where: str) -> None:
         with storage_errors(f"write {layout.root / path}"):
             layout.put_aside(path)
             layout.files.replace(path, data)
-
-
-def note_publishing(layout: Layout, where: str) -> None:
-    """Note a publishing that the log does not tell of."""
-    item, number = _item_at(layout, where)
-    row = item.version(number).record
-    if row and number not in item.state.published:
-        line = log.entry("publish", number, digest=row.digest)
-        item.write(msgspec.structs.replace(line, at=row.created))
 
 
 def mend_log(layout: Layout, where: str) -> None:
@@ -243,7 +221,6 @@ _REMEDIES: Mapping[str, tuple[str, Callable[[Layout, str], None]]] = {
     "record.missing": _REBUILD,
     "record.disagrees": _REBUILD,
     "log.damaged": ("go on from the lines that can be read; lost tags are off", mend_log),
-    "log.incomplete": ("note it", note_publishing),
     "name.damaged": ("let it stand for what it last stood for", mend_name),
     "name.lost": ("give it its last name again, or another", name_again),
     "registry.headless": ("write it again; what is there goes aside", rewrite_header),

@@ -24,10 +24,9 @@ from registry.content.record import Removal
 from registry.errors import IntegrityError, StorageError, storage_errors
 from registry.names import first_layout
 from registry.names.items import Item, item_ids, open_item
-from registry.names.moving import make_writable
-from registry.ref import KINDS, Kind
+from registry.ref import KINDS
 from registry.storage.files import TMP, temporary
-from registry.storage.layout import FIRST_NAMES, Layout, blob_path, manifest_path
+from registry.storage.layout import Layout, blob_path, make_root, manifest_path
 
 DAY_SECONDS = 86_400.0
 YOUNG_ORPHAN_SECONDS = DAY_SECONDS
@@ -61,7 +60,7 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
     A crash in between leaves files in a folder from which `put_back` takes them again; the next
     call begins with that.
     """
-    make_writable(layout)
+    make_root(layout)
     with storage_errors(f"collect in {layout.root}"):
         put_back(layout)
         now = disk_time(layout)
@@ -120,14 +119,13 @@ def stored_files(layout: Layout) -> Iterator[str]:
 
 def foreign_folders(layout: Layout) -> Iterator[str]:
     """Folders and links where items should lie and that are none: nobody knows what they hold."""
-    for top in ("items", FIRST_NAMES):
-        foreign = set(layout.files.folders(top)) - set(KINDS)
-        yield from (f"{top}/{entry}" for entry in sorted(foreign))
-        for kind in KINDS:
-            for entry, facts in layout.files.facts(f"{top}/{kind}").items():
-                is_folder = stat.S_ISDIR(facts.st_mode) and not _is_ours(layout, top, kind, entry)
-                if is_folder or stat.S_ISLNK(facts.st_mode):
-                    yield f"{top}/{kind}/{entry}"
+    foreign = set(layout.files.folders("items")) - set(KINDS)
+    yield from (f"items/{entry}" for entry in sorted(foreign))
+    for kind in KINDS:
+        for entry, facts in layout.files.facts(f"items/{kind}").items():
+            is_folder = stat.S_ISDIR(facts.st_mode) and not _is_digest(entry, _ID_DIGITS)
+            if is_folder or stat.S_ISLNK(facts.st_mode):
+                yield f"items/{kind}/{entry}"
 
 
 def disk_time(layout: Layout) -> float:
@@ -156,7 +154,8 @@ def needed_paths(layout: Layout, now: float) -> set[str]:
     """
     by_writers = needed_by_writers(layout)
     needed = {path for digest in by_writers for path in (blob_path(digest), manifest_path(digest))}
-    for path in foreign_folders(layout):
+    first = (path for kind in KINDS for path in first_layout.left(layout, kind))
+    for path in (*foreign_folders(layout), *first):
         message = f"{layout.root / path} is none of this version's, and may hold versions"
         raise IntegrityError(message, hint="move it elsewhere", code="registry.foreign")
     for digest, is_live in sorted(_roots(layout, now)):
@@ -220,13 +219,6 @@ def _is_unfinished(path: str) -> bool:
 def _is_digest(text: str, digits: int = _DIGEST_DIGITS) -> bool:
     """Whether this is a SHA-256 as we write it, or its first digits."""
     return len(text) == digits and not set(text) - set("0123456789abcdef")
-
-
-def _is_ours(layout: Layout, top: str, kind: Kind, entry: str) -> bool:
-    """Whether a folder is an item; an older version may have made a folder of a name anew."""
-    if top == "items":
-        return _is_digest(entry, _ID_DIGITS)
-    return first_layout.name_of(layout, kind, first_layout.item_id(kind, entry)) == entry
 
 
 def _in(folder: str, path: str) -> str:

@@ -7,7 +7,7 @@ it is told.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -34,6 +34,9 @@ class Finding:
     message: str  # one line
     hint: str | None = None  # what would do, or None
     is_damage: bool = True  # whether something published cannot be read; otherwise nothing is lost
+    # one line saying what the doctor's repair does; None where only a person can mend it
+    remedy: str | None = None
+    repair: Callable[[], None] | None = None  # does it; None where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,16 @@ class Verified:
     def is_whole(self) -> bool:
         """Whether everything published can be read."""
         return not any(finding.is_damage for finding in self.findings)
+
+
+def finding_of(where: str, error: RegistryError) -> Finding:
+    """An error that a reader would meet, as a finding."""
+    return Finding(error.code, where, error.message, error.hint)
+
+
+def odd(code: str, where: str, message: str, hint: str | None = None) -> Finding:
+    """A finding by which nothing is lost."""
+    return Finding(code, where, message, hint, is_damage=False)
 
 
 @dataclass(slots=True)
@@ -79,7 +92,7 @@ def _check_kinds(tour: _Tour) -> Iterator[Finding]:
         items, faults = named_items(tour.layout, kind)
         for item in items:
             yield from _check_item(tour, item)
-        yield from (_finding(where, error) for where, error in faults)
+        yield from (finding_of(where, error) for where, error in faults)
 
 
 def _check_item(tour: _Tour, item: Item) -> Iterator[Finding]:
@@ -92,24 +105,14 @@ def _check_item(tour: _Tour, item: Item) -> Iterator[Finding]:
                 again = open_item(item.layout, item.kind, item.id, item.name)
                 fault = _fault(second, again, again.version(number))
             if fault:
-                yield _finding(f"{where}:v{number}", fault)
+                yield finding_of(f"{where}:v{number}", fault)
         yield from _check_log(item, {number for number in versions if versions[number].record})
         if not tour.hashes:
-            yield from _check_numbers(item, versions)
-    except RegistryError as error:
-        yield _finding(where, error)
-
-
-def _check_numbers(item: Item, versions: Mapping[int, Version]) -> Iterator[Finding]:
-    """Numbers whose record was never finished, and versions that the log does not tell of."""
-    for number in item.numbers():
-        where = f"{item.kind}/{item.name}:v{number}"
-        if number not in versions:
             message = "its writing was never finished; its number is skipped"
-            yield Finding("record.unfinished", where, message, is_damage=False)
-        elif versions[number].record and number not in item.state.published:
-            message = "the log does not tell of its publishing"
-            yield Finding("log.incomplete", where, message, is_damage=False)
+            for number in sorted(set(item.numbers()) - versions.keys()):
+                yield odd("record.unfinished", f"{where}:v{number}", message)
+    except RegistryError as error:
+        yield finding_of(where, error)
 
 
 def _fault(tour: _Tour, item: Item, version: Version) -> RegistryError | None:
@@ -176,10 +179,6 @@ def _check_rest(tour: _Tour) -> Iterator[Finding]:
                 tour.files[path] = stream.tell()
                 if found != entry.removesuffix(".toml"):
                     message = f"it is damaged, and no live version needs it: its SHA-256 is {found}"
-                    yield Finding("orphan.damaged", path, message, is_damage=False)
+                    yield odd("orphan.damaged", path, message)
         except RegistryError as error:
-            yield _finding(path, error)
-
-
-def _finding(where: str, error: RegistryError) -> Finding:
-    return Finding(error.code, where, error.message, error.hint)
+            yield finding_of(path, error)

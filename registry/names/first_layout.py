@@ -1,4 +1,4 @@
-"""The first layout, in which the folder of a name was the name: read as if it were the present one.
+"""The first layout, in which the folder of a name was the name: moved over by whoever opens it.
 
 ::
 
@@ -6,30 +6,35 @@
     names/<kind>/<name>/tags/best     lines that set one tag
     names/<kind>/<name>/log.ndjson    lines of what else happened to the name
     renamed/<kind>/<name>             lines of where the versions of an old name went
-
-Nothing writes this layout any more. A registry that can be written is moved over to the present
-one, see `registry.names.moving`; one that cannot is read as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from heapq import merge
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from registry.content import record
 from registry.content.record import Removal
-from registry.errors import RegistryError
-from registry.names import log
+from registry.errors import RegistryError, storage_errors
+from registry.names import log, pointers
 from registry.names.log import Entry, Place
-from registry.ref import Kind, Number, Word, check_name, check_tag, passes, version_number
+from registry.ref import KINDS, Kind, Number, Word, check_name, check_tag, passes, version_number
 from registry.storage import lines
-from registry.storage.layout import FIRST_NAMES, FIRST_RENAMED, LOG, Layout
+from registry.storage.layout import (
+    FIRST_ENTRIES,
+    FIRST_NAMES,
+    FIRST_RENAMED,
+    LOG,
+    Layout,
+    make_root,
+)
 
 
 class _Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,56 +60,94 @@ _moves = msgspec.json.Decoder(_Move)
 _renamings = msgspec.json.Decoder(_Renaming)
 
 
-def folder_path(kind: Kind, name: str) -> str:
-    """The folder of a name in the first layout."""
-    return f"{FIRST_NAMES}/{kind}/{name}"
+def move_over(layout: Layout) -> None:
+    """Move a registry over to the present layout if it is of the first one.
+
+    The header is written first, so that no older version begins to write. Then the pointers of all
+    names are written. Then each name's folder gets a line that says where its tags and removals
+    stand, and becomes the folder of its item, in one step. Wherever this is cut short, whoever opens
+    the registry next goes on. What cannot be read stays where it is, see `left`.
+    """
+    if not any(map(layout.files.stat, FIRST_ENTRIES)):
+        return
+    make_root(layout)
+    with storage_errors(f"move {layout.root} over to the present layout"):
+        names = [(kind, name) for kind in KINDS for name in _names(layout, kind)]
+        known = [each for each in names if _is_done(_point, layout, *each)]
+        moved = [each for each in known if _is_done(_move, layout, *each)]
+        for path in (*(f"{FIRST_NAMES}/{kind}" for kind in KINDS), FIRST_NAMES):
+            layout.files.remove_empty(path)
+        if moved == names:
+            with suppress(FileNotFoundError):
+                layout.put_aside(FIRST_RENAMED)  # the pointers have it now
 
 
-def item_id(kind: Kind, name: str) -> str:
-    """The id that the item of a name gets when it is moved over: the same for every process."""
-    return hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:16]
+def left(layout: Layout, kind: Kind) -> list[str]:
+    """What of the first layout could not be moved over."""
+    tops = (f"{top}/{kind}" for top in sorted(FIRST_ENTRIES))
+    return [f"{top}/{entry}" for top in tops for entry in layout.files.entries(top)]
 
 
-def item_ids(layout: Layout, kind: Kind) -> list[tuple[str, str]]:
-    """Id and name of every folder of a name."""
-    names = layout.files.folders(f"{FIRST_NAMES}/{kind}")
-    return [(item_id(kind, name), name) for name in names if passes(check_name, name)]
+def _names(layout: Layout, kind: Kind) -> list[str]:
+    found = {path.rpartition("/")[2] for path in left(layout, kind)}
+    return sorted(name for name in found if passes(check_name, name))
 
 
-def name_of(layout: Layout, kind: Kind, item: str) -> str | None:
-    """The name of an item that still lies where the first layout had it, or None."""
-    if layout.files.stat(f"items/{kind}/{item}"):
-        return None
-    return next((name for found, name in item_ids(layout, kind) if found == item), None)
+def _is_done(
+    step: Callable[[Layout, Kind, str], None], layout: Layout, kind: Kind, name: str
+) -> bool:
+    """Whether a step of moving a name could be done, or was done by another process in this moment."""
+    with suppress(FileNotFoundError):
+        try:
+            step(layout, kind, name)
+        except RegistryError:
+            return False
+    return True
 
 
-def pointer_lines(layout: Layout, kind: Kind, name: str) -> list[dict[str, Any]]:
-    """What the first layout knows of a name, as lines of its pointer; their ids never change."""
-    found: list[dict[str, Any]] = []
+def _point(layout: Layout, kind: Kind, name: str) -> None:
+    """Write down what is known of a name as lines of its pointer, whose ids never change."""
     data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}")
     if data is not None:
         told = [line.last for line in lines.decode_all(data, _renamings) if line]
-        went = [
-            other for _, other in item_ids(layout, kind) if _was_called(layout, kind, other, name)
-        ]
+        others = layout.files.folders(f"{FIRST_NAMES}/{kind}")
+        went = [other for other in others if _was_called(layout, kind, other, name)]
         there = [number for other in went for number in _numbers(layout, kind, other)]
-        fields = {"item": item_id(kind, went[-1]), "to": went[-1]} if went else {}
-        found.append({"event": "former", "id": "former", "last": max([0, *told, *there]), **fields})
-    if layout.files.stat(folder_path(kind, name)) is not None:
-        item = item_id(kind, name)
-        found.append({"event": "take", "id": f"first-{item}", "item": item})
-    return found
+        fields = {"item": _item_id(kind, went[-1]), "to": went[-1]} if went else {}
+        pointers.add(
+            layout, kind, name, event="former", id="former", last=max([0, *told, *there]), **fields
+        )
+    if layout.files.stat(_folder(kind, name)):
+        item = _item_id(kind, name)
+        pointers.add(layout, kind, name, event="take", id=f"first-{item}", item=item)
 
 
-def begin(layout: Layout, kind: Kind, name: str) -> Entry:
+def _move(layout: Layout, kind: Kind, name: str) -> None:
+    source, item = _folder(kind, name), _item_id(kind, name)
+    if layout.files.stat(f"items/{kind}/{item}"):
+        item = os.urandom(8).hex()  # an older version made the folder anew; the doctor names it
+    layout.files.append(f"{source}/{LOG}", lines.encode(_begin(layout, kind, name)))
+    layout.files.move(source, f"items/{kind}/{item}")
+
+
+def _folder(kind: Kind, name: str) -> str:
+    return f"{FIRST_NAMES}/{kind}/{name}"
+
+
+def _item_id(kind: Kind, name: str) -> str:
+    """The id that the item of a name gets: the same for every process."""
+    return hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:16]
+
+
+def _begin(layout: Layout, kind: Kind, name: str) -> Entry:
     """What happened, and where tags and removals stand, as the first line of a log that decides."""
     removals = dict(_removals(layout, kind, name))
     places: dict[str, Place] = {}
     unknown: list[str] = []
     files = [_entries(layout, kind, name)]
-    entries = layout.files.entries(f"{folder_path(kind, name)}/tags")
+    entries = layout.files.entries(f"{_folder(kind, name)}/tags")
     for tag in (entry for entry in entries if passes(check_tag, entry)):
-        moves, is_known = _replay(layout, f"{folder_path(kind, name)}/tags/{tag}")
+        moves, is_known = _replay(layout, f"{_folder(kind, name)}/tags/{tag}")
         files.append(list(_told(tag, moves)))
         if not is_known:
             unknown.append(tag)
@@ -132,14 +175,14 @@ def _removals(layout: Layout, kind: Kind, name: str) -> list[tuple[int, Removal]
     found = []
     for number in _numbers(layout, kind, name):
         with suppress(RegistryError):  # whoever reads this version will say so
-            row = record.read(layout.files, f"{folder_path(kind, name)}/v{number}")
+            row = record.read(layout.files, f"{_folder(kind, name)}/v{number}")
             if row and row.removed:
                 found.append((number, row.removed))
     return found
 
 
 def _numbers(layout: Layout, kind: Kind, name: str) -> list[int]:
-    entries = layout.files.entries(folder_path(kind, name))
+    entries = layout.files.entries(_folder(kind, name))
     return sorted(number for entry in entries if (number := version_number(entry)))
 
 
@@ -161,7 +204,7 @@ def _replay(layout: Layout, path: str) -> tuple[list[_Move], bool]:
 
 
 def _entries(layout: Layout, kind: Kind, name: str) -> list[Entry]:
-    data = layout.files.read(f"{folder_path(kind, name)}/{LOG}") or b""
+    data = layout.files.read(f"{_folder(kind, name)}/{LOG}") or b""
     known = lines.decode_all(data, log.decoder)
     return [line for line in known if line and not line.id]  # a move that was cut short has one
 

@@ -129,13 +129,8 @@ class Item:
 
 def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
     """An item by its id; ``name`` is what it is called if its log does not say."""
-    path, end = f"items/{kind}/{item}", b""
-    if first := first_layout.name_of(layout, kind, item):
-        path = first_layout.folder_path(kind, first)
-        # A log that was not moved over is read as if the line were there that ends the move.
-        end = b"\n" + lines.encode(first_layout.begin(layout, kind, first)) + b"\n"
-    state = read_log(layout, kind, f"{path}/{LOG}", end)
-    return Item(layout, kind, state.name or name, item, path, state)
+    state = read_log(layout, kind, item)
+    return Item(layout, kind, state.name or name, item, f"items/{kind}/{item}", state)
 
 
 def find_item(layout: Layout, kind: Kind, name: str) -> Item | None:
@@ -168,8 +163,7 @@ def get_item(layout: Layout, kind: Kind, name: str) -> Item:
 
 def item_ids(layout: Layout, kind: Kind) -> list[str]:
     """The id of every item on the disk."""
-    first = [item for item, _ in first_layout.item_ids(layout, kind)]
-    return list(dict.fromkeys([*layout.files.folders(f"items/{kind}"), *first]))
+    return layout.files.folders(f"items/{kind}")
 
 
 def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str, RegistryError]]]:
@@ -182,6 +176,10 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str,
     faults: dict[str, RegistryError] = {}
     called: dict[str, str] = {}
     try:
+        for path in first_layout.left(layout, kind):
+            message = f"{layout.root / path} is of the first layout, and could not be moved over"
+            hint = "make it readable; or move it elsewhere if it is none of yours"
+            faults[path] = IntegrityError(message, hint=hint, code="registry.foreign")
         for name in layout.names(kind):
             try:
                 called[read_pointer(layout, kind, name).check(layout, kind).item] = name

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from registry.errors import IntegrityError, StorageError, storage_errors
-from registry.names import first_layout, log
+from registry.names import log
 from registry.names.log import Entry, State
 from registry.ref import Kind, Number, Word
 from registry.storage import lines
@@ -82,9 +82,8 @@ class Pointer:
 def read_pointer(layout: Layout, kind: Kind, name: str) -> Pointer:
     """Where a name leads; nowhere where it was never used."""
     pointer = Pointer(name)
-    known = _read_lines(layout, kind, name)
     ids: set[str] = set()
-    for line in [*_first_lines(layout, kind, name, known), *known]:
+    for line in _read_lines(layout, kind, name):
         if line is None:
             pointer.damaged += 1
         elif line.id not in ids:
@@ -93,10 +92,10 @@ def read_pointer(layout: Layout, kind: Kind, name: str) -> Pointer:
     return pointer
 
 
-def read_log(layout: Layout, kind: Kind, path: str, end: bytes = b"") -> State:
-    """What the lines of an item's log come to, and ``end`` after them."""
-    data = layout.files.read(path) or b""
-    return log.replay(data + end, partial(_was_lost, layout, kind))
+def read_log(layout: Layout, kind: Kind, item: str) -> State:
+    """What the lines of an item's log come to."""
+    data = layout.files.read(f"items/{kind}/{item}/{LOG}") or b""
+    return log.replay(data, partial(_was_lost, layout, kind))
 
 
 def take(layout: Layout, kind: Kind, pointer: Pointer, item: str, source: str | None = None) -> str:
@@ -126,17 +125,18 @@ def mend(layout: Layout, kind: Kind, name: str, item: str) -> str:
     return line.id
 
 
-def add_first_lines(layout: Layout, kind: Kind, name: str) -> None:
+def add(layout: Layout, kind: Kind, name: str, **fields: object) -> None:
     """Write down what the first layout knows of a name, unless that was done."""
-    for line in _first_lines(layout, kind, name, _read_lines(layout, kind, name)):
+    line = msgspec.convert({"at": "", **fields}, Line)
+    if line.id not in {each.id for each in _read_lines(layout, kind, name) if each}:
         _append(layout, kind, name, line)
 
 
 def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
     """Bring a pointer one line further."""
     if line.event == "take" and line.after == pointer.line:
-        path = f"items/{kind}/{line.item}/{LOG}"
-        counts = read_log(layout, kind, path).renamings.get(line.id) if line.source else True
+        known = read_log(layout, kind, line.item).renamings if line.source else {line.id: True}
+        counts = known.get(line.id)
         if counts:
             _lead(pointer, line.item, line.id)
         elif counts is None:
@@ -172,13 +172,6 @@ def _lead(pointer: Pointer, item: str, line: str) -> None:
 
 def _read_lines(layout: Layout, kind: Kind, name: str) -> list[Line | None]:
     return lines.decode_all(layout.files.read(pointer_path(kind, name)) or b"", decoder)
-
-
-def _first_lines(layout: Layout, kind: Kind, name: str, known: list[Line | None]) -> list[Line]:
-    """What only the first layout knows of a name."""
-    ids = {line.id for line in known if line}
-    first = first_layout.pointer_lines(layout, kind, name)
-    return [Line(at="", **fields) for fields in first if fields["id"] not in ids]
 
 
 def _line(event: str, **fields: str | None) -> Line:

@@ -26,11 +26,10 @@ from registry.errors import (
 )
 from registry.names import log
 from registry.names.items import Item, highest, item_of, set_tag
-from registry.names.moving import make_writable
 from registry.names.pointers import settle, take
 from registry.ref import LAST_VERSION, Kind, check_name, check_tag
 from registry.storage.files import NO_LINKS, Files
-from registry.storage.layout import Layout, blob_path, manifest_path, pointer_path
+from registry.storage.layout import Layout, blob_path, make_root, manifest_path, pointer_path
 
 _MOST_TRIES = 10_000
 
@@ -49,7 +48,7 @@ def publish(
     tags = [check_tag(tag) for tag in tag_names]
     if not files:
         raise InvalidError("nothing to publish: no files", code="draft.invalid")
-    make_writable(layout)
+    make_root(layout)
     with blobs.copied(layout, files) as (copies, stored):
         data = manifest.encode(manifest.complete(draft, kind, stored))
         with blobs.needing(layout, [hashlib.sha256(data).hexdigest()], copies):

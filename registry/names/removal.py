@@ -15,9 +15,8 @@ from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoun
 from registry.names import log
 from registry.names.items import Item, find_item, renamed_to
 from registry.names.lookup import find, find_exact
-from registry.names.moving import make_writable
 from registry.ref import Ref
-from registry.storage.layout import Layout, blob_path, manifest_path
+from registry.storage.layout import Layout, blob_path, make_root, manifest_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def plan_removal(layout: Layout, refs: Sequence[Ref], *, whole: bool = False) ->
 
 def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
     """Carry out a plan; the versions that this call removed."""
-    make_writable(layout)
+    make_root(layout)
     pairs = [(_item_of(layout, adapter), adapter) for adapter in plan.adapters]
     for item, adapter in pairs:
         _check_tags(item, adapter)
@@ -65,7 +64,7 @@ def remove(layout: Layout, plan: RemovalPlan) -> tuple[Adapter, ...]:
 
 def restore(layout: Layout, ref: Ref) -> Restored:
     """Make a removed version live again, with the tags it had where they are still free."""
-    make_writable(layout)
+    make_root(layout)
     item, adapter = find_exact(layout, ref)
     if adapter.record.removed is None:
         item.sync(adapter.version)

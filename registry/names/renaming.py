@@ -9,10 +9,9 @@ from __future__ import annotations
 from registry.errors import ConflictError, InvalidError, NotFoundError
 from registry.names import log, pointers
 from registry.names.items import Item, get_item, renamed_to
-from registry.names.moving import make_writable
 from registry.names.pointers import Pointer
 from registry.ref import Kind, check_name
-from registry.storage.layout import Layout
+from registry.storage.layout import Layout, make_root
 
 
 def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
@@ -20,7 +19,7 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
     check_name(new)
     if old == new:
         raise InvalidError(f"{old!r} is its name already")
-    make_writable(layout)
+    make_root(layout)
     item = get_item(layout, kind, old)
     if not item.numbers():
         raise NotFoundError(f"there is no {kind} named {old!r}")

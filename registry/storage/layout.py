@@ -62,9 +62,8 @@ class Layout:
 
     def names(self, kind: Kind) -> list[str]:
         """Every name that was ever used, sorted; foreign files are passed over."""
-        tops = ("pointers", FIRST_NAMES, FIRST_RENAMED)
-        found = {entry for top in tops for entry in self.files.entries(f"{top}/{kind}")}
-        return sorted(name for name in found if passes(check_name, name))
+        entries = self.files.entries(f"pointers/{kind}")
+        return [name for name in entries if passes(check_name, name)]
 
 
 def blob_path(digest: str) -> str:

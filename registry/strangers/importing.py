@@ -20,10 +20,9 @@ from registry.content.record import Adapter
 from registry.errors import IntegrityError, InvalidError, NotFoundError, storage_errors
 from registry.names.items import find_item, get_item
 from registry.names.lookup import live_rows
-from registry.names.moving import make_writable
 from registry.names.publishing import publish_manifest
 from registry.ref import check_name
-from registry.storage.layout import Layout
+from registry.storage.layout import Layout, make_root
 from registry.strangers.bundle import Bundle, Packed, open_bundle, unpacked
 from registry.strangers.loose import Loose, read_loose
 
@@ -62,7 +61,7 @@ def import_file(
     """Publish what a file holds, each adapter as the next version of its name."""
     if name is not None:
         check_name(name)
-    make_writable(layout)
+    make_root(layout)
     with _readable_twice(layout, source, most_bytes) as path:
         called = source if isinstance(source, Path) else Path("-")
         if not _is_bundle(path, called):

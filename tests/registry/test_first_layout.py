@@ -1,4 +1,4 @@
-"""A registry of the first layout is read as it is, and moved over without loss."""
+"""A registry of the first layout is moved over by whoever opens it, without loss."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from registry import (
     open_registry,
 )
 from registry.maintenance.doctor import diagnose, repair
-from registry.names import moving
-from registry.storage.layout import HEADER
+from registry.storage.layout import HEADER, Layout
 from tests.registry.samples import safetensors
 from tests.registry.test_publish import KILLED, die_at
 
@@ -44,12 +43,12 @@ def write_first_registry(root: Path) -> None:
 
 
 @pytest.fixture
-def store(root: Path) -> Registry:
+def first(root: Path) -> Path:
     """corgi has v1 (good), v2 (removed, it was old) and v3 (best); rex was renamed to fido; the motion
     skate is best.
     """
     write_first_registry(root)
-    return open_registry(root)
+    return root
 
 
 def answers(store: Registry) -> dict[str, Any]:
@@ -75,12 +74,8 @@ def answers(store: Registry) -> dict[str, Any]:
     }
 
 
-def tree(root: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def test_it_is_read_as_it_is(store: Registry, root: Path) -> None:
-    before = tree(root)
+def test_nothing_is_lost(first: Path) -> None:
+    store = open_registry(first)
     found = answers(store)
     assert [(row[0].partition("@")[0], row[1]) for row in found["rows"]] == [
         ("corgi:v1", ("good",)),
@@ -108,20 +103,14 @@ def test_it_is_read_as_it_is(store: Registry, root: Path) -> None:
     assert found["verified"].findings == ()
     assert diagnose(store.layout) == ()
     assert store.find_garbage().files == ()
-    assert tree(root) == before
 
 
-def test_the_first_write_moves_it_over_and_nothing_is_lost(
-    store: Registry, root: Path, draft, weights: Path
-) -> None:
-    before = answers(store)
-    store.check_publish("subject", "corgi")
-    assert answers(store) == before
-    assert not (root / "names").exists()
-    assert not (root / "renamed").exists()
-    assert (root / "registry.toml").read_bytes() == HEADER
-    assert diagnose(store.layout) == ()
-    assert len(list((root / "aside").glob("renamed-*/subject/*"))) == 1
+def test_it_goes_on_as_a_registry_of_the_present_layout(first: Path, draft, weights: Path) -> None:
+    store = open_registry(first)
+    assert not (first / "names").exists()
+    assert not (first / "renamed").exists()
+    assert (first / "registry.toml").read_bytes() == HEADER
+    assert len(list((first / "aside").glob("renamed-*/subject/*"))) == 1
     restored = store.restore("corgi:v2")
     assert (restored.tags_back, restored.tags_elsewhere) == (("old",), ())
     store.rename("fido", "rex", "subject")
@@ -131,86 +120,117 @@ def test_the_first_write_moves_it_over_and_nothing_is_lost(
     assert store.verify().findings == ()
 
 
-def test_wherever_the_move_is_cut_short_it_is_the_same_registry(
-    store: Registry, root: Path, in_child, exit_code
+def test_wherever_the_move_is_cut_short_the_next_goes_on(
+    tmp_path: Path, in_child, exit_code
 ) -> None:
-    before = answers(store)
-    for step in count():
+    write_first_registry(tmp_path / "whole")
+    whole = answers(open_registry(tmp_path / "whole"))
+    for step in count(0, 4):  # the sweep of `tests.stress` tries every one
+        root = tmp_path / str(step)
+        write_first_registry(root)
 
-        def move_until_death(step: int = step) -> None:
+        def move_until_death(step: int = step, root: Path = root) -> None:
             die_at(step)
-            moving.make_writable(store.layout)
+            open_registry(root)
 
         code = exit_code(in_child(move_until_death))
-        assert answers(store) == before
+        store = open_registry(root)
+        assert answers(store) == whole
         assert store.find_garbage().files == ()
         if code == 0:
             break
         assert code == KILLED
     assert step > 3
-    assert not (root / "names").exists()
 
 
-def test_two_processes_may_move_it_at_once(store: Registry, in_child, exit_code) -> None:
-    before = answers(store)
-    children = [in_child(lambda: moving.make_writable(store.layout)) for _ in range(4)]
+def test_two_processes_may_move_it_at_once(
+    first: Path, tmp_path: Path, in_child, exit_code
+) -> None:
+    write_first_registry(tmp_path / "whole")
+    children = [in_child(lambda: open_registry(first)) for _ in range(4)]
     assert [exit_code(child) for child in children] == [0] * 4
-    assert answers(store) == before
+    assert answers(open_registry(first)) == answers(open_registry(tmp_path / "whole"))
 
 
-def test_what_an_older_version_writes_afterwards_is_told(store: Registry, root: Path) -> None:
-    moving.make_writable(store.layout)
-    folder = root / "names/subject/corgi"
+def test_what_an_older_version_writes_afterwards_gets_a_name(first: Path) -> None:
+    """It was at work while the registry was moved over."""
+    open_registry(first)
+    folder = first / "names/subject/corgi"
     folder.mkdir(parents=True)
     (folder / "v1").write_text(FILES["names/subject/corgi/v1"])
-    (found,) = diagnose(store.layout)
-    assert (found.finding.code, found.finding.where) == (
-        "registry.foreign",
-        "names/subject/corgi",
-    )
-    with pytest.raises(IntegrityError, match="may hold versions"):
-        store.find_garbage()
-    store.tag("corgi:v1", "kept")
-    assert store.resolve("corgi:kept").version == 1
-
-
-def test_a_header_that_is_lost_costs_nothing(store: Registry, root: Path) -> None:
-    before = answers(store)
-    (root / "registry.toml").unlink()
-    assert answers(open_registry(root)) == before
+    store = open_registry(first)
+    (found,) = store.verify().findings
+    assert found.code == "name.lost"
     repair(store.layout, diagnose(store.layout))
-    assert answers(store) == before
-    assert not (root / "names").exists()
+    names = [row.name for row in store.list("subject").rows]
+    assert names[:2] == ["corgi", "fido"]
+    assert names[2].startswith("lost-")
+    assert store.verify().findings == diagnose(store.layout) == ()
 
 
-def test_a_tag_whose_line_is_damaged_is_unknown_before_and_after(
-    store: Registry, root: Path
+@pytest.mark.parametrize("path", ["names/subject/corgi/log.ndjson", "renamed/subject/corgi"])
+def test_a_name_that_cannot_be_read_stays_and_is_told(first: Path, path: str) -> None:
+    (first / path).unlink(missing_ok=True)
+    os.mkfifo(first / path)
+    for _ in range(2):
+        store = open_registry(first)
+        assert [row.name for row in store.list("subject").rows] == ["fido"]
+        assert str(first / "names/subject/corgi") in store.list("subject").problems[0]
+        assert {each.code for each in store.verify().findings} == {"registry.foreign"}
+        with pytest.raises(IntegrityError, match="names/subject/corgi"):
+            store.find_garbage()
+    (first / path).unlink()
+    store = open_registry(first)
+    assert [row.version for row in store.list("subject", "corgi", all_versions=True).rows] == [1, 3]
+    assert store.verify().findings == ()
+
+
+def test_the_doctor_moves_it_over(first: Path, tmp_path: Path) -> None:
+    write_first_registry(tmp_path / "whole")
+    assert diagnose(Layout(first)) == ()
+    assert answers(open_registry(first)) == answers(open_registry(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("header", [None, b"what?"])
+def test_a_header_that_is_lost_costs_nothing(
+    first: Path, tmp_path: Path, header: bytes | None
 ) -> None:
-    path = root / "names/subject/corgi/tags/best"
+    write_first_registry(tmp_path / "whole")
+    (first / "registry.toml").unlink()
+    if header:
+        (first / "registry.toml").write_bytes(header)
+        with pytest.raises(IntegrityError):
+            open_registry(first)
+        repair(Layout(first), diagnose(Layout(first)))
+    store = open_registry(first)
+    assert answers(store) == answers(open_registry(tmp_path / "whole"))
+    assert diagnose(store.layout) == ()
+
+
+def test_a_tag_whose_line_is_damaged_is_unknown(first: Path) -> None:
+    path = first / "names/subject/corgi/tags/best"
     path.write_bytes(path.read_bytes().replace(b'"version":3', b'"version":1'))
-    good = root / "names/subject/corgi/tags/good"
+    good = first / "names/subject/corgi/tags/good"
     late = '{"at":"2026-01-05T12:30:00.000000Z","id":"ab","version":3,"expect":2}'
     good.write_bytes(good.read_bytes() + f"\n{late}\n".encode())  # it came too late to count
-    (root / "names/subject/corgi/tags/torn").mkdir()
-    for _ in range(2):
-        with pytest.raises(IntegrityError) as caught:
-            store.resolve("corgi:best")
-        assert caught.value.code == "tag.damaged"
-        assert store.resolve("corgi:good").version == 1
-        assert [each.where for each in store.verify().findings] == [
-            "subject/corgi:best",
-            "subject/corgi:torn",
-        ]
-        moving.make_writable(store.layout)
+    (first / "names/subject/corgi/tags/torn").mkdir()
+    store = open_registry(first)
+    with pytest.raises(IntegrityError) as caught:
+        store.resolve("corgi:best")
+    assert caught.value.code == "tag.damaged"
+    assert store.resolve("corgi:good").version == 1
+    assert [each.where for each in store.verify().findings] == [
+        "subject/corgi:best",
+        "subject/corgi:torn",
+    ]
     store.tag("corgi:v3", "best", move=True)
     assert store.resolve("corgi:best").version == 3
 
 
-def test_a_tag_on_a_version_whose_removal_was_cut_short_comes_back_with_it(
-    store: Registry, root: Path
-) -> None:
-    path = root / "names/subject/corgi/tags/old"
+def test_a_tag_on_a_version_whose_removal_was_cut_short_comes_back_with_it(first: Path) -> None:
+    path = first / "names/subject/corgi/tags/old"
     path.write_bytes(b"\n\n".join(path.read_bytes().split(b"\n\n")[:1]) + b"\n")
+    store = open_registry(first)
     assert store.verify().findings == ()
     assert "old" not in store.tags("subject", "corgi")
     assert store.restore("corgi:v2").tags_back == ("old",)
@@ -218,71 +238,66 @@ def test_a_tag_on_a_version_whose_removal_was_cut_short_comes_back_with_it(
 
 @pytest.mark.parametrize("state", ["begun", "damaged"])
 def test_numbers_of_an_old_name_are_known_whatever_became_of_its_lines(
-    store: Registry, root: Path, state: str
+    first: Path, state: str
 ) -> None:
-    path = root / "renamed/subject/rex"
+    path = first / "renamed/subject/rex"
     lines = path.read_bytes().split(b"\n\n")
     if state == "begun":
         path.write_bytes(lines[0] + b"\n")
     else:
         path.write_bytes(path.read_bytes().replace(b'"last":2', b'"last":1'))
-    for _ in range(2):
-        assert store.next_version("subject", "rex") == 3
-        with pytest.raises(NotFoundError) as caught:
-            store.resolve("rex")
-        assert caught.value.hint == "it was renamed: write fido"
-        moving.make_writable(store.layout)
+    store = open_registry(first)
+    assert store.next_version("subject", "rex") == 3
+    with pytest.raises(NotFoundError) as caught:
+        store.resolve("rex")
+    assert caught.value.hint == "it was renamed: write fido"
 
 
-def test_a_renaming_that_failed_gave_nothing_away(store: Registry, root: Path) -> None:
-    path = root / "renamed/subject/rex"
+def test_a_renaming_that_failed_gave_nothing_away(first: Path) -> None:
+    path = first / "renamed/subject/rex"
     text = FILES["renamed/subject/rex"].replace('"to":"fido"', '"to":"nobody"')
     lines = [json.loads(line) for line in text.split()]
     for line in lines:
         del line["sum"]
     lines[-1]["state"] = "failed"
     path.write_text("".join(f"\n{json.dumps(line)}\n" for line in lines))
-    log = root / "names/subject/fido/log.ndjson"
+    log = first / "names/subject/fido/log.ndjson"
     told = [line for line in log.read_bytes().split(b"\n\n") if b'"rename"' not in line]
     log.write_bytes(b"\n\n".join(told))
+    store = open_registry(first)
     with pytest.raises(NotFoundError) as caught:
         store.resolve("rex")
     assert caught.value.hint == "dv subject list shows what there is"
     assert store.next_version("subject", "rex") == 3
 
 
-def test_a_renaming_that_failed_is_not_told(store: Registry, root: Path) -> None:
+def test_a_renaming_that_failed_is_not_told(first: Path) -> None:
     """Its line stayed in the log of the versions that did not go."""
-    path = root / "names/subject/fido/log.ndjson"
+    path = first / "names/subject/fido/log.ndjson"
     line = json.dumps({"at": "2026-01-05T12:16:30Z", "event": "rename", "old": "rex", "new": "max"})
     path.write_bytes(path.read_bytes() + f"\n{line}\n".encode())
-    for _ in range(2):
-        told = [(each.event, each.new) for each in store.log("fido", "subject")]
-        assert told == [("publish", None), ("publish", None), ("rename", "fido")]
-        moving.make_writable(store.layout)
+    told = [(each.event, each.new) for each in open_registry(first).log("fido", "subject")]
+    assert told == [("publish", None), ("publish", None), ("rename", "fido")]
 
 
-def test_a_damaged_version_is_one_problem(store: Registry, root: Path) -> None:
-    (root / "names/subject/corgi/v1").write_bytes(b"{}\n")
-    for _ in range(2):
-        listing = store.list(all_versions=True)
-        assert [row.version for row in listing.rows if row.name == "corgi"] == [3]
-        assert len(listing.problems) == 1
-        with pytest.raises(RegistryError):
-            store.find_garbage()
-        moving.make_writable(store.layout)
+def test_a_damaged_version_is_one_problem(first: Path) -> None:
+    (first / "names/subject/corgi/v1").write_bytes(b"{}\n")
+    store = open_registry(first)
+    listing = store.list(all_versions=True)
+    assert [row.version for row in listing.rows if row.name == "corgi"] == [3]
+    assert len(listing.problems) == 1
+    with pytest.raises(RegistryError):
+        store.find_garbage()
     repair(store.layout, diagnose(store.layout))
     assert store.resolve("corgi:v1").tags == ("good",)
 
 
-def test_a_disk_that_refuses_the_move_says_so(store: Registry, monkeypatch) -> None:
+def test_a_disk_that_refuses_the_move_says_so(first: Path, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    before = answers(store)
-    moving.make_root(store.layout)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", refuse)
         with pytest.raises(StorageError, match="No space left"):
-            store.tag("corgi:v1", "best", move=True)
-    assert answers(store) == before
+            open_registry(first)
+    assert open_registry(first).resolve("corgi:best").version == 3

@@ -354,7 +354,7 @@ def test_a_collector_that_is_killed_loses_nothing(
     monkeypatch.undo()
     assert not orphan.exists()
     (found,) = diagnose(store.layout)
-    assert found.finding.code == "collection.unfinished"
+    assert found.code == "collection.unfinished"
     repair(store.layout, (found,))
     assert orphan.read_bytes() == b"orphan"
     assert diagnose(store.layout) == ()

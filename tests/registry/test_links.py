@@ -49,7 +49,7 @@ def test_a_registry_with_a_link_for_a_folder_is_not_written_to(
     with suppress(RegistryError):
         store.delete_garbage(store.find_garbage())
     found = diagnose(store.layout)
-    assert "registry.linked" in [each.finding.code for each in found]
+    assert "registry.linked" in [each.code for each in found]
     with suppress(RegistryError):
         repair(store.layout, found)
     assert unchanged(outside)
@@ -67,7 +67,7 @@ def test_an_item_with_a_link_is_not_written_to(
         with pytest.raises(StorageError) as caught:
             publish("other", tags=("best",))
         assert caught.value.hint
-    assert "registry.linked" in [each.finding.code for each in diagnose(store.layout)]
+    assert "registry.linked" in [each.code for each in diagnose(store.layout)]
     repair(store.layout, diagnose(store.layout))
     assert unchanged(outside)
     with pytest.raises(RegistryError):
@@ -81,7 +81,7 @@ def test_a_repair_puts_nothing_aside_through_a_link(
     overwrite(record_of(store, 1), b"{}\n")
     (store.layout.root / "aside").symlink_to(outside)
     found = diagnose(store.layout)
-    assert "record.damaged" in [each.finding.code for each in found]
+    assert "record.damaged" in [each.code for each in found]
     assert repair(store.layout, found) == ()
     assert unchanged(outside)
 

@@ -337,7 +337,7 @@ def test_one_bad_file_is_one_finding_beside_the_others(
     damaged = [each.where for each in store.verify().findings if each.is_damage]
     assert any(where.startswith("subject/corgi") for where in damaged)
     assert not any(where.startswith("subject/rex") for where in damaged)
-    assert {each.finding.where for each in diagnose(store.layout)} >= set(damaged)
+    assert {each.where for each in diagnose(store.layout)} >= set(damaged)
     assert store.resolve("rex:best").version == 1
     if what != "pointer":
         with pytest.raises(RegistryError):

@@ -169,7 +169,7 @@ class TestTags:
         path = log_of(store)
         path.write_bytes(path.read_bytes().replace(b'"tag":"good"', b'"tag":"goat"'))
         (found,) = [each for each in diagnose(store.layout) if each.repair]
-        assert found.finding.code == "log.damaged"
+        assert found.code == "log.damaged"
         assert repair(store.layout, (found,)) == (found,)
         assert store.tags("subject", "corgi") == {}
         assert store.versions("subject", "corgi") == (1, 2)

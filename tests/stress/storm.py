@@ -214,8 +214,8 @@ def _verify(store: Registry, notes: Path, random: Random, *_: object) -> None:
 def _mend(store: Registry, notes: Path, random: Random, *_: object) -> None:
     found = diagnose(store.layout)
     for each in found:
-        if each.finding.is_damage:
-            _note(notes, Note("alarm", f"doctor: {each.finding}"))
+        if each.is_damage:
+            _note(notes, Note("alarm", f"doctor: {each}"))
     repair(store.layout, found)
 
 

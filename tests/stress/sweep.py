@@ -27,7 +27,6 @@ from typing import Any
 from registry import KINDS, Registry, RegistryError, open_registry
 from registry.content import blobs
 from registry.maintenance.doctor import diagnose, repair
-from registry.names.moving import make_writable
 from registry.storage import files, folder
 from tests.registry.places import record_of
 from tests.registry.samples import safetensors, small_draft
@@ -96,7 +95,7 @@ CHANGES: Mapping[str, Change] = {
     ),
     "gc": Change(collect, mends=True),
     "doctor --fix": Change(mend, mends=True),
-    "move over": Change(lambda store, _: make_writable(store.layout)),
+    "move over": Change(lambda store, _: store.verify()),
 }
 FILE_SYSTEMS = ("plain", "no hard links", "no folder sync")
 DISTURBANCES = ("kill", "full disk", "I/O error")
