@@ -114,7 +114,7 @@ SECOND: dict[int, tuple[str, ...]] = {
     9: ("../cli/runs/test_folders.py::test_a_damaged_run_is_one_row_that_says_so",),
     10: ("test_verify.py::test_a_tag_set_with_a_version_in_this_moment_is_no_damage",),
     11: (
-        "test_doctor.py::test_a_note_beside_the_publisher_tells_of_it_once",
+        "test_doctor.py::test_a_repair_beside_the_publisher_writes_nothing_of_its_own",
         "test_doctor.py::test_one_repair_that_fails_stops_no_other",
         "test_renaming.py::test_a_list_beside_a_renaming_shows_each_item_once",
     ),

@@ -13,6 +13,7 @@ from registry.content import record
 from registry.maintenance import doctor
 from registry.maintenance.doctor import diagnose, repair
 from registry.maintenance.verify import Finding
+from registry.names.items import Item
 from registry.storage.files import Files
 from registry.storage.layout import HEADER
 from tests.registry.places import (
@@ -185,6 +186,27 @@ def test_a_publishing_that_the_log_missed_is_told_and_nothing_is_odd(
     assert store.resolve("corgi").version == 1
     assert codes(store) == []
     assert publish().version == 2
+
+
+def test_a_repair_beside_the_publisher_writes_nothing_of_its_own(
+    store: Registry, publish, monkeypatch
+) -> None:
+    """The doctor sees a version in the moment between its number and its line."""
+    write = Item.write
+
+    def mended_first(item, entry):
+        if entry.event == "publish":
+            monkeypatch.undo()
+            assert diagnose(store.layout) == mend(store) == ()
+        return write(item, entry)
+
+    monkeypatch.setattr(Item, "write", mended_first)
+    publish(tags=("best",))
+    assert [(each.event, each.version) for each in store.log("corgi", "subject")] == [
+        ("publish", 1),
+        ("tag", 1),
+    ]
+    assert len(log_of(store).read_bytes().split()) == 2  # the item's begin and the publishing
 
 
 def test_no_repair_acts_on_a_stale_diagnosis(store: Registry, publish) -> None:
