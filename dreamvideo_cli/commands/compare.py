@@ -28,6 +28,7 @@ from dreamvideo_cli.views.tune import tune_plan_view, tune_view
 from dreamvideo_cli.views.videos import grid_plan_view, grid_view
 from engine.media.files import require_path
 from engine.metrics.places import require_open_cv
+from registry import is_path
 
 if TYPE_CHECKING:
     from engine.metrics.scores import References
@@ -53,7 +54,7 @@ def grid(options: GridOptions, shell: Shell) -> None:
 
 
 def tune(options: TuneOptions, shell: Shell) -> None:
-    """Search the weights and windows that keep both a subject and a motion, by the scores of their videos.
+    """Search the weights, windows and shares of guidance that keep both a subject and a motion, by scores.
 
     It publishes and sets nothing: it shows a table and a picture, and prints the line that uses the best.
 
@@ -73,7 +74,7 @@ def tune(options: TuneOptions, shell: Shell) -> None:
     if options.dry_run:
         show(shell, tune_plan_view(plan))
         return
-    references = _read_references(store, plan, *sources)
+    references = _read_references(plan, *sources)
     with show_progress(shell) as progress:
         from engine.metrics.judge import Judge
 
@@ -111,6 +112,8 @@ def _find_inputs(
 
 def _learned_from(store: "Registry", use: WeightedAdapter) -> list[Path]:
     """Photos or clips of the run that learned an adapter; none where it is not on this machine."""
+    if is_path(use.asked):
+        return []
     own = store.manifest(use.adapter).lineage.run
     run = next((run for run in list_runs(runs_folder()) if run.id == own), None)
     sources = run.facts.settings.get("sources") if run else None
@@ -118,7 +121,7 @@ def _learned_from(store: "Registry", use: WeightedAdapter) -> list[Path]:
 
 
 def _read_references(
-    store: "Registry", plan: TunePlan, photos: Sequence[Path], clips: Sequence[Path]
+    plan: TunePlan, photos: Sequence[Path], clips: Sequence[Path]
 ) -> "tuple[References, ...]":
     """What videos are measured against; the clips at the frames that were learned."""
     from engine.media.clips.reader import read_clip
@@ -130,7 +133,7 @@ def _read_references(
     prompt = plan.sampling.prompt.sent
     if subject.phrase:
         prompt = prompt.replace(subject.phrase, subject.adapter.record.class_word or "")
-    taken = _clip_settings(plan, store.manifest(motion.adapter).training.recipe)
+    taken = _clip_settings(plan, motion.recipe)
     first, *others = (read_clip(path, **taken).frames for path in clips)
     return (
         References(pixels, first, prompt),

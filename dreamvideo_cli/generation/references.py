@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -22,6 +23,7 @@ from engine.errors import BaseNotFoundError, IncompatibleError
 from registry import NotFoundError, is_path, open_registry
 from registry.errors import RegistryError
 from registry.strangers.importing import look_into
+from registry.strangers.loose import METADATA_KEY
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SamplingOptions
@@ -75,6 +77,13 @@ class WeightedAdapter:
             return count_tokens(base, self.adapter.record.class_word or "")
         shape = self.header.get(WORD_TENSOR, {}).get("shape", ())
         return int(shape[0]) if len(shape) == 2 else 1
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """By which it was learned, as its file says; nothing where it says nothing."""
+        text = self.header.get("__metadata__", {}).get(METADATA_KEY, "{}")
+        found: dict[str, Any] = json.loads(text).get("recipe", {})
+        return found
 
     @property
     def header(self) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def tune_view(plan: TunePlan, found: Tuning, registry: Path | None) -> View:
 
 def _trial_table(found: Tuning, ranked: Sequence[Trial]) -> list[str]:
     shown = [name for name in ranked[0].values if name != "clip copy risk"]
-    head = ("SUBJECT", "MOTION", "FROM", "UNTIL", "TOGETHER", *(name.upper() for name in shown))
+    own = ("SUBJECT", "MOTION", "FROM", "UNTIL", "SUBJECT UNCOND", "MOTION UNCOND")
+    head = (*own, "TOGETHER", *(name.upper() for name in shown))
     rows = [
         (
             *(f"{value:g}" for value in astuple(trial.setting)),

@@ -1,4 +1,4 @@
-"""A search for the weights and windows with which a subject and a motion are both kept."""
+"""A search for the weights, windows and shares of guidance with which a subject and a motion are both kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ AXES: Mapping[str, tuple[str, float]] = {
     "motion_weight": ("--weights", GREATEST_WEIGHT),
     "identity_from": ("--identity-from", 1.0),
     "motion_until": ("--motion-until", 1.0),
+    "subject_uncond": ("--subject-uncond", 1.0),
+    "motion_uncond": ("--motion-uncond", 1.0),
 }
+# Those that `dv gen` has by the same name.
+SHARED = tuple(axis for axis, (flag, _) in AXES.items() if flag != "--weights")
 # A figure for each of what a video shall keep: the first of these that was measured without doubt.
 KEPT: Mapping[str, tuple[str, ...]] = {
     "subject": RANKED_BY["subject"],
@@ -68,6 +72,12 @@ class TuneOptions(SamplingOptions):
     motion_until: str = option(  # type: ignore[assignment]
         "Values of it to try.", default="0.6,0.8,1", metavar="F,F…"
     )
+    subject_uncond: str = option(  # type: ignore[assignment]
+        "Values of it to try.", default="0,1", metavar="F,F…"
+    )
+    motion_uncond: str = option(  # type: ignore[assignment]
+        "Values of it to try.", default="0,1", metavar="F,F…"
+    )
     seeds: str = option(
         "Videos of each setting.", "--seeds", "--seed", default="0..1", metavar="N|A..B"
     )
@@ -85,18 +95,20 @@ class TuneOptions(SamplingOptions):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The weights of both adapters, and their windows as fractions of the steps."""
+    """The weights of both adapters, their windows as fractions of the steps, and their shares of the other half."""
 
     subject_weight: float
     motion_weight: float
     identity_from: float
     motion_until: float
+    subject_uncond: float
+    motion_uncond: float
 
     def __str__(self) -> str:
-        """``subject 1, from 0.2; motion 1.4, until 0.8``."""
+        """``subject 1, from 0.2, uncond 0; motion 1.4, until 0.8, uncond 1``."""
         return (
-            f"subject {self.subject_weight:g}, from {self.identity_from:g};"
-            f" motion {self.motion_weight:g}, until {self.motion_until:g}"
+            f"subject {self.subject_weight:g}, from {self.identity_from:g}, uncond {self.subject_uncond:g};"
+            f" motion {self.motion_weight:g}, until {self.motion_until:g}, uncond {self.motion_uncond:g}"
         )
 
 
@@ -151,7 +163,7 @@ class TunePlan:
     """A search, checked as far as can be before it begins."""
 
     options: TuneOptions  # as given
-    start: Setting  # the adapters at weight 1, with the windows of the base's card
+    start: Setting  # the adapters at weight 1, with the base's windows and their own shares
     values: Mapping[str, tuple[float, ...]]  # what is tried of each of `AXES`
     sampling: SamplingPlan  # the videos of ``start``
     sheet: Path  # where the picture goes
@@ -173,12 +185,12 @@ def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
     """
     _refuse_weights(options)
     values = {axis: _read_values(axis, options) for axis in AXES}
-    first = Setting(1.0, 1.0, 0.0, 1.0)
-    card = plan_setting(resolver, options, first).base.card.generate_defaults
-    windows = {
-        name: card.get(name, getattr(first, name)) for name in ("identity_from", "motion_until")
-    }
-    start = dataclasses.replace(first, **windows)
+    first = Setting(1.0, 1.0, 0.0, 1.0, 1.0, 1.0)
+    usual = plan_setting(resolver, options, first)
+    card = usual.base.card.generate_defaults
+    windows = {name: card[name] for name in SHARED if name in card}
+    shares = {f"{use.adapter.kind}_uncond": use.recipe.get("uncond", 1.0) for use in usual.uses}
+    start = dataclasses.replace(first, **windows, **shares)
     sampling = plan_setting(resolver, options, start)
     plan = TunePlan(options, start, values, sampling, _sheet_path(options, sampling))
     if plan.most_trials > MOST_TRIALS:
@@ -199,8 +211,7 @@ def plan_setting(resolver: AdapterResolver, options: TuneOptions, setting: Setti
     own = {
         "subject": [f"{options.subject}={setting.subject_weight:g}"],
         "motion": [f"{options.motion}={setting.motion_weight:g}"],
-        "identity_from": setting.identity_from,
-        "motion_until": setting.motion_until,
+        **{name: getattr(setting, name) for name in SHARED},
     }
     return plan_sampling(resolver, video_options(options, options.prompt, options.seeds, **own))
 
@@ -265,15 +276,15 @@ def gen_line(plan: TunePlan, setting: Setting, registry: Path | None) -> str:
     words = ["dv", "gen", options.prompt]
     words += ["--subject", f"{options.subject}={setting.subject_weight:g}"]
     words += ["--motion", f"{options.motion}={setting.motion_weight:g}"]
-    words += ["--identity-from", f"{setting.identity_from:g}"]
-    words += ["--motion-until", f"{setting.motion_until:g}"]
+    for name in SHARED:
+        words += [AXES[name][0], f"{getattr(setting, name):g}"]
     words += ["--seed", str(plan.sampling.recipes[0].seed), *_given_flags(options)]
     words += [] if registry is None else ["--registry", str(registry)]
     return shlex.join(words)
 
 
 # Flags of the search that a line of `dv gen` has by itself, or has no use for.
-OWN = {"subject", "motion", "identity_from", "motion_until", "output", "overwrite"}
+OWN = {"subject", "motion", *SHARED, "output", "overwrite"}
 
 
 def _given_flags(options: TuneOptions) -> Iterator[str]:

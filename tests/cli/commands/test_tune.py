@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,12 +27,14 @@ from engine.metrics.definitions import Measured
 from registry import open_registry
 from tests.cli.conftest import Dv, Learned, Put
 
-START = Setting(1.0, 1.0, 0.2, 0.8)
+START = Setting(1.0, 1.0, 0.2, 0.8, 1.0, 1.0)
 VALUES = {
     "subject_weight": (0.5, 1.0, 2.0),
     "motion_weight": (0.5, 1.0, 2.0),
     "identity_from": (0.0, 0.2),
     "motion_until": (0.8, 1.0),
+    "subject_uncond": (0.0, 1.0),
+    "motion_uncond": (1.0,),
 }
 
 
@@ -45,8 +48,8 @@ def trial(setting: Setting, subject: float, motion: float, **doubts: str) -> Tri
 
 
 def test_each_axis_goes_on_from_the_best_so_far_and_nothing_is_tried_twice() -> None:
-    """A landscape with its top at 2, 0.5, 0, 1 that each axis climbs by itself."""
-    top = Setting(2.0, 0.5, 0.0, 1.0)
+    """A landscape with its top at 2, 0.5, 0, 1, 0, 1 that each axis climbs by itself."""
+    top = Setting(2.0, 0.5, 0.0, 1.0, 0.0, 1.0)
     tried = []
 
     def measure(setting: Setting) -> Trial:
@@ -57,13 +60,13 @@ def test_each_axis_goes_on_from_the_best_so_far_and_nothing_is_tried_twice() -> 
     found = search(plan_of(rounds=2), measure)
     assert found.best.setting == top
     assert len(tried) == len(set(tried))
-    assert tried[:2] == [START, Setting(0.0, 1.0, 0.2, 0.8)]
-    assert tried[2:4] == [Setting(0.5, 1.0, 0.2, 0.8), Setting(2.0, 1.0, 0.2, 0.8)]
+    weights = (1.0, 0.0, 0.5, 2.0)
+    assert tried[:4] == [replace(START, subject_weight=weight) for weight in weights]
     assert len(tried) <= plan_of(rounds=2).most_trials
 
 
 def test_what_loses_one_of_them_is_worse_than_what_keeps_both() -> None:
-    both, lopsided = trial(START, 0.4, 0.4), trial(Setting(2.0, 1.0, 0.2, 0.8), 1.0, 0.05)
+    both, lopsided = trial(START, 0.4, 0.4), trial(replace(START, subject_weight=2.0), 1.0, 0.05)
     given = iter([lopsided, *[trial(START, 0.0, 0.0)] * 2, both, *[trial(START, 0.0, 0.0)] * 20])
     found = search(plan_of(), lambda setting: Trial(setting, *_rest(next(given))))
     assert found.best.measured == both.measured
@@ -143,27 +146,32 @@ def test_the_line_has_every_flag_that_the_search_was_given(home: Path, both: Non
     given = {"steps": 4, "guidance": 3.5, "negative": "a box", "anyway": True, "seeds": "7..8"}
     options = TuneOptions(subject="corgi", motion="skate", prompt="a corgi's skate", **given)
     plan = plan_tuning(resolver, options)
-    line = gen_line(plan, Setting(1.4, 0.7, 0.0, 1.0), None)
+    line = gen_line(plan, Setting(1.4, 0.7, 0.0, 1.0, 0.0, 1.0), None)
     assert shlex.split(line) == shlex.split(
         'dv gen "a corgi\'s skate" --subject corgi=1.4 --motion skate=0.7 --identity-from 0 --motion-until 1'
-        " --seed 7 --negative 'a box' --steps 4 --guidance 3.5 --anyway"
+        " --subject-uncond 0 --motion-uncond 1 --seed 7 --negative 'a box' --steps 4 --guidance 3.5 --anyway"
     )
 
 
 def test_a_search_shows_a_table_and_a_picture_and_its_line_makes_the_best_video(
     dv: Dv, learned: Learned, clip: Path, tmp_path: Path
 ) -> None:
+    """Of a motion in a file too, of which no run is known."""
+    skate = tmp_path / "skate.dva"
+    assert dv("motion", "export", "skate", "-o", skate, "--registry", learned.registry).code == 0
     photos = Path(dreamvideo_cli.__file__).parent / "samples" / "subject"
     registry = ("--registry", learned.registry)
     values = ("--weights", "1,2", "--identity-from", "0", "--motion-until", "1", "--seeds", "0")
     sources = ("--photos", photos, "--clip", clip, "--scorer", "mini", "--steps", 2)
-    line = ("tune", "corgi", "skate", "a corgi skate", *values, *sources, *registry)
+    line = ("tune", "corgi", skate, "a corgi skate", *values, *sources, *registry)
     before = sorted(learned.registry.rglob("*"))
     found = dv(*line, "-o", tmp_path / "sheet.png", "--json")
     assert found.code == 0, found.err
     document = found.document
     assert document["schema"] == "dv.tune/1"
-    assert len(document["settings"]) == 4
+    shares = [(s["subject_uncond"], s["motion_uncond"]) for s in document["settings"]]
+    assert len(shares) == 6
+    assert {(1.0, 1.0), (0.0, 1.0)} <= set(shares)
     totals = [setting["together"] for setting in document["settings"]]
     assert totals == sorted(totals, reverse=True)
     assert (tmp_path / "sheet.png").is_file()
