@@ -178,7 +178,7 @@ ROOT = Branch(
         ),
         "tune": Leaf(
             "commands.compare:tune",
-            "Search the weights and windows that keep both a subject and a motion, by the scores of their videos.",
+            "Search the weights, windows and shares of guidance that keep both a subject and a motion, by scores.",
             section=MAKE,
         ),
         "bench": Leaf(
