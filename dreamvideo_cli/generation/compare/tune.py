@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 100
 # What a search tries, one after the other, each from the best so far; the flag of each, and its largest value.
+# The shares come first, for nothing else changes as much.
 AXES: Mapping[str, tuple[str, float]] = {
+    "subject_uncond": ("--subject-uncond", 1.0),
+    "motion_uncond": ("--motion-uncond", 1.0),
     "subject_weight": ("--weights", GREATEST_WEIGHT),
     "motion_weight": ("--weights", GREATEST_WEIGHT),
     "identity_from": ("--identity-from", 1.0),
     "motion_until": ("--motion-until", 1.0),
-    "subject_uncond": ("--subject-uncond", 1.0),
-    "motion_uncond": ("--motion-uncond", 1.0),
 }
 # Those that `dv gen` has by the same name.
 SHARED = tuple(axis for axis, (flag, _) in AXES.items() if flag != "--weights")

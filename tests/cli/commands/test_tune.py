@@ -29,12 +29,12 @@ from tests.cli.conftest import Dv, Learned, Put
 
 START = Setting(1.0, 1.0, 0.2, 0.8, 1.0, 1.0)
 VALUES = {
+    "subject_uncond": (0.0, 1.0),
+    "motion_uncond": (1.0,),
     "subject_weight": (0.5, 1.0, 2.0),
     "motion_weight": (0.5, 1.0, 2.0),
     "identity_from": (0.0, 0.2),
     "motion_until": (0.8, 1.0),
-    "subject_uncond": (0.0, 1.0),
-    "motion_uncond": (1.0,),
 }
 
 
@@ -60,8 +60,10 @@ def test_each_axis_goes_on_from_the_best_so_far_and_nothing_is_tried_twice() -> 
     found = search(plan_of(rounds=2), measure)
     assert found.best.setting == top
     assert len(tried) == len(set(tried))
-    weights = (1.0, 0.0, 0.5, 2.0)
-    assert tried[:4] == [replace(START, subject_weight=weight) for weight in weights]
+    shared = replace(START, subject_uncond=0.0)
+    assert tried[:3] == [START, replace(START, subject_weight=0.0), shared]
+    weights = [replace(shared, subject_weight=weight) for weight in (0.5, 2.0)]
+    assert tried[3:5] == weights
     assert len(tried) <= plan_of(rounds=2).most_trials
 
 
@@ -148,8 +150,8 @@ def test_the_line_has_every_flag_that_the_search_was_given(home: Path, both: Non
     plan = plan_tuning(resolver, options)
     line = gen_line(plan, Setting(1.4, 0.7, 0.0, 1.0, 0.0, 1.0), None)
     assert shlex.split(line) == shlex.split(
-        'dv gen "a corgi\'s skate" --subject corgi=1.4 --motion skate=0.7 --identity-from 0 --motion-until 1'
-        " --subject-uncond 0 --motion-uncond 1 --seed 7 --negative 'a box' --steps 4 --guidance 3.5 --anyway"
+        'dv gen "a corgi\'s skate" --subject corgi=1.4 --motion skate=0.7 --subject-uncond 0 --motion-uncond 1'
+        " --identity-from 0 --motion-until 1 --seed 7 --negative 'a box' --steps 4 --guidance 3.5 --anyway"
     )
 
 
