@@ -83,9 +83,7 @@ def parse_ref(text: str, *, kind: Kind | None = None) -> Ref:
         raise InvalidError(f"{_shown(text)} is a path, not a reference", hint="write NAME[:TAG]")
     written_kind, rest = _split_kind(text)
     if kind and written_kind and kind != written_kind:
-        raise InvalidError(
-            f"{_shown(text)} names {with_article(written_kind)}, and {with_article(kind)} is wanted here"
-        )
+        raise InvalidError(f"{_shown(text)} is of the kind {written_kind}; {kind} is wanted here")
     rest, has_digest, digest = rest.partition("@")
     name, has_selector, selector = rest.partition(":")
     return Ref(
@@ -130,18 +128,6 @@ def passes(check: Callable[[str], str], text: str) -> bool:
 def version_number(selector: str) -> int | None:
     """N where ``selector`` is ``vN``, else None."""
     return int(selector[1:]) if _VERSION.fullmatch(selector) else None
-
-
-def with_article(kind: str) -> str:
-    """``a subject``, ``an accelerator``."""
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def how_to_get(kind: Kind) -> str:
-    """The command that makes a first one."""
-    return (
-        "dv import FILE --kind accelerator" if kind == "accelerator" else f"dv {kind} learn --help"
-    )
 
 
 def either(words: Iterable[str]) -> str:

@@ -12,10 +12,11 @@ from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import Difference, Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError, storage_errors
-from registry.names import items, log, lookup, publishing, removal, renaming
+from registry.maintenance import garbage, verify
+from registry.names import history, items, log, lookup, publishing, removal, renaming
 from registry.names.first_layout import move_over
 from registry.names.items import find_item
-from registry.names.lookup import Listing, Wanted, list_rows
+from registry.names.lookup import Listing
 from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
 from registry.storage.layout import Layout, check_readable, make_root
@@ -23,9 +24,6 @@ from registry.storage.layout import Layout, check_readable, make_root
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from registry.maintenance.garbage import Garbage
-    from registry.maintenance.verify import Verified
-    from registry.names.history import Happened
     from registry.strangers.importing import Imported
 
 MOST_IMPORT_BYTES = 4 << 30
@@ -118,8 +116,15 @@ class Registry:
             tag: only versions with this tag.
             base: only those of the base with this id, or with a fingerprint that begins so.
         """
-        wanted = Wanted(all_versions or removed, removed, tag, base)
-        return list_rows(self.layout, kind, pattern, wanted)
+
+        def fits(adapter: Adapter) -> bool:
+            row = adapter.record
+            is_tagged = tag is None or tag in adapter.tags
+            of_base = base is None or row.base_id == base or row.base_fingerprint.startswith(base)
+            return is_tagged and of_base and lookup.is_live(adapter) != removed
+
+        every = all_versions or removed
+        return lookup.list_rows(self.layout, kind, pattern, every=every, fits=fits)
 
     def versions(self, kind: Kind, name: str) -> tuple[int, ...]:
         """The live version numbers of a name, ascending."""
@@ -262,46 +267,34 @@ class Registry:
         """
         renaming.rename(self.layout, kind, check_name(old), new)
 
-    def log(self, name: str, kind: Kind) -> tuple[Happened, ...]:
+    def log(self, name: str, kind: Kind) -> tuple[history.Happened, ...]:
         """All that happened to a name, in the order in which it was written down."""
-        from registry.names.history import read_history
-
-        return read_history(self.layout, kind, check_name(name))
+        return history.read_history(self.layout, kind, check_name(name))
 
     def places_at(self, name: str, kind: Kind, when: datetime) -> dict[str, int]:
         """Each tag of a name, computed ones included, and the version it was on at that time."""
-        from registry.names.history import places_at
-
-        return places_at(self.layout, kind, check_name(name), when)
+        return history.places_at(self.layout, kind, check_name(name), when)
 
     def diff(self, left: Adapter, right: Adapter) -> tuple[Difference, ...]:
         """Every field in which two adapters' manifests differ."""
         return manifest.differences(self.manifest(left), self.manifest(right))
 
-    def verify(self) -> Verified:
+    def verify(self) -> verify.Verified:
         """Hash everything again, and follow every version and tag to its bytes."""
-        from registry.maintenance.verify import verify
-
-        return verify(self.layout)
+        return verify.verify(self.layout)
 
     def stored_sizes(self) -> tuple[int, ...]:
         """Bytes of each manifest and file, needed or not."""
-        from registry.maintenance.garbage import stored_files
-
-        found = (self.layout.files.stat(path) for path in stored_files(self.layout))
+        found = (self.layout.files.stat(path) for path in garbage.stored_files(self.layout))
         return tuple(facts.st_size for facts in found if facts)
 
-    def find_garbage(self) -> Garbage:
+    def find_garbage(self) -> garbage.Garbage:
         """What nothing needs and is older than a day; an error where something cannot be read."""
-        from registry.maintenance.garbage import find_garbage
+        return garbage.find_garbage(self.layout)
 
-        return find_garbage(self.layout)
-
-    def delete_garbage(self, plan: Garbage) -> Garbage:
+    def delete_garbage(self, plan: garbage.Garbage) -> garbage.Garbage:
         """Carry out a plan; what was deleted. What came into use meanwhile stays."""
-        from registry.maintenance.garbage import delete_garbage
-
-        return delete_garbage(self.layout, plan)
+        return garbage.delete_garbage(self.layout, plan)
 
     def _expected(self, adapter: Adapter, if_at: Ref | str) -> int:
         at = self.resolve(if_at, kind=adapter.kind)

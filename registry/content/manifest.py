@@ -25,7 +25,6 @@ Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 SCHEMA = 1
 MOST_MANIFEST_BYTES = 1 << 20
-_MOST_LEVELS = toml.MOST_PARTS  # of tables in tables: far from where recursion would end
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -145,7 +144,6 @@ class Difference:
 def read_draft(data: Mapping[str, Any]) -> Draft:
     """A draft from plain data, such as the engine's result; an InvalidError names the bad field."""
     try:
-        _check_levels(data)
         return msgspec.convert(toml.without_none(dict(data)), Draft)
     except ValueError as error:
         raise InvalidError(f"not a manifest: {error}", code="draft.invalid") from error
@@ -182,8 +180,7 @@ def decode(data: bytes) -> Manifest:
         if isinstance(schema, int) and schema > SCHEMA:
             message = f"the manifest has schema {schema}; this version knows {SCHEMA}"
             raise IncompatibleError(message, hint="update dv")
-        _check_levels(table)
-        return msgspec.convert(table, Manifest)
+        return msgspec.convert(toml.without_none(table), Manifest)
     except ValueError as error:
         message = f"the manifest cannot be understood: {error}"
         raise IntegrityError(message, code="manifest.damaged") from error
@@ -203,17 +200,6 @@ def differences(left: Manifest, right: Manifest) -> tuple[Difference, ...]:
         for field in dict.fromkeys([*ours, *theirs])
         if ours.get(field) != theirs.get(field)
     )
-
-
-def _check_levels(value: Any) -> None:
-    """Pass tables and lists that do not lie so deep in each other that a walker would give up."""
-    level = [value]
-    for _ in range(_MOST_LEVELS):
-        inner = (each.values() if isinstance(each, Mapping) else each for each in level)
-        level = [item for items in inner for item in items if isinstance(item, Mapping | list)]
-        if not level:
-            return
-    raise ValueError(f"its tables lie more than {_MOST_LEVELS} deep in each other")
 
 
 def _fields(manifest: Manifest) -> Iterator[tuple[str, Any]]:

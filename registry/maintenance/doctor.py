@@ -57,7 +57,8 @@ def repair(layout: Layout, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
     for each in findings:
         if each.repair:
             try:
-                each.repair()
+                with storage_errors(f"mend {each.where}"):
+                    each.repair()
             except RegistryError:
                 continue
             mended.append(each)
@@ -128,22 +129,10 @@ def _check_unfinished(layout: Layout) -> Iterator[Finding]:
 
 def rewrite_header(layout: Layout, where: str) -> None:
     """Write ``registry.toml`` again."""
-    try:
-        check_readable(layout)
-        is_damaged = not layout.files.read(where)
-    except (IntegrityError, StorageError):
-        is_damaged = True
-    if is_damaged:
-        with storage_errors(f"write {layout.root / where}"):
-            layout.files.make_folder(TMP)
-            layout.put_aside(where)
-            layout.files.replace(where, HEADER)
-
-
-def put_back_moved(layout: Layout, _where: str) -> None:
-    """Put back what a collection moved that was killed."""
-    with storage_errors(f"put back what was moved in {layout.root}"):
-        garbage.put_back(layout)
+    if any(_check_header(layout)):
+        layout.files.make_folder(TMP)
+        layout.put_aside(where)
+        layout.files.replace(where, HEADER)
 
 
 def rebuild_record(layout: Layout, where: str) -> None:
@@ -157,9 +146,8 @@ def rebuild_record(layout: Layout, where: str) -> None:
     except StorageError:
         is_whole = False
     if not is_whole:
-        with storage_errors(f"write {layout.root / path}"):
-            layout.put_aside(path)
-            layout.files.replace(path, data)
+        layout.put_aside(path)
+        layout.files.replace(path, data)
 
 
 def mend_log(layout: Layout, where: str) -> None:
@@ -224,5 +212,5 @@ _REMEDIES: Mapping[str, tuple[str, Callable[[Layout, str], None]]] = {
     "name.damaged": ("let it stand for what it last stood for", mend_name),
     "name.lost": ("give it its last name again, or another", name_again),
     "registry.headless": ("write it again; what is there goes aside", rewrite_header),
-    "collection.unfinished": ("put them back", put_back_moved),
+    "collection.unfinished": ("put them back", lambda layout, _: garbage.put_back(layout)),
 }

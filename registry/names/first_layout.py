@@ -25,7 +25,7 @@ from registry.content.record import Removal
 from registry.errors import RegistryError, storage_errors
 from registry.names import log, pointers
 from registry.names.log import Entry, Place
-from registry.ref import KINDS, Kind, Number, Word, check_name, check_tag, passes, version_number
+from registry.ref import KINDS, Kind, Number, check_name, check_tag, passes, version_number
 from registry.storage import lines
 from registry.storage.layout import (
     FIRST_ENTRIES,
@@ -37,23 +37,19 @@ from registry.storage.layout import (
 )
 
 
-class _Move(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Move(Struct, frozen=True):
     """An attempt to set a tag; it counted if the tag was where it expected it."""
 
     at: str
-    id: str
     version: Number
     digest: str = ""
     expect: Number | None = None
 
 
-class _Renaming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Renaming(Struct, frozen=True):
     """A line under an old name, one before its versions moved and one after."""
 
-    at: str
-    to: Word
     last: Number
-    state: Literal["begun", "done", "failed"]
 
 
 _moves = msgspec.json.Decoder(_Move)

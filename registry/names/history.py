@@ -100,12 +100,9 @@ def _done_renamings(name: str, told: Sequence[Happened]) -> list[Happened]:
 def _follow(happened: Happened, live: set[int], places: dict[str, int]) -> None:
     if happened.event in {"publish", "restore"}:
         live.add(happened.version)
-        places.update(dict.fromkeys(happened.tags, happened.version))
     elif happened.event == "remove":
         live.discard(happened.version)
-        for tag in happened.tags:
-            places.pop(tag, None)
-    elif happened.tag and happened.event == "tag":
-        places[happened.tag] = happened.version
-    elif happened.tag:
-        places.pop(happened.tag, None)
+    for tag in (happened.tag,) if happened.tag else happened.tags:
+        places.pop(tag, None)
+        if happened.event not in {"remove", "untag"}:
+            places[tag] = happened.version

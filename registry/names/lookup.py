@@ -5,6 +5,7 @@ Version records and logs alone are read: manifests cost far more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -21,9 +22,10 @@ from registry.names.items import (
     was_removed,
 )
 from registry.names.log import NOWHERE
-from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, either, how_to_get, nearest, with_article
+from registry.ref import COMPUTED_TAGS, KINDS, Kind, Ref, either, nearest
 from registry.storage.layout import LOG, Layout
 
+Fits = Callable[[Adapter], bool]  # whether a list shows a version
 _MOST_NAMED = 8
 
 
@@ -36,28 +38,14 @@ class Listing:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which versions a list shows: ``every`` one, or only the highest that fits.
-
-    ``removed`` ones take the place of live ones; with ``tag`` it is the one with that tag, and with
-    ``base`` those of the base with that id, or with a fingerprint that begins so.
-    """
-
-    every: bool = False
-    removed: bool = False
-    tag: str | None = None
-    base: str | None = None
-
-    def fits(self, adapter: Adapter) -> bool:
-        """Whether a list shows a version."""
-        row, base = adapter.record, self.base
-        is_tagged = self.tag is None or self.tag in adapter.tags
-        of_base = base is None or row.base_id == base or row.base_fingerprint.startswith(base)
-        return (row.removed is not None) == self.removed and is_tagged and of_base
+def is_live(adapter: Adapter) -> bool:
+    """Whether a version was not removed."""
+    return adapter.record.removed is None
 
 
-def list_rows(layout: Layout, kind: Kind | None, pattern: str | None, wanted: Wanted) -> Listing:
+def list_rows(
+    layout: Layout, kind: Kind | None, pattern: str | None, *, every: bool, fits: Fits
+) -> Listing:
     """Rows of the names that match a shell pattern; no kind is every kind, no pattern is all."""
     rows: list[Adapter] = []
     problems: list[str] = []
@@ -66,14 +54,19 @@ def list_rows(layout: Layout, kind: Kind | None, pattern: str | None, wanted: Wa
         problems += (error.message for _, error in faults)
         for item in items:
             if pattern is None or fnmatchcase(item.name, pattern):
-                found, told = rows_of(item, wanted)
+                found, told = rows_of(item, every=every, fits=fits)
                 rows += found
                 problems += told
     return Listing(tuple(rows), tuple(problems))
 
 
-def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
-    """Rows of one name, ascending, and one line for each thing that could not be read."""
+def rows_of(
+    item: Item, *, every: bool = True, fits: Fits = is_live
+) -> tuple[list[Adapter], list[str]]:
+    """Rows of one name, ascending, and one line for each thing that could not be read.
+
+    They are ``every`` version that ``fits``, or only the highest of them.
+    """
     faults = []
     if item.state.damaged:
         path = item.layout.root / item.path / LOG
@@ -83,9 +76,9 @@ def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
         for version in item.versions(newest_first=True):
             if version.fault:
                 faults.append(version.fault.message)
-            elif wanted.fits(adapter := item.adapter(version)):
+            elif fits(adapter := item.adapter(version)):
                 rows.append(adapter)
-                if not wanted.every:
+                if not every:
                     break
     except RegistryError as error:
         faults.append(error.message)
@@ -94,7 +87,7 @@ def rows_of(item: Item, wanted: Wanted) -> tuple[list[Adapter], list[str]]:
 
 def live_rows(item: Item | None) -> list[Adapter]:
     """The live versions of an item that can be read, ascending; none of no item."""
-    return rows_of(item, Wanted(every=True))[0] if item else []
+    return rows_of(item)[0] if item else []
 
 
 def find(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
@@ -109,7 +102,7 @@ def find_exact(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
     """The version, live or removed, that ``NAME:vN`` or ``NAME@digest`` means."""
     if ref.version is None and (ref.selector or not ref.digest):
         item = _find_named(layout, ref)
-        rows, _ = rows_of(item, Wanted(every=True, removed=True))
+        rows, _ = rows_of(item, fits=lambda row: not is_live(row))
         choices = _named([item.label(row.version) for row in rows])
         raise InvalidError(f"{ref} does not say which version", hint=f"removed ones: {choices}")
     return _locate(layout, ref)
@@ -121,7 +114,7 @@ def _find_named(layout: Layout, ref: Ref) -> Item:
     found = [find_item(layout, kind, ref.name) for kind in wanted]
     items = [item for item in found if item and item.numbers()]
     if len(items) > 1:
-        message = f"{ref.name!r} is {' and '.join(with_article(item.kind) for item in items)}"
+        message = f"{ref.name!r} is a name of several kinds"
         hint = f"write {either(f'{item.kind}/{ref.name}' for item in items)}"
         raise InvalidError(message, hint=hint, code="ref.ambiguous")
     if items:
@@ -155,7 +148,7 @@ def _locate(layout: Layout, ref: Ref) -> tuple[Item, Adapter]:
 def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
     for kind in KINDS:
         if kind not in wanted and find_item(layout, kind, ref.name):
-            return f"there is {with_article(kind)} of that name"
+            return f"there is {kind}/{ref.name}"
     for kind in wanted:
         if new := renamed_to(layout, kind, ref.name):
             return f"it was renamed: write {new}"
@@ -164,7 +157,12 @@ def _near_name(layout: Layout, ref: Ref, wanted: list[Kind]) -> str:
     if near:
         return f"did you mean {near}?"
     kind = ref.kind or KINDS[0]
-    return f"dv {kind} list shows what there is" if known else f"none yet: {how_to_get(kind)}"
+    if known:
+        return f"dv {kind} list shows what there is"
+    is_learned = kind != "accelerator"
+    return (
+        f"none yet: {f'dv {kind} learn --help' if is_learned else f'dv import FILE --kind {kind}'}"
+    )
 
 
 def _by_tag(item: Item, tag: str) -> Version:

@@ -103,9 +103,8 @@ def take(layout: Layout, kind: Kind, pointer: Pointer, item: str, source: str | 
 
     With ``source``, the old name of the item, it is the claim of a renaming.
     """
-    line = _line("take", item=item, after=pointer.line, source=source)
-    _append(layout, kind, pointer.name, line)
-    return line.id
+    fields = {"item": item, "after": pointer.line, "source": source}
+    return _append(layout, kind, pointer.name, event="take", **fields)
 
 
 def settle(layout: Layout, kind: Kind, name: str, *, keep: str = "") -> Pointer:
@@ -120,16 +119,13 @@ def settle(layout: Layout, kind: Kind, name: str, *, keep: str = "") -> Pointer:
 
 def mend(layout: Layout, kind: Kind, name: str, item: str) -> str:
     """Say where a damaged or lost name leads from here on; the line's id."""
-    line = _line("mend", item=item)
-    _append(layout, kind, name, line)
-    return line.id
+    return _append(layout, kind, name, event="mend", item=item)
 
 
 def add(layout: Layout, kind: Kind, name: str, **fields: object) -> None:
     """Write down what the first layout knows of a name, unless that was done."""
-    line = msgspec.convert({"at": "", **fields}, Line)
-    if line.id not in {each.id for each in _read_lines(layout, kind, name) if each}:
-        _append(layout, kind, name, line)
+    if fields["id"] not in {each.id for each in _read_lines(layout, kind, name) if each}:
+        _append(layout, kind, name, at="", **fields)
 
 
 def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
@@ -174,12 +170,11 @@ def _read_lines(layout: Layout, kind: Kind, name: str) -> list[Line | None]:
     return lines.decode_all(layout.files.read(pointer_path(kind, name)) or b"", decoder)
 
 
-def _line(event: str, **fields: str | None) -> Line:
-    return msgspec.convert({"event": event, "at": now(), "id": os.urandom(8).hex(), **fields}, Line)
-
-
-def _append(layout: Layout, kind: Kind, name: str, line: Line) -> None:
+def _append(layout: Layout, kind: Kind, name: str, **fields: object) -> str:
+    """Write a line of now; its id."""
+    line = msgspec.convert({"at": now(), "id": os.urandom(8).hex(), **fields}, Line)
     with storage_errors(f"write to the name {name}"):
         path = pointer_path(kind, name)
         layout.files.make_folder(path.rpartition("/")[0])
         layout.files.append(path, lines.encode(line))
+    return line.id

@@ -28,7 +28,7 @@ from registry.names import log
 from registry.names.items import Item, highest, item_of, set_tag
 from registry.names.pointers import settle, take
 from registry.ref import LAST_VERSION, Kind, check_name, check_tag
-from registry.storage.files import NO_LINKS, Files
+from registry.storage.files import NO_LINKS, Files, temporary
 from registry.storage.layout import Layout, blob_path, make_root, manifest_path, pointer_path
 
 _MOST_TRIES = 10_000
@@ -93,7 +93,8 @@ def _take_number(item: Item, data: bytes) -> int:
     """Write a record under the next free number, which exists from here on."""
     files = item.layout.files
     first = next_number(item.layout, item.kind, item.name)
-    temp = files.write_temporary(data)
+    temp = temporary()
+    files.write_new(temp, data)
     try:
         files.make_folder(item.path)
         for number in range(first, first + _MOST_TRIES):

@@ -74,19 +74,14 @@ class Files:
 
     def read(self, path: str, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
         """The bytes of a regular file, or None where there is no such file."""
-        with (
-            self._reading(path),
-            suppress(FileNotFoundError),
-            self.parent(path) as (folder, entry),
-            folder.open(entry, most_bytes) as file,
-        ):
+        with self._reading(path), suppress(FileNotFoundError), self.open(path, most_bytes) as file:
             return file.read()
         return None
 
     @contextmanager
-    def open(self, path: str) -> Iterator[FileIO]:
+    def open(self, path: str, most_bytes: int | None = None) -> Iterator[FileIO]:
         """Open a regular file for reading, for the length of the block."""
-        with self.parent(path) as (folder, entry), folder.open(entry) as file:
+        with self.parent(path) as (folder, entry), folder.open(entry, most_bytes) as file:
             yield file
 
     def entries(self, path: str = "") -> list[str]:
@@ -138,7 +133,7 @@ class Files:
                     os.mkdir(folder.name(part), dir_fd=folder.descriptor)
                 inner = folder.enter(part)
                 stack.callback(inner.close)
-                if inner.is_empty():
+                if not any(inner.names()):
                     folder.sync()
                 folder = inner
 
@@ -177,12 +172,6 @@ class Files:
                 _write_all(descriptor, chunk)
                 size_bytes += len(chunk)
         return path, hasher.hexdigest(), size_bytes
-
-    def write_temporary(self, data: bytes) -> str:
-        """Write a new file into the folder of unfinished files; its path."""
-        path = temporary()
-        self.write_new(path, data)
-        return path
 
     def replace(self, path: str, data: bytes, *, is_lasting: bool = True) -> None:
         """Put a file in place of what is there, in one step; it is synced if it is to last."""
@@ -261,7 +250,8 @@ class Files:
 
     def can_link(self) -> bool:
         """Whether this file system knows hard links, tried out."""
-        first, second = self.write_temporary(b""), temporary()
+        first, second = temporary(), temporary()
+        self.write_new(first, b"")
         try:
             self.link(first, second)
         except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -56,15 +57,10 @@ class Folder:
             raise StorageError(f"cannot read {self.where(entry)}: {what}")
         return FileIO(descriptor, "rb")
 
-    def names(self) -> list[str]:
+    def names(self) -> Iterator[str]:
         """The names of the entries, unsorted."""
-        place = self.path if self.descriptor is None else self.descriptor
-        return os.listdir(place)  # noqa: PTH208 - an open folder has no path
-
-    def is_empty(self) -> bool:
-        """Whether it has no entries."""
         with os.scandir(self.path if self.descriptor is None else self.descriptor) as entries:
-            return next(entries, None) is None
+            yield from (entry.name for entry in entries)
 
     def stat(self, entry: str) -> os.stat_result | None:
         """What an entry is, a link itself and not what it leads to; None where there is none."""

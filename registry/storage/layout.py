@@ -38,13 +38,9 @@ LOG = "log.ndjson"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A registry's folder, and the paths in it, relative to that folder.
+    """A registry's folder, and the paths in it, relative to that folder."""
 
-    Attributes:
-        root: the registry's folder; it need not be there yet.
-    """
-
-    root: Path
+    root: Path  # it need not be there yet
 
     @property
     def files(self) -> Files:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-MOST_PARTS = 32  # of a key: what tables in tables need that lie as deep
+MOST_PARTS = 32  # of a key, and of tables in tables: far from where recursion would end
 
 # Strings and comments, which may hold anything; one that is not closed reaches as far as it could.
 _OPAQUE = re.compile(
@@ -37,10 +37,16 @@ def read(data: bytes) -> dict[str, Any]:
         raise ValueError("its values lie too deep in each other") from error
 
 
-def without_none(value: Any) -> Any:
-    """Plain data without the keys whose value is None, at any depth: TOML knows no null."""
+def without_none(value: Any, levels: int = MOST_PARTS) -> Any:
+    """Plain data without the keys whose value is None, as TOML knows no null.
+
+    A ValueError where tables and lists lie so deep in each other that a walker might give up.
+    """
+    if levels < 0:
+        raise ValueError(f"its tables lie more than {MOST_PARTS} deep in each other")
     if isinstance(value, Mapping):
-        return {key: without_none(item) for key, item in value.items() if item is not None}
+        items = value.items()
+        return {key: without_none(item, levels - 1) for key, item in items if item is not None}
     if isinstance(value, list | tuple):
-        return [without_none(item) for item in value]
+        return [without_none(item, levels - 1) for item in value]
     return value

@@ -30,7 +30,7 @@ from registry.content.blobs import drop_copies, find_file, read_manifest
 from registry.content.manifest import MOST_MANIFEST_BYTES, Digest, Manifest, StoredFile
 from registry.content.record import Adapter
 from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
-from registry.ref import Kind, check_name, with_article
+from registry.ref import Kind, check_name
 from registry.storage import toml
 from registry.storage.files import READ_ONLY
 from registry.storage.layout import Layout, blob_path
@@ -250,9 +250,7 @@ def _read_packed(archive: zipfile.ZipFile, entry: _Entry) -> Packed:
     whole = manifest.decode(data)
     record.encode(record.describe(whole, entry.digest))  # what could not be published ends here
     if whole.kind != entry.kind:
-        raise _damaged(
-            f"{entry.name} is called {with_article(entry.kind)} and is {with_article(whole.kind)}"
-        )
+        raise _damaged(f"{entry.name} is called {entry.kind} and is of the kind {whole.kind}")
     return Packed(entry.kind, entry.name, entry.digest, data, whole)
 
 

@@ -276,7 +276,9 @@ class TestHostile:
         digest = next(name for name in parts if name.startswith("manifests/")).partition("/")[2]
         entry = {"kind": "motion", "name": "corgi", "digest": digest}
         parts["dva.toml"] = table_of(parts, adapters=[entry])
-        self.check(other, repack(tmp_path / "x.dva", parts), "is a subject", "bundle.damaged")
+        self.check(
+            other, repack(tmp_path / "x.dva", parts), "of the kind subject", "bundle.damaged"
+        )
 
     @pytest.mark.parametrize(
         "table",

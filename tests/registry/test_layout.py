@@ -200,12 +200,12 @@ def test_a_file_system_without_permissions_does_not_stop_a_write(
 
 
 def test_a_folder_that_cannot_be_read_is_the_disks_fault(monkeypatch, store: Registry) -> None:
-    def refuse(path: Path) -> list[str]:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    def refuse(_: int) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
 
     store.layout.root.mkdir(parents=True)
     (store.layout.root / "pointers" / "subject").mkdir(parents=True)
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert "Permission denied" in store.list().problems[0]
     with pytest.raises(StorageError) as caught:
         Files(store.layout.root).entries()

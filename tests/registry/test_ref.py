@@ -140,7 +140,7 @@ def test_the_wanted_kind_fills_in_the_one_left_out() -> None:
 
 
 def test_the_other_kind_is_refused() -> None:
-    with pytest.raises(InvalidError, match="names a subject, and a motion is wanted"):
+    with pytest.raises(InvalidError, match="is of the kind subject; motion is wanted"):
         parse_ref("subject/corgi", kind="motion")
 
 
