@@ -88,7 +88,7 @@ What can go wrong is a `RegistryError`, with a stable ``code`` and a ``hint`` of
 """
 
 from registry.content.manifest import Draft, Manifest, read_draft
-from registry.content.record import Adapter, Record
+from registry.content.record import Adapter
 from registry.errors import (
     BusyError,
     ConflictError,
@@ -99,15 +99,12 @@ from registry.errors import (
     RegistryError,
     StorageError,
 )
-from registry.names.lookup import Listing
-from registry.names.removal import RemovalPlan, Restored
 from registry.ref import KINDS, Kind, Ref, check_name, check_tag, is_path, parse_ref
-from registry.storage.layout import SCHEMA, default_root
-from registry.store import Registry, TagMove, open_registry
+from registry.storage.layout import default_root
+from registry.store import Registry, open_registry
 
 __all__ = [
     "KINDS",
-    "SCHEMA",
     "Adapter",
     "BusyError",
     "ConflictError",
@@ -116,17 +113,12 @@ __all__ = [
     "IntegrityError",
     "InvalidError",
     "Kind",
-    "Listing",
     "Manifest",
     "NotFoundError",
-    "Record",
     "Ref",
     "Registry",
     "RegistryError",
-    "RemovalPlan",
-    "Restored",
     "StorageError",
-    "TagMove",
     "check_name",
     "check_tag",
     "default_root",

@@ -13,11 +13,11 @@ from registry.content.manifest import Difference, Draft, Manifest
 from registry.content.record import Adapter
 from registry.errors import InvalidError, NotFoundError, storage_errors
 from registry.maintenance import garbage, verify
-from registry.names import history, items, log, lookup, publishing, removal, renaming
+from registry.names import changes, history, items, log, lookup, publishing
+from registry.names.changes import RemovalPlan, Restored
 from registry.names.first_layout import move_over
 from registry.names.items import find_item
 from registry.names.lookup import Listing
-from registry.names.removal import RemovalPlan, Restored
 from registry.ref import COMPUTED_TAGS, Kind, Ref, check_name, check_tag, parse_ref
 from registry.storage.layout import Layout, check_readable, make_root
 
@@ -90,7 +90,7 @@ class Registry:
                 raise error
         publishing.next_number(self.layout, kind, name)
         with storage_errors(f"write to the registry {self.layout.root}"):
-            self.layout.files.write_and_delete()
+            self.layout.write_and_delete()
 
     def next_version(self, kind: Kind, name: str) -> int:
         """The number that publishing would take now."""
@@ -209,7 +209,7 @@ class Registry:
     ) -> RemovalPlan:
         """What `remove` would do: to one version a reference, or with ``whole`` to all of a name."""
         parsed = [_parsed(ref, kind) for ref in refs]
-        return removal.plan_removal(self.layout, parsed, whole=whole)
+        return changes.plan_removal(self.layout, parsed, whole=whole)
 
     def remove(self, plan: RemovalPlan) -> tuple[Adapter, ...]:
         """Carry out a plan; the versions that this call removed.
@@ -218,11 +218,11 @@ class Registry:
             ConflictError: a version has a tag that the plan does not show, and nothing was changed;
                 or it got one in this moment, or the name was renamed, and it is not removed.
         """
-        return removal.remove(self.layout, plan)
+        return changes.remove(self.layout, plan)
 
     def restore(self, ref: Ref | str, *, kind: Kind | None = None) -> Restored:
         """Make a removed version live again, with the tags it had where they are still free."""
-        return removal.restore(self.layout, _parsed(ref, kind))
+        return changes.restore(self.layout, _parsed(ref, kind))
 
     def export(self, adapters: Sequence[Adapter], target: BinaryIO) -> None:
         """Write adapters, in any order, as one bundle; each byte is hashed on its way.
@@ -265,7 +265,7 @@ class Registry:
         Raises:
             ConflictError: ``new`` is or was something else, or ``old`` was renamed in this moment.
         """
-        renaming.rename(self.layout, kind, check_name(old), new)
+        changes.rename(self.layout, kind, check_name(old), new)
 
     def log(self, name: str, kind: Kind) -> tuple[history.Happened, ...]:
         """All that happened to a name, in the order in which it was written down."""
@@ -285,7 +285,7 @@ class Registry:
 
     def stored_sizes(self) -> tuple[int, ...]:
         """Bytes of each manifest and file, needed or not."""
-        found = (self.layout.files.stat(path) for path in garbage.stored_files(self.layout))
+        found = (self.layout.stat(path) for path in garbage.stored_files(self.layout))
         return tuple(facts.st_size for facts in found if facts)
 
     def find_garbage(self) -> garbage.Garbage:

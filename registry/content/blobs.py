@@ -34,7 +34,7 @@ def read_manifest(layout: Layout, digest: str) -> bytes:
     """The bytes of a manifest, or an IntegrityError where they are missing or damaged."""
     path = manifest_path(digest)
     _wait_for_collector(layout, path)
-    return check_manifest(layout, layout.files.read(path, MOST_MANIFEST_BYTES), digest)
+    return check_manifest(layout, layout.read(path, MOST_MANIFEST_BYTES), digest)
 
 
 def check_manifest(layout: Layout, data: bytes | None, digest: str) -> bytes:
@@ -53,10 +53,10 @@ def find_file(layout: Layout, file: StoredFile, *, verify: bool = True) -> Path:
     """The whole path of a file, its bytes hashed again unless ``verify`` is off."""
     path, whole_path = blob_path(file.digest), layout.blob(file.digest)
     _wait_for_collector(layout, path)
-    if not layout.files.is_file(path):
+    if not layout.is_file(path):
         message = f"the file {file.role!r} is missing: {whole_path}"
         raise IntegrityError(message, hint=_hint(layout, file.digest), code="blob.missing")
-    with storage_errors(f"read {whole_path}"), layout.files.open(path) as stream:
+    with storage_errors(f"read {whole_path}"), layout.open(path) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest() if verify else file.digest
         size_bytes = stream.seek(0, 2)
     if (digest, size_bytes) != (file.digest, file.size_bytes):
@@ -78,7 +78,7 @@ def copied(
     try:
         for role, source in sorted(files.items()):
             with storage_errors(f"store {source}"), FileIO(source) as reader:
-                copy, digest, size_bytes = layout.files.copy_in(reader)
+                copy, digest, size_bytes = layout.copy_in(reader)
             if copies.setdefault(digest, copy) != copy:  # two roles have the same bytes
                 drop_copies(layout, [copy])
             stored.append(StoredFile(role=role, digest=digest, size_bytes=size_bytes))
@@ -91,13 +91,13 @@ def drop_copies(layout: Layout, copies: Iterable[str]) -> None:
     """Delete copies that were not stored."""
     for copy in copies:
         with suppress(OSError):
-            layout.files.remove(copy)
+            layout.remove(copy)
 
 
 def store_manifest(layout: Layout, data: bytes) -> None:
     """Put a manifest to the place that its digest names, in place of what lies there."""
     with storage_errors("store the manifest"):
-        layout.files.replace(manifest_path(hashlib.sha256(data).hexdigest()), data)
+        layout.replace(manifest_path(hashlib.sha256(data).hexdigest()), data)
 
 
 @contextmanager
@@ -111,11 +111,11 @@ def needing(
     copies, path = copies or {}, temporary(NEEDS)
     with storage_errors("say what is needed"):
         needed = msgspec.json.encode(sorted([*digests, *copies]))
-        layout.files.replace(path, needed, is_lasting=False)
+        layout.replace(path, needed, is_lasting=False)
     try:
         for digest, copy in copies.items():
             with storage_errors(f"store {layout.blob(digest)}"):
-                layout.files.move(copy, blob_path(digest))
+                layout.move(copy, blob_path(digest))
         yield
     finally:
         drop_copies(layout, [path])
@@ -124,9 +124,9 @@ def needing(
 def needed_by_writers(layout: Layout) -> set[str]:
     """The digests of all bytes that writers at work rely on."""
     needed: set[str] = set()
-    for entry in layout.files.entries(TMP):
+    for entry in layout.entries(TMP):
         if entry.startswith(NEEDS):
-            data = layout.files.read(f"{TMP}/{entry}")
+            data = layout.read(f"{TMP}/{entry}")
             try:
                 needed.update(msgspec.json.decode(data or b"[]", type=list[Digest]))
             except BAD_JSON as error:
@@ -138,19 +138,19 @@ def needed_by_writers(layout: Layout) -> set[str]:
 
 def collected_folders(layout: Layout) -> list[str]:
     """The folders into which collectors at work, or killed, have moved bytes."""
-    entries = layout.files.folders(TMP)
+    entries = layout.folders(TMP)
     return [f"{TMP}/{entry}" for entry in entries if entry.startswith(COLLECTED)]
 
 
 def is_collected(layout: Layout, entry: str) -> bool:
     """Whether a collector has moved the bytes that would have this file name."""
-    return any(layout.files.stat(f"{folder}/{entry}") for folder in collected_folders(layout))
+    return any(layout.stat(f"{folder}/{entry}") for folder in collected_folders(layout))
 
 
 def _wait_for_collector(layout: Layout, path: str) -> None:
     """Wait until bytes that a collector moved are back, or until it must be dead."""
     for _ in range(_WAITS):
-        if layout.files.stat(path) or not is_collected(layout, path.rpartition("/")[2]):
+        if layout.stat(path) or not is_collected(layout, path.rpartition("/")[2]):
             return
         time.sleep(_WAIT_SECONDS)
 

@@ -81,30 +81,27 @@ def _check_header(layout: Layout) -> Iterator[Finding]:
     except (IntegrityError, StorageError) as error:
         yield finding_of(HEADER_NAME, error)
         return
-    if layout.files.entries() and not layout.files.read(HEADER_NAME):
+    if layout.entries() and not layout.read(HEADER_NAME):
         yield odd("registry.headless", HEADER_NAME, "it is empty or missing")
 
 
 def _check_links(layout: Layout) -> Iterator[Finding]:
     """The links among our folders, and among the entries of those that hold names or bytes."""
     message = "it is a link, which could lead anywhere; nothing follows it"
-    level = sorted(ENTRIES | FIRST_ENTRIES)
-    for depth in range(4):
-        inner: list[str] = []
-        for path in level:
-            facts = layout.files.stat(path)
-            if facts and stat.S_ISLNK(facts.st_mode):
-                yield odd("registry.linked", path, message, "put there what it leads to")
-            elif facts and stat.S_ISDIR(facts.st_mode) and depth < 3 and path != TMP:
-                inner += [f"{path}/{entry}" for entry in layout.files.entries(path)]
-        level = inner
+    paths = sorted(ENTRIES | FIRST_ENTRIES)
+    for path in paths:
+        facts = layout.stat(path)
+        if facts and stat.S_ISLNK(facts.st_mode):
+            yield odd("registry.linked", path, message, "put there what it leads to")
+        elif facts and stat.S_ISDIR(facts.st_mode) and path.count("/") < 3 and path != TMP:
+            paths += [f"{path}/{entry}" for entry in layout.entries(path)]
 
 
 def _check_foreign(layout: Layout) -> Iterator[Finding]:
     """What is not the registry's, and a folder on another disk."""
-    for entry in sorted(set(layout.files.entries()) - ENTRIES - FIRST_ENTRIES):
+    for entry in sorted(set(layout.entries()) - ENTRIES - FIRST_ENTRIES):
         yield odd("registry.foreign", entry, "it is not the registry's; nothing reads it")
-    tmp, header = layout.files.stat(TMP), layout.files.stat(HEADER_NAME)
+    tmp, header = layout.stat(TMP), layout.stat(HEADER_NAME)
     if tmp and header and tmp.st_dev != header.st_dev:
         message = "it is on another device, so nothing can be published"
         yield odd("tmp.elsewhere", TMP, message, "make it a plain folder")
@@ -130,9 +127,9 @@ def _check_unfinished(layout: Layout) -> Iterator[Finding]:
 def rewrite_header(layout: Layout, where: str) -> None:
     """Write ``registry.toml`` again."""
     if any(_check_header(layout)):
-        layout.files.make_folder(TMP)
+        layout.make_folder(TMP)
         layout.put_aside(where)
-        layout.files.replace(where, HEADER)
+        layout.replace(where, HEADER)
 
 
 def rebuild_record(layout: Layout, where: str) -> None:
@@ -142,12 +139,12 @@ def rebuild_record(layout: Layout, where: str) -> None:
         raise IntegrityError(f"nothing tells what {where} was")
     path, data = found
     try:
-        is_whole = layout.files.read(path) == data
+        is_whole = layout.read(path) == data
     except StorageError:
         is_whole = False
     if not is_whole:
         layout.put_aside(path)
-        layout.files.replace(path, data)
+        layout.replace(path, data)
 
 
 def mend_log(layout: Layout, where: str) -> None:

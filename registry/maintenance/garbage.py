@@ -70,7 +70,7 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
         gone = {path: path for path in old if _is_unfinished(path)}
         aside = temporary(COLLECTED)
         with suppress(FileNotFoundError):  # another collector took it away while it was empty
-            layout.files.make_folder(aside)
+            layout.make_folder(aside)
         try:
             moved = _move_away(layout, [path for path in old if path not in gone], aside)
             kept = needed_paths(layout, now)
@@ -80,11 +80,11 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
         except BaseException:
             _empty(layout, aside)
             raise
-        gone |= {path: place for path, place in moved.items() if layout.files.stat(place)}
+        gone |= {path: place for path, place in moved.items() if layout.stat(place)}
         deleted = _garbage(layout, gone)
         for place in gone.values():
-            layout.files.remove(place)
-        layout.files.remove_empty(aside)
+            layout.remove(place)
+        layout.remove_empty(aside)
     return deleted
 
 
@@ -97,32 +97,32 @@ def put_back(layout: Layout) -> None:
 def moved_files(layout: Layout) -> list[str]:
     """What collections moved that were killed, or that are at work now."""
     folders = collected_folders(layout)
-    return [f"{folder}/{entry}" for folder in folders for entry in layout.files.entries(folder)]
+    return [f"{folder}/{entry}" for folder in folders for entry in layout.entries(folder)]
 
 
 def unfinished(layout: Layout) -> Iterator[str]:
     """What lies among the unfinished files, the bytes that collections moved left out."""
-    entries = layout.files.entries(TMP)
+    entries = layout.entries(TMP)
     return (f"{TMP}/{entry}" for entry in entries if not entry.startswith(COLLECTED))
 
 
 def stored_files(layout: Layout) -> Iterator[str]:
     """Every manifest and every file, needed or not; foreign files are passed over."""
     for top, place in (("blobs", blob_path), ("manifests", manifest_path)):
-        for part in layout.files.folders(f"{top}/sha256"):
-            for entry in layout.files.entries(f"{top}/sha256/{part}"):
+        for part in layout.folders(f"{top}/sha256"):
+            for entry in layout.entries(f"{top}/sha256/{part}"):
                 path = f"{top}/sha256/{part}/{entry}"
                 digest = entry.removesuffix(".toml")
-                if _is_digest(digest) and place(digest) == path and layout.files.is_file(path):
+                if _is_digest(digest) and place(digest) == path and layout.is_file(path):
                     yield path
 
 
 def foreign_folders(layout: Layout) -> Iterator[str]:
     """Folders and links where items should lie and that are none: nobody knows what they hold."""
-    foreign = set(layout.files.folders("items")) - set(KINDS)
+    foreign = set(layout.folders("items")) - set(KINDS)
     yield from (f"items/{entry}" for entry in sorted(foreign))
     for kind in KINDS:
-        for entry, facts in layout.files.facts(f"items/{kind}").items():
+        for entry, facts in layout.facts(f"items/{kind}").items():
             is_folder = stat.S_ISDIR(facts.st_mode) and not _is_digest(entry, _ID_DIGITS)
             if is_folder or stat.S_ISLNK(facts.st_mode):
                 yield f"items/{kind}/{entry}"
@@ -132,7 +132,7 @@ def disk_time(layout: Layout) -> float:
     """The time, in seconds, by the clock that stamps the registry's files, where it can be written."""
     here = time.time()
     try:
-        there = layout.files.write_and_delete()
+        there = layout.write_and_delete()
     except OSError:
         return here  # read-only, or not there yet
     if abs(there - here) > _MOST_CLOCK_SECONDS:
@@ -143,7 +143,7 @@ def disk_time(layout: Layout) -> float:
 
 def age_seconds(layout: Layout, path: str, now: float) -> float | None:
     """How long ago a file was last written, below zero in the future; None where it is not there."""
-    facts = layout.files.stat(path)
+    facts = layout.stat(path)
     return None if facts is None else now - facts.st_mtime
 
 
@@ -190,7 +190,7 @@ def _read_moved(layout: Layout, digest: str) -> bytes | None:
     """A manifest's bytes, also while a collector moves it away or back."""
     path = manifest_path(digest)
     places = [path, *(_in(folder, path) for folder in collected_folders(layout)), path]
-    read = (layout.files.read(place, MOST_MANIFEST_BYTES) for place in places)
+    read = (layout.read(place, MOST_MANIFEST_BYTES) for place in places)
     return next((data for data in read if data is not None), None)
 
 
@@ -230,7 +230,7 @@ def _move_away(layout: Layout, paths: list[str], aside: str) -> dict[str, str]:
     moved = {}
     for path in paths:
         with suppress(FileNotFoundError):
-            layout.files.move(path, _in(aside, path), is_lasting=False)
+            layout.move(path, _in(aside, path), is_lasting=False)
             moved[path] = _in(aside, path)
     return moved
 
@@ -241,18 +241,18 @@ def _return(layout: Layout, place: str) -> None:
     digest = entry.removesuffix(".toml")
     target = blob_path(digest) if digest == entry else manifest_path(digest)
     with suppress(FileNotFoundError):
-        if layout.files.stat(target):
-            layout.files.remove(place)
+        if layout.stat(target):
+            layout.remove(place)
         else:
-            layout.files.move(place, target)
+            layout.move(place, target)
 
 
 def _empty(layout: Layout, aside: str) -> None:
     """Put back all that lies in a folder of moved files, and remove the folder."""
-    for entry in layout.files.entries(aside):
+    for entry in layout.entries(aside):
         if _is_digest(entry.removesuffix(".toml")):
             _return(layout, f"{aside}/{entry}")
-    layout.files.remove_empty(aside)  # a foreign file keeps it
+    layout.remove_empty(aside)  # a foreign file keeps it
 
 
 def _garbage(layout: Layout, places: dict[str, str]) -> Garbage:
@@ -263,8 +263,8 @@ def _garbage(layout: Layout, places: dict[str, str]) -> Garbage:
 
 def _size_of(layout: Layout, path: str) -> int:
     """Bytes of a regular file, or of those that lie directly in a folder."""
-    facts = layout.files.stat(path)
+    facts = layout.stat(path)
     if facts and stat.S_ISDIR(facts.st_mode):
-        found = layout.files.facts(path).values()
+        found = layout.facts(path).values()
         return sum(each.st_size for each in found if stat.S_ISREG(each.st_mode))
     return facts.st_size if facts and stat.S_ISREG(facts.st_mode) else 0

@@ -173,7 +173,7 @@ def _check_rest(tour: _Tour) -> Iterator[Finding]:
             with (
                 storage_errors(f"read {tour.layout.root / path}"),
                 suppress(FileNotFoundError),  # a collection deleted it in this moment
-                tour.layout.files.open(path) as stream,
+                tour.layout.open(path) as stream,
             ):
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
                 tour.files[path] = stream.tell()

@@ -64,7 +64,7 @@ def move_over(layout: Layout) -> None:
     stand, and becomes the folder of its item, in one step. Wherever this is cut short, whoever opens
     the registry next goes on. What cannot be read stays where it is, see `left`.
     """
-    if not any(map(layout.files.stat, FIRST_ENTRIES)):
+    if not any(map(layout.stat, FIRST_ENTRIES)):
         return
     make_root(layout)
     with storage_errors(f"move {layout.root} over to the present layout"):
@@ -72,7 +72,7 @@ def move_over(layout: Layout) -> None:
         known = [each for each in names if _is_done(_point, layout, *each)]
         moved = [each for each in known if _is_done(_move, layout, *each)]
         for path in (*(f"{FIRST_NAMES}/{kind}" for kind in KINDS), FIRST_NAMES):
-            layout.files.remove_empty(path)
+            layout.remove_empty(path)
         if moved == names:
             with suppress(FileNotFoundError):
                 layout.put_aside(FIRST_RENAMED)  # the pointers have it now
@@ -81,7 +81,7 @@ def move_over(layout: Layout) -> None:
 def left(layout: Layout, kind: Kind) -> list[str]:
     """What of the first layout could not be moved over."""
     tops = (f"{top}/{kind}" for top in sorted(FIRST_ENTRIES))
-    return [f"{top}/{entry}" for top in tops for entry in layout.files.entries(top)]
+    return [f"{top}/{entry}" for top in tops for entry in layout.entries(top)]
 
 
 def _names(layout: Layout, kind: Kind) -> list[str]:
@@ -103,27 +103,27 @@ def _is_done(
 
 def _point(layout: Layout, kind: Kind, name: str) -> None:
     """Write down what is known of a name as lines of its pointer, whose ids never change."""
-    data = layout.files.read(f"{FIRST_RENAMED}/{kind}/{name}")
+    data = layout.read(f"{FIRST_RENAMED}/{kind}/{name}")
     if data is not None:
         told = [line.last for line in lines.decode_all(data, _renamings) if line]
-        others = layout.files.folders(f"{FIRST_NAMES}/{kind}")
+        others = layout.folders(f"{FIRST_NAMES}/{kind}")
         went = [other for other in others if _was_called(layout, kind, other, name)]
         there = [number for other in went for number in _numbers(layout, kind, other)]
         fields = {"item": _item_id(kind, went[-1]), "to": went[-1]} if went else {}
         pointers.add(
             layout, kind, name, event="former", id="former", last=max([0, *told, *there]), **fields
         )
-    if layout.files.stat(_folder(kind, name)):
+    if layout.stat(_folder(kind, name)):
         item = _item_id(kind, name)
         pointers.add(layout, kind, name, event="take", id=f"first-{item}", item=item)
 
 
 def _move(layout: Layout, kind: Kind, name: str) -> None:
     source, item = _folder(kind, name), _item_id(kind, name)
-    if layout.files.stat(f"items/{kind}/{item}"):
+    if layout.stat(f"items/{kind}/{item}"):
         item = os.urandom(8).hex()  # an older version made the folder anew; the doctor names it
-    layout.files.append(f"{source}/{LOG}", lines.encode(_begin(layout, kind, name)))
-    layout.files.move(source, f"items/{kind}/{item}")
+    layout.append(f"{source}/{LOG}", lines.encode(_begin(layout, kind, name)))
+    layout.move(source, f"items/{kind}/{item}")
 
 
 def _folder(kind: Kind, name: str) -> str:
@@ -141,7 +141,7 @@ def _begin(layout: Layout, kind: Kind, name: str) -> Entry:
     places: dict[str, Place] = {}
     unknown: list[str] = []
     files = [_entries(layout, kind, name)]
-    entries = layout.files.entries(f"{_folder(kind, name)}/tags")
+    entries = layout.entries(f"{_folder(kind, name)}/tags")
     for tag in (entry for entry in entries if passes(check_tag, entry)):
         moves, is_known = _replay(layout, f"{_folder(kind, name)}/tags/{tag}")
         files.append(list(_told(tag, moves)))
@@ -171,14 +171,14 @@ def _removals(layout: Layout, kind: Kind, name: str) -> list[tuple[int, Removal]
     found = []
     for number in _numbers(layout, kind, name):
         with suppress(RegistryError):  # whoever reads this version will say so
-            row = record.read(layout.files, f"{_folder(kind, name)}/v{number}")
+            row = record.read(layout, f"{_folder(kind, name)}/v{number}")
             if row and row.removed:
                 found.append((number, row.removed))
     return found
 
 
 def _numbers(layout: Layout, kind: Kind, name: str) -> list[int]:
-    entries = layout.files.entries(_folder(kind, name))
+    entries = layout.entries(_folder(kind, name))
     return sorted(number for entry in entries if (number := version_number(entry)))
 
 
@@ -187,7 +187,7 @@ def _replay(layout: Layout, path: str) -> tuple[list[_Move], bool]:
     place: int | None = log.NOWHERE
     counted = []
     try:
-        data = layout.files.read(path) or b""
+        data = layout.read(path) or b""
     except RegistryError:
         return [], False
     for move in lines.decode_all(data, _moves):
@@ -200,7 +200,7 @@ def _replay(layout: Layout, path: str) -> tuple[list[_Move], bool]:
 
 
 def _entries(layout: Layout, kind: Kind, name: str) -> list[Entry]:
-    data = layout.files.read(f"{_folder(kind, name)}/{LOG}") or b""
+    data = layout.read(f"{_folder(kind, name)}/{LOG}") or b""
     known = lines.decode_all(data, log.decoder)
     return [line for line in known if line and not line.id]  # a move that was cut short has one
 

@@ -60,7 +60,7 @@ class Item:
 
     def numbers(self) -> list[int]:
         """The numbers of all records and of all versions that the log tells of, ascending."""
-        entries = self.layout.files.entries(self.path)
+        entries = self.layout.entries(self.path)
         found = {number for entry in entries if (number := version_number(entry))}
         return sorted(found | self.state.published.keys())
 
@@ -75,7 +75,7 @@ class Item:
         """One version; neither record nor fault where there is none."""
         known = self.state.published.get(number)
         try:
-            found = record.read(self.layout.files, f"{self.path}/v{number}")
+            found = record.read(self.layout, f"{self.path}/v{number}")
             if found is None and known is not None:
                 message = f"the log knows {self.label(number)}, and its record is missing"
                 raise IntegrityError(message, hint=_MEND, code="record.missing")
@@ -113,14 +113,14 @@ class Item:
     def write(self, entry: Entry) -> tuple[Item, Entry | None]:
         """Append a line to the log; the item as it is then, and what the line did if it counted."""
         with storage_errors(f"write the log of {self.name or self.id}"):
-            self.layout.files.append(f"{self.path}/{LOG}", lines.encode(entry))
+            self.layout.append(f"{self.path}/{LOG}", lines.encode(entry))
         item = open_item(self.layout, self.kind, self.id, self.name)
         happened = reversed(item.state.happened)
         return item, next((each for each in happened if each.id == entry.id), None)
 
     def sync(self, number: int) -> None:
         """Put a version and the log on the disk, whoever wrote them: it is about to be acknowledged."""
-        files = self.layout.files
+        files = self.layout
         with storage_errors(f"write {self.label(number)}"):
             for path in (f"{self.path}/v{number}", f"{self.path}/{LOG}"):
                 if files.is_file(path):
@@ -163,7 +163,7 @@ def get_item(layout: Layout, kind: Kind, name: str) -> Item:
 
 def item_ids(layout: Layout, kind: Kind) -> list[str]:
     """The id of every item on the disk."""
-    return layout.files.folders(f"items/{kind}")
+    return layout.folders(f"items/{kind}")
 
 
 def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str, RegistryError]]]:

@@ -94,7 +94,7 @@ def read_pointer(layout: Layout, kind: Kind, name: str) -> Pointer:
 
 def read_log(layout: Layout, kind: Kind, item: str) -> State:
     """What the lines of an item's log come to."""
-    data = layout.files.read(f"items/{kind}/{item}/{LOG}") or b""
+    data = layout.read(f"items/{kind}/{item}/{LOG}") or b""
     return log.replay(data, partial(_was_lost, layout, kind))
 
 
@@ -113,7 +113,7 @@ def settle(layout: Layout, kind: Kind, name: str, *, keep: str = "") -> Pointer:
         if claim.id != keep:
             path, line = f"items/{kind}/{claim.item}/{LOG}", log.entry("cancel", claim=claim.id)
             with storage_errors(f"write to the name {name}"), suppress(FileNotFoundError):
-                layout.files.append(path, lines.encode(line))
+                layout.append(path, lines.encode(line))
     return read_pointer(layout, kind, name).check(layout, kind)
 
 
@@ -167,7 +167,7 @@ def _lead(pointer: Pointer, item: str, line: str) -> None:
 
 
 def _read_lines(layout: Layout, kind: Kind, name: str) -> list[Line | None]:
-    return lines.decode_all(layout.files.read(pointer_path(kind, name)) or b"", decoder)
+    return lines.decode_all(layout.read(pointer_path(kind, name)) or b"", decoder)
 
 
 def _append(layout: Layout, kind: Kind, name: str, **fields: object) -> str:
@@ -175,6 +175,6 @@ def _append(layout: Layout, kind: Kind, name: str, **fields: object) -> str:
     line = msgspec.convert({"at": now(), "id": os.urandom(8).hex(), **fields}, Line)
     with storage_errors(f"write to the name {name}"):
         path = pointer_path(kind, name)
-        layout.files.make_folder(path.rpartition("/")[0])
-        layout.files.append(path, lines.encode(line))
+        layout.make_folder(path.rpartition("/")[0])
+        layout.append(path, lines.encode(line))
     return line.id

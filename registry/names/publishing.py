@@ -67,10 +67,10 @@ def publish_manifest(layout: Layout, name: str, data: bytes, tags: Sequence[str]
         item = _find_or_make_item(layout, whole.kind, name)
         number = _take_number(item, record.encode(row))
     try:
-        with storage_errors(f"write {item.path}"), layout.files.folder(item.path) as folder:
+        with storage_errors(f"write {item.path}"), layout.folder(item.path) as folder:
             folder.sync()
         paths = (manifest_path(digest), *(blob_path(file.digest) for file in whole.files))
-        if not all(map(layout.files.is_file, paths)):  # this process may have slept for days
+        if not all(map(layout.is_file, paths)):  # this process may have slept for days
             message = "its bytes were collected before it had a number"
             raise IntegrityError(message, hint="publish or import it again", code="blob.missing")
         called = _announce(item, number, digest, tags)
@@ -91,7 +91,7 @@ def next_number(layout: Layout, kind: Kind, name: str) -> int:
 
 def _take_number(item: Item, data: bytes) -> int:
     """Write a record under the next free number, which exists from here on."""
-    files = item.layout.files
+    files = item.layout
     first = next_number(item.layout, item.kind, item.name)
     temp = temporary()
     files.write_new(temp, data)
@@ -135,8 +135,8 @@ def _find_or_make_item(layout: Layout, kind: Kind, name: str) -> Item:
             break
         take(layout, kind, pointer, os.urandom(8).hex())
     if item.state.name is None:  # whoever took the name may have died before it was on the disk
-        layout.files.sync(pointer_path(kind, name))
-        layout.files.make_folder(item.path)
+        layout.sync(pointer_path(kind, name))
+        layout.make_folder(item.path)
         item.write(log.entry("begin", name=name))
     return item
 

@@ -18,7 +18,6 @@ has a random id and never moves. The first layout had no items: the folder of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
@@ -36,16 +35,10 @@ FIRST_ENTRIES = {FIRST_NAMES, FIRST_RENAMED}
 LOG = "log.ndjson"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A registry's folder, and the paths in it, relative to that folder."""
+class Layout(Files):
+    """The files of a registry, and where they lie."""
 
-    root: Path  # it need not be there yet
-
-    @property
-    def files(self) -> Files:
-        """The way to everything that lies in it."""
-        return Files(self.root)
+    __slots__ = ()
 
     def blob(self, digest: str) -> Path:
         """The whole path of a file's bytes, by their 64 hex digits."""
@@ -53,12 +46,12 @@ class Layout:
 
     def put_aside(self, path: str) -> None:
         """Move what is at a path, if anything is, to the folder of what was replaced."""
-        if self.files.stat(path):
-            self.files.move(path, f"aside/{path}-{temporary().rpartition('/')[2]}")
+        if self.stat(path):
+            self.move(path, f"aside/{path}-{temporary().rpartition('/')[2]}")
 
     def names(self, kind: Kind) -> list[str]:
         """Every name that was ever used, sorted; foreign files are passed over."""
-        entries = self.files.entries(f"pointers/{kind}")
+        entries = self.entries(f"pointers/{kind}")
         return [name for name in entries if passes(check_name, name)]
 
 
@@ -97,17 +90,17 @@ def make_root(layout: Layout) -> None:
     is_complete = _check_header(layout, "min_writer")
     with storage_errors(f"write to the registry {layout.root}"):
         if not is_complete:
-            layout.files.make_root()
-        if not layout.files.stat(TMP):
-            layout.files.make_folder(TMP)
+            layout.make_root()
+        if not layout.stat(TMP):
+            layout.make_folder(TMP)
         if not is_complete:
             # Every process writes these same bytes, so it does not matter whose rename is last.
-            layout.files.replace(HEADER_NAME, HEADER)
+            layout.replace(HEADER_NAME, HEADER)
 
 
 def _check_header(layout: Layout, least: str) -> bool:
     """Whether the header is the one of this version; the error if it forbids what is wanted."""
-    data = layout.files.read(HEADER_NAME)
+    data = layout.read(HEADER_NAME)
     if data == HEADER:
         return True
     if not data:
@@ -130,10 +123,10 @@ def _check_header(layout: Layout, least: str) -> bool:
 
 def _check_own(layout: Layout) -> None:
     """Pass a folder without a header if nothing in it is foreign."""
-    found = set(layout.files.entries())
+    found = set(layout.entries())
     foreign = sorted(found - ENTRIES - FIRST_ENTRIES)
     if not found & {"blobs", "manifests", "items", FIRST_NAMES}:  # only a header was written here
-        foreign += [f"{TMP}/{each}" for each in layout.files.entries(TMP) if not is_temporary(each)]
+        foreign += [f"{TMP}/{each}" for each in layout.entries(TMP) if not is_temporary(each)]
     if foreign:
         message = f"{layout.root} is no registry: no registry.toml, and it holds {foreign[0]!r}"
         hint = "name an empty or a new folder"

@@ -131,7 +131,7 @@ def unpacked(layout: Layout, bundle: Bundle) -> Iterator[dict[str, str]]:
         with storage_errors("unpack the bundle"), _zip_errors():
             for digest, file in bundle.files.items():
                 with bundle.archive.open(f"blobs/{digest}") as stream:
-                    copies[digest], found, _ = layout.files.copy_in(stream)
+                    copies[digest], found, _ = layout.copy_in(stream)
                 if found != digest:
                     raise _damaged(f"the file {file.role!r} is not what its digest says")
             for packed in bundle.adapters:
@@ -163,7 +163,7 @@ def _copy_member(archive: zipfile.ZipFile, layout: Layout, file: StoredFile) -> 
     find_file(layout, file, verify=False)
     hasher = hashlib.sha256()
     info = _member(f"blobs/{file.digest}", file.size_bytes)
-    with layout.files.open(blob_path(file.digest)) as source, archive.open(info, "w") as target:
+    with layout.open(blob_path(file.digest)) as source, archive.open(info, "w") as target:
         while chunk := source.read(_CHUNK_BYTES):
             hasher.update(chunk)
             target.write(chunk)

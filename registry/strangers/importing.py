@@ -157,7 +157,7 @@ def _readable_twice(layout: Layout, source: Path | BinaryIO, most_bytes: int) ->
         # A path is that of a pipe here.
         source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream,
     ):
-        copy, _, size_bytes = layout.files.copy_in(stream, most_bytes + 1)
+        copy, _, size_bytes = layout.copy_in(stream, most_bytes + 1)
     try:
         if size_bytes > most_bytes:
             raise _too_large(most_bytes)

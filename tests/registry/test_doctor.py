@@ -235,9 +235,7 @@ def test_one_repair_that_fails_stops_no_other(store: Registry, publish) -> None:
     overwrite(record_of(store, 1), b"{}\n")
     overwrite(record_of(store, 1, "rex"), b"{}\n")
     found = [each for each in diagnose(store.layout) if each.repair]
-    manifest_of(store, store.layout.files.entries("manifests/sha256")[0]).parent.mkdir(
-        exist_ok=True
-    )
+    manifest_of(store, store.layout.entries("manifests/sha256")[0]).parent.mkdir(exist_ok=True)
     log_of(store).write_bytes(b"")
     mended = repair(store.layout, tuple(found))
     assert [each.where for each in mended] == ["subject/rex:v1"]

@@ -233,7 +233,7 @@ def test_where_folders_cannot_be_opened_paths_do(store: Registry, publish, monke
     assert store.verify().findings == ()
     (store.layout.root / "aside").symlink_to(store.layout.root)
     with pytest.raises(OSError, match="symbolic links"):
-        store.layout.files.make_folder("aside/inner")
+        store.layout.make_folder("aside/inner")
 
 
 def test_nothing_is_appended_to_what_is_no_file(store: Registry, publish) -> None:
@@ -243,19 +243,19 @@ def test_nothing_is_appended_to_what_is_no_file(store: Registry, publish) -> Non
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with pytest.raises(OSError, match="no regular file"):
-        store.layout.files.append(str(path.relative_to(store.layout.root)), b"{}")
+        store.layout.append(str(path.relative_to(store.layout.root)), b"{}")
     os.close(reader)
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(store: Registry, publish) -> None:
     publish()
     with pytest.raises(StorageError, match="Not a directory"):
-        store.layout.files.entries("registry.toml/inner")
+        store.layout.entries("registry.toml/inner")
 
 
 def test_hard_links_are_tried_out(store: Registry, publish, monkeypatch) -> None:
     publish()
-    assert store.layout.files.can_link()
+    assert store.layout.can_link()
     for number, can_link in ((errno.EPERM, False), (errno.EIO, None)):
 
         def refuse(*_: object, number: int = number, **__: object) -> None:
@@ -264,7 +264,7 @@ def test_hard_links_are_tried_out(store: Registry, publish, monkeypatch) -> None
         monkeypatch.setattr(os, "link", refuse)
         if can_link is None:
             with pytest.raises(OSError, match="Input/output"):
-                store.layout.files.can_link()
+                store.layout.can_link()
         else:
-            assert store.layout.files.can_link() is can_link
+            assert store.layout.can_link() is can_link
     assert list(tmp_of(store).iterdir()) == []

@@ -145,7 +145,7 @@ def test_a_name_that_leads_out_of_the_registry_leads_nowhere(
 def test_no_path_leads_above_the_root(store: Registry, publish) -> None:
     publish()
     with pytest.raises(StorageError):
-        store.layout.files.read("items/../../outside/thesis")
+        store.layout.read("items/../../outside/thesis")
 
 
 def test_a_folder_with_a_tmp_of_somebodys_is_no_registry(outside: Path) -> None:

@@ -1,7 +1,7 @@
-"""Removing and restoring: first a plan that can be shown, then its execution.
+"""Removing, restoring and renaming: each is one line of the item's log.
 
-Nothing is deleted here. Each removal and each restoring is one line of the item's log, which takes
-or brings back the version's tags with it, until the bytes are collected.
+Nothing is deleted, and nothing moves. A removal takes the version's tags with it, and a restoring
+brings them back, until the bytes are collected.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from registry.content import blobs, manifest
 from registry.content.record import Adapter
 from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoundError
-from registry.names import log
-from registry.names.items import Item, find_item, renamed_to
+from registry.names import log, pointers
+from registry.names.items import Item, find_item, get_item, renamed_to
 from registry.names.lookup import find, find_exact
-from registry.ref import Ref
+from registry.names.pointers import Pointer
+from registry.ref import Kind, Ref, check_name
 from registry.storage.layout import Layout, blob_path, make_root, manifest_path
 
 
@@ -73,8 +74,35 @@ def restore(layout: Layout, ref: Ref) -> Restored:
     with blobs.needing(layout, [adapter.digest, *digests]):
         _find_bytes(layout, item, adapter)  # whatever was collected before that was said
         for path in (manifest_path(adapter.digest), *map(blob_path, digests)):
-            layout.files.touch(path)  # a collection planned before this does not take it
+            layout.touch(path)  # a collection planned before this does not take it
         return _restore_one(layout, item, adapter)
+
+
+def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
+    """Give all versions, tags and the log of ``old`` to ``new``; digests stay.
+
+    The numbers of a name are never used again, so a name that was used stays taken. Only the item
+    that last had a name may come back to it.
+    """
+    check_name(new)
+    if old == new:
+        raise InvalidError(f"{old!r} is its name already")
+    make_root(layout)
+    item = get_item(layout, kind, old)
+    if not item.numbers():
+        raise NotFoundError(f"there is no {kind} named {old!r}")
+    free = pointers.settle(layout, kind, new)
+    _check_free(free, item)
+    claim = pointers.take(layout, kind, free, item.id, source=old)
+    # What was written before this claim in the same moment must have come to nothing.
+    if pointers.settle(layout, kind, new, keep=claim).line != free.line:
+        raise _taken(new)
+    _, counted = item.write(log.entry("rename", old=old, new=new, claim=claim))
+    if counted is None:
+        now = renamed_to(layout, kind, old)
+        message = f"{old} was renamed in this moment, or somebody else took {new!r}"
+        hint = f"it is called {now} now" if now else "do it again"
+        raise ConflictError(message, hint=hint, code="name.renamed")
 
 
 def _whole_name(layout: Layout, ref: Ref) -> list[Adapter]:
@@ -121,7 +149,7 @@ def _remove_one(item: Item, adapter: Adapter) -> bool:
     if counted is None:
         _check_tags(item, adapter)
         return False
-    item.layout.files.touch(f"{item.path}/v{adapter.version}")  # the disk's own time of it
+    item.layout.touch(f"{item.path}/v{adapter.version}")  # the disk's own time of it
     return True
 
 
@@ -146,3 +174,14 @@ def _find_bytes(layout: Layout, item: Item, adapter: Adapter) -> list[str]:
         message = f"{item.label(adapter.version)} cannot be restored: {error.message}"
         raise NotFoundError(message, hint=error.hint, code="ref.collected") from error
     return [file.digest for file in files]
+
+
+def _check_free(target: Pointer, item: Item) -> None:
+    """Pass a name that was never used, or that the item had last."""
+    if (target.items or target.last) and target.items[-1:] != [item.id]:
+        raise _taken(target.name)
+
+
+def _taken(name: str) -> ConflictError:
+    hint = "choose a name that was never used; rm and restore work on versions, not on names"
+    return ConflictError(f"the name {name!r} is taken", hint=hint, code="name.exists")
