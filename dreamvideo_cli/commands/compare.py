@@ -133,7 +133,7 @@ def _read_references(
     prompt = plan.sampling.prompt.sent
     if subject.phrase:
         prompt = prompt.replace(subject.phrase, subject.adapter.record.class_word or "")
-    taken = _clip_settings(plan, motion.recipe)
+    taken = _clip_settings(plan, motion.facts["recipe"])
     first, *others = (read_clip(path, **taken).frames for path in clips)
     return (
         References(pixels, first, prompt),

@@ -150,7 +150,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     accelerator = find_accelerator(options, start.values)
     settled = {**appearance, "prompt": start.prompt.sent}
     recipes = _seed_recipes(options, start, accelerator, settled, seeds)
-    sources = settle_sources(resolver.store, options, recipes[0], start.uses, start.base)
+    sources = settle_sources(options, recipes[0], start.uses, start.base)
     recipes = [msgspec.structs.replace(recipe, **sources.settings) for recipe in recipes]
     recipes = batch_recipes(recipes, read_batch(options.batch, recipes[0].pixels))
     scale = start.scale if options.scale is None else options.scale

@@ -79,11 +79,10 @@ class WeightedAdapter:
         return int(shape[0]) if len(shape) == 2 else 1
 
     @property
-    def recipe(self) -> dict[str, Any]:
-        """By which it was learned, as its file says; nothing where it says nothing."""
+    def facts(self) -> dict[str, Any]:
+        """What its file says of how it was learned; nothing where it says nothing."""
         text = self.header.get("__metadata__", {}).get(METADATA_KEY, "{}")
-        found: dict[str, Any] = json.loads(text).get("recipe", {})
-        return found
+        return {"recipe": {}, "inputs": [], **json.loads(text)}
 
     @property
     def header(self) -> dict[str, Any]:

@@ -190,7 +190,8 @@ def plan_tuning(resolver: AdapterResolver, options: TuneOptions) -> TunePlan:
     usual = plan_setting(resolver, options, first)
     card = usual.base.card.generate_defaults
     windows = {name: card[name] for name in SHARED if name in card}
-    shares = {f"{use.adapter.kind}_uncond": use.recipe.get("uncond", 1.0) for use in usual.uses}
+    learned = {use.adapter.kind: use.facts["recipe"] for use in usual.uses}
+    shares = {f"{kind}_uncond": recipe.get("uncond", 1.0) for kind, recipe in learned.items()}
     start = dataclasses.replace(first, **windows, **shares)
     sampling = plan_setting(resolver, options, start)
     plan = TunePlan(options, start, values, sampling, _sheet_path(options, sampling))

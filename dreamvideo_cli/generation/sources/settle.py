@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.guides.inputs import Guides
     from engine.recipe import GenerateRecipe
-    from registry import Registry
 
 DEFAULT_NOISE, DEFAULT_SHARE = 0.7, 0.1
 MOST_WEIGHT = 10.0
@@ -58,7 +57,6 @@ class Settled:
 
 
 def settle_sources(
-    store: Registry,
     options: SourceOptions,
     recipe: GenerateRecipe,
     uses: Sequence[WeightedAdapter],
@@ -71,7 +69,7 @@ def settle_sources(
         InputNotFoundError, InputError: a file is not there, not what it was, or cannot be used.
         RecipeError: a number is out of its range.
     """
-    files = _find_files(store, options, recipe, uses)
+    files = _find_files(options, recipe, uses)
     guides = files.open(recipe, base)
     prompt = _reference_prompt(recipe, uses, base)
     settings = {
@@ -84,7 +82,6 @@ def settle_sources(
 
 
 def _find_files(
-    store: Registry,
     options: SourceOptions,
     recipe: GenerateRecipe,
     uses: Sequence[WeightedAdapter],
@@ -92,7 +89,7 @@ def _find_files(
     _refuse_two_beginnings(options, recipe)
     _refuse_idle_flags(options, recipe)
     clip, photo = _find_source(options, recipe)
-    inverted, start_s = _find_inverted(store, options, recipe, uses)
+    inverted, start_s = _find_inverted(options, recipe, uses)
     references, structure = _find_references(options, recipe), find_structure(options, recipe)
     return Sources(clip, photo, inverted, start_s, references, *structure)
 
@@ -167,7 +164,6 @@ def _find_source(options: SourceOptions, recipe: GenerateRecipe) -> tuple[Path |
 
 
 def _find_inverted(
-    store: Registry,
     options: SourceOptions,
     recipe: GenerateRecipe,
     uses: Sequence[WeightedAdapter],
@@ -176,7 +172,7 @@ def _find_inverted(
     if options.start_from is not None:
         path, _ = split_file("--start-from", options.start_from, 1.0)
         if path.name == "motion" and not path.exists():
-            return _find_motion_clip(store, uses)
+            return _find_motion_clip(uses)
         return path, 0.0
     former = recipe.inversion
     if former is None or options.edit or options.animate:
@@ -186,7 +182,7 @@ def _find_inverted(
     return find_again(former.clip, "clip", "--start-from CLIP", digest_clip), former.start_s
 
 
-def _find_motion_clip(store: Registry, uses: Sequence[WeightedAdapter]) -> tuple[Path, float]:
+def _find_motion_clip(uses: Sequence[WeightedAdapter]) -> tuple[Path, float]:
     """Where the first clip of the one motion in use lies, and from where on it was taken."""
     from engine.media.clips.reader import digest_clip
 
@@ -196,11 +192,11 @@ def _find_motion_clip(store: Registry, uses: Sequence[WeightedAdapter]) -> tuple
             f"--start-from motion takes the clip of one motion, and there are {len(motions)}",
             hint="--start-from CLIP names a clip",
         )
-    training = store.manifest(motions[0].adapter).training
-    clip = training.inputs[0]
+    facts = motions[0].facts
+    clip = facts["inputs"][0]
     made = f"{motions[0].label} was learned from"
-    path = find_again(clip.digest, clip.name, "--start-from CLIP", digest_clip, made=made)
-    return path, float(training.recipe.get("start_s", 0.0))
+    path = find_again(clip["digest"], clip["name"], "--start-from CLIP", digest_clip, made=made)
+    return path, float(facts["recipe"].get("start_s", 0.0))
 
 
 def _find_references(

@@ -180,6 +180,9 @@ def test_a_motions_own_clip_is_found_where_it_was_learned_from(
     caption = generate["prompt"].removeprefix("a dog ")
     inversion = {"clip": digest(str(clip)), "share": 0.25, "prompt": caption, "start_s": 0.0}
     assert generate["inversion"] == inversion
+    dv("motion", "export", "skate", "-o", "skate.dva", "--registry", learned.registry)
+    alone = ("gen", "a dog skate", "--motion", "skate.dva", *line[-2:], "--json", "-n")
+    assert dv(*alone).document["generate"]["inversion"] == inversion
     assert dv(*line, "-o", "one.gif").code == 0
     again = ("gen", "--again", "one.gif", "--registry", learned.registry, "-o", "two.gif")
     assert dv(*again).code == 0
