@@ -193,8 +193,10 @@ def import_base(
     Example: dv base import unet.pth --like modelscope -o ./modelscope-v1-5
     """
     from engine.formats.unet_base import import_base as write_base
+    from engine.media.output.staging import refuse_existing
 
     folder = output.expanduser().absolute()
+    refuse_existing(folder, overwrite=False)
     write_base(Path(source).expanduser().absolute(), locate_whole(like), folder)
     info(shell, f"--base {output} takes it; dv base use {output} makes it the default")
     location = locate_whole(str(folder))

@@ -17,6 +17,7 @@ from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import field_lines
 from engine.bases import require_image_tower
+from engine.media.output.staging import refuse_address
 from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     Example: dv bench --quick -o ./dv-bench
     """
     check_device(options.device)
+    refuse_address(options.out)
     location = locate_whole(options.base, options.image_tower, options.motion_module)
     source, pairs = _choose_pairs(options)
     rows = choose_rows(options.method, options.methods)

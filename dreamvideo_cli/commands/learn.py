@@ -9,7 +9,7 @@ import typer
 
 from dreamvideo_cli.errors import ExistsError, UsageError
 from dreamvideo_cli.generation.prompt import EVERYDAY
-from dreamvideo_cli.learning.fitness import judge_plan
+from dreamvideo_cli.learning.fitness import judge_photos, judge_plan
 from dreamvideo_cli.learning.inputs import Sources, read_inputs, refuse_photos, settle_mask
 from dreamvideo_cli.learning.options import (
     ClipOptions,
@@ -58,6 +58,7 @@ from engine.methods import check_family
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.bases.checks.fitness import FitnessWarning
+    from engine.media.photos import Photo
     from registry import Adapter, Registry
 
 SubjectMethod = Literal["dreamvideo", "word", "lora", "dreamix", "reference"]
@@ -102,8 +103,13 @@ def learn_subject(
         mask_model=absolute_name(masks.mask_model),
         holdout=holdout,
     )
+    told: list[FitnessWarning] = []
+
+    def look(photos: "Sequence[Photo]") -> None:
+        told.extend(judge_photos(shell, base, photos, asked))
+
     with show_progress(shell) as progress:
-        inputs = read_inputs(sources, "subject", recipe, options.device, progress)
+        inputs = read_inputs(sources, "subject", recipe, options.device, progress, look=look)
     assert inputs.photos is not None
     if inputs.photos.is_photographed:
         card = base.card.subject
@@ -117,7 +123,7 @@ def learn_subject(
         shell, options, scores, sources=sources, kind="subject", base=base, method=method
     )
     plan = LearnPlan("subject", name, base, recipe, inputs, settings, asked)
-    warnings = _begin(shell, store, plan, options)
+    warnings = _begin(shell, store, plan, options, told)
     with stopping_in_time(shell):
         adapter = train(shell, store, plan, terms)
     _show(shell, store, adapter, warnings, options)
@@ -206,9 +212,13 @@ def _open_store(shell: Shell, kind: Kind, name: str, options: LearnOptions) -> "
 
 
 def _begin(
-    shell: Shell, store: "Registry", plan: LearnPlan, options: LearnOptions
+    shell: Shell,
+    store: "Registry",
+    plan: LearnPlan,
+    options: LearnOptions,
+    told: "Sequence[FitnessWarning]" = (),
 ) -> "Sequence[FitnessWarning]":
-    """Check what is left to check, and say what speaks against the plan."""
+    """Check what is left to check, and say what speaks against the plan and is not ``told``."""
     check_space(
         [store.layout.root, state_folder()],
         plan.base,
@@ -220,7 +230,7 @@ def _begin(
     if options.if_exists != "new" and not options.dry_run:
         _take_equal(shell, store, plan, options)
     expected_s = estimate_learning(plan)
-    warnings = judge_plan(shell, plan, expected_s, anyway=options.anyway)
+    warnings = judge_plan(shell, plan, expected_s, anyway=options.anyway, told=told)
     going_on = None if options.fresh else find_unfinished(store, plan)
     if options.dry_run:
         if going_on:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.errors import UsageError
-from engine.media.output.staging import output_error, refuse_existing
+from engine.media.output.staging import output_error, refuse_address, refuse_existing
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import WeightedAdapter
@@ -115,9 +115,10 @@ def make_folder(folder: Path) -> Path:
     """A folder for all that a command makes, there now; returns its absolute path.
 
     Raises:
-        OutputError: it cannot be made, or a file is in its place.
+        OutputError: it cannot be made, a file is in its place, or it is an address.
     """
     folder = folder.expanduser().absolute()
+    refuse_address(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -158,6 +159,7 @@ def _one_path(output: str, seeds: Sequence[int]) -> tuple[Path, ...]:
 
 def file_format(output: str, format: Format | None) -> Format:  # noqa: A002 - see above
     """The format of an explicit file; its suffix and `--format` must not disagree."""
+    refuse_address(Path(output))
     suffix = Path(output).suffix.lower()
     of_suffix: Mapping[str, Format] = {".mp4": "mp4", ".gif": "gif", ".webp": "webp", ".png": "png"}
     named = of_suffix.get(suffix)

@@ -25,25 +25,49 @@ if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.bases.checks.fitness import FitnessWarning, MemoryCheck
     from engine.media.clips.reader import Clip
-    from engine.media.photos import PhotoSet
+    from engine.media.photos import Photo, PhotoSet
 
 # Forward, backward through activations alone, and half of that again through attention.
 LEARNING_PASSES = 2.5
 
 
 def judge_plan(
-    shell: Shell, plan: LearnPlan, expected_s: float | None, *, anyway: bool
+    shell: Shell,
+    plan: LearnPlan,
+    expected_s: float | None,
+    *,
+    anyway: bool,
+    told: Sequence[FitnessWarning] = (),
 ) -> tuple[FitnessWarning, ...]:
-    """Say what speaks against learning this, and return it.
+    """Say what speaks against learning this, unless it is ``told`` already, and return it.
 
     Raises:
         UnfitError: it would take hours, and the user does not insist.
     """
     warnings = plan_fitness(plan, expected_s)
     refuse_costly(warnings, anyway=anyway)
+    _say(shell, [each for each in warnings if each not in told])
+    return warnings
+
+
+def judge_photos(
+    shell: Shell, base: BaseLocation, photos: Sequence[Photo], class_word: str
+) -> tuple[FitnessWarning, ...]:
+    """Say what speaks against learning from these photos before their masks are found, and return it."""
+    from engine.media.photos.photographs import are_photographs
+
+    is_photographed = are_photographs([photo.pixels for photo in photos])
+    asked = Request(class_word, "class word", is_photographed=is_photographed)
+    # What the computing costs is found with the plan.
+    found = check_fitness(base, asked)
+    warnings = tuple(each for each in found if each.kind in {"words", "photographs"})
+    _say(shell, warnings)
+    return warnings
+
+
+def _say(shell: Shell, warnings: Sequence[FitnessWarning]) -> None:
     for line in warning_line(warnings):
         info(shell, line)
-    return warnings
 
 
 def plan_fitness(plan: LearnPlan, expected_s: float | None) -> tuple[FitnessWarning, ...]:
@@ -94,12 +118,7 @@ def _is_made(path: Path) -> bool:
 
 
 def _photos_request(photos: PhotoSet, class_word: str) -> Request:
-    return Request(
-        class_word,
-        "class word",
-        is_photographed=photos.is_photographed,
-        is_masked=all(photo.mask is not None for photo in photos.photos),
-    )
+    return Request(class_word, "class word", is_photographed=photos.is_photographed)
 
 
 def _work_of(plan: LearnPlan) -> Work:

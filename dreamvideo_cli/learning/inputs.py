@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.bases import BaseLocation
     from engine.media.clips.reader import Clip
     from engine.media.photos import PhotoSet
+    from engine.media.photos.reader import Look
     from engine.progress import Progress
     from registry import Kind
 
@@ -91,8 +92,12 @@ def read_inputs(
     recipe: Any,
     device: str,
     progress: Progress = ignore,
+    *,
+    look: Look | None = None,
 ) -> Inputs:
     """Photos of a subject or clips of a motion, as its recipe wants them; ``device`` is where masks are found.
+
+    ``look`` is shown photos before their masks are found.
 
     Raises:
         BaseNotFoundError: the model of `--mask auto` is not here.
@@ -109,6 +114,7 @@ def read_inputs(
             device=device,
             skip_bad=sources.skip_bad,
             progress=progress,
+            look=look,
         )
         if sources.holdout is not None:
             photos = hold_out(photos, sources.holdout)
@@ -187,8 +193,9 @@ def read_subject(
     device: str = "auto",
     skip_bad: bool = False,
     progress: Progress = ignore,
+    look: Look | None = None,
 ) -> PhotoSet:
-    """The photos with their masks; ``mask`` as `Sources` has it.
+    """The photos with their masks; ``mask`` as `Sources` has it, and ``look`` as for `read_inputs`.
 
     Raises:
         BaseNotFoundError: the model that was named for `--mask auto` is not here.
@@ -199,6 +206,7 @@ def read_subject(
     read = functools.partial(read_photos, paths, skip_bad=skip_bad, progress=progress)
     if mask not in {"none", "auto", "photographs"}:
         return read(masks=read_path(mask))
+    read = functools.partial(read, look=None if mask == "none" else look)
     folder = _mask_model(mask_model) if mask == "auto" else None
     if folder is not None:
         with silent_libraries():

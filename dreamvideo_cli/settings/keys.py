@@ -108,7 +108,20 @@ def check_value(name: str, value: Any, where: str, folder: Path) -> str | bool:
         _check_device(value, where)
     if key.kind == "base":
         return _base_from(value, folder)
-    return str(_absolute(value, folder)) if key.kind == "path" else value
+    if key.kind == "path":
+        refuse_address(value, f"{where}: {name} is")
+        return str(_absolute(value, folder))
+    return value
+
+
+def refuse_address(path: str, where: str) -> None:
+    """Refuse a folder that is an address (URL), of which a folder with a strange name would be made.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if "://" in path:
+        raise UsageError(f"{where} an address, {path}", hint="a folder of this machine")
 
 
 def read_text(name: str, text: str) -> str | bool:

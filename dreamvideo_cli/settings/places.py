@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dreamvideo_cli.settings.keys import refuse_address
 from dreamvideo_cli.settings.lookup import look_up
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def open_registry(given: Path | None = None) -> Registry:
 def registry_root(given: Path | None = None) -> Path:
     """Folder of the registry: ``given``, else from the settings. It may not exist yet."""
     if given is not None:
+        # Of a path's double slash one is left.
+        refuse_address(str(given).replace(":/", "://"), "--registry is")
         return given.expanduser().absolute()
     return Path(str(look_up("registry").value))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from engine.media.files import printable, unusable
 from engine.media.pixels import Pixels
+from engine.media.placement import Size
 
 # Neither light nor dark, so that a cut-out gets no halo on either kind of background.
 BACKGROUND = (128, 128, 128)
@@ -34,18 +36,25 @@ PLAIN_MODES = {
 }
 # Two profiles are one where no colour differs by more: sRGB is written in many ways.
 SAME_LEVELS = 3
+# Pictures are scaled so many rows of the result at a time, each seen from this far in the result's rows.
+BAND_ROWS, LANCZOS_ROWS = 32, 3
+# They are averaged over blocks first, where they are at least this much larger than the result even then.
+REDUCING_GAP = 2.0
+# In which a colour counts as much as it is seen.
+PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 MOST_NAME_CHARS = 60
 
 
 def to_srgb(
-    image: Image.Image, path: Path, shape: Callable[[Image.Image], Image.Image]
+    image: Image.Image, path: Path, size: Size, turn: Image.Transpose | None = None
 ) -> tuple[Pixels, Pixels | None, list[str]]:
     """A loaded picture as sRGB over mid-grey, its alpha where something shows through, and notes.
 
     Args:
         image: of any mode.
         path: where it was read.
-        shape: scales and turns the picture, once its mode allows that.
+        size: to which it is scaled.
+        turn: what turns it upright then.
 
     Returns:
         uint8 (h, w, 3), uint8 (h, w) or None, and what was done.
@@ -57,10 +66,12 @@ def to_srgb(
     profile = image.info.get("icc_profile")
     if image.mode in SIXTEEN_BIT or image.mode == "F":
         notes.append(f"{image.mode} reduced to 8 bits")
-        image = _to_eight_bits(image, path)
+        _refuse_no_brightness(image, path)
     elif image.mode in {"CMYK", "YCbCr", "HSV"}:
         notes.append(f"{image.mode} converted to RGB")
-    plain = shape(_to_plain(image, path))
+    plain = _to_plain(image, path) if image.size == size else _scale_plain(image, size, path)
+    if turn is not None:
+        plain = plain.transpose(turn)
     alpha: Pixels | None = None
     if plain.mode in {"LA", "RGBA"}:
         layer = plain.getchannel("A")
@@ -80,7 +91,33 @@ def over_grey(image: Image.Image, alpha: Image.Image) -> Image.Image:
     return ground
 
 
+def _scale_plain(image: Image.Image, size: Size, path: Path) -> Image.Image:
+    """A picture in its plain mode, scaled band by band: all of it is held once, as it was decoded."""
+    scale_x, scale_y = image.width / size[0], image.height / size[1]
+    block_x, block_y = (int(scale / REDUCING_GAP) or 1 for scale in (scale_x, scale_y))
+    scaled: Image.Image | None = None
+    for top in range(0, size[1], BAND_ROWS):
+        bottom = min(top + BAND_ROWS, size[1])
+        first = max(0, int((top - LANCZOS_ROWS) * scale_y) // block_y - 1) * block_y
+        last = math.ceil((bottom + LANCZOS_ROWS) * scale_y / block_y + 1) * block_y
+        band = image.crop((0, first, image.width, min(last, image.height)))
+        plain = _to_plain(band, path)
+        seen = plain.convert(PREMULTIPLIED[plain.mode]) if plain.mode in PREMULTIPLIED else plain
+        blocks = seen.reduce((block_x, block_y))
+        edges = (top * scale_y - first) / block_y, (bottom * scale_y - first) / block_y
+        box = (0.0, edges[0], image.width / block_x, edges[1])
+        rows = blocks.resize((size[0], bottom - top), Image.Resampling.LANCZOS, box)
+        scaled = scaled or Image.new(plain.mode, size)
+        scaled.paste(rows.convert(plain.mode), (0, top))
+    assert scaled is not None  # for no size is empty
+    return scaled
+
+
 def _to_plain(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in SIXTEEN_BIT:
+        # By its full range, so that equal photos stay equally bright.
+        levels = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return Image.fromarray(levels.astype(np.uint8))
     if image.mode not in PLAIN_MODES:
         unread = f"has colours of a kind that is not read: {image.mode}"
         raise unusable(path, unread, "save it as RGB")
@@ -88,16 +125,14 @@ def _to_plain(image: Image.Image, path: Path) -> Image.Image:
     return image if mode == image.mode else image.convert(mode)
 
 
-def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Scale 16-bit grey by its full range, so that equal photos stay equally bright."""
-    values = np.asarray(image)
-    least, most = values.min(), values.max()
+def _refuse_no_brightness(image: Image.Image, path: Path) -> None:
+    """Refuse numbers that are no 16-bit grey."""
+    if image.mode not in {"I", "F"}:
+        return
+    least, most = cast("tuple[float, float]", image.getextrema())  # of its one channel
     if image.mode == "F" or least < 0 or most > 65535:
         odd = f"holds values from {least:g} to {most:g}, not a photo's"
         raise unusable(path, odd, "save it with 8 or 16 bits a channel")
-    # As a table: a copy of a large picture in floats would fill the memory.
-    levels = np.rint(np.arange(65536) / 257).astype(np.uint8)
-    return Image.fromarray(levels[values])
 
 
 def _convert_profile(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import re
 import warnings
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -26,8 +28,9 @@ from engine.media.files import (
     unusable,
 )
 from engine.media.pixels import Pixels
-from engine.media.placement import shrunk
+from engine.media.placement import Size, shrunk
 from engine.media.signatures import (
+    HEAD_BYTES,
     HEIF,
     PICTURE_SIGNATURES,
     RAW,
@@ -35,6 +38,7 @@ from engine.media.signatures import (
     VIDEO,
     is_raw,
     name_format,
+    read_head,
     without_text,
 )
 
@@ -44,6 +48,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 MAX_MEGAPIXELS = 64
 # Pixels are kept no larger than this on the short side: no base learns from more.
 KEPT_SIDE_PX = 1024
+# A strip that is longer than this times its width is kept with no more pixels than one that is not.
+LONGEST = 16
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 READABLE = "use jpg, png, webp, gif, bmp, tiff, avif or jp2"
 ORIENTATION_TAG, SUBFILE_TAG, DNG_TAG = 0x0112, 0x00FE, 0xC612
@@ -91,14 +97,17 @@ def read_picture(path: Path, *, min_side_px: int = 1, kept_side_px: int = KEPT_S
         InputError: empty, no picture, cut short, too small, more than `MAX_MEGAPIXELS`, or a raw
             file, of which only a small copy could be read.
     """
-    data = _read_bytes(path)
+    _check_bytes(path)
     try:
-        return _decode(data, path, min_side_px, kept_side_px)
+        with path.open("rb") as file:
+            return _decode(file, path, min_side_px, kept_side_px)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except InputError:
-        bare = without_text(data)
+        bare = without_text(path)
         if bare is None:
             raise
-        picture = _decode(bare, path, min_side_px, kept_side_px)
+        picture = _decode(io.BytesIO(bare), path, min_side_px, kept_side_px)
         note = "a text in it cannot be read and was left out"
         return replace(picture, notes=(note, *picture.notes))
 
@@ -110,7 +119,12 @@ def open_picture(path: Path) -> Image.Image:
         InputNotFoundError: nothing is there.
         InputError: empty, no picture, or too large to be unpacked safely.
     """
-    return _open(_read_bytes(path), path)
+    _check_bytes(path)
+    try:
+        data = path.read_bytes()  # so that no file stays open
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _open(io.BytesIO(data), path)
 
 
 def count_frames(image: Image.Image, path: Path) -> int:
@@ -174,26 +188,27 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The whole file, so that no file stays open; a file beyond the bound is refused unread."""
+def _check_bytes(path: Path) -> None:
+    """Refuse what is no file, and a file beyond the bound, unread."""
     require_file(path)
-    try:
-        size_bytes = path.stat().st_size
-        if size_bytes > MAX_MEGAPIXELS * 8_000_000:
-            raise _too_large(path, f"a file of {size_bytes / 1e9:.1f} GB")
-        return path.read_bytes()
-    except OSError as error:
-        raise unusable(path, f"cannot be read: {error.strerror}") from error
+    size_bytes = path.stat().st_size
+    if size_bytes > MAX_MEGAPIXELS * 8_000_000:
+        raise _too_large(path, f"a file of {size_bytes / 1e9:.1f} GB")
 
 
-def _open(data: bytes, path: Path) -> Image.Image:
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return unusable(path, f"cannot be read: {error.strerror}")
+
+
+def _open(file: BinaryIO, path: Path) -> Image.Image:
+    head = file.read(HEAD_BYTES)
     with decoding(path, MAX_MEGAPIXELS * 2):
-        if name_format(data) == HEIF:
-            return _open_heif(data, path)
+        if name_format(head) == HEIF:
+            return _open_heif(file, path)
         try:
-            return Image.open(io.BytesIO(data), formats=_formats())
+            return Image.open(file, formats=_formats())
         except UnidentifiedImageError as error:
-            raise _no_picture(data, path) from error
+            raise _no_picture(head, path) from error
 
 
 @cache
@@ -203,21 +218,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _open_heif(data: bytes, path: Path) -> Image.Image:
+def _open_heif(file: BinaryIO, path: Path) -> Image.Image:
     try:
         import pillow_heif
     except ImportError as error:
         hint = "pip install 'dreamvideo-cli[heic]', or save it as jpg"
         raise unusable(path, "is HEIC, which needs another package", hint) from error
-    found = pillow_heif.open_heif(io.BytesIO(data))
+    found = pillow_heif.open_heif(file)
     _check_size(found.size, path)
     image: Image.Image = found.to_pillow()
     return image
 
 
-def _no_picture(data: bytes, path: Path) -> InputError:
-    kind, hint = name_format(data, path.suffix), READABLE
-    if data.startswith(PICTURE_SIGNATURES):
+def _no_picture(head: bytes, path: Path) -> InputError:
+    kind, hint = name_format(head, path.suffix), READABLE
+    if head.startswith(PICTURE_SIGNATURES):
         return _damaged(path)
     if is_text(path):
         kind = "text, not a picture"
@@ -230,36 +245,36 @@ def _no_picture(data: bytes, path: Path) -> InputError:
     return unusable(path, f"is {kind or 'no picture that can be read'}", hint)
 
 
-def _decode(data: bytes, path: Path, min_side_px: int, kept_side_px: int) -> Picture:
-    image = _open(data, path)
+def _decode(file: BinaryIO, path: Path, min_side_px: int, kept_side_px: int) -> Picture:
+    image = _open(file, path)
     _check_size(image.size, path, min_side_px)
     notes = []
     with decoding(path):
         if image.format == "TIFF":
-            _refuse_reduced(image, data, path)
+            _refuse_reduced(image, path)
         if image.format != "MPO" and (count := count_frames(image, path)) > 1:
             notes.append(f"first of {count} frames")
-        whole, size = image.size, shrunk(image.size, kept_side_px)
+        whole, size = image.size, _kept_size(image.size, kept_side_px)
         image.draft(None, size)
         if image.format != "TIFF":  # of which Pillow forgets the orientation while it is loaded
             image.load()
         orientation = _read_orientation(image, notes)
         with _silent_stderr():  # on which libtiff writes what it finds wrong
             image.load()
-
-        def shape(plain: Image.Image) -> Image.Image:
-            if plain.size != size:
-                plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-            return plain.transpose(TURNS[orientation]) if orientation in TURNS else plain
-
         if orientation in TURNS:
             notes.append("turned as its EXIF orientation says")
         if image.format == "TIFF":  # which Pillow has turned already, while it was loaded
             orientation = 1
-        pixels, alpha, colour_notes = to_srgb(image, path, shape)
+        pixels, alpha, colour_notes = to_srgb(image, path, size, TURNS.get(orientation))
     if orientation >= FIRST_SIDEWAYS:
         whole = whole[::-1]
     return Picture(pixels, alpha, whole, (*notes, *colour_notes))
+
+
+def _kept_size(size: Size, short_side_px: int) -> Size:
+    """A size scaled down to at most so many pixels on the short side, of a long strip to fewer."""
+    aspect = max(size) / min(size)
+    return shrunk(size, max(1, int(short_side_px * min(1.0, math.sqrt(LONGEST / aspect)))))
 
 
 def _read_orientation(image: Image.Image, notes: list[str]) -> int:
@@ -272,11 +287,11 @@ def _read_orientation(image: Image.Image, notes: list[str]) -> int:
     return int(found) if found in TURNS else 1
 
 
-def _refuse_reduced(image: Image.Image, data: bytes, path: Path) -> None:
+def _refuse_reduced(image: Image.Image, path: Path) -> None:
     """Refuse a small copy of what the camera or the scanner took: raw files begin with one."""
     tags = image.tag_v2  # type: ignore[attr-defined] # of TIFF alone
     width, height = image.size
-    if is_raw(data) or DNG_TAG in tags or path.suffix.lower() in RAW_SUFFIXES:
+    if is_raw(read_head(path)) or DNG_TAG in tags or path.suffix.lower() in RAW_SUFFIXES:
         raw = f"is a raw file of a camera, with a reduced picture of {width}×{height} pixels in it"
         raise unusable(path, raw, "export it as jpg or png")
     largest = (width, height)

@@ -83,10 +83,11 @@ def is_raw(data: bytes) -> bool:
     return data.startswith(RAW_SIGNATURES) or (data[:4] == b"II*\0" and data[8:10] == b"CR")
 
 
-def without_text(data: bytes) -> bytes | None:
+def without_text(path: Path) -> bytes | None:
     """A PNG without the texts in it, which may unpack to any size; None where it has none."""
-    if not data.startswith(PNG_SIGNATURE):
+    if not read_head(path).startswith(PNG_SIGNATURE):
         return None
+    data = path.read_bytes()
     kept, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)
     has_text = False
     while start + 8 <= len(data):

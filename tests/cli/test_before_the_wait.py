@@ -169,3 +169,40 @@ def test_a_folder_that_ends_in_a_slash_is_made(dv: Dv, base: Path) -> None:
     assert not Path("new").exists()
     Path("file").touch()
     assert dv("gen", "a dog", "--base", base, "-o", "file/new/", "-n").code == 7
+
+
+ADDRESS = "https://example.org/out"
+
+
+def test_an_address_is_no_place_for_an_output(dv: Dv, base: Path, put: Put, home: Path) -> None:
+    put("corgi")
+    put("skate", "motion")
+    video = ("a corgi skate", "--subject", "corgi", "--motion", "skate")
+    lines = (
+        *(("gen", *video, "-o", f"{ADDRESS}{rest}") for rest in (".mp4", "/", "")),
+        ("grid", *video, "-o", f"{ADDRESS}.png"),
+        ("tune", "corgi", "skate", "a corgi skate", "-o", f"{ADDRESS}.png"),
+        ("subject", "export", "corgi", "-o", f"{ADDRESS}.dva"),
+        ("inspect", home, "-o", f"{ADDRESS}.png"),
+        ("bench", "-o", ADDRESS),
+        ("bench", "-o", ADDRESS, "-n"),
+        ("demo", "-o", ADDRESS),
+        ("base", "import", home / "config.toml", "--like", base, "-o", ADDRESS),
+    )
+    for line in lines:
+        result = dv(*line, "--json")
+        assert (result.code, result.out) == (7, ""), line
+        assert "example.org/out" in result.error["message"], line
+        assert "is an address" in result.error["message"], line
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_an_address_is_no_place_for_a_registry(dv: Dv, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = dv("subject", "list", "--registry", ADDRESS, "--json")
+    assert (told.code, told.error["message"]) == (2, f"--registry is an address, {ADDRESS}")
+    for name in ("REGISTRY", "STATE", "CACHE"):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"DV_{name}", ADDRESS)
+            told = dv("config", "list", "--json")
+        assert told.error["message"] == f"DV_{name}: {name.lower()} is an address, {ADDRESS}"
+    assert list(Path.cwd().iterdir()) == []

@@ -54,7 +54,6 @@ class Request:
         text: the class word, the caption, or the prompt without learned words and captions, as the user said them.
         said_as: which of these it is.
         is_photographed: whether what is learned from are photographs.
-        is_masked: whether every one of them has a mask.
         device: as asked for: auto, cpu, cuda, cuda:N or mps.
         expected_s: what it will take, going by earlier work on this machine; None: not known.
         work: what is to be computed, from which it is worked out where it is not known; or None.
@@ -64,7 +63,6 @@ class Request:
     text: str
     said_as: Said
     is_photographed: bool = False
-    is_masked: bool = False
     device: str = "auto"
     expected_s: float | None = None
     work: Work | None = None
@@ -136,12 +134,10 @@ def _check_photographs(base: BaseLocation, request: Request) -> FitnessWarning |
         return None
     if request.said_as == "caption":
         text = f"of a filmed clip {base.id} keeps blurred colours alone: it is a base of drawings"
-    elif request.is_masked:
-        text = f"of real photos {base.id} keeps colours and rough shape: it is a base of drawings"
     else:
         text = (
             f"real photos become coloured noise on {base.id}, a base of drawings;"
-            " with masks they keep their colours and rough shape: --mask DIR"
+            " with masks (--mask) they keep their colours and rough shape"
         )
     return FitnessWarning("photographs", text)
 

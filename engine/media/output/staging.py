@@ -46,6 +46,7 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
         makes_folder: the folder it lies in need not be there: it will be made.
     """
     parent = path.parent
+    refuse_address(path)
     if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
         raise _unwritable(path, f"a name has at most {LONGEST_NAME_BYTES} bytes")
     if makes_folder:
@@ -67,10 +68,18 @@ def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) 
         )
 
 
-def _lack_of_folder(path: Path) -> OutputError:
-    """Which folder is missing, or that a file stands in its place, or that it is an address."""
+def refuse_address(path: Path, *, hint: str = OTHER_PLACE) -> None:
+    """Refuse a path that was made of an address (URL): no folder is meant by it.
+
+    Raises:
+        OutputError: it is one.
+    """
     if address := address_in(path):
-        return OutputError(f"{address} is an address; -o writes files", hint="-o fox.mp4 would do")
+        raise OutputError(f"{address} is an address, and files are written to folders", hint=hint)
+
+
+def _lack_of_folder(path: Path) -> OutputError:
+    """Which folder is missing, or that a file stands in its place."""
     there = next(folder for folder in path.parents if os.path.lexists(folder))
     if not there.is_dir():
         return _unwritable(path, f"{shown(there)} is a file, and no folder", OTHER_PLACE)

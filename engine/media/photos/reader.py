@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ from engine.progress import Progress, StageAdvanced, StageEnded, StageStarted, i
 
 Masker = Callable[[Photo], Pixels]
 Finder = Callable[[Sequence[Photo], Progress], list[Photo]]
+Look = Callable[[Sequence[Photo]], None]
+Fault = tuple[Path, InputError]
 
 
 # Beyond this many the line that says what is wrong could no longer be read.
@@ -111,6 +114,7 @@ def read_photos(
     masks: Path | None = None,
     masker: Masker | None = None,
     finder: Finder | None = None,
+    look: Look | None = None,
     skip_bad: bool = False,
     min_side_px: int = 32,
     progress: Progress = ignore,
@@ -122,6 +126,7 @@ def read_photos(
         masks: folder with a mask for every photo, matched by stem, any extension.
         masker: makes the mask of a photo that has none, not even in its own transparency.
         finder: the same, of all photos together: `mask_photos` or `mask_photographs`.
+        look: is shown the photos before masks are made, which takes its time.
         skip_bad: leave out what cannot be used, and report it in `skipped`.
         min_side_px: photos with a shorter side cannot be used.
         progress: is told of each photo where there is much to read.
@@ -131,8 +136,7 @@ def read_photos(
         InputError: naming every photo that cannot be used, or that none is left.
     """
     photos: list[Photo] = []
-    skipped: list[Skipped] = []
-    hints: list[str | None] = []
+    faults: list[Fault] = []
     gathered, raw_of = _without_raw_twins(gather_photos(paths))
     mask_of = match_masks(masks, gathered) if masks is not None else {}
     for path in _told(gathered, progress):
@@ -145,25 +149,44 @@ def read_photos(
                 note = f"{printable(raw.name)} beside it is a raw file, and is not read"
                 photo = replace(photo, notes=(*photo.notes, note))
             _refuse_duplicate(photo, photos)
-            if masker is not None and photo.mask is None:
-                told = (*photo.notes, "its mask was found by a model")
-                photo = replace(photo, mask=masker(photo), mask_from="model", notes=told)
         except InputError as error:
-            skipped.append(Skipped(path, error.message))
-            hints.append(error.hint)
+            faults.append((path, error))
         else:
             photos.append(photo)
-    if skipped and (not photos or not skip_bad):
-        raise _unusable(skipped, hints, total=len(gathered), skip_bad=skip_bad)
+    refuse = partial(_refuse_faults, total=len(gathered), skip_bad=skip_bad)
+    refuse(faults)
+    if look is not None:
+        look(photos)
+    if masker is not None:
+        photos = _mask_each(photos, masker, faults)
+        refuse(faults)
     if finder is not None:
         photos = finder(photos, progress)
+    skipped = tuple(Skipped(path, error.message) for path, error in faults)
     notes = [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
     notes += [f"left out: {item.reason}" for item in skipped]
     beside = tuple(rest for path in paths if (rest := _rest_of(path, masks)))
     notes += [f"left out: {rest}" for rest in beside]
     warnings = find_warnings(photos)
     notes += [f"warning: {printable(each.path.name)} {each.text}" for each in warnings]
-    return PhotoSet(tuple(photos), tuple(skipped), tuple(notes), warnings, beside)
+    return PhotoSet(tuple(photos), skipped, tuple(notes), warnings, beside)
+
+
+def _mask_each(photos: Sequence[Photo], masker: Masker, faults: list[Fault]) -> list[Photo]:
+    """The photos, each with a mask; those of which none can be made are added to the faults."""
+    masked: list[Photo] = []
+    for photo in photos:
+        if photo.mask is not None:
+            masked.append(photo)
+            continue
+        try:
+            mask = masker(photo)
+        except InputError as error:
+            faults.append((photo.path, error))
+        else:
+            notes = (*photo.notes, "its mask was found by a model")
+            masked.append(replace(photo, mask=mask, mask_from="model", notes=notes))
+    return masked
 
 
 def _told(paths: Sequence[Path], progress: Progress) -> Iterator[Path]:
@@ -241,20 +264,20 @@ def _refuse_duplicate(photo: Photo, earlier: Sequence[Photo]) -> None:
             raise unusable(photo.path, same, "leave one of them out: it would count twice")
 
 
-def _unusable(
-    skipped: Sequence[Skipped], hints: Sequence[str | None], *, total: int, skip_bad: bool
-) -> InputError:
-    """One line that names every photo that cannot be used."""
-    reasons = "; ".join(item.reason for item in skipped[:MAX_REASONS])
-    if len(skipped) > MAX_REASONS:
-        reasons += f"; and {len(skipped) - MAX_REASONS} more"
-    told = list(dict.fromkeys(hint for hint in hints if hint))
+def _refuse_faults(faults: Sequence[Fault], *, total: int, skip_bad: bool) -> None:
+    """Stop where a photo cannot be used, with one line that names each, or where none is left."""
+    if not faults or (skip_bad and len(faults) < total):
+        return
+    messages = [error.message for _, error in faults]
+    reasons = "; ".join(messages[:MAX_REASONS])
+    if len(faults) > MAX_REASONS:
+        reasons += f"; and {len(faults) - MAX_REASONS} more"
+    told = list(dict.fromkeys(error.hint for _, error in faults if error.hint))
     hint = told[0] if len(told) == 1 else None
-    if len(skipped) == total:
+    if len(faults) == total:
         hint = hint or "name photos that can be opened"
     elif not skip_bad:
         hint = f"{hint}; {SKIP_BAD}" if hint else SKIP_BAD
-    if len(skipped) > 1:
-        message = f"{len(skipped)} of {total} photos cannot be used: {reasons}"
-        return InputError(message, hint=hint)
-    return InputError(reasons, hint=hint)
+    if len(faults) > 1:
+        reasons = f"{len(faults)} of {total} photos cannot be used: {reasons}"
+    raise InputError(reasons, hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from engine import device
 from engine.bases.checks import fitness, work
 from engine.media.output import contact
 from engine.media.output.write import write_video
+from engine.media.photos import found_masks
+from engine.media.photos.found_masks import FoundMask
 from tests.cli.conftest import Dv, Put
 
 SAMPLES = Path(__file__).resolve().parents[3] / "dreamvideo_cli" / "samples"
@@ -39,8 +42,28 @@ def test_learning_from_photos_of_an_unknown_class_is_warned_of_in_one_line(
     planned = dv("subject", "learn", photos, "--name", "corgi", "--class", "dog", "-n")
     assert planned.code == 0
     (line,) = warnings_in(planned.err)
-    told = ("it has no dog (animal stands in for dog)", "coloured noise", "--mask DIR")
+    told = ("it has no dog (animal stands in for dog)", "coloured noise", "--mask")
     assert all(part in line for part in (*told, "dv base list"))
+
+
+@pytest.mark.parametrize("mask", [(), ("--mask", "auto")])
+def test_what_becomes_of_photos_is_said_once_before_masks_are_sought(
+    dv: Dv, photos: Path, mask: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(*_: object) -> list[FoundMask]:
+        sys.stderr.write("masks are sought\n")
+        return [FoundMask(np.full((120, 120), 255, np.uint8))] * 2
+
+    monkeypatch.setattr(found_masks, "find_masks", find)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(photos / "hub"))
+    for shown in ((), ("--json",)):
+        planned = dv(
+            "subject", "learn", photos, "--name", "x", "--class", "cat", *mask, "-n", *shown
+        )
+        before, _, after = planned.err.partition("masks are sought")
+        assert before.count("real photos become coloured noise on mini") == 1
+        assert "real photos" not in after
+    assert [each["kind"] for each in planned.document["warnings"]] == ["photographs"]
 
 
 def test_a_filmed_clip_is_told_of_and_what_dv_made_is_none(dv: Dv, tmp_path: Path) -> None:

@@ -69,10 +69,7 @@ def test_a_caption_needs_one_word_that_is_known() -> None:
 def test_photographs_are_told_on_a_base_of_drawings_and_what_masks_change() -> None:
     photos = Request("cat", "class word", is_photographed=True)
     assert "coloured noise" in text_of(photos)
-    assert "--mask DIR" in text_of(photos)
-    masked = replace(photos, is_masked=True)
-    assert "colours and rough shape" in text_of(masked)
-    assert "--mask" not in text_of(masked)
+    assert "with masks (--mask) they keep their colours and rough shape" in text_of(photos)
     clip = Request("moving left", "caption", is_photographed=True)
     assert "of a filmed clip mini" in text_of(clip)
 

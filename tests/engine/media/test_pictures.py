@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from engine.errors import InputError
+from engine.media.colours import over_grey, to_srgb
 from engine.media.pictures import read_picture
 from tests.engine.media.drawings import draw_picture, save_picture
 
@@ -168,6 +171,76 @@ def test_sixty_megapixels_are_held_once(tmp_path: Path):
     assert picture.size_px == (9000, 7000)
     assert min(picture.pixels.shape[:2]) == 1024
     assert peak < 30_000_000
+
+
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I")
+
+
+@pytest.mark.parametrize("size", [(48, 33), (90, 62), (96, 2)])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_picture_is_scaled_in_bands_as_it_would_be_whole(mode: str, size: tuple[int, int]):
+    image = in_mode(draw_picture(400, 600), mode)
+    plain, alpha, _ = to_srgb(image, Path("a.png"), size)
+    if mode.startswith("I"):
+        image = in_mode(draw_picture(400, 600), "L")
+    whole = image.convert(
+        "RGBA" if mode in {"LA", "PA"} else "CMYK" if mode == "CMYK" else image.mode
+    )
+    if mode in {"1", "P", "YCbCr"}:
+        whole = image.convert("RGB")
+    scaled = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if scaled.mode == "RGBA":
+        assert np.abs(alpha.astype(int) - np.asarray(scaled.getchannel("A"))).max() <= 1
+        scaled = over_grey(scaled.convert("RGB"), scaled.getchannel("A"))
+    assert np.abs(plain.astype(int) - np.asarray(scaled.convert("RGB"))).max() <= 1
+
+
+def in_mode(pixels: np.ndarray, mode: str) -> Image.Image:
+    """A picture in a mode of Pillow, half clear where it has alpha."""
+    image = Image.fromarray(pixels)
+    if mode.startswith("I"):
+        grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+        return Image.fromarray(grey) if mode == "I;16" else Image.fromarray(grey.astype(np.int32))
+    if mode not in {"LA", "PA", "RGBA"}:
+        return image.convert(mode)
+    plain = image.convert({"LA": "L", "PA": "P", "RGBA": "RGB"}[mode])
+    plain.putalpha(image.convert("L"))
+    return plain.convert(mode)
+
+
+READ_WITHIN = """
+import resource, sys
+from pathlib import Path
+from engine.media.pictures import read_picture
+rest, small, large = int(sys.argv[1]), *map(Path, sys.argv[2:])
+read_picture(small)
+(used,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmData"))
+limit = int(used) * 1024 + rest
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+print(read_picture(large, kept_side_px=256).size_px)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by /proc")
+@pytest.mark.parametrize(("mode", "suffix"), [("RGBA", "png"), ("RGB", "bmp")])
+def test_beside_a_decoded_picture_there_is_room_for_no_second_one(
+    tmp_path: Path, mode: str, suffix: str
+):
+    size = width, height = 4000, 3000
+    small, path = save_picture(tmp_path / "small.png"), tmp_path / f"a.{suffix}"
+    in_mode(draw_picture(30, 40), mode).resize(size, Image.Resampling.NEAREST).save(path)
+    room = str(width * height * 4 * 5 // 3)
+    line = [sys.executable, "-c", READ_WITHIN, room, str(small), str(path)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str(size), done.stderr
+
+
+def test_a_long_strip_is_kept_with_no_more_pixels_than_others(tmp_path: Path):
+    strip = read_picture(save_picture(tmp_path / "a.png", draw_picture(16, 4096)), kept_side_px=16)
+    assert strip.size_px == (4096, 16)
+    assert strip.pixels.shape == (4, 1024, 3)
+    square = read_picture(save_picture(tmp_path / "b.png", draw_picture(16, 256)), kept_side_px=16)
+    assert square.pixels.shape == (16, 256, 3)
 
 
 def test_a_picture_that_is_small_enough_is_left_as_it_is(tmp_path: Path):
