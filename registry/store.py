@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from registry.content import manifest
+from registry.content import blobs, manifest
 from registry.content.blobs import find_file, read_manifest
 from registry.content.manifest import Difference, Draft, Manifest
 from registry.content.record import Adapter
@@ -76,7 +77,15 @@ class Registry:
             ConflictError: a tag is elsewhere, but the version is published. So it may be with other
                 errors; then the message says so.
         """
-        return publishing.publish(self.layout, kind, name, draft, files, tag_names=tags)
+        checked = [check_tag(tag) for tag in tags]
+        if not files:
+            raise InvalidError("nothing to publish: no files", code="draft.invalid")
+        check_name(name)
+        make_root(self.layout)
+        with blobs.copied(self.layout, files) as (copies, stored):
+            data = manifest.encode(manifest.complete(draft, kind, stored))
+            with blobs.needing(self.layout, [hashlib.sha256(data).hexdigest()], copies):
+                return publishing.publish_manifest(self.layout, name, data, checked)
 
     def check_publish(self, kind: Kind, name: str, tag_names: Iterable[str] = ()) -> None:
         """Fail now, with the same errors, where publishing would fail after the wait."""

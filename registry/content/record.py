@@ -6,6 +6,7 @@ removals stand in the log of its item. The first layout wrote them into the reco
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -112,18 +113,12 @@ def read(files: Files, path: str) -> Record | None:
     try:
         return _decoder.decode(data)
     except BAD_JSON as error:
-        if _schema(data) > SCHEMA:
-            message = f"the version record {files.root / path} has a newer schema than {SCHEMA}"
-            raise IncompatibleError(message, hint="update dv") from error
+        with suppress(*BAD_JSON):
+            if msgspec.json.decode(data, type=_Versioned).schema > SCHEMA:
+                message = f"the version record {files.root / path} has a newer schema than {SCHEMA}"
+                raise IncompatibleError(message, hint="update dv") from error
         facts = None if data.endswith(b"\n") else files.stat(path)
         if facts and not is_read_only(facts):
             return None  # without hard links a record is written in place; it was not acknowledged
         message = f"the version record {files.root / path} is damaged: {error}"
         raise IntegrityError(message, hint="dv registry doctor") from error
-
-
-def _schema(data: bytes) -> int:
-    try:
-        return msgspec.json.decode(data, type=_Versioned).schema
-    except BAD_JSON:
-        return 0

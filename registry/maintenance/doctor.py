@@ -31,8 +31,6 @@ from registry.storage.layout import (
     make_root,
 )
 
-_HOUR_SECONDS = 3_600.0
-
 
 def diagnose(layout: Layout) -> tuple[Finding, ...]:
     """Everything odd that can be seen without hashing files; `registry.verify` hashes them.
@@ -119,7 +117,7 @@ def _check_unfinished(layout: Layout) -> Iterator[Finding]:
         if (garbage.age_seconds(layout, path, now) or 0.0) > garbage.DAY_SECONDS:
             message = "a write that was never finished"
             yield odd("tmp.leftover", path, message, "dv registry gc removes it")
-    if (garbage.age_seconds(layout, HEADER_NAME, now) or 0.0) < -_HOUR_SECONDS:
+    if (garbage.age_seconds(layout, HEADER_NAME, now) or 0.0) < -garbage.HOUR_SECONDS:
         message = "it was written in the future: a clock was set back; nothing depends on it"
         yield odd("clock.back", HEADER_NAME, message)
 
@@ -168,7 +166,7 @@ def mend_name(layout: Layout, where: str) -> None:
 def name_again(layout: Layout, where: str) -> None:
     """Give an item that no name stands for its name again, or another if that is taken."""
     for kind in KINDS:
-        if where in dict(named_items(layout, kind)[1]):
+        if where in named_items(layout, kind)[1]:
             item = open_item(layout, kind, where.rpartition("/")[2])
             names = filter(None, (item.name, f"lost-{item.id}"))
             free = next((name for name in names if find_item(layout, kind, name) is None), None)

@@ -30,9 +30,8 @@ from registry.storage.layout import Layout, blob_path, make_root, manifest_path
 
 DAY_SECONDS = 86_400.0
 YOUNG_ORPHAN_SECONDS = DAY_SECONDS
-YOUNG_UNFINISHED_SECONDS = DAY_SECONDS
 YOUNG_REMOVAL_SECONDS = 7 * DAY_SECONDS
-_MOST_CLOCK_SECONDS = 3_600.0
+HOUR_SECONDS = 3_600.0
 _DIGEST_DIGITS, _ID_DIGITS = 64, 16
 
 
@@ -67,7 +66,7 @@ def delete_garbage(layout: Layout, plan: Garbage) -> Garbage:
         kept = needed_paths(layout, now)
         planned = [path.relative_to(layout.root).as_posix() for path in plan.files]
         old = [path for path in planned if path not in kept and _is_old(layout, path, now)]
-        gone = {path: path for path in old if _is_unfinished(path)}
+        gone = {path: path for path in old if path.startswith(f"{TMP}/")}
         aside = temporary(COLLECTED)
         with suppress(FileNotFoundError):  # another collector took it away while it was empty
             layout.make_folder(aside)
@@ -135,7 +134,7 @@ def disk_time(layout: Layout) -> float:
         there = layout.write_and_delete()
     except OSError:
         return here  # read-only, or not there yet
-    if abs(there - here) > _MOST_CLOCK_SECONDS:
+    if abs(there - here) > HOUR_SECONDS:
         message = f"the clocks of this machine and of {layout.root} are an hour or more apart"
         raise StorageError(message, hint="set the clock that is wrong", code="storage.clock")
     return there
@@ -207,13 +206,8 @@ def _is_young(item: Item, number: int, removal: Removal, now: float) -> bool:
 
 def _is_old(layout: Layout, path: str, now: float) -> bool:
     age = age_seconds(layout, path, now)
-    is_bytes = not _is_unfinished(path) or path.count("/") > 1  # or moved by a collection
-    young = YOUNG_ORPHAN_SECONDS if is_bytes else YOUNG_UNFINISHED_SECONDS
-    return age is not None and age > young
-
-
-def _is_unfinished(path: str) -> bool:
-    return path.startswith(f"{TMP}/")
+    is_unfinished = path.count("/") == 1  # what a collection moved lies deeper
+    return age is not None and age > (DAY_SECONDS if is_unfinished else YOUNG_ORPHAN_SECONDS)
 
 
 def _is_digest(text: str, digits: int = _DIGEST_DIGITS) -> bool:

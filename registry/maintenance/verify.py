@@ -92,7 +92,7 @@ def _check_kinds(tour: _Tour) -> Iterator[Finding]:
         items, faults = named_items(tour.layout, kind)
         for item in items:
             yield from _check_item(tour, item)
-        yield from (finding_of(where, error) for where, error in faults)
+        yield from (finding_of(where, error) for where, error in faults.items())
 
 
 def _check_item(tour: _Tour, item: Item) -> Iterator[Finding]:

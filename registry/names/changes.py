@@ -15,7 +15,6 @@ from registry.errors import ConflictError, IntegrityError, InvalidError, NotFoun
 from registry.names import log, pointers
 from registry.names.items import Item, find_item, get_item, renamed_to
 from registry.names.lookup import find, find_exact
-from registry.names.pointers import Pointer
 from registry.ref import Kind, Ref, check_name
 from registry.storage.layout import Layout, blob_path, make_root, manifest_path
 
@@ -75,7 +74,12 @@ def restore(layout: Layout, ref: Ref) -> Restored:
         _find_bytes(layout, item, adapter)  # whatever was collected before that was said
         for path in (manifest_path(adapter.digest), *map(blob_path, digests)):
             layout.touch(path)  # a collection planned before this does not take it
-        return _restore_one(layout, item, adapter)
+        _, happened = item.write(log.entry("restore", adapter.version, digest=adapter.digest))
+        _, alive = find(layout, adapter.ref)
+        if happened is None:  # another process restored it in this moment
+            return Restored(alive, was_live=True)
+        had, back = item.state.removals[adapter.version].tags, tuple(happened.tags)
+        return Restored(alive, back, tuple(tag for tag in had if tag not in back))
 
 
 def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
@@ -92,11 +96,12 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
     if not item.numbers():
         raise NotFoundError(f"there is no {kind} named {old!r}")
     free = pointers.settle(layout, kind, new)
-    _check_free(free, item)
-    claim = pointers.take(layout, kind, free, item.id, source=old)
-    # What was written before this claim in the same moment must have come to nothing.
-    if pointers.settle(layout, kind, new, keep=claim).line != free.line:
-        raise _taken(new)
+    had_it_last = free.items[-1:] == [item.id] or not (free.items or free.last)
+    claim = pointers.take(layout, kind, free, item.id, source=old) if had_it_last else ""
+    # What was written before the claim in the same moment must have come to nothing.
+    if not claim or pointers.settle(layout, kind, new, keep=claim).line != free.line:
+        hint = "choose a name that was never used; rm and restore work on versions, not on names"
+        raise ConflictError(f"the name {new!r} is taken", hint=hint, code="name.exists")
     _, counted = item.write(log.entry("rename", old=old, new=new, claim=claim))
     if counted is None:
         now = renamed_to(layout, kind, old)
@@ -153,17 +158,6 @@ def _remove_one(item: Item, adapter: Adapter) -> bool:
     return True
 
 
-def _restore_one(layout: Layout, item: Item, adapter: Adapter) -> Restored:
-    _, happened = item.write(log.entry("restore", adapter.version, digest=adapter.digest))
-    _, alive = find(layout, adapter.ref)
-    if happened is None:  # another process restored it in this moment
-        return Restored(alive, was_live=True)
-    had = item.state.removals[adapter.version].tags
-    return Restored(
-        alive, tuple(happened.tags), tuple(tag for tag in had if tag not in happened.tags)
-    )
-
-
 def _find_bytes(layout: Layout, item: Item, adapter: Adapter) -> list[str]:
     """The digests of a version's files, which are all there."""
     try:
@@ -174,14 +168,3 @@ def _find_bytes(layout: Layout, item: Item, adapter: Adapter) -> list[str]:
         message = f"{item.label(adapter.version)} cannot be restored: {error.message}"
         raise NotFoundError(message, hint=error.hint, code="ref.collected") from error
     return [file.digest for file in files]
-
-
-def _check_free(target: Pointer, item: Item) -> None:
-    """Pass a name that was never used, or that the item had last."""
-    if (target.items or target.last) and target.items[-1:] != [item.id]:
-        raise _taken(target.name)
-
-
-def _taken(name: str) -> ConflictError:
-    hint = "choose a name that was never used; rm and restore work on versions, not on names"
-    return ConflictError(f"the name {name!r} is taken", hint=hint, code="name.exists")

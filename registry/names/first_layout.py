@@ -69,8 +69,7 @@ def move_over(layout: Layout) -> None:
     make_root(layout)
     with storage_errors(f"move {layout.root} over to the present layout"):
         names = [(kind, name) for kind in KINDS for name in _names(layout, kind)]
-        known = [each for each in names if _is_done(_point, layout, *each)]
-        moved = [each for each in known if _is_done(_move, layout, *each)]
+        moved = _each(_move, layout, _each(_point, layout, names))
         for path in (*(f"{FIRST_NAMES}/{kind}" for kind in KINDS), FIRST_NAMES):
             layout.remove_empty(path)
         if moved == names:
@@ -89,16 +88,17 @@ def _names(layout: Layout, kind: Kind) -> list[str]:
     return sorted(name for name in found if passes(check_name, name))
 
 
-def _is_done(
-    step: Callable[[Layout, Kind, str], None], layout: Layout, kind: Kind, name: str
-) -> bool:
-    """Whether a step of moving a name could be done, or was done by another process in this moment."""
-    with suppress(FileNotFoundError):
-        try:
-            step(layout, kind, name)
-        except RegistryError:
-            return False
-    return True
+def _each(
+    step: Callable[[Layout, Kind, str], None], layout: Layout, names: list[tuple[Kind, str]]
+) -> list[tuple[Kind, str]]:
+    """The names with which a step was done, maybe by another process in this moment."""
+    done = []
+    for each in names:
+        with suppress(RegistryError):
+            with suppress(FileNotFoundError):
+                step(layout, *each)
+            done.append(each)
+    return done
 
 
 def _point(layout: Layout, kind: Kind, name: str) -> None:
@@ -137,7 +137,12 @@ def _item_id(kind: Kind, name: str) -> str:
 
 def _begin(layout: Layout, kind: Kind, name: str) -> Entry:
     """What happened, and where tags and removals stand, as the first line of a log that decides."""
-    removals = dict(_removals(layout, kind, name))
+    removals: dict[int, Removal] = {}
+    for number in _numbers(layout, kind, name):
+        with suppress(RegistryError):  # whoever reads this version will say so
+            row = record.read(layout, f"{_folder(kind, name)}/v{number}")
+            if row and row.removed:
+                removals[number] = row.removed
     places: dict[str, Place] = {}
     unknown: list[str] = []
     files = [_entries(layout, kind, name)]
@@ -165,16 +170,6 @@ def _told(tag: str, moves: list[_Move]) -> Iterator[Entry]:
             at=move.at, event=event, version=move.version or was, digest=digest, tag=tag, expect=was
         )
         was = move.version
-
-
-def _removals(layout: Layout, kind: Kind, name: str) -> list[tuple[int, Removal]]:
-    found = []
-    for number in _numbers(layout, kind, name):
-        with suppress(RegistryError):  # whoever reads this version will say so
-            row = record.read(layout, f"{_folder(kind, name)}/v{number}")
-            if row and row.removed:
-                found.append((number, row.removed))
-    return found
 
 
 def _numbers(layout: Layout, kind: Kind, name: str) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -23,7 +24,7 @@ from registry.errors import (
 from registry.names import first_layout, log
 from registry.names.log import NOWHERE, Entry, State
 from registry.names.pointers import Pointer, read_log, read_pointer
-from registry.ref import Kind, version_number
+from registry.ref import Kind, check_name, passes, version_number
 from registry.storage import lines
 from registry.storage.layout import LOG, Layout
 
@@ -166,7 +167,7 @@ def item_ids(layout: Layout, kind: Kind) -> list[str]:
     return layout.folders(f"items/{kind}")
 
 
-def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str, RegistryError]]]:
+def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], dict[str, RegistryError]]:
     """Every item that a name stands for, by name, and what is wrong with names and other items.
 
     Each item is read once, and its log says its name: beside a renaming it is there once. What is
@@ -180,7 +181,7 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str,
             message = f"{layout.root / path} is of the first layout, and could not be moved over"
             hint = "make it readable; or move it elsewhere if it is none of yours"
             faults[path] = IntegrityError(message, hint=hint, code="registry.foreign")
-        for name in layout.names(kind):
+        for name in filter(partial(passes, check_name), layout.entries(f"pointers/{kind}")):
             try:
                 called[read_pointer(layout, kind, name).check(layout, kind).item] = name
             except RegistryError as error:
@@ -196,7 +197,7 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], list[tuple[str,
                 faults[f"{kind}/{name}" if is_named else f"items/{kind}/{item_id}"] = error
     except RegistryError as error:
         faults[f"{kind}s"] = error
-    return sorted(found, key=lambda item: item.name), list(faults.items())
+    return sorted(found, key=lambda item: item.name), faults
 
 
 def _if_named(item: Item, name: str) -> list[Item]:
@@ -211,19 +212,6 @@ def _if_named(item: Item, name: str) -> list[Item]:
             raise IntegrityError(message, hint=_MEND, code="name.lost")
         item = again
     return [item]
-
-
-def highest(layout: Layout, kind: Kind, name: str) -> int:
-    """The highest number that was ever taken under a name; 0 where none was."""
-    pointer = read_pointer(layout, kind, name).check(layout, kind)
-    found = [pointer.last]
-    for each in dict.fromkeys(pointer.items):
-        item = open_item(layout, kind, each, name)
-        told = max(item.state.published, default=0)
-        # A foreign or unfinished file takes no number, however high its name counts.
-        above = (number for number in reversed(item.numbers()) if number > told)
-        found.append(next((number for number in above if item.version(number).record), told))
-    return max(found)
 
 
 def set_tag(item: Item, tag: str, version: int, *, digest: str, expect: int | None) -> None:

@@ -207,14 +207,8 @@ def _set_free(state: State, version: int, tags: Iterable[str]) -> list[str]:
     return free
 
 
-_FOLLOWED: Mapping[Event, Callable[[State, Entry], None]] = {
-    "publish": _publish,
-    "tag": _tag,
-    "untag": _untag,
-    "remove": _remove,
-    "restore": _restore,
-    "rename": _rename,
-    "cancel": _cancel,
-    "begin": _begin,
-    "mend": _mend,
+# What follows a line, by its event.
+_FOLLOWED: Mapping[str, Callable[[State, Entry], None]] = {
+    each.__name__[1:]: each
+    for each in (_publish, _tag, _untag, _remove, _restore, _rename, _cancel, _begin, _mend)
 }

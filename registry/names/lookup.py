@@ -51,7 +51,7 @@ def list_rows(
     problems: list[str] = []
     for each in [kind] if kind else KINDS:
         items, faults = named_items(layout, each)
-        problems += (error.message for _, error in faults)
+        problems += (error.message for error in faults.values())
         for item in items:
             if pattern is None or fnmatchcase(item.name, pattern):
                 found, told = rows_of(item, every=every, fits=fits)

@@ -10,49 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from registry.content import blobs, manifest, record
-from registry.content.manifest import Draft
 from registry.content.record import Adapter
 from registry.errors import (
     BusyError,
     IntegrityError,
-    InvalidError,
     RegistryError,
     storage_errors,
 )
 from registry.names import log
-from registry.names.items import Item, highest, item_of, set_tag
-from registry.names.pointers import settle, take
-from registry.ref import LAST_VERSION, Kind, check_name, check_tag
+from registry.names.items import Item, item_of, open_item, set_tag
+from registry.names.pointers import read_pointer, settle, take
+from registry.ref import LAST_VERSION, Kind
 from registry.storage.files import NO_LINKS, Files, temporary
-from registry.storage.layout import Layout, blob_path, make_root, manifest_path, pointer_path
+from registry.storage.layout import Layout, blob_path, manifest_path, pointer_path
 
 _MOST_TRIES = 10_000
-
-
-def publish(
-    layout: Layout,
-    kind: Kind,
-    name: str,
-    draft: Draft,
-    files: Mapping[str, Path],
-    *,
-    tag_names: Iterable[str] = (),
-) -> Adapter:
-    """Store files by their roles, and their manifest, as the next version of a name."""
-    check_name(name)
-    tags = [check_tag(tag) for tag in tag_names]
-    if not files:
-        raise InvalidError("nothing to publish: no files", code="draft.invalid")
-    make_root(layout)
-    with blobs.copied(layout, files) as (copies, stored):
-        data = manifest.encode(manifest.complete(draft, kind, stored))
-        with blobs.needing(layout, [hashlib.sha256(data).hexdigest()], copies):
-            return publish_manifest(layout, name, data, tags)
 
 
 def publish_manifest(layout: Layout, name: str, data: bytes, tags: Sequence[str] = ()) -> Adapter:
@@ -82,7 +58,15 @@ def publish_manifest(layout: Layout, name: str, data: bytes, tags: Sequence[str]
 
 def next_number(layout: Layout, kind: Kind, name: str) -> int:
     """The number after all that were ever taken under a name."""
-    number = highest(layout, kind, name) + 1
+    pointer = read_pointer(layout, kind, name).check(layout, kind)
+    number = pointer.last + 1
+    for each in dict.fromkeys(pointer.items):
+        item = open_item(layout, kind, each, name)
+        told = max(item.state.published, default=0)
+        # A foreign or unfinished file takes no number, however high its name counts.
+        above = (found for found in reversed(item.numbers()) if found > told)
+        highest = next((found for found in above if item.version(found).record), told)
+        number = max(number, highest + 1)
     if number > LAST_VERSION:
         message = f"{name} has no number left after v{LAST_VERSION}"
         raise IntegrityError(message, hint="choose another name", code="record.foreign")

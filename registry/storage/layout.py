@@ -21,7 +21,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from registry.errors import IncompatibleError, IntegrityError, InvalidError, storage_errors
-from registry.ref import Kind, check_name, passes
+from registry.ref import Kind
 from registry.storage import toml
 from registry.storage.files import TMP, Files, is_temporary, temporary
 
@@ -48,11 +48,6 @@ class Layout(Files):
         """Move what is at a path, if anything is, to the folder of what was replaced."""
         if self.stat(path):
             self.move(path, f"aside/{path}-{temporary().rpartition('/')[2]}")
-
-    def names(self, kind: Kind) -> list[str]:
-        """Every name that was ever used, sorted; foreign files are passed over."""
-        entries = self.entries(f"pointers/{kind}")
-        return [name for name in entries if passes(check_name, name)]
 
 
 def blob_path(digest: str) -> str:

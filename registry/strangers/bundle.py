@@ -118,7 +118,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
             size_bytes = _check_directory(stream)
             archive = zipfile.ZipFile(stream)
             _check_members(archive.infolist(), size_bytes)
-            bundle = Bundle(archive, tuple(_read_all_packed(archive)))
+            bundle = Bundle(archive, tuple(_read_packed(archive)))
             _check_complete(bundle)
         yield bundle
 
@@ -232,26 +232,21 @@ def _read_table(archive: zipfile.ZipFile) -> list[_Entry]:
     return entries
 
 
-def _read_all_packed(archive: zipfile.ZipFile) -> Iterator[Packed]:
+def _read_packed(archive: zipfile.ZipFile) -> Iterator[Packed]:
     """One manifest may have many names, and is read once for each of them."""
     left = _MOST_MANIFESTS_BYTES
-    for row in _read_table(archive):
-        packed = _read_packed(archive, row)
-        left -= len(packed.data)
+    for entry in _read_table(archive):
+        data = _read_member(archive, f"manifests/{entry.digest}", MOST_MANIFEST_BYTES)
+        left -= len(data)
         if left < 0:
             raise _unsafe("its manifests are too long")
-        yield packed
-
-
-def _read_packed(archive: zipfile.ZipFile, entry: _Entry) -> Packed:
-    data = _read_member(archive, f"manifests/{entry.digest}", MOST_MANIFEST_BYTES)
-    if hashlib.sha256(data).hexdigest() != entry.digest:
-        raise _damaged(f"the manifest of {entry.name} is not what its digest says")
-    whole = manifest.decode(data)
-    record.encode(record.describe(whole, entry.digest))  # what could not be published ends here
-    if whole.kind != entry.kind:
-        raise _damaged(f"{entry.name} is called {entry.kind} and is of the kind {whole.kind}")
-    return Packed(entry.kind, entry.name, entry.digest, data, whole)
+        if hashlib.sha256(data).hexdigest() != entry.digest:
+            raise _damaged(f"the manifest of {entry.name} is not what its digest says")
+        whole = manifest.decode(data)
+        record.encode(record.describe(whole, entry.digest))  # what could not be published ends here
+        if whole.kind != entry.kind:
+            raise _damaged(f"{entry.name} is called {entry.kind} and is of the kind {whole.kind}")
+        yield Packed(entry.kind, entry.name, entry.digest, data, whole)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
