@@ -53,13 +53,10 @@ def repair(layout: Layout, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
     """Carry out every repair; the findings whose repair was done. One that fails stops no other."""
     mended = []
     for each in findings:
-        if each.repair:
-            try:
-                with storage_errors(f"mend {each.where}"):
-                    each.repair()
-            except RegistryError:
-                continue
-            mended.append(each)
+        with suppress(RegistryError), storage_errors(f"mend {each.where}"):
+            if each.repair:
+                each.repair()
+                mended.append(each)
     make_root(layout)
     return tuple(mended)
 

@@ -7,6 +7,7 @@ metrics are not in it, so the manifest that is made of it is a new one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,12 @@ def read_loose(path: Path, *, tool: str, called: Path | None = None) -> Loose:
         hint = "dv uses what it learned itself"
         raise IncompatibleError(message, hint=hint, code="file.other_tool")
     facts = _read_facts(called, header.metadata[METADATA_KEY])
-    names = (facts.token.strip("<>"), called.stem)
+    names = filter(partial(passes, check_name), (facts.token.strip("<>"), called.stem))
     try:
         draft = _draft(facts, header, tool)
     except InvalidError as error:
         raise _no_adapter(called, error.message) from error
-    return Loose(
-        facts.kind, next((name for name in names if passes(check_name, name)), None), draft
-    )
+    return Loose(facts.kind, next(names, None), draft)
 
 
 def _read_facts(path: Path, text: str) -> _Facts:

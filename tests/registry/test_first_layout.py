@@ -152,6 +152,13 @@ def test_two_processes_may_move_it_at_once(
     assert answers(open_registry(first)) == answers(open_registry(tmp_path / "whole"))
 
 
+def test_a_name_that_two_processes_wrote_down_leads_to_one_item(first: Path) -> None:
+    before = answers(open_registry(first))
+    for path in (first / "pointers").rglob("*/*"):
+        path.write_bytes(path.read_bytes() * 2)
+    assert answers(open_registry(first)) == before
+
+
 def test_what_an_older_version_writes_afterwards_gets_a_name(first: Path) -> None:
     """It was at work while the registry was moved over."""
     open_registry(first)

@@ -398,6 +398,28 @@ def test_the_entry_of_a_new_version_is_synced_before_it_is_told(
     assert "v2" in entries[-1]
 
 
+def test_a_version_that_is_tagged_before_its_publisher_tells_of_it_has_all_its_tags(
+    store: Registry, publish, monkeypatch
+) -> None:
+    write = Item.write
+
+    def tagged_first(item, entry):
+        if entry.event == "publish":
+            monkeypatch.undo()
+            store.tag("corgi:v1", "early")
+        return write(item, entry)
+
+    monkeypatch.setattr(Item, "write", tagged_first)
+    publish(tags=("best",))
+    assert store.tags("subject", "corgi") == {"best": 1, "early": 1}
+    assert [(each.event, each.tag) for each in store.log("corgi", "subject")] == [
+        ("publish", None),
+        ("tag", "early"),
+        ("tag", "best"),
+    ]
+    assert store.verify().findings == ()
+
+
 def test_an_error_after_the_number_was_taken_says_that_the_version_is_there(
     store: Registry, publish, monkeypatch
 ) -> None:
