@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dreamvideo_cli.app.tree import ROOT, Branch
+from registry import KINDS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- commands: python -m tests.command_table -->\n", "<!-- end of commands -->"
@@ -14,7 +15,7 @@ PLACE = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 
 
 def table() -> str:
-    """Every command and its line; what subjects and motions share stands once."""
+    """Every command and its line; what all kinds of adapters share stands once."""
     rows = [f"| `dv {words}` | {summary} |" for words, summary in _rows()]
     return "\n".join(["| command | |", "|---|---|", *rows]) + "\n"
 
@@ -39,15 +40,15 @@ def _rows() -> Iterator[tuple[str, str]]:
             for kind in ("subject", "motion"):
                 yield f"{kind} learn", ROOT.entries[kind].entries["learn"].summary
             yield from (
-                (f"{{subject,motion}} {verb}", _of_both(leaf.summary))
+                (f"{{{','.join(KINDS)}}} {verb}", _of_any(leaf.summary))
                 for verb, leaf in entry.entries.items()
                 if verb != "learn"
             )
-        elif name != "motion":
+        elif name not in KINDS:
             yield from ((f"{name} {verb}", leaf.summary) for verb, leaf in entry.entries.items())
 
 
-def _of_both(summary: str) -> str:
+def _of_any(summary: str) -> str:
     return summary.replace("a subject", "one").replace("subjects", "ones")
 
 

@@ -245,6 +245,14 @@ def _references(cursor: CursorContext) -> Iterable[Candidate]:
         yield Candidate(f"{name}:latest", f"v{versions[0].version}")
 
 
+def _accelerators(cursor: CursorContext) -> Iterable[Candidate]:
+    from engine.bases.accelerators import BUNDLED
+
+    yield from _references(cursor)
+    yield from (Candidate(folder.name, "bundled") for folder in sorted(BUNDLED.glob("*/")))
+    yield Candidate("none")
+
+
 def _removed(cursor: CursorContext) -> Iterable[Candidate]:
     rows = _store(cursor).list(_kind(cursor), removed=True).rows
     yield from (Candidate(f"{row.name}:v{row.version}", _describe(row)) for row in rows)
@@ -321,7 +329,9 @@ def _store(cursor: CursorContext) -> Registry:
 
 def _kind(cursor: CursorContext) -> Kind | None:
     """The kind that the group or the option names."""
-    words: Mapping[str, Kind] = {"subject": "subject", "motion": "motion"}
+    from registry import KINDS
+
+    words: Mapping[str, Kind] = {kind: kind for kind in KINDS}
     return words.get(cursor.param.name) or words.get(cursor.path[0])
 
 
@@ -334,6 +344,7 @@ def _describe(row: Adapter) -> str:
 COMPLETERS: Mapping[str, Callable[[CursorContext], Iterable[Candidate]]] = {
     "REF": _references,
     "restore REF": _removed,
+    "REF|PATH|none": _accelerators,
     "NAME:TAG": _tagged,
     "NAME": _names,
     "OLD": _names,
@@ -346,4 +357,4 @@ COMPLETERS: Mapping[str, Callable[[CursorContext], Iterable[Candidate]]] = {
     "RUN": _runs,
     "TOPIC": _topics,
 }
-TAKE_PATHS = {_references, _bases}
+TAKE_PATHS = {_references, _accelerators, _bases}

@@ -22,7 +22,7 @@ A reference says which adapter is meant:
   fox:best           the version that a tag is on; tags are moved by people
   fox:latest         the highest live version        fox:prev  the one before
   fox@9f86d081       the version whose digest begins so; 8 to 64 digits
-  subject/fox        where a subject and a motion share the name
+  subject/fox        where a subject, a motion or an accelerator share the name
   ./fox.dva          a file; a path starts with ./ ../ / ~ or ends in
                      .dva or .safetensors
 

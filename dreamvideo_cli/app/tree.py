@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamvideo_cli.terminal.options import Kind
+from dreamvideo_cli.terminal.options import Kind, filled
 
 COMMANDS = "Commands"
 
@@ -38,9 +38,9 @@ class Branch:
 
 MAKE, KEEP, SEE = "Learn and make", "Keep and share", "Look and set"
 
-# What can be done with subjects and with motions, by the same code.
+# What can be done with subjects, motions and accelerators, by the same code.
 VERBS: Mapping[str, tuple[str, str]] = {
-    "list": ("commands.adapters:list_adapters", "List the learned KINDs."),
+    "list": ("commands.adapters:list_adapters", "List the KINDs in the registry."),
     "show": (
         "commands.adapters:show_adapter",
         "Show a KIND: what it is, what it was learned from, and how.",
@@ -69,16 +69,21 @@ VERBS: Mapping[str, tuple[str, str]] = {
 }
 
 
+def learn(kind: Kind, inputs: str) -> Mapping[str, Leaf]:
+    """The verb that differs."""
+    return {"learn": Leaf(f"commands.learn:learn_{kind}", f"Learn a {kind} from {inputs}.")}
+
+
 def verbs(kind: Kind) -> Mapping[str, Leaf]:
-    """`learn`, which differs, and what does not."""
-    inputs = {"subject": "a few photos", "motion": "a clip or several"}[kind]
+    """The verbs that all kinds share."""
     return {
-        "learn": Leaf(f"commands.learn:learn_{kind}", f"Learn a {kind} from {inputs}."),
-        **{
-            name: Leaf(place, summary.replace("KIND", kind), {"kind": kind})
-            for name, (place, summary) in VERBS.items()
-        },
+        name: Leaf(place, filled(summary, "kind", kind), {"kind": kind})
+        for name, (place, summary) in VERBS.items()
     }
+
+
+SUBJECT = {**learn("subject", "a few photos"), **verbs("subject")}
+MOTION = {**learn("motion", "a clip or several"), **verbs("motion")}
 
 
 BASE: Mapping[str, Leaf] = {
@@ -159,8 +164,8 @@ ROOT = Branch(
             "Learn a sample subject and a sample motion, compose them, and show the result.",
             section=MAKE,
         ),
-        "subject": Branch("Learn, list, tag and export subjects.", verbs("subject"), MAKE),
-        "motion": Branch("Learn, list, tag and export motions.", verbs("motion"), MAKE),
+        "subject": Branch("Learn, list, tag and export subjects.", SUBJECT, MAKE),
+        "motion": Branch("Learn, list, tag and export motions.", MOTION, MAKE),
         "gen": Leaf(
             "commands.gen:gen",
             "Make videos of learned subjects doing learned motions.",
@@ -200,6 +205,11 @@ ROOT = Branch(
             "commands.inspect:inspect",
             "Tell what photos, a clip or a file of adapters are, and what dv would do with them.",
             section=KEEP,
+        ),
+        "accelerator": Branch(
+            "List, tag and export accelerators, changes of a base that make it need fewer steps.",
+            verbs("accelerator"),
+            KEEP,
         ),
         "runs": Branch("See, continue and promote learning runs.", RUNS, KEEP),
         "registry": Branch(

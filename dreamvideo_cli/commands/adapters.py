@@ -1,4 +1,4 @@
-"""The verbs that subjects and motions share; ``kind`` is bound when the groups are built."""
+"""The verbs that subjects, motions and accelerators share; ``kind`` is bound when the groups are built."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -62,7 +62,7 @@ def list_adapters(
     ] = None,
     sort: Annotated[Sort, typer.Option(help="By name, or newest or largest first.")] = "name",
 ) -> None:
-    """List the learned KINDs.
+    """List the KINDs in the registry.
 
     Example: dv KIND list
     """
@@ -82,7 +82,10 @@ def list_adapters(
     show(shell, listing_view(kind, rows, numbered=all_versions or removed))
     if not rows:
         is_all = pattern is tag is base is method is None and not removed
-        info(shell, f"no {kind} yet: dv {kind} learn --help" if is_all else f"no such {kind}")
+        first = (
+            "import FILE --kind accelerator" if kind == "accelerator" else f"{kind} learn --help"
+        )
+        info(shell, f"no {kind} yet: dv {first}" if is_all else f"no such {kind}")
 
 
 def show_adapter(kind: Kind, ref: Reference, shell: Shell) -> None:

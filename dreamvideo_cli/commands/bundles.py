@@ -20,7 +20,7 @@ from dreamvideo_cli.exchange.imports import (
     own_registry,
 )
 from dreamvideo_cli.settings.places import open_registry
-from dreamvideo_cli.terminal.options import DryRun, Kind, Overwrite, Shell
+from dreamvideo_cli.terminal.options import DryRun, Kind, Overwrite, Shell, filled
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.adapters import (
     contents_view,
@@ -73,7 +73,7 @@ def export_adapters(
 ) -> None:
     """Write versions of a KIND into one bundle, for another registry, or one of them for another tool.
 
-    subject/NAME and motion/NAME go into the same bundle, whichever command writes it.
+    subject/NAME, motion/NAME and accelerator/NAME go into the same bundle, whichever command writes it.
 
     Example: dv KIND export NAME:best -o NAME.dva
     """
@@ -132,6 +132,12 @@ def _export_to_tool(
 
 def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:
     """Where the one adapter goes that a file of another tool can hold."""
+    for each in adapters:
+        if each.kind == "accelerator":
+            raise UsageError(
+                f"{label(each)} is an accelerator, and its file is one of other tools already",
+                hint=f"dv accelerator path {label(each)} prints where it lies",
+            )
     if len(adapters) > 1:
         named = ", ".join(label(each) for each in adapters)
         raise UsageError(f"a file of {tool} holds one adapter, not {named}", hint="export each")
@@ -204,9 +210,10 @@ def _arrival(imported: "Imported") -> str:
         return f"{named} is there already"
     if imported.over is None:
         return ""
+    kind = filled("a KIND", "kind", adapter.kind)
     return (
-        f"warning: a {adapter.kind} {adapter.name} was here before: the imported one is {named}, its latest version"
-        f" in place of v{imported.over}; --name OTHER keeps them apart"
+        f"warning: {kind} {adapter.name} was here before: the imported one is {named}, its latest version in place"
+        f" of v{imported.over}; --name OTHER keeps them apart"
     )
 
 
@@ -251,16 +258,15 @@ def read_bytes(text: str) -> int:
 
 
 def _resolve_either(store: "Registry", ref: str, kind: Kind) -> "Adapter":
-    """What a reference stands for; ``subject/…`` and ``motion/…`` say the kind themselves, so one bundle takes both."""
+    """What a reference stands for; ``subject/…`` and the like say the kind themselves, so one bundle takes all."""
     if ref.startswith(tuple(f"{each}/" for each in get_args(Kind))):
         return store.resolve(ref)
     try:
         return store.resolve(ref, kind=kind)
     except NotFoundError as error:
-        other: Kind = "motion" if kind == "subject" else "subject"
         with suppress(RegistryError):
-            store.resolve(ref, kind=other)
-            error.hint = f"there is a {other} of that name; write {other}/{ref}"
+            other = store.resolve(ref).kind
+            error.hint = f"write {other}/{ref}"
         raise
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import structs
+
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.settings.places import default_base, locate
 from dreamvideo_cli.terminal.options import FOREIGN, Kind, Shell, option
 from dreamvideo_cli.terminal.output import info
+from engine.bases.accelerators import CARD, AcceleratorCard, read_card
 from engine.errors import EngineError, IncompatibleError
 from registry import InvalidError, RegistryError, check_name, open_registry
 from registry.strangers.importing import Imported, look_into
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from registry import Adapter, Registry
 
 CLASS_WORD = "object"
+FLAGS = {"class_word": "class", "motion_module": "motion-module"}
+# What is said of one kind alone.
+OF_ADAPTERS = ("class_word", "caption", "word", "expert")
+OF_ACCELERATORS = ("steps", "guidance", "sampler", "shift")
 SEPARATORS = re.compile(r"[._-]+")
 # How a pickle begins, and the pictures that words are hidden in.
 PICKLED_OR_DRAWN = (b"\x80", b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
@@ -55,13 +62,18 @@ class ForeignOptions:
     expert: Literal["high", "low"] | None = _foreign(
         "Of a base of two experts: the one for much noise, or the other."
     )
+    steps: int | None = _foreign(
+        "Of an accelerator: in how many steps videos are sampled with it.", metavar="N", min=1
+    )
+    guidance: float | None = _foreign("With how much guidance; 1 is none.", metavar="F")
+    sampler: Literal["ddim", "dpm++", "unipc", "euler"] | None = _foreign("By which sampler.")
+    shift: float | None = _foreign("On a base of flow matching: the shift.", metavar="F")
 
     @property
     def given(self) -> list[str]:
         """The options that were used."""
-        flags = {"class_word": "class", "motion_module": "motion-module"}
         names = self.__dataclass_fields__
-        return [f"--{flags.get(name, name)}" for name in names if getattr(self, name) is not None]
+        return [f"--{FLAGS.get(name, name)}" for name in names if getattr(self, name) is not None]
 
 
 def import_foreign(
@@ -80,20 +92,55 @@ def import_foreign(
         BaseNotFoundError, BaseInvalidError: the base cannot be used.
     """
     from engine.formats.opening import open_file
-    from engine.formats.reading import convert, recognise
+    from engine.formats.reading import convert, convert_accelerator, recognise
 
     _refuse_own(path, options, tool)
+    _refuse_idle(options)
     opened = open_file(path)
-    found = recognise(opened)
     location = locate(options.base or default_base(), motion_module=options.motion_module)
-    wish = _wish(opened, options, name)
     with tempfile.TemporaryDirectory(prefix="dv-") as folder:
-        converted = convert(opened, location, wish, Path(folder))
-        imported = [store.import_file(e.file, tool=tool, name=wish.name)[0] for e in converted]
+        if options.kind == "accelerator":
+            card, what = _card(opened, options), path.name
+            chosen = _choose_name(opened, name or card.name or None)
+            converted = [convert_accelerator(opened, location, card, Path(folder))]
+        else:
+            what, wish = recognise(opened).what, _wish(opened, options, name)
+            chosen = wish.name
+            converted = convert(opened, location, wish, Path(folder))
+        imported = [store.import_file(e.file, tool=tool, name=chosen)[0] for e in converted]
     for each, made in zip(imported, converted, strict=True):
-        for line in _describe(each.adapter, f"{found.what}, on {location.id}", options, made.note):
+        for line in _describe(each.adapter, f"{what}, on {location.id}", options, made.note):
             info(shell, line)
     return tuple(imported)
+
+
+def _refuse_idle(options: ForeignOptions) -> None:
+    """Refuse what would say nothing of this kind."""
+    is_accelerator = options.kind == "accelerator"
+    names, hint = (
+        (OF_ADAPTERS, "") if is_accelerator else (OF_ACCELERATORS, "--kind accelerator, or ")
+    )
+    if idle := [f"--{FLAGS.get(n, n)}" for n in names if getattr(options, n) is not None]:
+        what = "an accelerator" if is_accelerator else "a subject or motion"
+        raise UsageError(f"{idle[0]} says nothing of {what}", hint=f"{hint}leave it out")
+
+
+def _card(opened: Opened, options: ForeignOptions) -> AcceleratorCard:
+    """What the card beside an accelerator's file says, under the options.
+
+    Raises:
+        UsageError: neither says in how many steps it is used.
+    """
+    card = read_card(opened.path) or AcceleratorCard()
+    asked = {name: getattr(options, name) for name in OF_ACCELERATORS}
+    given = {name: value for name, value in asked.items() if value is not None}
+    card = structs.replace(card, generate={**card.generate, **given})
+    if "steps" not in card.generate:
+        raise UsageError(
+            f"{opened.path} has no {CARD} beside it that says in how many steps it is used",
+            hint="--steps N, and --guidance and --sampler as its makers say",
+        )
+    return card
 
 
 def _describe(adapter: Adapter, what: str, options: ForeignOptions, note: str) -> Iterator[str]:
@@ -121,6 +168,7 @@ def _wish(opened: Opened, options: ForeignOptions, name: str | None) -> Wish:
     """What is asked for, a name found where none is given."""
     from engine.formats.readers import Wish
 
+    assert options.kind != "accelerator"
     chosen = _choose_name(opened, name)
     return Wish(
         name=chosen,

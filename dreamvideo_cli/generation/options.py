@@ -81,7 +81,7 @@ class SamplingOptions:
     )
     accelerator: str | None = _sampling(
         "A change of the base that needs fewer steps; on mini: mini-4. With --again none takes it off.",
-        metavar="NAME|PATH|none",
+        metavar="REF|PATH|none",
     )
     appearance: str | None = _sampling(
         "How strongly, 0 to 10, the motion is told of the subject's look, or of a photo's.",

@@ -147,7 +147,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     seeds, seed_notes = read_seeds(seed, options.count)
     look = recall_look(look, start.values)
     appearance, look_notes = settle_appearance(look, start.uses, start.base, start.values)
-    accelerator = find_accelerator(options, start.values)
+    accelerator = find_accelerator(resolver, options, start.values)
     settled = {**appearance, "prompt": start.prompt.sent}
     recipes = _seed_recipes(options, start, accelerator, settled, seeds)
     sources = settle_sources(options, recipes[0], start.uses, start.base)
@@ -176,7 +176,7 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
         notes=(
             *warning_line(warnings),
             *start.notes,
-            *_resolved_notes(start.uses),
+            *_resolved_notes(start.uses, options.accelerator, accelerator),
             *start.prompt.notes,
             *_composition_notes(start.uses, options),
             *look_notes,
@@ -307,11 +307,13 @@ def _named_format(output: str | None, otherwise: Format) -> Format | None:
     return None if output is not None and names_a_file(output) else otherwise
 
 
-def _resolved_notes(uses: Sequence[WeightedAdapter]) -> tuple[str, ...]:
+def _resolved_notes(
+    uses: Sequence[WeightedAdapter], asked: str | None, accelerator: Accelerator | None
+) -> tuple[str, ...]:
     """What a reference stands for, where it does not say so itself."""
-    return tuple(
-        f"{use.asked} -> {use.label}" for use in uses if f":v{use.adapter.version}" not in use.asked
-    )
+    pairs = [(use.asked, use.label) for use in uses]
+    pairs += [(asked, accelerator.name)] if asked and accelerator else []
+    return tuple(f"{text} -> {label}" for text, label in pairs if label not in text)
 
 
 def prompt_fitness(start: Start, recipe: GenerateRecipe, device: str) -> tuple[FitnessWarning, ...]:

@@ -22,6 +22,7 @@ from dreamvideo_cli.generation.references import (
     AdapterResolver,
     WeightedAdapter,
     find_base,
+    has_weight,
     locate_base,
     refuse_clashing_words,
     resolve_adapters,
@@ -29,13 +30,15 @@ from dreamvideo_cli.generation.references import (
 from dreamvideo_cli.runs.known import find_again
 from dreamvideo_cli.settings.places import default_base, fingerprint_memo
 from dreamvideo_cli.terminal.text import one_printable_line
-from engine.bases.accelerators import find_bundled, locate_accelerator
+from engine.bases.accelerators import SETTINGS, find_bundled, locate_accelerator
 from engine.bases.checks.fitness import unknown_words
 from engine.bases.checks.stand_ins import put_stand_ins, stand_ins
 from engine.bases.motion_module import JOINT
 from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError
 from engine.recipe import check_text
-from registry.errors import IntegrityError, NotFoundError
+from registry import is_path
+from registry.content.manifest import StoredFile, content_key
+from registry.errors import IntegrityError, InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.options import SamplingOptions, VideoOptions
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 BASE_NAME = re.compile(r"mini(@\d{1,6})?|\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
 NO_ACCELERATOR = "none"
 # What accelerators set of a video, and a base without one sets itself.
-ACCELERATED = ("accelerator", "steps", "guidance", "guidance_low", "sampler", "shift")
+ACCELERATED = ("accelerator", *SETTINGS)
 
 
 def start_from_recipe(resolver: AdapterResolver, options: VideoOptions) -> Start:
@@ -231,25 +234,60 @@ def prompt_words(uses: Sequence[WeightedAdapter]) -> list[Word]:
     ]
 
 
-def find_accelerator(options: SamplingOptions, values: Mapping[str, Any]) -> Accelerator | None:
+def find_accelerator(
+    resolver: AdapterResolver, options: SamplingOptions, values: Mapping[str, Any]
+) -> Accelerator | None:
     """The accelerator that is asked for, else the one of a recipe's ``values``, else none.
 
     Raises:
+        NotFoundError, BaseNotFoundError: it is neither in the registry nor bundled nor a file.
         InputNotFoundError, InputError: the recipe has one that is not where it lay, and none was given.
     """
     asked, former = options.accelerator, values.get("accelerator")
-    if asked is not None and asked != NO_ACCELERATOR:
+    if asked is not None:
+        return None if asked == NO_ACCELERATOR else _find_accelerator(resolver, asked)
+    return former and (
+        find_bundled(former)
+        or _find_stored(resolver, former)
+        or locate_accelerator(str(_find_accelerator_again(former)))
+    )
+
+
+def _find_accelerator(resolver: AdapterResolver, asked: str) -> Accelerator:
+    """What the registry calls so or a bundle holds; else a file, a bundled one, or one of a hub."""
+    if has_weight(asked) and not Path(asked).exists():
+        ref = asked.rpartition("=")[0]
+        raise UsageError(f"{asked}: an accelerator has no weight", hint=f"--accelerator {ref}")
+    if is_path(asked) and not asked.endswith(".dva"):
         return locate_accelerator(asked, memo=fingerprint_memo())
-    if asked == NO_ACCELERATOR or former is None:
-        return None
-    return find_bundled(former) or locate_accelerator(str(_find_accelerator_again(former)))
+    try:
+        return _of_adapter(*resolver.find("accelerator", asked))
+    except NotFoundError as error:
+        if {":", "@"} & set(asked) or error.code == "ref.removed":
+            raise
+    except InvalidError:
+        pass  # the name of a folder or on a hub
+    return locate_accelerator(asked, memo=fingerprint_memo())
+
+
+def _of_adapter(adapter: Adapter, file: Path) -> Accelerator:
+    found = locate_accelerator(str(file), memo=fingerprint_memo())
+    return replace(found, name=f"{adapter.name}:v{adapter.version}")
+
+
+def _find_stored(resolver: AdapterResolver, digest: str) -> Accelerator | None:
+    """The one in the registry whose weights have this digest, whatever it is called now."""
+    content = content_key([StoredFile(role="weights", digest=digest, size_bytes=0)])
+    rows = resolver.store.list("accelerator", all_versions=True).rows
+    same = next((row for row in rows if row.record.content == content), None)
+    return None if same is None else _of_adapter(*resolver.weights(same))
 
 
 def _find_accelerator_again(digest: str) -> Path:
     return find_again(
         digest,
         "accelerator",
-        "--accelerator PATH",
+        "--accelerator REF|PATH",
         lambda path: locate_accelerator(str(path)).digest,
         otherwise=f"; --accelerator {NO_ACCELERATOR} leaves it out",
     )

@@ -24,7 +24,7 @@ SECTIONS = (
 )
 
 
-Kind = Literal["subject", "motion"]
+Kind = Literal["subject", "motion", "accelerator"]
 ProgressMode = Literal["auto", "bar", "plain", "json", "none"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -88,7 +88,7 @@ def command(function: Callable[..., None], **fixed: Any) -> Callable[..., None]:
     run.__name__ = function.__name__
     run.__doc__ = inspect.cleandoc(function.__doc__ or "")
     for name, value in fixed.items():
-        run.__doc__ = run.__doc__.replace(name.upper(), str(value))
+        run.__doc__ = filled(run.__doc__, name, str(value))
     spread = _spread(parameters.values(), fixed)
     run.__signature__ = inspect.Signature(list(spread))  # type: ignore[attr-defined]
     return run
@@ -119,6 +119,12 @@ def _annotated(found: Field[Any], hint: Any) -> Any:
     if hint is bool:
         typed.param_decls = option_names(found)
     return Annotated[hint, typed]
+
+
+def filled(text: str, name: str, value: str) -> str:
+    """A text with a value where its name stands in capitals, with the article that goes with it."""
+    article = "an" if value[0] in "aeiou" else "a"
+    return text.replace(f"a {name.upper()}", f"{article} {value}").replace(name.upper(), value)
 
 
 def option_names(found: Field[Any]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ LONGEST_CELL = 60  # of a difference; lists of sites are longer than any termina
 HEAD = {
     "subject": ("NAME", "VERSION", "TAGS", "CLASS", "BASE", "SIZE", "CREATED"),
     "motion": ("NAME", "VERSION", "TAGS", "CAPTION", "BASE", "SIZE", "CREATED"),
+    "accelerator": ("NAME", "VERSION", "TAGS", "NOTE", "BASE", "SIZE", "CREATED"),
 }
 
 
@@ -176,7 +177,8 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
     import msgspec
 
     table_of = msgspec.to_builtins(manifest)
-    return {name: table_of[name] for name in ("tool", "base", "adapter", "training", "files")}
+    names = ("tool", "base", "adapter", "training", "card", "files")
+    return {name: table_of[name] for name in names if name in table_of}
 
 
 def _row(adapter: Adapter) -> tuple[str, ...]:
@@ -186,7 +188,8 @@ def _row(adapter: Adapter) -> tuple[str, ...]:
         adapter.name,
         f"v{adapter.version}",
         " ".join(adapter.tags),
-        record.class_word or record.caption or "",
+        (record.note if adapter.kind == "accelerator" else record.class_word or record.caption)
+        or "",
         placeless(record.base_id),
         size_text(record.size_bytes),
         record.created[:10],
@@ -209,11 +212,12 @@ def _manifest_fields(made: Manifest | Draft) -> list[tuple[str, str]]:
     prompt, training = made.prompt, made.training
     return [
         ("note", made.note or ""),
+        ("sampled by", pairs_text(made.card.get("generate", {}))),
         ("word", f"{prompt.token}, a {prompt.class_word}" if prompt.token else ""),
         ("class", "" if prompt.token else prompt.class_word or ""),
         ("caption", prompt.caption or ""),
         ("base", f"{made.base.id}  {made.base.fingerprint[:12]}"),
-        ("licence", made.base.licence or ""),
+        ("licence", made.card.get("licence") or made.base.licence or ""),
         ("method", f"{made.adapter.method}, {count_text(made.adapter.params)} parameters"),
         ("learned", _learned_text(training)),
         ("from", ", ".join(item.name for item in training.inputs)),

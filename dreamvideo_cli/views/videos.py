@@ -166,12 +166,14 @@ def _places(plan: VideoPlan, path: Path) -> dict[str, str]:
 
 def sampling_document(sampling: SamplingPlan) -> dict[str, Any]:
     """What a video and a plan of it have in common."""
+    changed = sampling.accelerator
     return {
         "prompt": sampling.typed,
         "prompt_sent": sampling.prompt.sent,
         "subjects": [_use_document(use) for use in sampling.uses if use.adapter.kind == "subject"],
         "motions": [_use_document(use) for use in sampling.uses if use.adapter.kind == "motion"],
         "base": {"id": sampling.base.id, "fingerprint": sampling.base.fingerprint},
+        "accelerator": changed and {"name": changed.name, "digest": changed.digest},
         "warnings": warning_documents(sampling.warnings),
     }
 

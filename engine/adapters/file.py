@@ -91,7 +91,7 @@ class Adapter:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of facts and tensors: adapters that have the same one do the same."""
-        found = hashlib.sha256(_canonical(self.facts).encode())
+        found = hashlib.sha256(_canonical(_plain(self.facts)).encode())
         for name, tensor in sorted(self.tensors.items()):
             found.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}/".encode())
             found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
@@ -109,6 +109,11 @@ def save_adapter(path: Path, facts: AdapterFacts, tensors: Mapping[str, Tensor])
     Raises:
         OutputError: it cannot be written.
     """
+    return save_tensors(path, _plain(facts), tensors)
+
+
+def save_tensors(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
+    """As `save_adapter`, with ``facts`` that may be those of something else."""
     plain = {name: t.detach().to("cpu").contiguous() for name, t in sorted(tensors.items())}
     try:
         with drafted(path) as draft:
@@ -134,13 +139,17 @@ def load_adapter(path: Path) -> Adapter:
     return Adapter(_read_facts(path, metadata), tensors)
 
 
-def _canonical(facts: AdapterFacts) -> str:
+def _canonical(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"))
+
+
+def _plain(facts: AdapterFacts) -> dict[str, Any]:
     """The facts as files have them; what is usual is left out where files of earlier versions do not have it."""
-    plain = msgspec.to_builtins(facts)
+    plain: dict[str, Any] = msgspec.to_builtins(facts)
     for name, usual in (("storage", "bottlenecks"), ("word_at", "input")):
         if plain[name] == usual:
             del plain[name]
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return plain
 
 
 def _read_facts(path: Path, metadata: Mapping[str, str]) -> AdapterFacts:

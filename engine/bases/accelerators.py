@@ -1,12 +1,14 @@
 """Accelerators: changes of a base's own weights after which it needs fewer calls; where one lies and what it says.
 
-A file of safetensors, and beside it a card that says in how many steps, with how much guidance and by which sampler a
-base is sampled with it. Its name is a path, the name of one that is bundled, or a hub id, in this order.
+A file of safetensors, and in it or beside it a card that says in how many steps, with how much guidance and by which
+sampler a base is sampled with it. Its name is a path, the name of one that is bundled, or a hub id, in this order.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,20 +17,24 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engine.bases.catalog import BaseLocation
-from engine.bases.folder import hash_files, is_path, weight_files
+from engine.bases.folder import hash_files, is_path, read_header, weight_files
 from engine.bases.hub_cache import find_snapshot
 from engine.errors import BaseInvalidError, BaseNotFoundError, IncompatibleError, RecipeError
-from engine.recipe import GenerateRecipe
+from engine.recipe import GenerateRecipe, build_recipe
 
 BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "accelerators"
 CARD = "accelerator.toml"
+# What a card may set of a video.
+SETTINGS = ("steps", "guidance", "guidance_low", "sampler", "shift")
+# In the metadata of a file that holds its card: under the key, the entry.
+METADATA_KEY, METADATA_ENTRY = "dreamvideo", "card"
 
 
 class AcceleratorCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an accelerator says of itself.
 
-    ``base`` is the fingerprint of the base whose weights it changes, where it is for one alone; ``generate`` are
-    settings of `GenerateRecipe`.
+    ``base`` is the fingerprint of the base whose weights it changes, where it is for one alone; ``generate`` are those
+    of `SETTINGS` that it says.
     """
 
     schema: str = "dv.accelerator/1"
@@ -68,7 +74,7 @@ def locate_accelerator(name: str, *, memo: Path | None = None) -> Accelerator:
         BaseInvalidError: it is not one file of safetensors, or its card cannot be read.
     """
     file = _find_file(name)
-    return Accelerator(name, file, hash_files([file], memo)[file], _read_card(file))
+    return Accelerator(name, file, hash_files([file], memo)[file], read_card(file))
 
 
 def find_bundled(digest: str) -> Accelerator | None:
@@ -93,9 +99,9 @@ def check_accelerator(
         raise IncompatibleError(
             f"the accelerator {accelerator.name} changes the weights of another base ({card.base:.12}) than"
             f" {location.id} ({location.fingerprint[:12]})",
-            hint="leave it out, or name its base",
+            hint="leave it out, or name its base: --base BASE",
         )
-    plain = msgspec.convert({"prompt": "", **location.card.generate_defaults}, GenerateRecipe)
+    plain = build_recipe(GenerateRecipe, {"prompt": "", **location.card.generate_defaults})
     calls, usual = (each.steps + len(each.guided_steps) for each in (recipe, plain))
     if calls >= usual:
         raise RecipeError(
@@ -132,13 +138,34 @@ def _find_file(name: str) -> Path:
     return files[0]
 
 
-def _read_card(file: Path) -> AcceleratorCard | None:
-    """The card beside a file, by the file's name or by its own."""
+def read_card(file: Path) -> AcceleratorCard | None:
+    """The card beside a file, by the file's name or by its own, else the one in it."""
     beside = (file.with_suffix(".toml"), file.parent / CARD)
     path = next((each for each in beside if each.is_file()), None)
     if path is None:
-        return None
+        return _read_card_in(file)
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), AcceleratorCard)
+        return convert_card(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise BaseInvalidError(f"{path} cannot be read: {error}") from error
+
+
+def _read_card_in(file: Path) -> AcceleratorCard | None:
+    """The card in a file's metadata; whoever opens a file that cannot be read tells of it."""
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        said = read_header(file)[0]["__metadata__"][METADATA_KEY]
+        return convert_card(json.loads(said)[METADATA_ENTRY])
+    return None
+
+
+def convert_card(plain: object) -> AcceleratorCard:
+    """A card of plain data.
+
+    Raises:
+        ValidationError: it is none, or sets something else than `SETTINGS`.
+    """
+    card = msgspec.convert(plain, AcceleratorCard)
+    if other := [name for name in card.generate if name not in SETTINGS]:
+        known = ", ".join(SETTINGS)
+        raise msgspec.ValidationError(f"generate.{other[0]:.40} is none of {known}")
+    return card

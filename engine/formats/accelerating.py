@@ -6,7 +6,7 @@ bias in ``.diff_b``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,10 @@ from engine.formats.target import find_slots
 DIFFERENCES: Mapping[str, str] = {".diff": "weight", ".diff_b": "bias"}
 
 
+# Added to a parameter: a whole difference, or A (r, in) and (α/r)·B (out, r).
+Change = Tensor | tuple[Tensor, Tensor]
+
+
 @torch.no_grad()
 def fold_in(base: Base, location: BaseLocation, file: Path) -> None:
     """Change a base's weights by what a file holds; nothing is changed where it is refused.
@@ -33,25 +37,45 @@ def fold_in(base: Base, location: BaseLocation, file: Path) -> None:
         InputNotFoundError, IntegrityError: of the file; see `open_file`.
         IncompatibleError: a tensor has no place in this base or another shape, or nothing changes.
     """
-    opened = open_file(file)
+    changes = _read_changes(base, location, open_file(file))
+    weights = dict(base.denoiser.named_parameters())
+    is_changed = [_add(weights[name], parts) for name, parts in changes.items()]
+    if not any(is_changed):
+        raise _changes_nothing(file, location)
+
+
+def check_changes(base: Base, location: BaseLocation, opened: Opened) -> None:
+    """Whether what a file holds fits a base, of which shapes are enough, and can change something.
+
+    Raises:
+        IncompatibleError: see `fold_in`.
+    """
+    parts = [part for each in _read_changes(base, location, opened).values() for part in each]
+    pairs = (part if isinstance(part, tuple) else (part,) for part in parts)
+    if not any(all(tensor.any() for tensor in pair) for pair in pairs):
+        raise _changes_nothing(opened.path, location)
+
+
+def _changes_nothing(file: Path, location: BaseLocation) -> IncompatibleError:
+    return IncompatibleError(
+        f"{file} changes nothing of {location.id}: its differences are too small to count",
+        hint="it is no accelerator of this base",
+    )
+
+
+def _read_changes(base: Base, location: BaseLocation, opened: Opened) -> dict[str, list[Change]]:
+    """What is added to each parameter, by its name; all of it fits."""
     whole = {key: t for key, t in opened.tensors.items() if key.endswith(tuple(DIFFERENCES))}
     low_rank = {key: t for key, t in opened.tensors.items() if key not in whole}
-    changes = dict(_differences(base, location, replace(opened, tensors=whole)))
+    changes: dict[str, list[Change]] = {}
+    for name, tensor in _differences(base, location, replace(opened, tensors=whole)):
+        changes.setdefault(name, []).append(tensor)
     if low_rank:
         slots = find_slots(base.denoiser, location)
         layers = read_layers(replace(opened, tensors=low_rank), slots, base=location.id)
-        for path, (down, up) in layers.items():
-            change = up.float() @ down.float()
-            name = f"{path}.weight"
-            changes[name] = changes[name].float() + change if name in changes else change
-    weights = dict(base.denoiser.named_parameters())
-    shaped = {name: _fit(opened, name, weights[name], change) for name, change in changes.items()}
-    is_changed = [_add(weights[name], change) for name, change in shaped.items()]
-    if not any(is_changed):
-        raise IncompatibleError(
-            f"{file} changes nothing of {location.id}: its {len(changes)} differences are too small to count",
-            hint="it is no accelerator of this base",
-        )
+        for path, pair in layers.items():
+            changes.setdefault(f"{path}.weight", []).append(pair)
+    return changes
 
 
 def _differences(
@@ -70,6 +94,7 @@ def _differences(
                 hint="it was made for another base",
                 code="format.other_base",
             )
+        _check_shape(opened, name, weights[name], tensor)
         yield name, tensor
 
 
@@ -85,8 +110,8 @@ def _names(denoiser: nn.Module, location: BaseLocation) -> dict[str, str]:
     return names
 
 
-def _fit(opened: Opened, name: str, weight: Tensor, change: Tensor) -> Tensor:
-    """The change in the weight's shape; a matrix may be a convolution of single pixels."""
+def _check_shape(opened: Opened, name: str, weight: Tensor, change: Tensor) -> None:
+    """Pass a difference in the weight's shape; a matrix may be a convolution of single pixels."""
     if change.numel() != weight.numel() or change.shape[0] != weight.shape[0]:
         raise IncompatibleError(
             f"{name} is {tuple(weight.shape)} in this base, and its difference in {opened.path} is"
@@ -94,11 +119,14 @@ def _fit(opened: Opened, name: str, weight: Tensor, change: Tensor) -> Tensor:
             hint="it was made for another base",
             code="format.other_width",
         )
-    return change.reshape(weight.shape)
 
 
-def _add(weight: Tensor, change: Tensor) -> bool:
+def _add(weight: Tensor, parts: Sequence[Change]) -> bool:
     """Add in fp32; whether anything of it is left in the weight's own precision."""
-    before = weight.clone()
-    weight.copy_(weight.float() + change.to(weight.device, torch.float32))
+    before, total = weight.clone(), torch.zeros_like(weight, dtype=torch.float32)
+    for part in parts:
+        pair = part if isinstance(part, tuple) else (part,)
+        down, *up = (tensor.to(weight.device, torch.float32) for tensor in pair)
+        total += (up[0] @ down if up else down).reshape(weight.shape)
+    weight.copy_(weight.float() + total)
     return not torch.equal(before, weight)

@@ -120,7 +120,7 @@ def spelling_of(opened: Opened) -> Spelling:
         if kind := _refused_kind(key):
             raise IncompatibleError(
                 f"{opened.path} holds {kind}; its key {key:.100} has no place in an adapter",
-                hint="only low-rank layers of the denoiser are taken",
+                hint="only low-rank layers of the denoiser are taken; as --kind accelerator whole differences too",
                 code="format.refused",
             )
     owners = {_owner(key).name: key for key in opened.tensors}
@@ -309,7 +309,7 @@ def _check_config(opened: Opened, config: Mapping[str, Any]) -> None:
         if is_so:
             raise IncompatibleError(
                 f"{opened.path} holds {what:.100}, as its settings say",
-                hint="only low-rank layers of the denoiser are taken",
+                hint="only low-rank layers of the denoiser are taken; as --kind accelerator whole differences too",
                 code="format.refused",
             )
     patterns = config.get("alpha_pattern") or {}

@@ -6,15 +6,27 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.adapters.file import AdapterFacts, InputFact, Kind, save_adapter
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from engine.adapters.file import SCHEMA, AdapterFacts, InputFact, Kind, save_adapter, save_tensors
 from engine.adapters.uses import base_fact
 from engine.bases import BaseLocation
+from engine.bases.accelerators import (
+    METADATA_ENTRY,
+    Accelerator,
+    AcceleratorCard,
+    check_accelerator,
+)
+from engine.bases.checks.limits import check_video
 from engine.errors import IncompatibleError
 from engine.formats import lora, vgen, words
+from engine.formats.accelerating import check_changes
 from engine.formats.opening import Opened
 from engine.formats.readers import FORMATS, Format, Half, Wish
 from engine.formats.target import Target
 from engine.media.files import printable
+from engine.recipe import GenerateRecipe, build_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +99,45 @@ def convert(opened: Opened, location: BaseLocation, wish: Wish, folder: Path) ->
     written = []
     for half in halves:
         _check_kind(opened, found, half, wish, both=len(halves) > 1)
-        facts = _facts(half, target, wish, _inputs(opened, wish))
+        inputs = _inputs(opened.path, *([wish.word] if wish.word else []))
+        facts = _facts(half, target, wish, inputs)
         tensors = {name: tensor.contiguous() for name, tensor in half.tensors.items()}
         file = save_adapter(folder / f"{half.kind}.safetensors", facts, tensors)
         written.append(Converted(file, half.note))
     return written
+
+
+def convert_accelerator(
+    opened: Opened, location: BaseLocation, card: AcceleratorCard, folder: Path
+) -> Converted:
+    """Write what changes a base's weights as a file that says itself of which base, and how that is sampled then.
+
+    Its tensors keep their names, so that other tools read it as before.
+
+    Raises:
+        IncompatibleError, RecipeError: it does not fit the base, changes nothing or saves no calls.
+    """
+    named = Accelerator(opened.path.name, opened.path, "", card)
+    settings = {"prompt": "", **location.card.generate_defaults, **card.generate}
+    recipe = build_recipe(GenerateRecipe, settings)
+    check_video(location, recipe)
+    check_accelerator(named, location, recipe)
+    base = Target(location).base
+    check_changes(base, location, opened)
+    facts = {
+        "schema": SCHEMA,
+        "kind": "accelerator",
+        "method": "distillation",
+        "base": to_builtins(base_fact(location, base)),
+        "token": "",
+        "phrase": "",
+        "sites": [],
+        "recipe": {},
+        "inputs": to_builtins(_inputs(opened.path)),
+        METADATA_ENTRY: to_builtins(replace(card, base=location.fingerprint)),
+    }
+    file = save_tensors(folder / "accelerator.safetensors", facts, opened.tensors)
+    return Converted(file, "")
 
 
 def _facts(half: Half, target: Target, wish: Wish, inputs: tuple[InputFact, ...]) -> AdapterFacts:
@@ -114,9 +160,8 @@ def _facts(half: Half, target: Target, wish: Wish, inputs: tuple[InputFact, ...]
     )
 
 
-def _inputs(opened: Opened, wish: Wish) -> tuple[InputFact, ...]:
+def _inputs(*paths: Path) -> tuple[InputFact, ...]:
     """Name and digest of every file that was read."""
-    paths = [opened.path, *([wish.word] if wish.word else [])]
     return tuple(
         InputFact(printable(path.name), hashlib.sha256(path.read_bytes()).hexdigest())
         for path in paths

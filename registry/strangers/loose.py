@@ -127,6 +127,7 @@ def _draft(facts: _Facts, header: Header, tool: str) -> Draft:
                 "inputs": msgspec.to_builtins(facts.inputs),
             },
             "card": facts.card,
+            "note": facts.card.get("summary") or None,
         }
     )
 

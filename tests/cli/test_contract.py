@@ -21,6 +21,7 @@ from tests.cli.test_main import HEAVY, start
 from tests.registry.places import record_of
 
 SCHEMA = re.compile(r"dv\.[a-z_]+/[1-9]")
+ADAPTERS = (("subject", "corgi"), ("motion", "skate"), ("accelerator", "turbo"))
 # A line that succeeds, and one that fails, with its code; what is in capitals is filled in.
 VERBS = {
     "list": ("", "--sort nonsense", 2),
@@ -39,7 +40,7 @@ LINES: dict[str, tuple[str, str, int]] = {
     f"{kind} {verb}": tuple(
         line.replace("NAME", name) if isinstance(line, str) else line for line in lines
     )
-    for kind, name in (("subject", "corgi"), ("motion", "skate"))
+    for kind, name in ADAPTERS
     for verb, lines in VERBS.items()
 } | {
     "subject learn": ("PHOTOS --name new --base BASE -n", "nosuch --name new --base BASE", 3),
@@ -84,14 +85,14 @@ OPEN_MEDIA = {"subject learn", "motion learn"}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both kinds with two live versions, tagged, and a removed one; a bundle; a finished run.
+    """Each kind with two live versions, tagged, and a removed one; a bundle; a finished run.
 
     Made once and copied for each test: publishing waits for the disk.
     """
     home = tmp_path_factory.mktemp("made")
     put = publisher(home, write_base(home / "bases" / "plain"))
     store = open_registry(home / "registry")
-    for name, kind in (("corgi", "subject"), ("skate", "motion")):
+    for kind, name in ADAPTERS:
         put(name, kind)
         put(name, kind, tags=["best"])
         put(name, kind)
@@ -195,7 +196,7 @@ def test_the_registry_may_be_another(dv: Dv, world: dict[str, str], home: Path, 
     line = filled(name, LINES[name][0], world)
     result = dv(*line, "--registry", home / "other", "--no-input", "--progress", "none", "--json")
     group, _, verb = name.partition(" ")
-    needs_name = group in {"subject", "motion", "gen", "grid", "resolve"}
+    needs_name = group in {*dict(ADAPTERS), "gen", "grid", "resolve"}
     assert result.code == (3 if needs_name and verb not in {"learn", "list"} else 0)
 
 

@@ -74,6 +74,7 @@ def test_an_accelerator_brings_its_card_along(store: Registry, found, tmp_path: 
     assert str(imported.adapter).startswith("turbo:v1@sha256:")
     told = store.manifest(imported.adapter)
     assert (told.kind, told.card, told.prompt) == ("accelerator", card, Prompt())
+    assert imported.adapter.record.note == "four steps"
     bundle = tmp_path / "turbo.dva"
     with bundle.open("xb") as target:
         store.export([imported.adapter], target)

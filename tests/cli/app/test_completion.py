@@ -20,12 +20,13 @@ BREAKS = " \t\n\"'@><=;|&(:"
 
 @pytest.fixture
 def names(put: Put) -> None:
-    """corgi with three versions, the middle one tagged; fox; the motion skate."""
+    """corgi with three versions, the middle one tagged; fox; the motion skate; the accelerator turbo."""
     put("corgi")
     put("corgi", tags=["best"])
     put("corgi")
     put("fox")
     put("skate", "motion")
+    put("turbo", "accelerator")
 
 
 def offered(*words: str) -> list[str]:
@@ -69,8 +70,10 @@ def test_a_name_is_offered_and_once_it_is_whole_what_it_has(home: Path, names: N
 def test_the_kind_is_that_of_the_group_or_of_the_option(home: Path, names: None) -> None:
     assert offered("motion", "rm", "") == ["skate"]
     assert offered("gen", "x", "--motion", "") == ["skate"]
+    assert offered("gen", "x", "--accelerator", "") == ["turbo", "mini-4", "none"]
+    assert offered("accelerator", "tag", "t") == ["turbo", "turbo:v1", "turbo:latest"][:1]
     assert offered("gen", "x", "--subject=c") == ["--subject=corgi"]
-    assert offered("resolve", "corgi", "") == ["corgi", "fox", "skate"]
+    assert offered("resolve", "corgi", "") == ["corgi", "fox", "skate", "turbo"]
 
 
 def test_only_what_was_removed_can_be_restored(dv: Dv, names: None) -> None:

@@ -31,6 +31,8 @@ EXPECTED = {
     *((kind, verb) for kind in ("subject", "motion") for verb in
       ("learn", "list", "show", "tag", "untag", "rename", "log", "diff", "rm", "restore", "export",
        "path")),
+    *(("accelerator", verb) for verb in
+      ("list", "show", "tag", "untag", "rename", "log", "diff", "rm", "restore", "export", "path")),
     *(("runs", verb) for verb in ("list", "show", "resume", "promote", "rm")),
     *(("registry", verb) for verb in ("info", "verify", "gc", "doctor")), ("import",), ("inspect",),
     *(("config", verb) for verb in ("list", "get", "set", "unset", "path")),
@@ -121,7 +123,7 @@ def test_a_mistyped_option_names_the_nearest(dv: Dv) -> None:
         ("generate", "dv gen"),
         ("subject delete", "dv subject rm"),
         ("train", "dv subject learn or dv motion learn"),
-        ("export", "dv subject export or dv motion export"),
+        ("export", "dv subject export, dv motion export or dv accelerator export"),
         ("resume", "dv runs resume"),
         ("status", "dv runs list"),
         ("create", "dv gen"),
