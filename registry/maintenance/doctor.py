@@ -39,9 +39,8 @@ def diagnose(layout: Layout) -> tuple[Finding, ...]:
         IncompatibleError: a newer version wrote the registry.
     """
     found: list[Finding] = []
-    with suppress(RegistryError):  # else it is told what of it was not moved over
-        move_over(layout)
-    for check in (_check_header, _check_links, _check_foreign, _check_unfinished, check_structure):
+    checks = (_check_header, _check_links, _check_foreign, _check_unfinished, check_structure)
+    for check in (_move_over, *checks):
         try:
             found += check(layout)
         except (IntegrityError, StorageError) as error:
@@ -68,6 +67,13 @@ def _with_remedy(layout: Layout, finding: Finding) -> Finding:
     if mend is None or (mend is rebuild_record and _rebuilt(layout, finding.where) is None):
         return finding
     return replace(finding, remedy=remedy, repair=partial(mend, layout, finding.where))
+
+
+def _move_over(layout: Layout) -> Iterator[Finding]:
+    """Nothing is odd about the first layout, unless it cannot be moved over."""
+    with suppress(IntegrityError):  # of the header, which is told by itself
+        move_over(layout)
+    yield from ()
 
 
 def _check_header(layout: Layout) -> Iterator[Finding]:

@@ -22,11 +22,10 @@ from registry.content.blobs import COLLECTED, check_manifest, collected_folders,
 from registry.content.manifest import MOST_MANIFEST_BYTES
 from registry.content.record import Removal
 from registry.errors import IntegrityError, StorageError, storage_errors
-from registry.names import first_layout
 from registry.names.items import Item, item_ids, open_item
 from registry.ref import KINDS
 from registry.storage.files import TMP, temporary
-from registry.storage.layout import Layout, blob_path, make_root, manifest_path
+from registry.storage.layout import FIRST_NAMES, Layout, blob_path, make_root, manifest_path
 
 DAY_SECONDS = 86_400.0
 YOUNG_ORPHAN_SECONDS = DAY_SECONDS
@@ -120,6 +119,8 @@ def foreign_folders(layout: Layout) -> Iterator[str]:
     """Folders and links where items should lie and that are none: nobody knows what they hold."""
     foreign = set(layout.folders("items")) - set(KINDS)
     yield from (f"items/{entry}" for entry in sorted(foreign))
+    if layout.stat(FIRST_NAMES):
+        yield FIRST_NAMES
     for kind in KINDS:
         for entry, facts in layout.facts(f"items/{kind}").items():
             is_folder = stat.S_ISDIR(facts.st_mode) and not _is_digest(entry, _ID_DIGITS)
@@ -153,8 +154,7 @@ def needed_paths(layout: Layout, now: float) -> set[str]:
     """
     by_writers = needed_by_writers(layout)
     needed = {path for digest in by_writers for path in (blob_path(digest), manifest_path(digest))}
-    first = (path for kind in KINDS for path in first_layout.left(layout, kind))
-    for path in (*foreign_folders(layout), *first):
+    for path in foreign_folders(layout):
         message = f"{layout.root / path} is none of this version's, and may hold versions"
         raise IntegrityError(message, hint="move it elsewhere", code="registry.foreign")
     for digest, is_live in sorted(_roots(layout, now)):

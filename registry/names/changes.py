@@ -96,8 +96,8 @@ def rename(layout: Layout, kind: Kind, old: str, new: str) -> None:
     if not item.numbers():
         raise NotFoundError(f"there is no {kind} named {old!r}")
     free = pointers.settle(layout, kind, new)
-    had_it_last = free.items[-1:] == [item.id] or not (free.items or free.last)
-    claim = pointers.take(layout, kind, free, item.id, source=old) if had_it_last else ""
+    is_free = free.items[-1:] == [item.id] or not (free.items or free.last)
+    claim = pointers.take(layout, kind, free, item.id, source=old) if is_free else ""
     # What was written before the claim in the same moment must have come to nothing.
     if not claim or pointers.settle(layout, kind, new, keep=claim).line != free.line:
         hint = "choose a name that was never used; rm and restore work on versions, not on names"

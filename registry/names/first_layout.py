@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from heapq import merge
 from typing import Literal
@@ -62,43 +62,27 @@ def move_over(layout: Layout) -> None:
     The header is written first, so that no older version begins to write. Then the pointers of all
     names are written. Then each name's folder gets a line that says where its tags and removals
     stand, and becomes the folder of its item, in one step. Wherever this is cut short, whoever opens
-    the registry next goes on. What cannot be read stays where it is, see `left`.
+    the registry next goes on. Links and what is no name stay where they are; the doctor tells of them.
     """
-    if not any(map(layout.stat, FIRST_ENTRIES)):
+    if not FIRST_ENTRIES & set(layout.folders()):
         return
     make_root(layout)
     with storage_errors(f"move {layout.root} over to the present layout"):
         names = [(kind, name) for kind in KINDS for name in _names(layout, kind)]
-        moved = _each(_move, layout, _each(_point, layout, names))
+        for each in names:
+            _point(layout, *each)
+        for each in names:
+            with suppress(FileNotFoundError):  # another process moved it in this moment
+                _move(layout, *each)
         for path in (*(f"{FIRST_NAMES}/{kind}" for kind in KINDS), FIRST_NAMES):
             layout.remove_empty(path)
-        if moved == names:
-            with suppress(FileNotFoundError):
-                layout.put_aside(FIRST_RENAMED)  # the pointers have it now
-
-
-def left(layout: Layout, kind: Kind) -> list[str]:
-    """What of the first layout could not be moved over."""
-    tops = (f"{top}/{kind}" for top in sorted(FIRST_ENTRIES))
-    return [f"{top}/{entry}" for top in tops for entry in layout.entries(top)]
+        with suppress(FileNotFoundError):
+            layout.put_aside(FIRST_RENAMED)  # the pointers have it now
 
 
 def _names(layout: Layout, kind: Kind) -> list[str]:
-    found = {path.rpartition("/")[2] for path in left(layout, kind)}
-    return sorted(name for name in found if passes(check_name, name))
-
-
-def _each(
-    step: Callable[[Layout, Kind, str], None], layout: Layout, names: list[tuple[Kind, str]]
-) -> list[tuple[Kind, str]]:
-    """The names with which a step was done, maybe by another process in this moment."""
-    done = []
-    for each in names:
-        with suppress(RegistryError):
-            with suppress(FileNotFoundError):
-                step(layout, *each)
-            done.append(each)
-    return done
+    now, once = layout.folders(f"{FIRST_NAMES}/{kind}"), layout.entries(f"{FIRST_RENAMED}/{kind}")
+    return [name for name in sorted({*now, *once}) if passes(check_name, name)]
 
 
 def _point(layout: Layout, kind: Kind, name: str) -> None:

@@ -21,7 +21,7 @@ from registry.errors import (
     RegistryError,
     storage_errors,
 )
-from registry.names import first_layout, log
+from registry.names import log
 from registry.names.log import NOWHERE, Entry, State
 from registry.names.pointers import Pointer, read_log, read_pointer
 from registry.ref import Kind, check_name, passes, version_number
@@ -121,11 +121,10 @@ class Item:
 
     def sync(self, number: int) -> None:
         """Put a version and the log on the disk, whoever wrote them: it is about to be acknowledged."""
-        files = self.layout
         with storage_errors(f"write {self.label(number)}"):
             for path in (f"{self.path}/v{number}", f"{self.path}/{LOG}"):
-                if files.is_file(path):
-                    files.sync(path)
+                if self.layout.is_file(path):
+                    self.layout.sync(path)
 
 
 def open_item(layout: Layout, kind: Kind, item: str, name: str = "") -> Item:
@@ -177,10 +176,6 @@ def named_items(layout: Layout, kind: Kind) -> tuple[list[Item], dict[str, Regis
     faults: dict[str, RegistryError] = {}
     called: dict[str, str] = {}
     try:
-        for path in first_layout.left(layout, kind):
-            message = f"{layout.root / path} is of the first layout, and could not be moved over"
-            hint = "make it readable; or move it elsewhere if it is none of yours"
-            faults[path] = IntegrityError(message, hint=hint, code="registry.foreign")
         for name in filter(partial(passes, check_name), layout.entries(f"pointers/{kind}")):
             try:
                 called[read_pointer(layout, kind, name).check(layout, kind).item] = name

@@ -21,7 +21,7 @@ After a damaged line nobody knows where the tags are, until a line sets them tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -75,8 +75,8 @@ decoder = msgspec.json.Decoder(Entry)
 class State:
     """What the lines of a log come to."""
 
-    # whether what was written under the old name says that a renaming came to nothing
-    was_lost: Callable[[Entry], bool]
+    # the claims of renamings that came to nothing by what is written under an old name
+    lost: Callable[[str], Collection[str]]
     tags: dict[str, int] = field(default_factory=dict)  # each tag whose place is known: its version
     removals: dict[int, Removal] = field(default_factory=dict)  # the removed versions
     # the digest of each version, by the first line that tells it
@@ -109,9 +109,9 @@ def entry(event: Event, version: int = 0, **fields: object) -> Entry:
     )
 
 
-def replay(data: bytes, was_lost: Callable[[Entry], bool] = lambda _: False) -> State:
+def replay(data: bytes, lost: Callable[[str], Collection[str]] = lambda _: ()) -> State:
     """What the lines of a log come to."""
-    state = State(was_lost)
+    state = State(lost)
     ids: set[str] = set()
     for line in lines.decode_all(data, decoder):
         if line is None:
@@ -165,7 +165,8 @@ def _restore(state: State, line: Entry) -> None:
 
 def _rename(state: State, line: Entry) -> None:
     if line.claim not in state.renamings:
-        counts = state.renamings[line.claim] = line.old == state.name and not state.was_lost(line)
+        counts = line.old == state.name and line.claim not in state.lost(line.old or "")
+        state.renamings[line.claim] = counts
         if counts:
             state.name = line.new
             _count(state, line)

@@ -10,9 +10,10 @@ good. Of two lines of a file that were written for one moment the first counts.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -20,7 +21,7 @@ from msgspec import Meta, Struct
 
 from registry.errors import IntegrityError, StorageError, storage_errors
 from registry.names import log
-from registry.names.log import Entry, State
+from registry.names.log import State
 from registry.ref import Kind, Number, Word
 from registry.storage import lines
 from registry.storage.layout import LOG, Layout, pointer_path
@@ -83,19 +84,20 @@ def read_pointer(layout: Layout, kind: Kind, name: str) -> Pointer:
     """Where a name leads; nowhere where it was never used."""
     pointer = Pointer(name)
     ids: set[str] = set()
+    known = cache(partial(read_log, layout, kind))  # lines may name an item again and again
     for line in _read_lines(layout, kind, name):
         if line is None:
             pointer.damaged += 1
         elif line.id not in ids:
             ids.add(line.id)
-            _follow(layout, kind, pointer, line)
+            _follow(pointer, line, known)
     return pointer
 
 
 def read_log(layout: Layout, kind: Kind, item: str) -> State:
     """What the lines of an item's log come to."""
     data = layout.read(f"items/{kind}/{item}/{LOG}") or b""
-    return log.replay(data, partial(_was_lost, layout, kind))
+    return log.replay(data, cache(partial(_lost_claims, layout, kind)))
 
 
 def take(layout: Layout, kind: Kind, pointer: Pointer, item: str, source: str | None = None) -> str:
@@ -104,7 +106,8 @@ def take(layout: Layout, kind: Kind, pointer: Pointer, item: str, source: str | 
     With ``source``, the old name of the item, it is the claim of a renaming.
     """
     fields = {"item": item, "after": pointer.line, "source": source}
-    return _append(layout, kind, pointer.name, event="take", **fields)
+    with storage_errors(f"write to the name {pointer.name}"):
+        return _append(layout, kind, pointer.name, event="take", **fields)
 
 
 def settle(layout: Layout, kind: Kind, name: str, *, keep: str = "") -> Pointer:
@@ -128,11 +131,10 @@ def add(layout: Layout, kind: Kind, name: str, **fields: object) -> None:
         _append(layout, kind, name, at="", **fields)
 
 
-def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
+def _follow(pointer: Pointer, line: Line, known: Callable[[str], State]) -> None:
     """Bring a pointer one line further."""
     if line.event == "take" and line.after == pointer.line:
-        known = read_log(layout, kind, line.item).renamings if line.source else {line.id: True}
-        counts = known.get(line.id)
+        counts = known(line.item).renamings.get(line.id) if line.source else True
         if counts:
             _lead(pointer, line.item, line.id)
         elif counts is None:
@@ -148,17 +150,19 @@ def _follow(layout: Layout, kind: Kind, pointer: Pointer, line: Line) -> None:
         _lead(pointer, line.item, line.id)
 
 
-def _was_lost(layout: Layout, kind: Kind, renaming: Entry) -> bool:
-    """Whether a ``cancel``, or the ``leave`` of another, stands before the ``leave`` of a renaming."""
-    done: dict[str, str] = {}
+def _lost_claims(layout: Layout, kind: Kind, old: str) -> set[str]:
+    """Claims before whose ``leave`` a ``cancel``, or the ``leave`` of another, stands under a name."""
+    left: set[str] = set()
+    done: set[str] = set()
     lost: set[str] = set()
     with suppress(StorageError):  # by names that are read no more hangs nothing else
-        for line in filter(None, _read_lines(layout, kind, renaming.old or "")):
-            if line.event == "leave" and line.claim not in lost:
-                done.setdefault(line.hold, line.claim)
-            if line.claim not in done.values():
+        for line in filter(None, _read_lines(layout, kind, old)):
+            if line.event == "leave" and line.hold not in left and line.claim not in lost:
+                left.add(line.hold)
+                done.add(line.claim)
+            if line.claim not in done:
                 lost.add(line.claim)
-    return renaming.claim in lost
+    return lost
 
 
 def _lead(pointer: Pointer, item: str, line: str) -> None:
@@ -173,8 +177,7 @@ def _read_lines(layout: Layout, kind: Kind, name: str) -> list[Line | None]:
 def _append(layout: Layout, kind: Kind, name: str, **fields: object) -> str:
     """Write a line of now; its id."""
     line = msgspec.convert({"at": now(), "id": os.urandom(8).hex(), **fields}, Line)
-    with storage_errors(f"write to the name {name}"):
-        path = pointer_path(kind, name)
-        layout.make_folder(path.rpartition("/")[0])
-        layout.append(path, lines.encode(line))
+    path = pointer_path(kind, name)
+    layout.make_folder(path.rpartition("/")[0])
+    layout.append(path, lines.encode(line))
     return line.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,8 @@ from registry import (
     open_registry,
 )
 from registry.maintenance.doctor import diagnose, repair
-from registry.storage.layout import HEADER, Layout
+from registry.storage.files import Files
+from registry.storage.layout import HEADER, Layout, make_root
 from tests.registry.samples import safetensors
 from tests.registry.test_publish import KILLED, die_at
 
@@ -176,20 +178,59 @@ def test_what_an_older_version_writes_afterwards_gets_a_name(first: Path) -> Non
 
 
 @pytest.mark.parametrize("path", ["names/subject/corgi/log.ndjson", "renamed/subject/corgi"])
-def test_a_name_that_cannot_be_read_stays_and_is_told(first: Path, path: str) -> None:
+def test_what_cannot_be_read_is_told_and_nothing_else_is_answered(first: Path, path: str) -> None:
+    """A name that is passed over would be free, and its numbers used again."""
+    whole = (first / path).read_bytes() if (first / path).exists() else None
     (first / path).unlink(missing_ok=True)
     os.mkfifo(first / path)
     for _ in range(2):
-        store = open_registry(first)
-        assert [row.name for row in store.list("subject").rows] == ["fido"]
-        assert str(first / "names/subject/corgi") in store.list("subject").problems[0]
-        assert {each.code for each in store.verify().findings} == {"registry.foreign"}
-        with pytest.raises(IntegrityError, match="names/subject/corgi"):
-            store.find_garbage()
+        with pytest.raises(StorageError, match=f"{path}: it is no regular file"):
+            open_registry(first)
+    assert path in diagnose(Layout(first))[0].message
     (first / path).unlink()
+    if whole:
+        (first / path).write_bytes(whole)
     store = open_registry(first)
     assert [row.version for row in store.list("subject", "corgi", all_versions=True).rows] == [1, 3]
+    assert store.resolve("corgi:best").version == 3
+    assert store.verify().findings == diagnose(store.layout) == ()
+
+
+def test_links_and_what_is_no_name_stay_and_are_told(first: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "corgi").mkdir(parents=True)
+    (outside / "corgi/log.ndjson").write_text("mine\n")
+    (first / "names/subject/evil").symlink_to(outside / "corgi")
+    (first / "names/subject/No Name").mkdir()
+    store = open_registry(first)
+    assert [row.name for row in store.list("subject").rows] == ["corgi", "fido"]
     assert store.verify().findings == ()
+    assert {(each.code, each.where) for each in diagnose(store.layout)} == {
+        ("registry.linked", "names/subject/evil"),
+        ("registry.foreign", "names"),
+    }
+    with pytest.raises(IntegrityError, match="may hold versions"):
+        store.find_garbage()
+    assert (outside / "corgi/log.ndjson").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC])
+def test_a_move_that_the_disk_refuses_halfway_is_no_empty_registry(
+    first: Path, monkeypatch, error: int
+) -> None:
+    make_root(Layout(first))  # the header is written, and then the disk refuses
+    append = Files.append
+
+    def refuse(files: Files, path: str, line: bytes) -> None:
+        if path.startswith("pointers/subject/fido"):
+            raise OSError(error, os.strerror(error))
+        append(files, path, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "append", refuse)
+        with pytest.raises(StorageError, match=os.strerror(error)):
+            open_registry(first)
+    assert open_registry(first).resolve("corgi:best").version == 3
 
 
 def test_the_doctor_moves_it_over(first: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from registry.maintenance.doctor import diagnose
 from registry.names import items, log, pointers, publishing
 from registry.names.items import Item
 from registry.storage import lines
+from registry.storage.files import Files
 from tests.registry.places import item_of, log_of, numbers_of, pointer_of
 from tests.registry.test_publish import KILLED, die_at
 
@@ -553,6 +554,27 @@ def test_an_old_name_that_cannot_be_read_takes_no_other_with_it(store: Registry,
     os.mkfifo(pointer_of(store))
     assert store.resolve("rex").version == 1
     assert [row.name for row in store.list().rows] == ["rex"]
+
+
+def test_a_file_that_names_one_thing_a_thousand_times_is_no_burden(
+    store: Registry, publish, monkeypatch
+) -> None:
+    """Each file that a stranger's lines name is read once for all of them."""
+    publish()
+    item, names = item_of(store).name, ["corgi", "rex"] * 500
+    claims = [
+        pointers.Line(event="take", at="", id=f"{k}", item=item, source="a") for k in range(99)
+    ]
+    renamings = [
+        log.entry("rename", old=old, new=new, claim=f"{k}")
+        for k, (old, new) in enumerate(pairwise(names))
+    ]
+    log_of(store).write_bytes(b"".join(b"\n" + lines.encode(line) + b"\n" for line in renamings))
+    write_lines(pointer_of(store, "max"), *claims)
+    read, seen = Files.read, []
+    monkeypatch.setattr(Files, "read", lambda *given: (seen.append(given[1]), read(*given))[1])
+    pointers.read_pointer(store.layout, "subject", "max")
+    assert len(seen) < 5
 
 
 def write_lines(path: Path, *entries: Struct) -> None:
