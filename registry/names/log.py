@@ -78,7 +78,10 @@ class State:
     # the claims of renamings that came to nothing by what is written under an old name
     lost: Callable[[str], Collection[str]]
     tags: dict[str, int] = field(default_factory=dict)  # each tag whose place is known: its version
+    held: dict[int, set[str]] = field(default_factory=dict)  # the same by version
     removals: dict[int, Removal] = field(default_factory=dict)  # the removed versions
+    mended: str | None = None  # when the log was last repaired
+    fresh: set[int] = field(default_factory=set)  # what was removed since then
     # the digest of each version, by the first line that tells it
     published: dict[int, str] = field(default_factory=dict)
     # the lines that counted, in their order: ``expect`` is where the tag was, and ``tags`` are
@@ -94,7 +97,14 @@ class State:
 
     def tags_on(self, version: int) -> tuple[str, ...]:
         """The tags on a version, sorted."""
-        return tuple(sorted(tag for tag, place in self.tags.items() if place == version))
+        return tuple(sorted(self.held.get(version, ())))
+
+    def put(self, tag: str, version: int) -> None:
+        """Let a tag be on a version and on no other; 0: nowhere."""
+        self.held.get(self.tags.pop(tag, NOWHERE), set()).discard(tag)
+        if version != NOWHERE:
+            self.tags[tag] = version
+            self.held.setdefault(version, set()).add(tag)
 
     def place(self, tag: str) -> int | None:
         """The version that a tag is on; 0: nowhere; None: nobody knows."""
@@ -118,10 +128,14 @@ def replay(data: bytes, lost: Callable[[str], Collection[str]] = lambda _: ()) -
             state.damaged += 1
             state.unknown |= state.tags.keys()
             state.tags.clear()
+            state.held.clear()
         elif line.id and line.id not in ids:
             ids.add(line.id)
             state.name = state.name or line.name or line.old
             _FOLLOWED[line.event](state, line)
+    for version in state.removals.keys() - state.fresh if state.mended else ():
+        # A restoring may be among the lost lines: what was removed counts as removed at the repair.
+        state.removals[version] = msgspec.structs.replace(state.removals[version], at=state.mended)
     return state
 
 
@@ -136,7 +150,7 @@ def _tag(state: State, line: Entry) -> None:
     tag = line.tag or ""
     was = state.place(tag)
     if line.version not in state.removals and line.expect in {None, was}:
-        state.tags[tag] = line.version
+        state.put(tag, line.version)
         state.unknown.discard(tag)
         state.published.setdefault(line.version, line.digest or "")
         _count(state, line, expect=was or NOWHERE)
@@ -145,7 +159,7 @@ def _tag(state: State, line: Entry) -> None:
 def _untag(state: State, line: Entry) -> None:
     tag = line.tag or ""
     if tag in state.tags and line.expect == state.tags[tag]:
-        del state.tags[tag]
+        state.put(tag, NOWHERE)
         _count(state, line)
 
 
@@ -153,7 +167,8 @@ def _remove(state: State, line: Entry) -> None:
     held = state.tags_on(line.version)
     if line.version not in state.removals and set(held) <= set(line.tags):
         for tag in held:
-            del state.tags[tag]
+            state.put(tag, NOWHERE)
+        state.fresh.add(line.version)
         state.removals[line.version] = Removal(at=line.at, tags=[*held])
         _count(state, line, tags=[*held])
 
@@ -177,8 +192,9 @@ def _cancel(state: State, line: Entry) -> None:
 
 
 def _begin(state: State, line: Entry) -> None:
-    if not any(each.id for each in state.happened):
-        state.tags = {tag: place.version for tag, place in line.places.items()}
+    if not state.happened or not state.happened[-1].id:
+        for tag in [*state.tags, *line.places]:
+            state.put(tag, line.places[tag].version if tag in line.places else NOWHERE)
         state.removals = dict(line.removals)
         state.unknown = set(line.unknown)
         state.happened = list(line.told)
@@ -189,11 +205,8 @@ def _begin(state: State, line: Entry) -> None:
 def _mend(state: State, line: Entry) -> None:
     state.damaged = 0
     state.unknown.clear()
-    # A restoring may be among the lost lines: what was removed counts as removed just now.
-    state.removals = {
-        version: msgspec.structs.replace(removal, at=line.at)
-        for version, removal in state.removals.items()
-    }
+    state.mended = line.at
+    state.fresh.clear()
     _count(state, line)
 
 
@@ -204,7 +217,8 @@ def _count(state: State, line: Entry, **done: object) -> None:
 def _set_free(state: State, version: int, tags: Iterable[str]) -> list[str]:
     """Put those tags on a version that are set nowhere."""
     free = sorted(tag for tag in set(tags) if state.place(tag) == NOWHERE)
-    state.tags.update(dict.fromkeys(free, version))
+    for tag in free:
+        state.put(tag, version)
     return free
 
 

@@ -15,12 +15,7 @@ from contextlib import suppress
 
 from registry.content import blobs, manifest, record
 from registry.content.record import Adapter
-from registry.errors import (
-    BusyError,
-    IntegrityError,
-    RegistryError,
-    storage_errors,
-)
+from registry.errors import BusyError, IntegrityError, RegistryError, storage_errors
 from registry.names import log
 from registry.names.items import Item, item_of, open_item, set_tag
 from registry.names.pointers import read_pointer, settle, take

@@ -23,14 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from registry.errors import storage_errors
-from registry.storage.folder import (
-    BINARY,
-    MOST_READ_BYTES,
-    NO_FOLLOW,
-    NO_WAIT,
-    Folder,
-    open_root,
-)
+from registry.storage.folder import BINARY, MOST_READ_BYTES, NO_FOLLOW, NO_WAIT, Folder, open_root
 
 TMP = "tmp"
 READ_ONLY = 0o444

@@ -6,6 +6,7 @@ import os
 import re
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -309,3 +310,36 @@ def test_lines_of_the_first_layout_only_tell() -> None:
     state = log.replay(lines_of(*told, log.entry("begin", told=told)))
     assert [each.tags for each in state.happened] == [["a"], ["a"]]
     assert (state.tags, state.removals) == ({}, {})
+
+
+def test_what_was_removed_before_a_repair_counts_as_removed_at_it() -> None:
+    """A restoring may be among the lines that were lost."""
+    removed, again, restored, later = (
+        log.entry(event, version, digest="a" * 64)
+        for event, version in (("remove", 1), ("remove", 2), ("restore", 2), ("remove", 2))
+    )
+    first, second = log.entry("mend"), log.entry("mend")
+    state = log.replay(lines_of(removed, again, first, second, restored, later))
+    assert {number: each.at for number, each in state.removals.items()} == {
+        1: second.at,
+        2: later.at,
+    }
+
+
+def test_the_tags_on_a_version_are_those_that_point_to_it() -> None:
+    random = Random(7)
+    entries = []
+    for _ in range(120):
+        event = random.choice(["tag", "untag", "remove", "restore", "publish", "mend"])
+        version, tag = random.randint(1, 4), random.choice("pqrst")
+        words = random.sample("pqrst", 3)
+        entries.append(
+            log.entry(event, version, tag=tag, tags=words, expect=random.choice([None, 1, 2]))
+        )
+        data = lines_of(*entries)
+        state = log.replay(data + b"\n{}\n" if random.random() < 0.2 else data)
+        for number in range(1, 5):
+            assert state.tags_on(number) == tuple(
+                sorted(tag for tag, place in state.tags.items() if place == number)
+            )
+            assert number not in state.removals or not state.tags_on(number)
