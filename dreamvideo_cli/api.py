@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import fields, replace
 from functools import partial
@@ -38,7 +38,14 @@ from dreamvideo_cli.generation.sources.appearance import (
     settle_appearance,
 )
 from dreamvideo_cli.generation.start import prompt_words
-from dreamvideo_cli.learning.options import ClipOptions, LearnOptions, MaskOptions, ScoreOptions
+from dreamvideo_cli.learning.options import (
+    ClipOptions,
+    LearnOptions,
+    MaskOptions,
+    MotionOptions,
+    ScoreOptions,
+    SubjectOptions,
+)
 from dreamvideo_cli.settings import places
 from dreamvideo_cli.terminal.options import Kind, Shell
 
@@ -135,32 +142,41 @@ def learn(
     Raises:
         UsageError, registry.RegistryError, engine.errors.EngineError: as the commands refuse it.
     """
-    from dreamvideo_cli.commands.learn import learn_motion, learn_subject
-
     paths = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(path) for path in inputs]
     place = None if registry is None else Path(registry)
     shell = Shell(quiet=True, no_input=True, progress="none", registry=place)
     given = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
-    options = {**given, "base": _as_name(options.get("base"))}
-    own = {n: options.pop(n) for n in ("method", "class_word", "holdout") if n in options}
-    if kind == "subject":
-        run = partial(learn_subject, photos=paths, masks=_take(MaskOptions, options), **own)
-    elif kind == "motion":
-        run = partial(learn_motion, clips=paths, taken=_take(ClipOptions, options), **own)
-    else:
-        raise UsageError(f"{kind!r} is neither subject nor motion")
-    scores, common, printed = _take(ScoreOptions, options), _take_common(options), StringIO()
+    given |= {"base": _as_name(given.get("base")), "name": name}
+    printed, run = StringIO(), _learner(kind, paths, given)
     with redirect_stdout(printed), suppress(typer.Exit):
-        run(name=name, options=common, scores=scores, shell=shell)
+        run(shell=shell)
     return open_registry(place).resolve(printed.getvalue().strip(), kind=kind)
 
 
-Group = TypeVar("Group", MaskOptions, ClipOptions, ScoreOptions, LearnOptions)
+def _learner(kind: Kind, paths: list[Path], options: dict[str, Any]) -> Callable[..., None]:
+    """The command that learns, with its options."""
+    from dreamvideo_cli.commands.learn import learn_motion, learn_subject
+
+    run: Callable[..., None]
+    if kind == "subject":
+        options["photos"] = paths
+        subject, masks = _take(SubjectOptions, options), _take(MaskOptions, options)
+        run = partial(learn_subject, asked=subject, masks=masks)
+    elif kind == "motion":
+        options["clips"] = paths
+        motion, taken = _take(MotionOptions, options), _take(ClipOptions, options)
+        run = partial(learn_motion, asked=motion, taken=taken)
+    else:
+        raise UsageError(f"{kind!r} is neither subject nor motion")
+    return partial(run, scores=_take(ScoreOptions, options), options=_take_common(options))
+
+
+Group = TypeVar("Group")
 
 
 def _take(group: type[Group], options: dict[str, Any]) -> Group:
     """The options of a group, taken out of all of them."""
-    names = [field.name for field in fields(group) if field.name in options]
+    names = [field.name for field in fields(group) if field.name in options]  # type: ignore[arg-type]
     return group(**{name: options.pop(name) for name in names})
 
 

@@ -1,13 +1,14 @@
 """The verbs that subjects, motions and accelerators share; ``kind`` is bound when the groups are built."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dreamvideo_cli.settings.places import open_registry
-from dreamvideo_cli.terminal.options import Kind, Removing, Shell, Yes
+from dreamvideo_cli.terminal.options import Kind, Removing, Shell, Yes, option
 from dreamvideo_cli.terminal.output import View, ask_consent, info, show, write_stderr
 from dreamvideo_cli.terminal.text import read_time
 from dreamvideo_cli.views.adapters import (
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="NAME, NAME:TAG, NAME:vN or NAME@DIGEST.")
 ]
-Sort = Literal["name", "created", "size"]
 # What comes first has most of it; among equals the order of names and versions stays.
 SORT_KEYS: Mapping[str, Callable[["Adapter"], Any]] = {
     "created": lambda row: row.record.created,
@@ -36,52 +36,47 @@ SORT_KEYS: Mapping[str, Callable[["Adapter"], Any]] = {
 References = Annotated[list[str], typer.Argument(metavar="REF...", help="References.")]
 
 
-def list_adapters(
-    kind: Kind,
-    shell: Shell,
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """Which adapters are listed, and in which order."""
+
     pattern: Annotated[
         str | None, typer.Argument(metavar="[GLOB]", help="Only names that match, such as 'c*'.")
-    ] = None,
-    *,
-    all_versions: Annotated[
-        bool, typer.Option("--all-versions", help="Every version, not only the latest.")
-    ] = False,
-    removed: Annotated[
-        bool, typer.Option("--removed", help="Versions that were removed and can be restored.")
-    ] = False,
-    tag: Annotated[
-        str | None, typer.Option(metavar="TAG", help="Only versions with this tag.")
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(metavar="BASE", help="Only versions of this base or fingerprint."),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(metavar="METHOD", help="Only versions that were learned by it."),
-    ] = None,
-    sort: Annotated[Sort, typer.Option(help="By name, or newest or largest first.")] = "name",
-) -> None:
+    ] = None
+    all_versions: bool = option("Every version, not only the latest.", default=False)
+    removed: bool = option("Versions that were removed and can be restored.", default=False)
+    tag: str | None = option("Only versions with this tag.", metavar="TAG")
+    base: str | None = option("Only versions of this base or fingerprint.", metavar="BASE")
+    method: str | None = option("Only versions that were learned by it.", metavar="METHOD")
+    sort: Literal["name", "created", "size"] = option(
+        "By name, or newest or largest first.", default="name"
+    )
+
+
+def list_adapters(kind: Kind, asked: ListOptions, shell: Shell) -> None:
     """List the KINDs in the registry.
 
     Example: dv KIND list
     """
-    store = open_registry(shell.registry)
-    listing = store.list(
-        kind, pattern, all_versions=all_versions, removed=removed, tag=tag, base=base
-    )
+    store, method = open_registry(shell.registry), asked.method
+    filters = {
+        name: getattr(asked, name) for name in ("pattern", "all_versions", "removed", "tag", "base")
+    }
+    listing = store.list(kind, **filters)
     rows = [
         row
         for row in listing.rows
         if method is None or store.manifest(row).adapter.method == method
     ]
-    if sort in SORT_KEYS:
-        rows.sort(key=SORT_KEYS[sort], reverse=True)
+    if asked.sort in SORT_KEYS:
+        rows.sort(key=SORT_KEYS[asked.sort], reverse=True)
     for problem in listing.problems:
         write_stderr(f"warning: {problem}")  # also with -q: nothing is left out of a list silently
-    show(shell, listing_view(kind, rows, numbered=all_versions or removed))
+    show(shell, listing_view(kind, rows, numbered=asked.all_versions or asked.removed))
     if not rows:
-        is_all = pattern is tag is base is method is None and not removed
+        is_all = not method and not any(
+            filters[name] for name in ("pattern", "removed", "tag", "base")
+        )
         first = (
             "import FILE --kind accelerator" if kind == "accelerator" else f"{kind} learn --help"
         )

@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -20,7 +21,7 @@ from dreamvideo_cli.exchange.imports import (
     own_registry,
 )
 from dreamvideo_cli.settings.places import open_registry
-from dreamvideo_cli.terminal.options import DryRun, Kind, Overwrite, Shell, filled
+from dreamvideo_cli.terminal.options import DryRun, Kind, Overwrite, Shell, filled, option
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.views.adapters import (
     contents_view,
@@ -37,7 +38,6 @@ from registry import NotFoundError, RegistryError
 from registry.strangers.importing import look_into
 
 if TYPE_CHECKING:
-    from engine.formats.writing import Written
     from registry import Adapter, Registry
     from registry.strangers.importing import Imported
 
@@ -45,31 +45,33 @@ TOOL = f"dv {__version__}"
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
+@dataclass(frozen=True, slots=True)
+class ToolOptions:
+    """For which other tool an adapter is written, and what of it."""
+
+    tool: Literal["diffusers", "kohya", "peft", "a1111", "comfy"] | None = option(
+        "Write what another tool reads, in place of a bundle.", "--format"
+    )
+    expert: Literal["high", "low"] | None = option(
+        "With --format: the layers of one of two experts."
+    )
+    rank: int | None = option(
+        "With --format: changed weights (dreamix, tune-a-video) as low-rank layers.",
+        min=1,
+        max=1024,
+    )
+
+
 def export_adapters(
     kind: Kind,
     refs: Annotated[list[str], typer.Argument(metavar="REF...", help="References.")],
+    asked: ToolOptions,
     shell: Shell,
     *,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE|-", help="Where the bundle goes.")
     ],
     overwrite: Overwrite = False,
-    tool: Annotated[
-        Literal["diffusers", "kohya", "peft", "a1111", "comfy"] | None,
-        typer.Option("--format", help="Write what another tool reads, in place of a bundle."),
-    ] = None,
-    expert: Annotated[
-        Literal["high", "low"] | None,
-        typer.Option(help="With --format: the layers of one of two experts."),
-    ] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="With --format: changed weights (dreamix, tune-a-video) as low-rank layers.",
-        ),
-    ] = None,
 ) -> None:
     """Write versions of a KIND into one bundle, for another registry, or one of them for another tool.
 
@@ -79,18 +81,12 @@ def export_adapters(
     """
     store = open_registry(shell.registry)
     adapters = [_resolve_either(store, ref, kind) for ref in refs]
-    if tool is not None:
-        place = _refuse_many(adapters, output, tool)
-        written = _export_to_tool(
-            store, adapters[0], tool, place, expert=expert, rank=rank, overwrite=overwrite
-        )
-        info(shell, f"for {written.loads_in}; prompts say {written.prompt!r}")
-        if written.kept is not None:
-            info(shell, f"rank {rank} keeps {written.kept:.1%} of the squares of what was learned")
-        show(shell, exported_view(adapters[0], tool, written))
+    if asked.tool is not None:
+        place = _refuse_many(adapters, output, asked.tool)
+        _export_to_tool(shell, store, adapters[0], asked, place, overwrite=overwrite)
         return
-    if expert is not None or rank is not None:
-        flag = "--rank" if expert is None else "--expert"
+    if asked.expert is not None or asked.rank is not None:
+        flag = "--rank" if asked.expert is None else "--expert"
         raise UsageError(f"{flag} goes with --format", hint="a bundle holds all of an adapter")
     if output == "-":
         _export_to_stdout(store, adapters, shell)
@@ -107,27 +103,31 @@ def export_adapters(
 
 
 def _export_to_tool(
+    shell: Shell,
     store: "Registry",
     adapter: "Adapter",
-    tool: str,
+    asked: ToolOptions,
     path: Path,
     *,
-    expert: str | None,
-    rank: int | None,
     overwrite: bool,
-) -> "Written":
-    """Write an adapter as a file of another tool."""
+) -> None:
+    """Write an adapter as a file of another tool, and say what became of it."""
     from engine.formats.writing import write_foreign
 
-    return write_foreign(
+    written = write_foreign(
         store.file(adapter),
-        tool,
+        asked.tool or "",
         path,
         label=label(adapter),
-        expert=expert,
-        rank=rank,
+        expert=asked.expert,
+        rank=asked.rank,
         overwrite=overwrite,
     )
+    info(shell, f"for {written.loads_in}; prompts say {written.prompt!r}")
+    if written.kept is not None:
+        kept = f"{written.kept:.1%} of the squares of what was learned"
+        info(shell, f"rank {asked.rank} keeps {kept}")
+    show(shell, exported_view(adapter, asked.tool or "", written))
 
 
 def _refuse_many(adapters: "list[Adapter]", output: str, tool: str) -> Path:

@@ -7,9 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from dreamvideo_cli.errors import ShellError
 from dreamvideo_cli.generation.options import VideoOptions
@@ -17,16 +15,23 @@ from dreamvideo_cli.generation.outputs import make_folder
 from dreamvideo_cli.generation.plan import plan_videos
 from dreamvideo_cli.generation.prompt import Word, compose_prompt
 from dreamvideo_cli.generation.recipe_file import read_recipe
-from dreamvideo_cli.generation.sampler import make_videos
+from dreamvideo_cli.generation.sampler import Sampler
 from dreamvideo_cli.learning.fitness import judge_plan
-from dreamvideo_cli.learning.inputs import Inputs
-from dreamvideo_cli.learning.options import LearnOptions, motion_settings, subject_settings
-from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings, check_space
+from dreamvideo_cli.learning.options import (
+    ClipOptions,
+    LearnOptions,
+    MaskOptions,
+    MotionOptions,
+    ScoreOptions,
+    SubjectOptions,
+)
+from dreamvideo_cli.learning.plan import LearnPlan, check_space
+from dreamvideo_cli.learning.prepare import plan_motion, plan_subject
 from dreamvideo_cli.learning.publish import find_equal
 from dreamvideo_cli.learning.train import RunOptions, train
 from dreamvideo_cli.settings.keys import DEFAULT_BASE, check_device
 from dreamvideo_cli.settings.places import locate_whole, open_registry, state_folder
-from dreamvideo_cli.terminal.options import Anyway, Device, Shell
+from dreamvideo_cli.terminal.options import Anyway, Device, Shell, option
 from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.views.adapters import label
@@ -62,17 +67,20 @@ PHOTOS, CLIP = "photos", "clip.mp4"
 VIEWED_PX = 256  # small videos are enlarged to about this side
 
 
-def demo(
-    *,
-    shell: Shell,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything it makes.")
-    ] = Path("dv-demo"),
-    base: Annotated[str | None, typer.Option(metavar="BASE", help="By default mini.")] = None,
-    device: Device = "auto",
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the videos.")] = 0,
-    anyway: Anyway = False,
-) -> None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """Where the demo puts what it makes, and how it makes it."""
+
+    output: Path = option(
+        "Folder for everything it makes.", "--output", "-o", default=Path("dv-demo"), metavar="DIR"
+    )
+    base: str | None = option("By default mini.", metavar="BASE")
+    device: Device = "auto"
+    seed: int = option("Seed of the videos.", default=0, metavar="N", min=0)
+    anyway: Anyway = False
+
+
+def demo(*, options: DemoOptions, shell: Shell) -> None:
     """Learn a sample subject and a sample motion, compose them, and show the result.
 
     The folder gets the photos, the clip, the videos, a sheet of them all, and a registry of its own. It ends with the
@@ -80,10 +88,9 @@ def demo(
 
     Example: dv demo -o ./dv-demo
     """
-    check_device(device)
-    chosen = base or DEFAULT_BASE
-    location = _locate(chosen)
-    folder = make_folder(output)
+    check_device(options.device)
+    location = _locate(options.base or DEFAULT_BASE)
+    folder = make_folder(options.output)
     # A registry of its own: nobody's list gets a fox that they did not ask for.
     own = dataclasses.replace(shell, registry=folder / "registry")
     store = open_registry(own.registry)
@@ -91,37 +98,37 @@ def demo(
     check_space([folder, state_folder()], location)
     for name, sample in _samples().items():
         _copy(sample, folder / name)
-    options = LearnOptions(device=device)
-    plans = _subject_plan(location, options, folder), _motion_plan(location, options, folder)
-    learned = [_learn_once(own, store, plan, anyway=anyway) for plan in plans]
+    plans = _plan_both(own, location, options, folder)
+    learned = [_learn_once(own, store, plan, anyway=options.anyway) for plan in plans]
     scale = _scale_of(location)
-    videos = _make_all(
-        own,
-        store,
-        folder,
-        VideoOptions("", device=device, base=chosen, seed=str(seed), scale=scale, anyway=anyway),
-    )
+    videos = _make_all(own, store, folder, options, scale)
     sheet = _write_sheet(folder, _rows(location, folder, videos))
-    commands = commands_for(output, base, scale)
+    commands = commands_for(options.output, options.base, scale)
     info(shell, f"look at {sheet}: each row is one video, the last one has both")
     info(shell, "the same by hand, with a registry of yours:")
     for command in commands:
         info(shell, f"  {command}")
-    document = {
-        "schema": "dv.demo/1",
+    found = {
         "base": location.id,
         "sheet": str(sheet),
+        "adapters": [str(adapter) for adapter in learned],
+        "registry": str(store.layout.root),
+        "commands": commands,
+    }
+    show(shell, View({**_document(folder), **found}, [str(sheet)]))
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    """What every demo has in its folder, as JSON."""
+    return {
+        "schema": "dv.demo/1",
         "photos": [str(folder / name) for name in _samples() if name != CLIP],
         "class_word": CLASS,
         "clip": str(folder / CLIP),
         "caption": CAPTION,
         "actor": ACTOR,
-        "adapters": [str(adapter) for adapter in learned],
         "videos": {name: str(folder / f"{name}.mp4") for name in VIDEOS},
-        "registry": str(store.layout.root),
-        "commands": commands,
     }
-    show(shell, View(document, [str(sheet)]))
 
 
 def commands_for(folder: Path, base: str | None, scale: int) -> list[str]:
@@ -233,24 +240,19 @@ def _is_own_video(store: "Registry", folder: Path, name: str) -> bool:
     return path.is_file() and recipe.generate["prompt"] == compose_prompt(typed, words).sent
 
 
-def _subject_plan(location: "BaseLocation", options: LearnOptions, folder: Path) -> LearnPlan:
-    from engine.media.photos import read_photos
-
-    recipe = subject_settings(location.card.subject, options, CLASS)
-    inputs = Inputs(photos=read_photos([folder / PHOTOS]))
-    settings = LearnSettings(device=options.device)
-    return LearnPlan("subject", SUBJECT, location, recipe, inputs, settings)
-
-
-def _motion_plan(location: "BaseLocation", options: LearnOptions, folder: Path) -> LearnPlan:
-    from engine.media.clips.reader import read_clip
-
-    video = location.card.video
-    own = {"actor": ACTOR, "caption": CAPTION, "frames": video.frames, "fps": video.fps}
-    recipe = motion_settings(location.card.motion, options, own, clips=1)
-    clip = read_clip(folder / CLIP, frames=recipe.frames, fps=recipe.fps)
-    settings = LearnSettings(device=options.device)
-    return LearnPlan("motion", MOTION, location, recipe, Inputs(clips=(clip,)), settings)
+def _plan_both(
+    shell: Shell, location: "BaseLocation", options: DemoOptions, folder: Path
+) -> tuple[LearnPlan, LearnPlan]:
+    """What the two commands would learn that the demo ends with."""
+    common = LearnOptions(base=options.base or DEFAULT_BASE, device=options.device)
+    subject = SubjectOptions([folder / PHOTOS], SUBJECT, class_word=CLASS)
+    motion = MotionOptions([folder / CLIP], MOTION)
+    taken = ClipOptions(caption=CAPTION, actor=ACTOR)
+    shared: Any = {"options": common, "scores": ScoreOptions()}
+    return (
+        plan_subject(shell, location, subject, masks=MaskOptions(), **shared),
+        plan_motion(shell, location, motion, taken=taken, **shared),
+    )
 
 
 def _learn_once(shell: Shell, store: "Registry", plan: LearnPlan, *, anyway: bool) -> "Adapter":
@@ -277,28 +279,28 @@ def _inputs_text(plan: LearnPlan) -> str:
 
 
 def _make_all(
-    shell: Shell, store: "Registry", folder: Path, options: VideoOptions
+    shell: Shell, store: "Registry", folder: Path, options: DemoOptions, scale: int
 ) -> list[tuple[str, Any]]:
     """Prompt and frames of every video, each written beside the others."""
     made = []
     for name, (prompt, subjects, motions) in VIDEOS.items():
-        plan = plan_videos(
-            store,
-            dataclasses.replace(
-                options,
-                prompt=prompt,
-                subject=subjects,
-                motion=motions,
-                output=str(folder / f"{name}.mp4"),
-                overwrite=True,
-            ),
+        asked = VideoOptions(
+            prompt,
+            subject=subjects,
+            motion=motions,
+            seed=str(options.seed),
+            base=options.base or DEFAULT_BASE,
+            device=options.device,
+            anyway=options.anyway,
+            output=str(folder / f"{name}.mp4"),
+            overwrite=True,
+            scale=scale,
         )
+        plan = plan_videos(store, asked)
+        title = f"{name}: {plan.prompt.sent}"
         info(shell, f"making {name}.mp4: {plan.prompt.sent}")
         with show_progress(shell) as progress:
-            made += [
-                (f"{name}: {plan.prompt.sent}", video.frames)
-                for video in make_videos(plan, progress)
-            ]
+            made += [(title, video.frames) for video in Sampler(progress).make(plan)]
     return made
 
 

@@ -84,16 +84,12 @@ def plan_outputs(
         paths = tuple(next_free(path, taken, sidecar=sidecar) for path in planned)
     else:
         chosen = file_format(str(output), format)
-        paths = _one_path(str(output), seeds)
-        if paths[0] in taken:
-            hint = "leave -o out for automatic names, or name a folder"
-            raise UsageError(f"two videos cannot both be {paths[0]}", hint=hint)
+        paths = _one_path(str(output), seeds, taken)
+    may_replace = overwrite and folder is None
     for path in paths:
-        refuse_existing(
-            path, overwrite=overwrite and folder is None, makes_folder=folder is not None
-        )
+        refuse_existing(path, overwrite=may_replace, makes_folder=folder is not None)
         if sidecar and path.parent.is_dir():
-            refuse_existing(sidecar_path(path), overwrite=overwrite and folder is None)
+            refuse_existing(sidecar_path(path), overwrite=may_replace)
     return Outputs(chosen, paths, automatic=folder is not None)
 
 
@@ -150,11 +146,16 @@ def _output_folder(output: str | None) -> Path | None:
     return path if output.endswith(("/", os.sep)) or path.is_dir() else None
 
 
-def _one_path(output: str, seeds: Sequence[int]) -> tuple[Path, ...]:
+def _one_path(output: str, seeds: Sequence[int], taken: Container[Path]) -> tuple[Path, ...]:
+    """The file that is named, for one video alone."""
     if len(seeds) > 1:
         hint = f"-o {output}/ for a folder, or leave -o out"
         raise UsageError(f"{len(seeds)} videos cannot all be {output}", hint=hint)
-    return (Path(output).expanduser().absolute(),)
+    path = Path(output).expanduser().absolute()
+    if path in taken:
+        hint = "leave -o out for automatic names, or name a folder"
+        raise UsageError(f"two videos cannot both be {path}", hint=hint)
+    return (path,)
 
 
 def file_format(output: str, format: Format | None) -> Format:  # noqa: A002 - see above

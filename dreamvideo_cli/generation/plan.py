@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from dreamvideo_cli.generation.outputs import (
     output_stem,
     plan_outputs,
 )
-from dreamvideo_cli.generation.prompt import Prompt
 from dreamvideo_cli.generation.references import AdapterResolver, WeightedAdapter
 from dreamvideo_cli.generation.sources.appearance import (
     Appearance,
@@ -65,27 +64,20 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingPlan:
-    """Videos that differ in the seed alone, before it is known where they go."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingPlan(Start):
+    """Videos that differ in the seed alone, before it is known where they go; notes tell of all that was settled."""
 
-    typed: str  # the prompt as typed
-    prompt: Prompt  # the prompt as sent
-    uses: tuple[WeightedAdapter, ...]  # subjects first, then motions, each in the order given
-    base: BaseLocation  # the base they were learned on
     recipes: tuple[GenerateRecipe, ...]  # one a video, differing in the seed
     device: str  # as asked for
     look: Appearance  # what the motions are told of
     accelerator: Accelerator | None  # what changes the base's own weights, or None
     sources: Sources  # photos and clips that the videos are made from
     paths: Mapping[str, Path]  # where each photo and clip of the recipes lies, by its digest
-    format: Format  # where neither `--format` nor a file's name says one
-    scale: int  # how many times each pixel is repeated on each side when a video is written
-    notes: tuple[str, ...]  # what was resolved, put into the prompt, drawn
     warnings: tuple[FitnessWarning, ...]  # what the base cannot do; the notes tell of it too
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPlan(SamplingPlan):
     """Everything `dv gen` needs, and a line for everything a person should know."""
 
@@ -114,10 +106,9 @@ def plan_videos(
         OutputExistsError, OutputError: each before anything heavy is imported.
     """
     sampling = plan_sampling(resolver or AdapterResolver(store), options)
-    seeds = [recipe.seed for recipe in sampling.recipes]
     outputs = plan_outputs(
         output_stem(sampling.uses, sampling.base),
-        seeds,
+        [recipe.seed for recipe in sampling.recipes],
         options.output,
         format=options.format or _named_format(options.output, sampling.format),
         overwrite=options.overwrite,
@@ -125,13 +116,9 @@ def plan_videos(
         taken=taken,
     )
     check_rate(outputs.format, sampling.recipes[0].fps)
+    shown = {name: getattr(options, name) for name in ("overwrite", "sidecar")}
     notes = (*sampling.notes, *folder_notes(outputs, sampling.recipes[0].frames))
-    fields = {name: getattr(sampling, name) for name in SamplingPlan.__dataclass_fields__} | {
-        "notes": notes
-    }
-    return VideoPlan(
-        **fields, outputs=outputs, overwrite=options.overwrite, sidecar=options.sidecar
-    )
+    return VideoPlan(**{**_fields(sampling), "notes": notes, **shown}, outputs=outputs)
 
 
 def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingPlan:
@@ -153,38 +140,45 @@ def plan_sampling(resolver: AdapterResolver, options: VideoOptions) -> SamplingP
     sources = settle_sources(options, recipes[0], start.uses, start.base)
     recipes = [msgspec.structs.replace(recipe, **sources.settings) for recipe in recipes]
     recipes = batch_recipes(recipes, read_batch(options.batch, recipes[0].pixels))
-    scale = start.scale if options.scale is None else options.scale
-    check_scale(scale, recipes[0])
-    _check_base(resolver, start, recipes[0])
-    require_device(options.device, recipes[0].precision)
-    warnings = prompt_fitness(start, recipes[0], options.device)
-    refuse_costly(warnings, anyway=options.anyway)
+    warnings = _check_recipe(resolver, start, recipes[0], options)
+    mine: dict[str, Any] = {
+        "scale": start.scale if options.scale is None else options.scale,
+        "notes": (
+            *warning_line(warnings),
+            *_start_notes(start, options, accelerator),
+            *look_notes,
+            *sources.notes,
+            *_size_notes(start.base, recipes[0]),
+            *seed_notes,
+        ),
+    }
     return SamplingPlan(
-        typed=start.typed,
-        prompt=start.prompt,
-        uses=start.uses,
-        base=start.base,
+        **{**_fields(start), **mine},
         recipes=tuple(recipes),
         device=options.device,
         look=look,
         accelerator=accelerator,
         sources=sources.files,
         paths={**sources.paths, **look.paths, **_place(accelerator)},
-        format=start.format,
-        scale=scale,
         warnings=warnings,
-        notes=(
-            *warning_line(warnings),
-            *start.notes,
-            *_resolved_notes(start.uses, options.accelerator, accelerator),
-            *start.prompt.notes,
-            *_composition_notes(start.uses, options),
-            *look_notes,
-            *sources.notes,
-            *_size_notes(start.base, recipes[0]),
-            *seed_notes,
-        ),
     )
+
+
+def _fields(start: Start) -> dict[str, Any]:
+    """What a plan takes over from what it grows from."""
+    return {field.name: getattr(start, field.name) for field in fields(start)}
+
+
+def _check_recipe(
+    resolver: AdapterResolver, start: Start, recipe: GenerateRecipe, options: VideoOptions
+) -> tuple[FitnessWarning, ...]:
+    """What speaks against making this video; what cannot or should not be made is refused."""
+    check_scale(start.scale if options.scale is None else options.scale, recipe)
+    _check_base(resolver, start, recipe)
+    require_device(options.device, recipe.precision)
+    warnings = prompt_fitness(start, recipe, options.device)
+    refuse_costly(warnings, anyway=options.anyway)
+    return warnings
 
 
 def _place(accelerator: Accelerator | None) -> dict[str, Path]:
@@ -307,13 +301,16 @@ def _named_format(output: str | None, otherwise: Format) -> Format | None:
     return None if output is not None and names_a_file(output) else otherwise
 
 
-def _resolved_notes(
-    uses: Sequence[WeightedAdapter], asked: str | None, accelerator: Accelerator | None
+def _start_notes(
+    start: Start, options: VideoOptions, accelerator: Accelerator | None
 ) -> tuple[str, ...]:
-    """What a reference stands for, where it does not say so itself."""
-    pairs = [(use.asked, use.label) for use in uses]
-    pairs += [(asked, accelerator.name)] if asked and accelerator else []
-    return tuple(f"{text} -> {label}" for text, label in pairs if label not in text)
+    """What references stand for where they do not say so themselves, and what prompt and adapters come to."""
+    pairs = [(use.asked, use.label) for use in start.uses]
+    if options.accelerator and accelerator:
+        pairs.append((options.accelerator, accelerator.name))
+    resolved = (f"{text} -> {label}" for text, label in pairs if label not in text)
+    composed = _composition_notes(start.uses, options)
+    return (*start.notes, *resolved, *start.prompt.notes, *composed)
 
 
 def prompt_fitness(start: Start, recipe: GenerateRecipe, device: str) -> tuple[FitnessWarning, ...]:

@@ -113,7 +113,11 @@ class Sampler:
         remember_paths(sampling.paths)
         uses = [use.as_engine_use() for use in sampling.uses]
         photo = sampling.look.open()
-        loaded = self._load(sampling)
+        started = time.monotonic()
+        if (loaded := self._find(sampling)) is None:
+            from engine.generate import LoadedBase
+
+            loaded = self._keep(sampling, LoadedBase(**self._loading(sampling)), started)
         with loaded.equipped(load_adapters(uses, sampling.base), photo, guides) as generator:
             for together in group_batches(sampling.recipes, numbers):
                 recipes = [sampling.recipes[number] for number in together]
@@ -143,37 +147,34 @@ class Sampler:
                 return smaller, [video for part in parts for video in part]
         return None
 
-    def _load(self, sampling: SamplingPlan) -> LoadedBase:
-        """The base that these takes want, loaded unless it is there already."""
-        precision = sampling.recipes[0].precision
-        changed = sampling.accelerator.digest if sampling.accelerator else ""
-        base = sampling.base
-        wanted = (str(base.folder), base.fingerprint, changed, sampling.device, precision)
-        loaded = self._loaded.pop(wanted, None)
-        if loaded is None:
-            self._make_room(sampling)
-            self._announce(f"loading {sampling.base.id} …")
-            loaded = self._open(sampling)
-        self._loaded[wanted] = loaded
-        return loaded
-
-    def _open(self, sampling: SamplingPlan) -> LoadedBase:
-        started = time.monotonic()
+    def _find(self, sampling: SamplingPlan) -> LoadedBase | None:
+        """The base that these takes want, if it is loaded; else room is made for it."""
+        found = self._loaded.pop(_wanted(sampling), None)
+        if found is not None:
+            self._loaded[_wanted(sampling)] = found
+            return found
+        self._make_room(sampling)
+        self._announce(f"loading {sampling.base.id} …")
         if process.is_ours():
             from engine.bases.models.lean import import_diffusers
 
             import_diffusers()
-        from engine.generate import LoadedBase
+        return None
 
-        loaded = LoadedBase(
-            sampling.base,
-            precision=sampling.recipes[0].precision,
-            device=sampling.device,
-            rank=self._rank,
-            accelerator=sampling.accelerator,
-            progress=self._progress,
-        )
+    def _loading(self, sampling: SamplingPlan) -> dict[str, Any]:
+        return {
+            "location": sampling.base,
+            "precision": sampling.recipes[0].precision,
+            "device": sampling.device,
+            "rank": self._rank,
+            "accelerator": sampling.accelerator,
+            "progress": self._progress,
+        }
+
+    def _keep(self, sampling: SamplingPlan, loaded: LoadedBase, started: float) -> LoadedBase:
+        """Keep a base that was loaded since ``started``."""
         _remember("load", loaded, 1.0, started)
+        self._loaded[_wanted(sampling)] = loaded
         return loaded
 
     def _make_room(self, sampling: SamplingPlan) -> None:
@@ -195,6 +196,14 @@ class Sampler:
         had_others = len(self._loaded) > 1
         self._loaded = {last: self._loaded[last]}
         return had_others
+
+
+def _wanted(sampling: SamplingPlan) -> tuple[str, ...]:
+    """What a loaded base is known by: its files, what changes them, and how it computes."""
+    base, accelerator = sampling.base, sampling.accelerator
+    changed = accelerator.digest if accelerator else ""
+    precision = sampling.recipes[0].precision
+    return (str(base.folder), base.fingerprint, changed, sampling.device, precision)
 
 
 def smaller_tries(recipe: GenerateRecipe, *, had_others: bool) -> Iterator[dict[str, Any]]:
@@ -224,11 +233,6 @@ def group_batches(recipes: Sequence[GenerateRecipe], numbers: Sequence[int]) -> 
         group.append(number)
     if group:
         yield group
-
-
-def make_videos(plan: VideoPlan, progress: Progress) -> Iterator[Video]:
-    """Make the plan's videos one after the other; each is on the disk when it is handed out."""
-    return Sampler(progress).make(plan)
 
 
 def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:

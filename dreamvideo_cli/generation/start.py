@@ -188,7 +188,7 @@ def _version_notes(recipe: VideoRecipe) -> list[str]:
     return [f"made with {', '.join(other)}: the bytes may differ"] if other else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """Where a plan starts from: a prompt that was typed, or a video that is made again."""
 
@@ -217,7 +217,8 @@ def start_from_prompt(resolver: AdapterResolver, options: VideoOptions) -> Start
     refuse_clashing_words(uses)
     base = find_base(uses, options)
     prompt = _in_known_words(compose_prompt(typed, prompt_words(uses)), uses, base)
-    return Start(typed, prompt, uses, base, base.card.generate_defaults)
+    defaults = base.card.generate_defaults
+    return Start(typed=typed, prompt=prompt, uses=uses, base=base, values=defaults)
 
 
 def _in_known_words(prompt: Prompt, uses: Sequence[WeightedAdapter], base: BaseLocation) -> Prompt:

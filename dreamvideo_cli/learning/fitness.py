@@ -37,16 +37,15 @@ def judge_plan(
     expected_s: float | None,
     *,
     anyway: bool,
-    told: Sequence[FitnessWarning] = (),
 ) -> tuple[FitnessWarning, ...]:
-    """Say what speaks against learning this, unless it is ``told`` already, and return it.
+    """Say what speaks against learning this, unless it is told already, and return it.
 
     Raises:
         UnfitError: it would take hours, and the user does not insist.
     """
     warnings = plan_fitness(plan, expected_s)
     refuse_costly(warnings, anyway=anyway)
-    _say(shell, [each for each in warnings if each not in told])
+    _say(shell, [each for each in warnings if each not in plan.told])
     return warnings
 
 

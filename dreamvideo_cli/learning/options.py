@@ -7,7 +7,10 @@ import re
 import time
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import (
@@ -86,6 +89,40 @@ class LearnOptions:
     )
     device: Device = "auto"
     anyway: Anyway = False
+
+
+METHOD = "By which paper's method; see dv help methods."
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectOptions:
+    """Which subject is learned, by which method."""
+
+    photos: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO|DIR...", help="A few photos of it.")
+    ]
+    name: Name
+    method: Literal["dreamvideo", "word", "lora", "dreamix", "reference"] = option(
+        METHOD, default="dreamvideo"
+    )
+    class_word: str | None = option("What it is, such as cat.", "--class", metavar="WORD")
+    holdout: str | None = option(
+        "Keep one out to score against: its name or number.", metavar="PHOTO"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MotionOptions:
+    """Which motion is learned, by which method."""
+
+    clips: Annotated[
+        list[Path], typer.Argument(metavar="CLIP...", help="Clips, or folders of frames.")
+    ]
+    name: Name
+    method: Literal["dreamvideo", "lora", "motiondirector", "tune-a-video", "dreamix"] = option(
+        METHOD, default="dreamvideo"
+    )
 
 
 def subject_settings(

@@ -23,6 +23,7 @@ from engine.recipe import GenerateRecipe, build_recipe
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
+    from engine.bases.checks.fitness import FitnessWarning
     from engine.recipe import LearnRecipe
     from registry import Kind
 
@@ -65,6 +66,8 @@ class LearnPlan:
     inputs: Inputs  # photos or clips, as they were read
     settings: LearnSettings = field(default_factory=LearnSettings)  # the rest
     class_asked: str = ""  # the class word as the user said it, or "" where it is the recipe's
+    # what was said of its photos already, before their masks were found
+    told: tuple[FitnessWarning, ...] = ()
 
     @property
     def token(self) -> str | None:

@@ -106,11 +106,7 @@ def locate_base(
     module_name = module_name or (release.motion_module if release else None)
     module = find_model(module_name, "motion module") if module_name else None
     family = find_family(folder, module)
-    usual = default_card(folder, family, module)
-    if release:
-        facts = {"name": known, "licence": release.licence, "summary": release.summary}
-        usual = fill_card({**release.said, **facts}, usual)
-    card = read_card(folder, usual)
+    card = _read_card(folder, family, module, known)
     tower = _find_tower(folder, image_tower)
     return BaseLocation(
         id=join_names(
@@ -126,6 +122,16 @@ def locate_base(
         motion_module=module,
         cache=memo.parent if memo else None,
     )
+
+
+def _read_card(folder: Path, family: Family, module: Path | None, known: str | None) -> BaseCard:
+    """What the folder says of itself, else what is said of the release, else what is usual."""
+    usual = default_card(folder, family, module)
+    if known:
+        release = RELEASES[known]
+        facts = {"name": known, "licence": release.licence, "summary": release.summary}
+        usual = fill_card({**release.said, **facts}, usual)
+    return read_card(folder, usual)
 
 
 def _fingerprint(folder: Path, family: Family, module: Path | None, memo: Path | None) -> str:

@@ -82,14 +82,8 @@ def scan_video(path: Path, window: Window, _folder_fps: float) -> Scan:
     first, end = _one_shape(report, window)
     part = slice(first, end)
     is_turned, turn_notes = describe_turn(report.degrees, is_mirrored=is_mirrored(path))
-    treatment = replace(
-        treatment,
-        is_turned=is_turned,
-        is_interlaced=any(frame.fields in "TB" for frame in report.frames[part]),
-        hdr_transfer=report.transfer if report.transfer in HDR_NAMES else None,
-        hdr_matrix="bt2020" if report.matrix == "unknown" else "auto",
-        has_alpha=bool(cells[part, ..., 1].min() < 255),
-    )
+    has_alpha = bool(cells[part, ..., 1].min() < 255)
+    treatment = _refine(treatment, report, part, is_turned=is_turned, has_alpha=has_alpha)
     size_px = _turned(report.frames[first].size_px, report.degrees if is_turned else 0)
     reshaping = _reshaping(report, first, end)
     return Scan(
@@ -105,6 +99,20 @@ def scan_video(path: Path, window: Window, _folder_fps: float) -> Scan:
         damage=_damage(listed, timing, report.times_s, output),
         reshaping=reshaping,
         treatment=treatment,
+    )
+
+
+def _refine(
+    treatment: Treatment, report: Report, part: slice, *, is_turned: bool, has_alpha: bool
+) -> Treatment:
+    """The treatment that suits what the frames of a part turned out to be."""
+    return replace(
+        treatment,
+        is_turned=is_turned,
+        is_interlaced=any(frame.fields in "TB" for frame in report.frames[part]),
+        hdr_transfer=report.transfer if report.transfer in HDR_NAMES else None,
+        hdr_matrix="bt2020" if report.matrix == "unknown" else "auto",
+        has_alpha=has_alpha,
     )
 
 

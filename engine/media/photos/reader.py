@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -132,27 +132,13 @@ def read_photos(
         progress: is told of each photo where there is much to read.
 
     Raises:
-        InputNotFoundError: a path or the folder of masks is not there.
-        InputError: naming every photo that cannot be used, or that none is left.
+        InputError, InputNotFoundError: naming every photo that cannot be used, or what is not there.
     """
-    photos: list[Photo] = []
     faults: list[Fault] = []
     gathered, raw_of = _without_raw_twins(gather_photos(paths))
     mask_of = match_masks(masks, gathered) if masks is not None else {}
-    for path in _told(gathered, progress):
-        try:
-            mask = mask_of.get(path)
-            if isinstance(mask, InputError):
-                raise mask
-            photo = read_photo(path, mask=mask, min_side_px=min_side_px)
-            for raw in raw_of.get(path, ()):
-                note = f"{printable(raw.name)} beside it is a raw file, and is not read"
-                photo = replace(photo, notes=(*photo.notes, note))
-            _refuse_duplicate(photo, photos)
-        except InputError as error:
-            faults.append((path, error))
-        else:
-            photos.append(photo)
+    read = partial(_read_one, mask_of=mask_of, raw_of=raw_of, min_side_px=min_side_px)
+    photos = _read_each(_told(gathered, progress), read, faults)
     refuse = partial(_refuse_faults, total=len(gathered), skip_bad=skip_bad)
     refuse(faults)
     if look is not None:
@@ -163,13 +149,54 @@ def read_photos(
     if finder is not None:
         photos = finder(photos, progress)
     skipped = tuple(Skipped(path, error.message) for path, error in faults)
-    notes = [f"{photo.name}: {note}" for photo in photos for note in photo.notes]
-    notes += [f"left out: {item.reason}" for item in skipped]
     beside = tuple(rest for path in paths if (rest := _rest_of(path, masks)))
-    notes += [f"left out: {rest}" for rest in beside]
+    return _describe(photos, skipped, beside)
+
+
+def _read_each(
+    paths: Iterable[Path], read: Callable[[Path], Photo], faults: list[Fault]
+) -> list[Photo]:
+    """The photos that can be used and are not given twice; those that cannot are added to the faults."""
+    photos: list[Photo] = []
+    for path in paths:
+        try:
+            photo = read(path)
+            _refuse_duplicate(photo, photos)
+        except InputError as error:
+            faults.append((path, error))
+        else:
+            photos.append(photo)
+    return photos
+
+
+def _read_one(
+    path: Path,
+    *,
+    mask_of: Mapping[Path, Path | InputError],
+    raw_of: Mapping[Path, Sequence[Path]],
+    min_side_px: int,
+) -> Photo:
+    """A photo with its mask, if there is one that can be used, and a note of the raw files beside it."""
+    mask = mask_of.get(path)
+    if isinstance(mask, InputError):
+        raise mask
+    photo = read_photo(path, mask=mask, min_side_px=min_side_px)
+    raws = raw_of.get(path, ())
+    notes = (f"{printable(raw.name)} beside it is a raw file, and is not read" for raw in raws)
+    return replace(photo, notes=(*photo.notes, *notes))
+
+
+def _describe(
+    photos: Sequence[Photo], skipped: tuple[Skipped, ...], beside: tuple[str, ...]
+) -> PhotoSet:
+    """The photos with what a person should know of them."""
     warnings = find_warnings(photos)
-    notes += [f"warning: {printable(each.path.name)} {each.text}" for each in warnings]
-    return PhotoSet(tuple(photos), skipped, tuple(notes), warnings, beside)
+    notes = (
+        *(f"{photo.name}: {note}" for photo in photos for note in photo.notes),
+        *(f"left out: {reason}" for reason in (*(item.reason for item in skipped), *beside)),
+        *(f"warning: {printable(each.path.name)} {each.text}" for each in warnings),
+    )
+    return PhotoSet(tuple(photos), skipped, notes, warnings, beside)
 
 
 def _mask_each(photos: Sequence[Photo], masker: Masker, faults: list[Fault]) -> list[Photo]:
