@@ -141,11 +141,7 @@ def _tell(shell: Shell, base: str, parcels: Sequence["Parcel"], *, asks: bool) -
 
 
 def _find_whole(name: str) -> "BaseLocation | None":
-    """The base where all of it but an image tower is here, else None.
-
-    Raises:
-        BaseNotFoundError, BaseInvalidError: it is a folder, or no base could have this name.
-    """
+    """The base where all of it but an image tower is here, else None."""
     own, _ = split_name(name)
     try:
         return locate_whole(name)

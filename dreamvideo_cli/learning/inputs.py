@@ -154,11 +154,7 @@ def _read_clips(paths: Sequence[Path], recipe: Any, *, skip_bad: bool) -> Inputs
 
 
 def _refuse_same(clip: Clip, earlier: Sequence[Clip]) -> None:
-    """Refuse a clip that is given twice.
-
-    Raises:
-        InputError: naming both.
-    """
+    """Refuse a clip that is given twice."""
     from engine.media.files import shown, unusable
 
     for other in earlier:

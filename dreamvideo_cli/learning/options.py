@@ -91,6 +91,8 @@ class LearnOptions:
     anyway: Anyway = False
 
 
+SubjectMethod = Literal["dreamvideo", "word", "lora", "dreamix", "reference"]
+MotionMethod = Literal["dreamvideo", "lora", "motiondirector", "tune-a-video", "dreamix"]
 METHOD = "By which paper's method; see dv help methods."
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name to publish it under.")]
 
@@ -103,9 +105,7 @@ class SubjectOptions:
         list[Path], typer.Argument(metavar="PHOTO|DIR...", help="A few photos of it.")
     ]
     name: Name
-    method: Literal["dreamvideo", "word", "lora", "dreamix", "reference"] = option(
-        METHOD, default="dreamvideo"
-    )
+    method: SubjectMethod = option(METHOD, default="dreamvideo")
     class_word: str | None = option("What it is, such as cat.", "--class", metavar="WORD")
     holdout: str | None = option(
         "Keep one out to score against: its name or number.", metavar="PHOTO"
@@ -120,9 +120,7 @@ class MotionOptions:
         list[Path], typer.Argument(metavar="CLIP...", help="Clips, or folders of frames.")
     ]
     name: Name
-    method: Literal["dreamvideo", "lora", "motiondirector", "tune-a-video", "dreamix"] = option(
-        METHOD, default="dreamvideo"
-    )
+    method: MotionMethod = option(METHOD, default="dreamvideo")
 
 
 def subject_settings(

@@ -225,11 +225,7 @@ def _make_dpm_solver(config: Mapping[str, Any], steps: int, *, shift: float | No
 
 
 def _set_steps(scheduler: Any, steps: int) -> Any:
-    """The scheduler, ready for ``steps`` steps.
-
-    Raises:
-        RecipeError: more steps than the base has timesteps, or the first one divides by zero.
-    """
+    """The scheduler, ready for ``steps`` steps."""
     config = scheduler.config
     limit = config.num_train_timesteps
     if steps > limit:

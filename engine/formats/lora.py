@@ -268,11 +268,7 @@ def _scale(
 
 
 def _config_of(opened: Opened, spelling: Spelling, component: str) -> Mapping[str, Any]:
-    """The settings of peft that go with a file: beside it, or in it as diffusers writes them.
-
-    Raises:
-        IncompatibleError: they say something that low-rank layers alone cannot do, or are missing.
-    """
+    """The settings of peft that go with a file: beside it, or in it as diffusers writes them."""
     config = opened.config
     if config is None and "lora_adapter_metadata" in opened.metadata:
         try:

@@ -152,11 +152,7 @@ def _open_pickle(path: Path) -> Opened:
 
 
 def _refuse_packed(path: Path) -> None:
-    """Refuse a zip whose parts are compressed: torch writes none, and a small one could fill any memory.
-
-    Raises:
-        IntegrityError: there are such parts.
-    """
+    """Refuse a zip whose parts are compressed: torch writes none, and a small one could fill any memory."""
     if not zipfile.is_zipfile(path):
         return
     try:

@@ -161,10 +161,6 @@ def _factor(adapter: Adapter, rank: int, label: str) -> tuple[Adapter, float]:
     """Whole differences as the nearest low-rank layers, and the share of their squares that these keep.
 
     ``ΔW = U·S·Vᵀ`` is cut to its largest S, of which B and A take the root each (Eckart and Young).
-
-    Raises:
-        RecipeError: it is no adapter of whole differences.
-        IncompatibleError: some are of convolutions of more than single pixels.
     """
     facts, changes = adapter.facts, adapter.bank_tensors
     if facts.storage != "full-rank":

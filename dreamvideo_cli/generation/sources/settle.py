@@ -69,13 +69,14 @@ def settle_sources(
         InputNotFoundError, InputError: a file is not there, not what it was, or cannot be used.
         RecipeError: a number is out of its range.
     """
-    files = _find_files(options, recipe, uses)
+    named = _named_photos(options)
+    files = _find_files(options, recipe, uses, [photo for photo, _ in named])
     guides = files.open(recipe, base)
     prompt = _reference_prompt(recipe, uses, base)
     settings = {
         "source": _name_source(options, recipe, files, guides),
         "inversion": _name_inversion(options, recipe, uses, files, guides),
-        "reference": _name_reference(options, recipe, prompt, guides),
+        "reference": _name_reference(options, recipe, prompt, guides, [w for _, w in named]),
         "structure": name_structure(options, recipe, guides),
     }
     return Settled(files, files.by_digest(guides), settings, _notes(recipe, settings, guides))
@@ -85,13 +86,14 @@ def _find_files(
     options: SourceOptions,
     recipe: GenerateRecipe,
     uses: Sequence[WeightedAdapter],
+    photos: Sequence[Path],
 ) -> Sources:
     _refuse_two_beginnings(options, recipe)
     _refuse_idle_flags(options, recipe)
     clip, photo = _find_source(options, recipe)
     inverted, start_s = _find_inverted(options, recipe, uses)
-    references, structure = _find_references(options, recipe), find_structure(options, recipe)
-    return Sources(clip, photo, inverted, start_s, references, *structure)
+    references = _find_references(options, recipe, photos)
+    return Sources(clip, photo, inverted, start_s, references, *find_structure(options, recipe))
 
 
 def _notes(recipe: GenerateRecipe, settings: Mapping[str, Any], guides: Guides) -> tuple[str, ...]:
@@ -199,20 +201,28 @@ def _find_motion_clip(uses: Sequence[WeightedAdapter]) -> tuple[Path, float]:
     return path, float(facts["recipe"].get("start_s", 0.0))
 
 
-def _find_references(
-    options: SourceOptions, recipe: GenerateRecipe
-) -> tuple[tuple[Path, Path | None], ...]:
-    """The photos that are read, each with the folder of its mask."""
-    if options.reference is None and recipe.reference is None:
-        return ()
+def _named_photos(options: SourceOptions) -> list[tuple[Path, float]]:
+    """The photos of `--reference`, each with its weight; those of a folder share what stands behind its name."""
+    if not options.reference:
+        return []
     from engine.media.photos.reader import gather_photos
 
+    pairs = [split_file("--reference", text, MOST_WEIGHT) for text in options.reference]
+    return [
+        (photo, 1.0 if weight is None else weight)
+        for path, weight in pairs
+        for photo in gather_photos([path])
+    ]
+
+
+def _find_references(
+    options: SourceOptions, recipe: GenerateRecipe, photos: Sequence[Path]
+) -> tuple[tuple[Path, Path | None], ...]:
+    """The photos that are read, each with the folder of its mask: those that are named, else those of the recipe."""
     masks = None if options.reference_mask is None else _absolute(options.reference_mask)
-    if options.reference is not None:
-        named = [split_file("--reference", text, MOST_WEIGHT)[0] for text in options.reference]
-        return tuple((photo, masks) for path in named for photo in gather_photos([path]))
     former = recipe.reference
-    assert former is not None
+    if photos or former is None:
+        return tuple((photo, masks) for photo in photos)
     flag = "--reference PHOTO"
     paths = [find_again(each, "photo", flag, digest_file) for each in former.photos]
     folders = [_former_masks(each) if masks is None else masks for each in former.masks]
@@ -258,14 +268,18 @@ def _name_inversion(
 
 
 def _name_reference(
-    options: SourceOptions, recipe: GenerateRecipe, prompt: str, guides: Guides
+    options: SourceOptions,
+    recipe: GenerateRecipe,
+    prompt: str,
+    guides: Guides,
+    weights: Sequence[float],
 ) -> Any:
     if not guides.reference:
         return None
     kept = {} if recipe.reference is None else msgspec.structs.asdict(recipe.reference)
     given = only_given(**{name: getattr(options, f"reference_{name}") for name in KEPT})
-    if options.reference is not None:
-        given["weights"] = _reference_weights(options.reference)
+    if weights:
+        given["weights"] = weights
     photos = [photo.digest for photo in guides.reference]
     masks = tuple(photo.mask_digest for photo in guides.reference)
     named = {"photos": photos, "masks": masks if any(masks) else (), "prompt": prompt}
@@ -278,17 +292,6 @@ def _reference_prompt(
     """As what the photos are told: the subject's word as its own were, else the whole prompt."""
     words = [use.phrase for use in uses if use.adapter.kind == "subject" and use.phrase]
     return base.family.photo_prompt.format(words[0]) if words else recipe.prompt
-
-
-def _reference_weights(texts: Sequence[str]) -> list[float]:
-    """One for each photo; those of a folder share what stands behind its name."""
-    from engine.media.photos.reader import gather_photos
-
-    weights: list[float] = []
-    for text in texts:
-        path, weight = split_file("--reference", text, MOST_WEIGHT)
-        weights += [1.0 if weight is None else weight] * len(gather_photos([path]))
-    return weights
 
 
 def _absolute(text: str) -> Path:

@@ -42,11 +42,7 @@ def check_video(location: BaseLocation, recipe: GenerateRecipe) -> None:
 
 
 def _check_interval(recipe: GenerateRecipe) -> None:
-    """Whether the interval of guidance holds a step that is guided.
-
-    Raises:
-        RecipeError: no step would have guidance.
-    """
+    """Whether the interval of guidance holds a step that is guided."""
     is_whole = (recipe.guidance_from, recipe.guidance_until) == (0.0, 1.0)
     if not is_whole and recipe.guidance == 1 and recipe.guidance_low in (None, 1):
         raise RecipeError(

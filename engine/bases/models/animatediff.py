@@ -59,11 +59,7 @@ class AnimateDiffBase(StableDiffusionBase):
 
 
 def _put_together(image: Any, motion: Any, folder: Path) -> nn.Module:
-    """The denoiser of both, which takes over their tensors: nothing is drawn, and nothing is held twice.
-
-    Raises:
-        BaseInvalidError: the motion module does not fit the image model.
-    """
+    """The denoiser of both, which takes over their tensors: nothing is drawn, and nothing is held twice."""
     from diffusers import UNetMotionModel
 
     try:

@@ -140,11 +140,7 @@ def _unpickle(parcel: Parcel) -> None:
 
 
 def _convert(pickled: Path, safe: Path) -> None:
-    """Write the tensors of a pickled file as safetensors.
-
-    Raises:
-        IntegrityError: the file holds more than tensors, or cannot be read.
-    """
+    """Write the tensors of a pickled file as safetensors."""
     import torch
     from safetensors.torch import save_file
 

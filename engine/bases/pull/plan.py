@@ -105,11 +105,7 @@ def _list(hub_id: str, folder: Path | None, *, is_base: bool = False) -> Reposit
 
 
 def _require_opened(own: Repository, parcel: Parcel, module: Repository | str | None) -> None:
-    """Refuse what no family could open before its weights are fetched, by its configs.
-
-    Raises:
-        BaseInvalidError: as `find_family` says.
-    """
+    """Refuse what no family could open before its weights are fetched, by its configs."""
     folder = _fetch_configs(own, parcel)
     if isinstance(module, Repository):
         beside = _fetch_configs(module, module.parcel(choose_model(module.files)))
@@ -136,11 +132,7 @@ def _fetch_configs(own: Repository, parcel: Parcel) -> Path:
 
 
 def _plan_model(own: Repository) -> Parcel:
-    """A model that is no base and that a base is used with.
-
-    Raises:
-        BaseInvalidError: it is nothing that is read.
-    """
+    """A model that is no base and that a base is used with."""
     config: Mapping[str, Any] = {}
     if "config.json" in own.files:
         with explained(own.hub_id):

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from dreamvideo_cli.app.help import METHODS as HELP
-from dreamvideo_cli.commands.learn import MotionMethod, SubjectMethod
+from dreamvideo_cli.learning.options import MotionMethod, SubjectMethod
 from engine.methods import METHODS
 from tests.cli.conftest import Dv
 from tests.tiny_wan import build_wan
