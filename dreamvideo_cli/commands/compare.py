@@ -116,8 +116,8 @@ def _learned_from(store: "Registry", use: WeightedAdapter) -> list[Path]:
         return []
     own = store.manifest(use.adapter).lineage.run
     run = next((run for run in list_runs(runs_folder()) if run.id == own), None)
-    sources = run.facts.settings.get("sources") if run else None
-    return [read_path(path) for path in sources["paths"]] if sources else []
+    sources = run.facts.settings.sources if run else None
+    return [read_path(path) for path in sources.paths] if sources else []
 
 
 def _read_references(

@@ -1,6 +1,7 @@
 """`dv runs`: learning that is going on, was stopped, or is done."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -80,7 +81,7 @@ def resume_run(
 
     deadline = read_deadline(max_time)
     found = _find(run)
-    store = open_registry(_registry_of(found))
+    store = open_registry(Path(found.facts.settings.registry))
     if state_of(found) == "finished":
         adapter = store.resolve(read_history(found).published or "", kind=found.facts.kind)
         info(shell, f"{found.id} is finished: nothing to do")
@@ -117,7 +118,7 @@ def promote_run(
             hint="there are: " + (" ".join(str(each) for each in files) or "none"),
             code="run.no_state",
         )
-    store: Registry = open_registry(_registry_of(found))
+    store: Registry = open_registry(Path(found.facts.settings.registry))
     kind, name = found.facts.kind, found.facts.name
     store.check_publish(kind, name, tag or [])
     draft = draft_of_save(found, step, note)
@@ -158,9 +159,3 @@ def _find(text: str) -> "Run":
     from dreamvideo_cli.runs.folders import find_run
 
     return find_run(runs_folder(), text)
-
-
-def _registry_of(run: "Run") -> Any:
-    from pathlib import Path
-
-    return Path(run.facts.settings["registry"])

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from dreamvideo_cli.learning.options import MASK_MODEL, MaskOptions
+from dreamvideo_cli.runs.folders.settings import Sources
 from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.text import one_line, read_path, write_path
 from engine.bases.catalog import find_model
@@ -25,20 +24,6 @@ if TYPE_CHECKING:
     from engine.media.photos.reader import Look
     from engine.progress import Progress
     from registry import Kind
-
-
-class Sources(Struct, frozen=True):
-    """Where the inputs of a plan lie, so that a run can read them again from anywhere."""
-
-    base: str  # as named, a path made absolute
-    paths: tuple[str, ...]  # of photos or clips, absolute, as `write_path` writes them
-    image_tower: str | None = None  # named like the base, or None
-    # none, auto, photographs (found by their colours; drawings have none) or their folder, likewise
-    mask: str = "none"
-    mask_model: str = ""  # of auto, named like the base
-    skip_bad: bool = False  # whether inputs that cannot be used are left out
-    # the photo that is kept out to score against, as it was called, or None
-    holdout: str | None = None
 
 
 def settle_mask(options: MaskOptions, base: BaseLocation) -> str:

@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
-from dreamvideo_cli.learning.inputs import Inputs, Sources
+from dreamvideo_cli.learning.inputs import Inputs
+from dreamvideo_cli.runs.folders.settings import LearnSettings
 from dreamvideo_cli.runs.timings import Task
 from dreamvideo_cli.terminal.space import require_free
 from engine.bases.checks.weights import count_numbers
@@ -34,25 +34,6 @@ SPACE_SHARE, SPACE_SHARE_OF_SCORED = 0.6, 0.25
 # may itself be kept in half precision.
 SPACE_SHARE_OF_WEIGHTS = 16.0
 SPACE_BYTES = 32 << 20
-TrackerName = Literal["tensorboard", "wandb", "trackio"]
-
-
-class LearnSettings(Struct, frozen=True, kw_only=True):
-    """What `learn` is told beside recipe and inputs; a run's file holds it whole."""
-
-    method: str = "dreamvideo"  # by which it is learned; a name of `engine.methods.METHODS`
-    device: str = "auto"  # as asked for
-    tags: tuple[str, ...] = ()  # to be set on the new version
-    note: str | None = None  # the user's own words
-    save_every: int | None = None  # steps between saves, or None
-    preview: int | None = None  # steps between previews, or None
-    track: TrackerName | None = None  # the tracker that gets the losses too, or None
-    # the towers that score during learning, maybe none; None: nothing is scored
-    scored_by: tuple[str, ...] | None = None
-    # scores without a better one after which it ends and the best step is published, or None
-    patience: int | None = None
-    # where the inputs lie, so that the run can read them again; None: it cannot
-    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import msgspec
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.learning.fitness import judge_photos
-from dreamvideo_cli.learning.inputs import Sources, read_inputs, refuse_photos, settle_mask
+from dreamvideo_cli.learning.inputs import read_inputs, refuse_photos, settle_mask
 from dreamvideo_cli.learning.options import (
     ClipOptions,
     LearnOptions,
@@ -23,8 +23,9 @@ from dreamvideo_cli.learning.options import (
     motion_settings,
     subject_settings,
 )
-from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings
+from dreamvideo_cli.learning.plan import LearnPlan
 from dreamvideo_cli.learning.scoring import choose_scorers
+from dreamvideo_cli.runs.folders.settings import LearnSettings, Sources
 from dreamvideo_cli.settings.places import absolute_name, default_base
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.progress import show_progress

@@ -14,7 +14,7 @@ from dreamvideo_cli.runs.history import read_history, state_files
 from dreamvideo_cli.terminal.options import Shell
 from dreamvideo_cli.terminal.output import info
 from registry import read_draft
-from registry.content.manifest import Input, Lineage, Rung
+from registry.content.manifest import Lineage, Rung
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run
@@ -155,7 +155,7 @@ def draft_of_save(run: Run, step: int, note: str | None) -> Draft:
             "step": step,
             **history.finite_scores(step),
         },
-        held_out=msgspec.convert(run.facts.settings.get("held_out") or [], list[Input]),
+        held_out=list(run.facts.settings.held_out),
         rungs=msgspec.convert(history.memory_fallbacks, list[Rung]),
     )
     lineage = Lineage(run=run.id)

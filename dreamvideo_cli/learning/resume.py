@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dreamvideo_cli.errors import ExistsError, UsageError
-from dreamvideo_cli.learning.plan import LearnPlan, LearnSettings
+from dreamvideo_cli.learning.plan import LearnPlan
 from dreamvideo_cli.runs.folders import remove_run, runs_for, start_run
+from dreamvideo_cli.runs.folders.settings import LearnSettings, RunSettings
 from dreamvideo_cli.settings.places import locate_whole, runs_folder
 from dreamvideo_cli.terminal.text import one_line
 from engine.methods import find_entry
 from engine.recipe import build_recipe
-from registry import ConflictError, IntegrityError
+from registry import ConflictError
 from registry.content.manifest import Input
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def read_plan(run: Run) -> LearnPlan:
     """
     from dreamvideo_cli.learning.inputs import read_inputs
 
-    settings = read_settings(run)
+    settings = run.facts.settings
     sources = settings.sources
     if sources is None:
         raise UsageError(f"{run.id} was begun by another command: {' '.join(run.facts.command)}")
@@ -103,27 +104,12 @@ def read_plan(run: Run) -> LearnPlan:
     inputs = read_inputs(sources, kind, recipe, settings.device)
     base = locate_whole(sources.base, sources.image_tower)
     plan = LearnPlan(kind, run.facts.name, base, recipe, inputs, settings)
-    if plan.key(Path(run.facts.settings["registry"])) != run.facts.key:
+    if plan.key(Path(settings.registry)) != run.facts.key:
         why = "; ".join(differences(run, plan))
         anew = shlex.join(dict.fromkeys([*run.facts.command, "--fresh"]))
         hint = f"put it back as it was, or begin anew: {anew}"
         raise ExistsError(f"{run.id} cannot go on: {why}", hint=hint, code="run.differs")
     return plan
-
-
-def read_settings(run: Run) -> LearnSettings:
-    """What a run was told beside recipe and inputs.
-
-    Raises:
-        IntegrityError: somebody changed the file.
-    """
-    try:
-        return msgspec.convert(run.facts.settings, LearnSettings)
-    except msgspec.ValidationError as error:
-        message = f"the settings of the run {run.id} cannot be read: {error}"
-        raise IntegrityError(
-            message, hint="learn again with --fresh", code="run.damaged"
-        ) from error
 
 
 def _differing(run: Run, plan: LearnPlan) -> ExistsError:
@@ -143,13 +129,13 @@ def _begin(store: Registry, plan: LearnPlan, key: str) -> Run:
         key,
         command=["dv", *map(one_line, sys.argv[1:])],
         inputs=msgspec.convert(plan.inputs.digests, list[Input]),
-        settings={
-            "registry": str(store.layout.root),
-            "base_id": plan.base.id,
-            "base_fingerprint": plan.base.fingerprint,
-            "held_out": plan.inputs.held_out_digests,
-            **msgspec.to_builtins(plan.settings),
-        },
+        settings=RunSettings(
+            registry=str(store.layout.root),
+            base_id=plan.base.id,
+            base_fingerprint=plan.base.fingerprint,
+            held_out=msgspec.convert(plan.inputs.held_out_digests, tuple[Input, ...]),
+            **{name: getattr(plan.settings, name) for name in LearnSettings.__struct_fields__},
+        ),
         recipe=msgspec.to_builtins(plan.recipe),
     )
 
@@ -169,23 +155,23 @@ def differences(run: Run, plan: LearnPlan) -> list[str]:
         if old.get(name) != new.get(name):
             found.append(f"{name} {word}")
     found += _differing_holdout(run, plan)
-    method = run.facts.settings.get("method", "dreamvideo")
-    if method != plan.settings.method:
-        found = [f"method {method} -> {plan.settings.method}"]
-    patience = run.facts.settings.get("patience")
-    if patience != plan.settings.patience:
-        found.append(f"patience {patience} -> {plan.settings.patience}")
-    if run.facts.settings.get("base_fingerprint") != plan.base.fingerprint:
-        found.append(f"base {run.facts.settings.get('base_id')} -> {plan.base.id}")
+    settings = run.facts.settings
+    if settings.method != plan.settings.method:
+        found = [f"method {settings.method} -> {plan.settings.method}"]
+    if settings.patience != plan.settings.patience:
+        found.append(f"patience {settings.patience} -> {plan.settings.patience}")
+    if settings.base_fingerprint != plan.base.fingerprint:
+        found.append(f"base {settings.base_id} -> {plan.base.id}")
     return found or ["the order of its inputs, or the image tower"]
 
 
 def _differing_holdout(run: Run, plan: LearnPlan) -> list[str]:
     """Another photo is held out, one that was not, or none where one was."""
-    was, now = run.facts.settings.get("held_out") or [], plan.inputs.held_out_digests
-    if [item["digest"] for item in was] == [item["digest"] for item in now]:
+    was = [(item.name, item.digest) for item in run.facts.settings.held_out]
+    now = [(item["name"], item["digest"]) for item in plan.inputs.held_out_digests]
+    if [digest for _, digest in was] == [digest for _, digest in now]:
         return []
-    before, after = (items[0]["name"] if items else "none" for items in (was, now))
+    before, after = (items[0][0] if items else "none" for items in (was, now))
     return [f"held out {before} -> {after}"]
 
 

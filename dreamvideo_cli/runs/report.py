@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dreamvideo_cli import __version__
 from dreamvideo_cli.runs.chart import draw_curve, draw_losses, is_flat
 from dreamvideo_cli.runs.folders.events import (
@@ -25,6 +27,7 @@ from dreamvideo_cli.runs.history import Highlight, RunHistory, read_history
 from dreamvideo_cli.terminal.text import one_line, score_text, time_text
 from engine.media.output.staging import staged
 from engine.metrics.definitions import DEFINITIONS
+from registry.storage import toml
 
 if TYPE_CHECKING:
     from dreamvideo_cli.runs.folders import Run, State
@@ -84,7 +87,7 @@ def _values(run: Run, state: State, history: RunHistory) -> dict[str, Any]:
     happened, happened_left = _happened(history.highlights)
     end = history.last(End)
     is_open = state not in {"running", "finished"} and end is not None
-    settings = {name: _value(value) for name, value in facts.settings.items()}
+    settings = toml.without_none(msgspec.to_builtins(facts.settings))
     return {
         "title": f"{facts.name}, {facts.kind}",
         "state": state,
@@ -99,20 +102,15 @@ def _values(run: Run, state: State, history: RunHistory) -> dict[str, Any]:
         "scores": _scores(run, history),
         "inputs_picture": _inputs_picture(run.folder),
         "inputs": [(item.name, item.digest[:16]) for item in facts.inputs],
-        "held_out": ", ".join(item.get("name", "") for item in settings_list(run, "held_out")),
+        "held_out": ", ".join(item.name for item in facts.settings.held_out),
         "recipe": [(name, _value(value)) for name, value in run.recipe().items()],
-        "settings": [(name, value) for name, value in settings.items() if value],
+        "settings": [(name, _value(value)) for name, value in settings.items() if value],
         "happened": happened,
         "happened_left": happened_left,
         "command": (f"cd {shlex.quote(facts.directory)}", shlex.join(facts.command)),
         "now": _clock(time.time()),
         "version": __version__,
     }
-
-
-def settings_list(run: Run, name: str) -> list[Any]:
-    """A list among a run's settings; empty where it has none."""
-    return run.facts.settings.get(name) or []
 
 
 def _figures(run: Run, history: RunHistory) -> list[tuple[str, str]]:

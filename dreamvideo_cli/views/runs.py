@@ -60,7 +60,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "scores": score_documents(history.scores, states),
         "best": best and asdict(best),
         "ended": None if state == "running" or ended is None else event_fields(ended),
-        "registry": run.facts.settings["registry"],
+        "registry": run.facts.settings.registry,
         "command": run.facts.command,
         "folder": str(run.folder),
     }
@@ -106,7 +106,7 @@ def _run_lines(run: Run, document: dict[str, Any]) -> list[str]:
             ("published", ended.get("ref") or ""),
             ("promotable", " ".join(str(step) for step in document["states"])),
             ("from", ", ".join(item.name for item in run.facts.inputs)),
-            ("held out", ", ".join(i["name"] for i in run.facts.settings.get("held_out") or [])),
+            ("held out", ", ".join(i.name for i in run.facts.settings.held_out)),
             ("recipe", pairs_text(run.recipe())),
             ("created", document["created"]),
             ("folder", document["folder"]),

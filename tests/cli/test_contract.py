@@ -12,6 +12,7 @@ import pytest
 
 from dreamvideo_cli.app import help as help_topics
 from dreamvideo_cli.runs.folders import end_run, list_runs, start_run
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from dreamvideo_cli.terminal.failures import EXIT_CODES, MEANINGS
 from dreamvideo_cli.terminal.options import Shell
 from registry import open_registry
@@ -107,7 +108,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ab" * 32,
         command=["dv"],
         inputs=[],
-        settings={"registry": str(home / "registry")},
+        settings=RunSettings(registry=str(home / "registry")),
         recipe={},
     )
     end_run(run, "finished", ref="corgi:v1")

@@ -21,6 +21,7 @@ from dreamvideo_cli.runs.folders.owners import (
     write_owner,
 )
 from dreamvideo_cli.runs.folders.reading import UNFINISHED, DamagedRun, Run, RunFacts
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from registry.content.manifest import Input
 from registry.errors import ConflictError, RegistryError, storage_errors
 from registry.ref import Kind
@@ -39,7 +40,7 @@ def start_run(
     *,
     command: Sequence[str],
     inputs: Sequence[Input],
-    settings: Mapping[str, Any],
+    settings: RunSettings,
     recipe: Mapping[str, Any],
 ) -> Run:
     """Make a run of this process; what killed processes left unfinished for a day goes.
@@ -61,7 +62,7 @@ def start_run(
             command=[_clean(word) for word in command],
             directory=_clean(str(Path.cwd())),
             inputs=list(inputs),
-            settings=toml.without_none(settings),
+            settings=settings,
         )
         draft = root / f"{UNFINISHED}{os.getpid()}-{os.urandom(4).hex()}"
         try:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from dreamvideo_cli.runs.folders.events import EVENTS, Event, read_events
 from dreamvideo_cli.runs.folders.owners import OWNERS, latest_owner
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from dreamvideo_cli.terminal.text import one_line
 from registry.content.manifest import Input
 from registry.errors import IntegrityError, InvalidError, NotFoundError, RegistryError
@@ -37,29 +38,7 @@ class RunFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     command: list[str]  # the command line that began it
     directory: str  # where that was typed
     inputs: list[Input]  # names and digests
-    settings: dict[str, Any]  # what the command was told beside the recipe, as it takes it back
-
-
-class _Sources(Struct, kw_only=True):
-    base: str
-    paths: list[str]
-    mask: str = "none"
-    mask_model: str = ""
-    image_tower: str | None = None
-    skip_bad: bool = False
-    holdout: str | None = None
-
-
-class _Settings(Struct, kw_only=True):
-    """What must stand in the settings for a run to be shown and resumed; the rest is free."""
-
-    registry: str
-    device: str = "auto"
-    tags: list[str] = []
-    note: str | None = None
-    held_out: list[Input] | None = None
-    scored_by: list[str] | None = None
-    sources: _Sources | None = None
+    settings: RunSettings  # what the command was told beside the recipe, as it takes it back
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +106,7 @@ def runs_for(root: Path, kind: Kind, name: str, registry: Path) -> list[Run]:
     """Every run under ``root`` that learns what is published under a name in a registry, the oldest first."""
     wanted = kind, name, str(registry)
     runs = list_runs(root)
-    return [r for r in runs if (r.facts.kind, r.facts.name, r.facts.settings["registry"]) == wanted]
+    return [r for r in runs if (r.facts.kind, r.facts.name, r.facts.settings.registry) == wanted]
 
 
 def damaged_runs(root: Path) -> list[DamagedRun]:
@@ -188,7 +167,6 @@ def _read_facts(folder: Path) -> RunFacts:
     try:
         facts = msgspec.convert(_read_toml(folder / _FACTS), RunFacts)
         check_name(facts.name)
-        msgspec.convert(facts.settings, _Settings)
     except (InvalidError, msgspec.ValidationError) as error:
         raise _damaged(folder / _FACTS, str(error)) from error
     if facts.id != folder.name:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli.runs.folders import Run, start_run
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from tests.cli.conftest import Dv
 
 KEY = "ab" * 32
@@ -20,7 +21,7 @@ def begin(home: Path, name: str) -> Run:
         KEY,
         command=["dv"],
         inputs=[],
-        settings={"registry": str(home / "registry")},
+        settings=RunSettings(registry=str(home / "registry")),
         recipe={},
     )
     (owner,) = (run.folder / "owners").iterdir()

@@ -9,6 +9,7 @@ import pytest
 
 from dreamvideo_cli.runs.folders import EventLog, Run, end_run, find_run
 from dreamvideo_cli.runs.folders.events import Machine
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from dreamvideo_cli.runs.report import render
 from dreamvideo_cli.runs.timings import Timing, remember
 from engine.bases import locate_base
@@ -224,7 +225,14 @@ def test_a_report_draws_scores_of_any_kind(home: Path) -> None:
     from dreamvideo_cli.runs.folders import start_run
 
     run: Run = start_run(
-        home, "motion", "skate", "ab" * 32, command=["dv"], inputs=[], settings={}, recipe={}
+        home,
+        "motion",
+        "skate",
+        "ab" * 32,
+        command=["dv"],
+        inputs=[],
+        settings=RunSettings(registry="/r"),
+        recipe={},
     )
     log = EventLog(run.folder)
     for step, value in ((0, 0.25), (10, 0.25), (20, float("nan"))):
@@ -240,7 +248,14 @@ def test_a_report_says_which_step_is_best_and_what_each_score_is(home: Path) -> 
     from dreamvideo_cli.runs.folders import start_run
 
     run: Run = start_run(
-        home, "subject", "corgi", "ab" * 32, command=["dv"], inputs=[], settings={}, recipe={}
+        home,
+        "subject",
+        "corgi",
+        "ab" * 32,
+        command=["dv"],
+        inputs=[],
+        settings=RunSettings(registry="/r"),
+        recipe={},
     )
     log = EventLog(run.folder)
     for step, value in ((0, 0.9), (10, 0.75), (20, 0.5)):

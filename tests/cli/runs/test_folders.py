@@ -15,6 +15,7 @@ from dreamvideo_cli.runs import folders as runs
 from dreamvideo_cli.runs.folders import EventLog, Run, lifecycle
 from dreamvideo_cli.runs.folders.events import Note, Save, Start, Step
 from dreamvideo_cli.runs.folders.process import this_process
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from registry import (
     ConflictError,
     IntegrityError,
@@ -42,7 +43,7 @@ def start(folder: Path, name: str = "corgi", key: str = KEY) -> Run:
         key,
         command=["dv", "subject", "learn", "\udcff.jpg"],
         inputs=[Input(name="one.jpg", digest="0f" * 32)],
-        settings={"registry": "/r", "device": "auto", "note": None},
+        settings=RunSettings(registry="/r"),
         recipe={"steps": 3, "end_s": None},
     )
 
@@ -61,7 +62,7 @@ def test_a_run_is_found_as_it_was_begun(folder: Path) -> None:
     assert found == run
     assert found.id == "corgi-abababab-1"
     assert found.recipe() == {"steps": 3}
-    assert found.facts.settings == {"registry": "/r", "device": "auto"}
+    assert found.facts.settings == RunSettings(registry="/r")
     assert [type(event) for event in found.events()] == [Start]
     assert runs.state_of(found) == "running"
 

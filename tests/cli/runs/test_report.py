@@ -16,6 +16,7 @@ from dreamvideo_cli.runs import report
 from dreamvideo_cli.runs.chart import MOST_POINTS, draw_losses, is_flat, smooth, thin, ticks
 from dreamvideo_cli.runs.folders import EventLog, Run, end_run, start_run
 from dreamvideo_cli.runs.folders.events import Note, Resume, Skip, Start, Step
+from dreamvideo_cli.runs.folders.settings import RunSettings
 from dreamvideo_cli.runs.history import RunHistory
 from dreamvideo_cli.runs.report import picture_in, render, write_report
 from registry.content.manifest import Input
@@ -34,7 +35,7 @@ def run(tmp_path: Path) -> Run:
         "ab" * 32,
         command=["dv", "subject", "learn", HOSTILE],
         inputs=[Input(name=HOSTILE, digest="0f" * 32)],
-        settings={"note": HOSTILE},
+        settings=RunSettings(registry="/r", note=HOSTILE),
         recipe={"class_word": HOSTILE, "steps": 2},
     )
     log = EventLog(found.folder)
@@ -200,7 +201,7 @@ def test_times_are_those_of_one_zone_and_settings_that_say_nothing_are_left_out(
 ):
     found = start_run(
         tmp_path, "motion", "skate", "ab" * 32, command=["dv"], inputs=[],
-        settings={"tags": [], "device": "cpu"}, recipe={},
+        settings=RunSettings(registry="/r", device="cpu"), recipe={},
     )  # fmt: skip
     shown = [event.at for event in RunHistory(found.events()).highlights]
     page = render(found, "running")
