@@ -29,21 +29,13 @@ LEAST_SURE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Segmenter:
-    """A segmentation model opened for one word.
+    """A segmentation model opened for one word."""
 
-    Attributes:
-        word: what is looked for.
-        model: `transformers.CLIPSegForImageSegmentation`.
-        tokens: (1, l), the word's.
-        statistics: of pixels.
-        device: where it is computed.
-    """
-
-    word: str
-    model: Any
-    tokens: torch.Tensor
-    statistics: Statistics
-    device: torch.device
+    word: str  # what is looked for
+    model: Any  # `transformers.CLIPSegForImageSegmentation`
+    tokens: torch.Tensor  # (1, l), the word's
+    statistics: Statistics  # of pixels
+    device: torch.device  # where it is computed
 
     @explain_memory("masking a photo")
     def mask(self, photo: Photo) -> NDArray[np.uint8]:

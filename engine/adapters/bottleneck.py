@@ -83,9 +83,6 @@ class LowRank(nn.Module):
 
     ``W_down`` starts as a linear layer of torch does and ``W_up`` at zero. The scale α/r is part of ``W_up``.
 
-    Attributes:
-        is_held: it acts, and no gradient reaches its weights.
-
     Paper: arXiv 2106.09685 (LoRA), section 4.1.
     """
 
@@ -97,7 +94,7 @@ class LowRank(nn.Module):
         self.up = nn.Linear(rank, out_width, bias=False)
         nn.init.zeros_(self.up.weight)
 
-    is_held: bool = False
+    is_held: bool = False  # it acts, and no gradient reaches its weights
 
     def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:  # noqa: ARG002
         """What is added to the layer's output, (…, out_width), for its input (…, width); no condition is read."""
@@ -137,12 +134,9 @@ class FullRank(nn.Module):
 
 
 class ReferenceRank(LowRank):
-    """Low-rank layers that meet the tokens of one reference alone; see `engine.adapters.reference`.
+    """Low-rank layers that meet the tokens of one reference alone; see `engine.adapters.reference`."""
 
-    Attributes:
-        span: the first of these tokens and the one behind the last, or None where there are none.
-    """
-
+    # the first of these tokens and the one behind the last, or None where there are none
     span: tuple[int, int] | None = None
 
     def delta(self, x: Tensor, c: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:

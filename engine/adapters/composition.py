@@ -18,18 +18,13 @@ from engine.recipe import GenerateRecipe
 
 @dataclass(slots=True)
 class Composition:
-    """Subjects and motions on one base.
+    """Subjects and motions on one base."""
 
-    Attributes:
-        deltas: what each of them adds.
-        look: the appearance vector (d,) that motions are told, or None.
-        sources: photos that the base reads beside those that subjects bring along.
-        reference: all photos that the base reads, while this is attached.
-    """
-
-    deltas: tuple[Delta, ...]
-    look: Tensor | None
+    deltas: tuple[Delta, ...]  # what each of them adds
+    look: Tensor | None  # the appearance vector (d,) that motions are told, or None
+    # photos that the base reads beside those that subjects bring along
     sources: Sequence[ReferenceSource] = ()
+    # all photos that the base reads, while this is attached
     reference: Reference | None = field(default=None, init=False)
 
     @property

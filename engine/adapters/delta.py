@@ -54,39 +54,28 @@ class Photos:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """An adapter on a base, fresh or read from its file.
+    """An adapter on a base, fresh or read from its file."""
 
-    Attributes:
-        kind: ``subject``, ``motion`` or ``joint``.
-        bank: its layers, or None where it is a word alone.
-        token: a subject's word as prompts have it, else "".
-        phrase: a subject's class word, or a motion's caption.
-        word: vectors of the word, (d,) or (n, d), or None.
-        appearance: how the subject looks in each of its photos, (n, d), or None.
-        condition_width: width of the appearance vector that its layers read, or None.
-        strengths: of the condition in the unconditional and the conditional half of guidance.
-        uncond: share of its weight in the unconditional half of guidance, where nobody asks for another.
-        reads_nothing: whether zeros have stood for a missing look while it was learned.
-        photos: of its subject, which the base reads while it makes a video, or None.
-        sparse_causal: whether spatial self-attention looks at the first and the last frame while it acts; see
-            `engine.adapters.sparse_causal`.
-        weight: 1 is what was learned, 0 the base bit for bit.
-        scaffold: banks that act beside its own while it is learned, and are thrown away.
-    """
-
-    kind: Kind
-    bank: Bank | None = None
-    token: str = ""
-    phrase: str = ""
-    word: Tensor | None = None
-    appearance: Tensor | None = None
+    kind: Kind  # ``subject``, ``motion`` or ``joint``
+    bank: Bank | None = None  # its layers, or None where it is a word alone
+    token: str = ""  # a subject's word as prompts have it, else ""
+    phrase: str = ""  # a subject's class word, or a motion's caption
+    word: Tensor | None = None  # vectors of the word, (d,) or (n, d), or None
+    appearance: Tensor | None = None  # how the subject looks in each of its photos, (n, d), or None
+    # width of the appearance vector that its layers read, or None
     condition_width: int | None = None
+    # of the condition in the unconditional and the conditional half of guidance
     strengths: tuple[float, float] = (0.0, 0.0)
+    # share of its weight in the unconditional half of guidance, where nobody asks for another
     uncond: float = 1.0
-    reads_nothing: bool = False
+    reads_nothing: bool = False  # whether zeros have stood for a missing look while it was learned
+    # of its subject, which the base reads while it makes a video, or None
     photos: Photos | None = None
+    # whether spatial self-attention looks at the first and the last frame while it acts; see
+    # `engine.adapters.sparse_causal`
     sparse_causal: bool = False
-    weight: float = 1.0
+    weight: float = 1.0  # 1 is what was learned, 0 the base bit for bit
+    # banks that act beside its own while it is learned, and are thrown away
     scaffold: tuple[Bank, ...] = ()
 
     def tensors(self) -> dict[str, Tensor]:

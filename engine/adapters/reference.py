@@ -42,23 +42,17 @@ from engine.diffusion.noise import keyed_generator
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSource:
-    """Photos of one thing.
+    """Photos of one thing."""
 
-    Attributes:
-        latents: (k, c, 1, h, w), of any size.
-        text: what the photos are told as, one prompt.
-        weight: w; 2 is as if every photo were there twice, 0 as if none were. k photos share it.
-        masks: which part of each photo is read, (k, 1, 1, h, w) in [0, 1], or None for the whole of it.
-        bank: `ReferenceRank` layers beside `to_k` and `to_v`, attached by their owner, or None.
-        blocks: which self-attentions read them.
-    """
-
-    latents: Tensor
-    text: Text
+    latents: Tensor  # (k, c, 1, h, w), of any size
+    text: Text  # what the photos are told as, one prompt
+    # w; 2 is as if every photo were there twice, 0 as if none were. k photos share it.
     weight: float = 1.0
+    # which part of each photo is read, (k, 1, 1, h, w) in [0, 1], or None for the whole of it
     masks: Tensor | None = None
+    # `ReferenceRank` layers beside `to_k` and `to_v`, attached by their owner, or None
     bank: Bank | None = None
-    blocks: ReferenceBlocks = "midup"
+    blocks: ReferenceBlocks = "midup"  # which self-attentions read them
 
     @property
     def whole_weight(self) -> float:

@@ -27,23 +27,15 @@ class VideoCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
 
 class Knowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a base can show, where that can be listed; a base that lists nothing is taken to know everything.
+    """What a base can show, where that can be listed; a base that lists nothing is taken to know everything."""
 
-    Attributes:
-        pictures: drawn: it has seen drawings only, and photographs are beyond it.
-        things: what it can draw.
-        general: words that stand for any of them.
-        motions: how they can move.
-        backgrounds: where they can be.
-        words: every word that means something to it, those above included.
-    """
-
+    # drawn: it has seen drawings only, and photographs are beyond it
     pictures: Literal["any", "drawn"] = "any"
-    things: tuple[str, ...] = ()
-    general: tuple[str, ...] = ()
-    motions: tuple[str, ...] = ()
-    backgrounds: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()  # what it can draw
+    general: tuple[str, ...] = ()  # words that stand for any of them
+    motions: tuple[str, ...] = ()  # how they can move
+    backgrounds: tuple[str, ...] = ()  # where they can be
+    words: tuple[str, ...] = ()  # every word that means something to it, those above included
 
 
 class BaseCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -31,30 +31,19 @@ BUNDLED = Path(__file__).resolve().parents[1] / "mini" / "weights"
 
 @dataclass(frozen=True, slots=True)
 class BaseLocation:
-    """A base that is on this machine.
+    """A base that is on this machine."""
 
-    Attributes:
-        id: ``mini@1``, a hub id, or the folder's absolute path.
-        folder: its diffusers folder.
-        image_tower: folder of the CLIP image tower, or None where the base has none.
-        revision: the hub's commit, or "".
-        card: what it says of itself.
-        family: which opens it.
-        fingerprint: 64 hex digits, of the folder.
-        tower_fingerprint: 64 hex digits, of the image tower, or "" where there is none.
-        motion_module: folder of the motion module beside an image model, or None.
-        cache: folder for what may be deleted at any time, such as encoded prompts, or None.
-    """
-
-    id: str
-    folder: Path
-    image_tower: Path | None
-    revision: str
-    card: BaseCard
-    family: Family
-    fingerprint: str = field(repr=False)
+    id: str  # ``mini@1``, a hub id, or the folder's absolute path
+    folder: Path  # its diffusers folder
+    image_tower: Path | None  # folder of the CLIP image tower, or None where the base has none
+    revision: str  # the hub's commit, or ""
+    card: BaseCard  # what it says of itself
+    family: Family  # which opens it
+    fingerprint: str = field(repr=False)  # 64 hex digits, of the folder
+    # 64 hex digits, of the image tower, or "" where there is none
     tower_fingerprint: str = field(repr=False)
-    motion_module: Path | None = None
+    motion_module: Path | None = None  # folder of the motion module beside an image model, or None
+    # folder for what may be deleted at any time, such as encoded prompts, or None
     cache: Path | None = field(default=None, compare=False)
 
     @property

@@ -22,15 +22,10 @@ SHARED = {
 
 @dataclass(frozen=True, slots=True)
 class ModelLocation:
-    """A model that is on this machine.
+    """A model that is on this machine."""
 
-    Attributes:
-        folder: as `save_pretrained` writes it.
-        fingerprint: 64 hex digits, of its config and weights.
-    """
-
-    folder: Path
-    fingerprint: str
+    folder: Path  # as `save_pretrained` writes it
+    fingerprint: str  # 64 hex digits, of its config and weights
 
 
 def locate_controlnet(name: str, base: BaseLocation, *, memo: Path | None = None) -> ModelLocation:

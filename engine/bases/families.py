@@ -22,66 +22,48 @@ IMAGE_TOWER = "image_encoder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a base can make, read from its configs alone.
+    """What a base can make, read from its configs alone."""
 
-    Attributes:
-        latent_scale: pixels per latent along height and width.
-        multiple_px: height and width must be multiples of it.
-        timesteps: the most sampling steps.
-        frame_step: the number of frames must be 1 + k·frame_step.
-        most_frames: the largest number of frames, or None.
-        boundary: of a base of two experts the time, as a fraction of its path, from which the one for much noise is
-            in charge; below it the other is. None of a base of one.
-    """
-
-    latent_scale: int
-    multiple_px: int
-    timesteps: int = TRAIN_TIMESTEPS
-    frame_step: int = 1
-    most_frames: int | None = None
+    latent_scale: int  # pixels per latent along height and width
+    multiple_px: int  # height and width must be multiples of it
+    timesteps: int = TRAIN_TIMESTEPS  # the most sampling steps
+    frame_step: int = 1  # the number of frames must be 1 + k·frame_step
+    most_frames: int | None = None  # the largest number of frames, or None
+    # of a base of two experts the time, as a fraction of its path, from which the one for much noise is in charge;
+    # below it the other is. None of a base of one.
     boundary: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A kind of base.
+    """A kind of base."""
 
-    Attributes:
-        name: as manifests have it.
-        part: the denoiser's folder, which is its key in ``model_index.json`` too.
-        module: the module whose `open_base` opens it.
-        read_limits: reads the `Limits` of a folder, and of a motion module's where the base has one beside it.
-        parts: the folders that a base of this family computes with; they decide its fingerprint.
-        optional: parts that a base has where its index names them.
-        schedulers: the scheduler classes whose noise path this family learns and samples with.
-        samplers: names that `GenerateRecipe.sampler` may have.
-        index_settings: keys of ``model_index.json`` that change results.
-        default_card: what a folder's card says where neither a ``base.toml`` nor a known name does.
-        trained_with: settings of the scheduler that take the place of the folder's own.
-        is_flow: its path is that of flow matching, whose times can be shifted.
-        splits_time: some of its layers look along time alone, and the others at single frames.
-        word_at: where a learned word stands: in the text tower's table, or as an offset to what the tower gives.
-        photo_prompt: under which a photo of ``{}`` is learned; a text tower may need more of a sentence than others.
-        takes_controlnet: whether a ControlNet of an image model with the same blocks can lay out its frames.
-        prompt_tokens: the most tokens of a prompt, end marks left out; None: as the text tower's config says.
-    """
-
-    name: str
-    part: str
-    module: str
+    name: str  # as manifests have it
+    part: str  # the denoiser's folder, which is its key in ``model_index.json`` too
+    module: str  # the module whose `open_base` opens it
+    # reads the `Limits` of a folder, and of a motion module's where the base has one beside it
     read_limits: Callable[..., Limits]
+    # the folders that a base of this family computes with; they decide its fingerprint
     parts: tuple[str, ...]
+    # the scheduler classes whose noise path this family learns and samples with
     schedulers: tuple[str, ...]
-    samplers: tuple[str, ...]
-    index_settings: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
+    samplers: tuple[str, ...]  # names that `GenerateRecipe.sampler` may have
+    index_settings: tuple[str, ...] = ()  # keys of ``model_index.json`` that change results
+    optional: tuple[str, ...] = ()  # parts that a base has where its index names them
+    # what a folder's card says where neither a ``base.toml`` nor a known name does
     default_card: Callable[[Path], Mapping[str, Any]] = lambda _: {}
+    # settings of the scheduler that take the place of the folder's own
     trained_with: Mapping[str, Any] = field(default_factory=dict)
-    is_flow: bool = False
+    is_flow: bool = False  # its path is that of flow matching, whose times can be shifted
+    # some of its layers look along time alone, and the others at single frames
     splits_time: bool = True
+    # where a learned word stands: in the text tower's table, or as an offset to what the tower gives
     word_at: Literal["input", "output"] = "input"
+    # under which a photo of ``{}`` is learned; a text tower may need more of a sentence than others
     photo_prompt: str = "a {}"
+    # the most tokens of a prompt, end marks left out; None: as the text tower's config says
     prompt_tokens: int | None = None
+    # whether a ControlNet of an image model with the same blocks can lay out its frames
     takes_controlnet: bool = False
 
     @property

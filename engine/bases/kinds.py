@@ -11,21 +11,13 @@ T2V = f"take the text-to-video model of the same maker: {LIST}"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of model that is no base.
+    """A kind of model that is no base."""
 
-    Attributes:
-        pattern: how the words of its names begin, in small letters.
-        what: it is.
-        hint: what would do instead.
-        is_image_model: whether it is a base with a motion module beside it.
-        is_beside: whether it is read beside a base.
-    """
-
-    pattern: str
-    what: str
-    hint: str = LIST
-    is_image_model: bool = False
-    is_beside: bool = False
+    pattern: str  # how the words of its names begin, in small letters
+    what: str  # it is
+    hint: str = LIST  # what would do instead
+    is_image_model: bool = False  # whether it is a base with a motion module beside it
+    is_beside: bool = False  # whether it is read beside a base
 
 
 # The first that is found counts.

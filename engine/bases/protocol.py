@@ -26,77 +26,50 @@ ReferenceBlocks = Literal["midup", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place in the denoiser where an adapter acts.
+    """A place in the denoiser where an adapter acts."""
 
-    Attributes:
-        name: the write module's path; it names the adapter's tensors in files.
-        read: path of the module whose input is the residual stream, (b·k, n, d).
-        write: path of the module whose output receives the delta, (b·k, n, d).
-        width: d, the width of the stream.
-        look_at: where a bottleneck here is told the look: on the stream, or among its few hidden units, which is the
-            same function with fewer weights.
-    """
-
-    name: str
-    read: str
-    write: str
-    width: int
+    name: str  # the write module's path; it names the adapter's tensors in files
+    read: str  # path of the module whose input is the residual stream, (b·k, n, d)
+    write: str  # path of the module whose output receives the delta, (b·k, n, d)
+    width: int  # d, the width of the stream
+    # where a bottleneck here is told the look: on the stream, or among its few hidden units, which is the same function
+    # with fewer weights
     look_at: Literal["stream", "hidden"] = "stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Sizes of a base.
+    """Sizes of a base."""
 
-    Attributes:
-        frames: number of frames it was trained on.
-        fps: its frames per second.
-        height_px: height it was trained at.
-        width_px: width it was trained at.
-        latent_channels: c of its latents.
-        latent_scale: pixels per latent along h and w.
-        text_length: l, the longest prompt in tokens with its two end marks.
-        text_width: d of the text features.
-        image_width: d of the appearance vector, or None where there is no image tower.
-        frame_step: a video has 1 + k·frame_step frames.
-    """
-
-    frames: int
-    fps: float
-    height_px: int
-    width_px: int
-    latent_channels: int
-    latent_scale: int
-    text_length: int
-    text_width: int
-    image_width: int | None
-    frame_step: int = 1
+    frames: int  # number of frames it was trained on
+    fps: float  # its frames per second
+    height_px: int  # height it was trained at
+    width_px: int  # width it was trained at
+    latent_channels: int  # c of its latents
+    latent_scale: int  # pixels per latent along h and w
+    text_length: int  # l, the longest prompt in tokens with its two end marks
+    text_width: int  # d of the text features
+    image_width: int | None  # d of the appearance vector, or None where there is no image tower
+    frame_step: int = 1  # a video has 1 + k·frame_step frames
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedWord:
-    """A pseudo-word as a prompt may contain it.
+    """A pseudo-word as a prompt may contain it."""
 
-    Attributes:
-        vectors: (n, d), which stand side by side in the prompt, or (d,); gradients flow into them.
-        class_word: what the word is a kind of, such as ``dog``; a family whose words are offsets to its text
-            features encodes it in the word's place.
-    """
-
+    # (n, d), which stand side by side in the prompt, or (d,); gradients flow into them
     vectors: Tensor
+    # what the word is a kind of, such as ``dog``; a family whose words are offsets to its text features encodes it in
+    # the word's place
     class_word: str
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Prompts as a base has encoded them; only `Base.denoise` looks inside.
+    """Prompts as a base has encoded them; only `Base.denoise` looks inside."""
 
-    Attributes:
-        features: (b, l, d).
-        mask: 1 at the positions to attend to and 0 elsewhere, (b, l), or None for all.
-    """
-
-    features: Tensor
+    features: Tensor  # (b, l, d)
+    # 1 at the positions to attend to and 0 elsewhere, (b, l), or None for all
     mask: Tensor | None = None
 
     def __len__(self) -> int:

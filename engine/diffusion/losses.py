@@ -33,17 +33,12 @@ class Draw:
 class DenoisingLoss:
     """``‖prediction - target‖²`` of keyed noise and times.
 
-    Attributes:
-        path: of the base.
-        seed: key of the draws, with step and place.
-        bias: see `NoisePath.draw_time`.
-
     Paper: arXiv 2312.04433, equation 1.
     """
 
-    path: NoisePath
-    seed: int
-    bias: float = 1.0
+    path: NoisePath  # of the base
+    seed: int  # key of the draws, with step and place
+    bias: float = 1.0  # see `NoisePath.draw_time`
 
     def __call__(
         self,

@@ -101,19 +101,14 @@ class DiffusionPath:
 class FlowPath:
     """The straight path of flow matching: ``x_σ = (1 - σ)·x_0 + σ·ε``, its velocity ``ε - x_0``.
 
-    Attributes:
-        shift: s; above 1 it draws more times of much noise. 1 leaves them as they are.
-        photo_shift: s of photos, which hold less that noise must cover than videos do; None: the same.
-        timesteps: the denoiser is given σ·timesteps.
-        video_since: the least σ that is drawn for a video.
-
     Paper: arXiv 2210.02747 (flow matching); times and shift from arXiv 2403.03206, sections 3.1 and 5.3.2.
     """
 
-    shift: float = 1.0
-    timesteps: int = 1000
+    shift: float = 1.0  # s; above 1 it draws more times of much noise. 1 leaves them as they are.
+    timesteps: int = 1000  # the denoiser is given σ·timesteps
+    # s of photos, which hold less that noise must cover than videos do; None: the same
     photo_shift: float | None = None
-    video_since: float = 0.0
+    video_since: float = 0.0  # the least σ that is drawn for a video
 
     def draw_time(
         self, generator: torch.Generator, bias: float = 1.0, *, is_photo: bool = False

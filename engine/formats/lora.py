@@ -84,17 +84,12 @@ OLD_READERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A layer of the base that low rank can stand beside.
+    """A layer of the base that low rank can stand beside."""
 
-    Attributes:
-        path: the name of its site: the path in the denoiser, or that in the text tower behind ``text_encoder.``.
-        layer: the same for `Spelling`.
-        widths: of what it reads and gives.
-    """
-
+    # the name of its site: the path in the denoiser, or that in the text tower behind ``text_encoder.``
     path: str
-    layer: Layer
-    widths: tuple[int, int]
+    layer: Layer  # the same for `Spelling`
+    widths: tuple[int, int]  # of what it reads and gives
 
 
 @dataclass(slots=True)

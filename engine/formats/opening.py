@@ -43,23 +43,16 @@ WRAPPERS = ("state_dict.", "module.")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a foreign file holds.
+    """What a foreign file holds."""
 
-    Attributes:
-        path: of the file.
-        tensors: by name, dictionaries in dictionaries joined by dots; those of a list by their places.
-        metadata: texts that a safetensors file has beside them.
-        config: peft's ``adapter_config.json``, or None.
-        values: what else a pickle holds, by name.
-        is_list: whether it is a list of tensors without names.
-    """
-
-    path: Path
+    path: Path  # of the file
+    # by name, dictionaries in dictionaries joined by dots; those of a list by their places
     tensors: Mapping[str, Tensor]
+    # texts that a safetensors file has beside them
     metadata: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, Any] | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    is_list: bool = False
+    config: Mapping[str, Any] | None = None  # peft's ``adapter_config.json``, or None
+    values: Mapping[str, Any] = field(default_factory=dict)  # what else a pickle holds, by name
+    is_list: bool = False  # whether it is a list of tensors without names
 
 
 def open_file(path: Path) -> Opened:

@@ -37,22 +37,14 @@ VGEN_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a foreign file does not say of itself.
+    """What a foreign file does not say of itself."""
 
-    Attributes:
-        name: of the adapter; a subject's word is ``<name>``.
-        kind: ``subject`` or ``motion``, or None where the file shows it.
-        class_word: what a subject is a kind of, as prompts say it.
-        caption: of a motion.
-        expert: ``high`` or ``low``: the expert of two that a LoRA is for, or None.
-        word: file of the word that goes with the bottlenecks of a subject, or None.
-    """
-
-    name: str
-    kind: Kind | None = None
-    class_word: str = "object"
-    caption: str = ""
-    expert: str | None = None
+    name: str  # of the adapter; a subject's word is ``<name>``
+    kind: Kind | None = None  # ``subject`` or ``motion``, or None where the file shows it
+    class_word: str = "object"  # what a subject is a kind of, as prompts say it
+    caption: str = ""  # of a motion
+    expert: str | None = None  # ``high`` or ``low``: the expert of two that a LoRA is for, or None
+    # file of the word that goes with the bottlenecks of a subject, or None
     word: Path | None = None
 
 
@@ -77,19 +69,12 @@ class Half:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of foreign file.
+    """A kind of foreign file."""
 
-    Attributes:
-        what: how people call it.
-        knows: whether a file is one.
-        read: the adapters in it.
-        check: refuses what no base takes.
-    """
-
-    what: str
-    knows: Callable[[Opened], bool]
-    read: Callable[[Opened, Target, Wish], Iterator[Half]]
-    check: Callable[[Opened], object] = lambda _: None
+    what: str  # how people call it
+    knows: Callable[[Opened], bool]  # whether a file is one
+    read: Callable[[Opened, Target, Wish], Iterator[Half]]  # the adapters in it
+    check: Callable[[Opened], object] = lambda _: None  # refuses what no base takes
 
 
 def _read_word(opened: Opened, target: Target, _wish: Wish) -> Iterator[Half]:

@@ -38,16 +38,11 @@ _MOTION_LAYER = re.compile(r"(.*\.motion_modules\.\d+)\.(.*)\.attn([12])\.to_(q|
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer of a denoiser.
+    """A layer of a denoiser."""
 
-    Attributes:
-        component: the part of the pipeline that it is in: ``unet``, ``transformer``, ``transformer_2`` or
-            ``text_encoder``.
-        path: within that part.
-    """
-
+    # the part of the pipeline that it is in: ``unet``, ``transformer``, ``transformer_2`` or ``text_encoder``
     component: str
-    path: str
+    path: str  # within that part
 
     @property
     def is_wan(self) -> bool:
@@ -62,23 +57,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How one tool writes low-rank layers.
+    """How one tool writes low-rank layers."""
 
-    Attributes:
-        name: of the tool, as ``--format`` has it.
-        owns: whether a key of a file is in this spelling; the first of the table that says so counts.
-        spell: the name of a layer in keys.
-        down, up: what keys end in, as they are written.
-        has_alpha: whether a scalar α stands beside each layer.
-        names_component: whether the name says in which part of the pipeline the layer is.
-    """
-
-    name: str
+    name: str  # of the tool, as ``--format`` has it
+    # whether a key of a file is in this spelling; the first of the table that says so counts
     owns: Callable[[str], bool]
-    spell: Callable[[Layer], str | None]
+    spell: Callable[[Layer], str | None]  # the name of a layer in keys
+    # down, up: what keys end in, as they are written
     down: str
     up: str
-    has_alpha: bool = False
+    has_alpha: bool = False  # whether a scalar α stands beside each layer
+    # whether the name says in which part of the pipeline the layer is
     names_component: bool = False
 
 

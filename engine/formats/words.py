@@ -27,17 +27,11 @@ WIDTHS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class FoundWord:
-    """A word in a file.
+    """A word in a file."""
 
-    Attributes:
-        layout: whose file it is: ``diffusers``, ``a1111`` or ``sdxl``.
-        placeholder: what stands for it in prompts there, or "".
-        vectors: (n, d).
-    """
-
-    layout: str
-    placeholder: str
-    vectors: Tensor
+    layout: str  # whose file it is: ``diffusers``, ``a1111`` or ``sdxl``
+    placeholder: str  # what stands for it in prompts there, or ""
+    vectors: Tensor  # (n, d)
 
 
 def is_word(opened: Opened) -> bool:

@@ -35,34 +35,23 @@ STORED: Mapping[Storage, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A foreign file that was written.
+    """A foreign file that was written."""
 
-    Attributes:
-        path: of the file or, of peft, of the folder.
-        loads_in: what reads it.
-        prompt: what prompts must say there.
-        kept: of whole differences written as low rank, the share of their squares that is left; else None.
-    """
-
-    path: Path
-    loads_in: str
-    prompt: str
+    path: Path  # of the file or, of peft, of the folder
+    loads_in: str  # what reads it
+    prompt: str  # what prompts must say there
+    # of whole differences written as low rank, the share of their squares that is left; else None
     kept: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """A place for one kind of adapter in the files of a tool.
+    """A place for one kind of adapter in the files of a tool."""
 
-    Attributes:
-        write: writes an adapter to a draft of the file, which will have this ending.
-        endings: that the file may have; "" of a folder.
-        loads_in: what reads it.
-    """
-
+    # writes an adapter to a draft of the file, which will have this ending
     write: Callable[[Adapter, Path, str], None]
-    endings: tuple[str, ...]
-    loads_in: str
+    endings: tuple[str, ...]  # that the file may have; "" of a folder
+    loads_in: str  # what reads it
 
 
 def choose_home(adapter: Adapter, tool: str, label: str) -> _Home:

@@ -24,19 +24,12 @@ from engine.recipe import GenerateRecipe
 
 @dataclass(slots=True)
 class Followed:
-    """What acts beside the adapters, step by step.
+    """What acts beside the adapters, step by step."""
 
-    Attributes:
-        recipe: of the video.
-        reference: the photos that are read, or None.
-        structure: the layout that is followed, or None.
-        halves: how many halves guidance has.
-    """
-
-    recipe: GenerateRecipe
-    reference: Reference | None
-    structure: StructureGuide | None
-    halves: int
+    recipe: GenerateRecipe  # of the video
+    reference: Reference | None  # the photos that are read, or None
+    structure: StructureGuide | None  # the layout that is followed, or None
+    halves: int  # how many halves guidance has
     _step: int = 0
 
     def set_step(self, step: int) -> None:

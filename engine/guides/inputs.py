@@ -16,23 +16,14 @@ if TYPE_CHECKING:  # a plan without photos and clips reads no pixels
 
 @dataclass(frozen=True, slots=True)
 class Guides:
-    """What the digests of a recipe stand for; the attributes have the names of its settings.
+    """What the digests of a recipe stand for; the attributes have the names of its settings."""
 
-    Attributes:
-        source: the clip or the photo that a video is made of.
-        inversion: the clip that is inverted.
-        reference: the photos that are read.
-        structure: the clip that is followed.
-        controlnet: by which.
-        depth: the model that sees how near what is in it is.
-    """
-
-    source: Clip | Photo | None = None
-    inversion: Clip | None = None
-    reference: tuple[Photo, ...] = ()
-    structure: Clip | None = None
-    controlnet: ModelLocation | None = None
-    depth: ModelLocation | None = None
+    source: Clip | Photo | None = None  # the clip or the photo that a video is made of
+    inversion: Clip | None = None  # the clip that is inverted
+    reference: tuple[Photo, ...] = ()  # the photos that are read
+    structure: Clip | None = None  # the clip that is followed
+    controlnet: ModelLocation | None = None  # by which
+    depth: ModelLocation | None = None  # the model that sees how near what is in it is
 
     def check(self, recipe: GenerateRecipe) -> None:
         """Whether these are what the recipe names, no more and no less.

@@ -27,19 +27,12 @@ COMPLAINT = re.compile(
 
 @dataclass(frozen=True)
 class Output:
-    """What one call of ffmpeg gave.
+    """What one call of ffmpeg gave."""
 
-    Attributes:
-        code: exit status; 0 does not mean that every frame could be decoded.
-        stdout: what was written to the pipe.
-        log: standard error, each line with its level in brackets.
-        timed_out: whether it was stopped after `TIMEOUT_S`.
-    """
-
-    code: int
-    stdout: bytes
-    log: str
-    timed_out: bool = False
+    code: int  # exit status; 0 does not mean that every frame could be decoded
+    stdout: bytes  # what was written to the pipe
+    log: str  # standard error, each line with its level in brackets
+    timed_out: bool = False  # whether it was stopped after `TIMEOUT_S`
 
     @property
     def errors(self) -> tuple[str, ...]:

@@ -71,20 +71,14 @@ MOST_REASON_CHARS = 120
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture file.
+    """A decoded picture file."""
 
-    Attributes:
-        pixels: uint8 (h, w, 3), sRGB, the right way up; alpha laid over mid-grey. The short side is
-            at most the size that was asked for.
-        alpha: uint8 (h, w), 255 opaque; None where every pixel is opaque.
-        size_px: width and height of the whole picture, the right way up.
-        notes: what was done to the file's pixels to get here.
-    """
-
+    # uint8 (h, w, 3), sRGB, the right way up; alpha laid over mid-grey. The short side is at most the size that was
+    # asked for.
     pixels: Pixels
-    alpha: Pixels | None
-    size_px: tuple[int, int]
-    notes: tuple[str, ...] = ()
+    alpha: Pixels | None  # uint8 (h, w), 255 opaque; None where every pixel is opaque
+    size_px: tuple[int, int]  # width and height of the whole picture, the right way up
+    notes: tuple[str, ...] = ()  # what was done to the file's pixels to get here
 
 
 def read_picture(path: Path, *, min_side_px: int = 1, kept_side_px: int = KEPT_SIDE_PX) -> Picture:

@@ -22,21 +22,13 @@ def shrunk(size: Size, short_side_px: int) -> Size:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How a picture is scaled, and where in it the frame lies.
+    """How a picture is scaled, and where in it the frame lies."""
 
-    Attributes:
-        whole: size of the scaled picture.
-        frame: size of the frame.
-        left: of the frame, in the scaled picture.
-        top: of the frame, in the scaled picture.
-        scale: over 1 where the picture is enlarged.
-    """
-
-    whole: Size
-    frame: Size
-    left: int
-    top: int
-    scale: float
+    whole: Size  # size of the scaled picture
+    frame: Size  # size of the frame
+    left: int  # of the frame, in the scaled picture
+    top: int  # of the frame, in the scaled picture
+    scale: float  # over 1 where the picture is enlarged
 
     def box_in(self, size: tuple[int, ...]) -> Edges:
         """What the frame holds of a copy of the picture that has a ``size``."""

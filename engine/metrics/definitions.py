@@ -50,14 +50,10 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a video scored.
+    """What a video scored."""
 
-    Attributes:
-        values: by metric.
-        doubts: by metric, why its scorer cannot judge here; nothing is chosen by such a value.
-    """
-
-    values: Mapping[str, float]
+    values: Mapping[str, float]  # by metric
+    # by metric, why its scorer cannot judge here; nothing is chosen by such a value
     doubts: Mapping[str, str] = field(default_factory=dict)
 
 

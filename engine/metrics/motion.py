@@ -28,18 +28,13 @@ TURN_GAIN = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What a moving region does, frame by frame, relative to the background.
+    """What a moving region does, frame by frame, relative to the background."""
 
-    Attributes:
-        states: (f, 4): x and y of its centre in frame sides, logarithm of its scale, its turn in radians, clockwise
-            positive; where the region is not to be seen it is taken to stay as it was.
-        radius: root of the mean squared distance of its points from its centre, in frame sides.
-        seen: share of the frames in which it was found.
-    """
-
+    # (f, 4): x and y of its centre in frame sides, logarithm of its scale, its turn in radians, clockwise positive;
+    # where the region is not to be seen it is taken to stay as it was
     states: Floats
-    radius: float
-    seen: float
+    radius: float  # root of the mean squared distance of its points from its centre, in frame sides
+    seen: float  # share of the frames in which it was found
 
 
 def trace(frames: Pixels) -> Track:

@@ -27,19 +27,12 @@ SPECK_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """The thing in one frame: its centre, its area and its weight in every pixel.
+    """The thing in one frame: its centre, its area and its weight in every pixel."""
 
-    Attributes:
-        x: centre from the left, in frame sides (the root of the frame's area).
-        y: centre from the top, in the same unit.
-        area: share of the frame.
-        weight: (h, w) in [0, 1].
-    """
-
-    x: float
-    y: float
-    area: float
-    weight: Floats
+    x: float  # centre from the left, in frame sides (the root of the frame's area)
+    y: float  # centre from the top, in the same unit
+    area: float  # share of the frame
+    weight: Floats  # (h, w) in [0, 1]
 
 
 def open_cv() -> Any:

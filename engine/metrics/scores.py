@@ -24,78 +24,50 @@ TRACKED, CUT, PIXELS = "tracked region", "colours and edges", "pixels"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One number.
+    """One number."""
 
-    Attributes:
-        metric: key of `definitions.DEFINITIONS`.
-        by: the tower or method that measured it.
-        value: what came out.
-        floor: what comes out without learning, as a still's motion fidelity or another photo's copy risk; None where
-            that is not known, as a stranger's likeness.
-        ceiling: what the learned pictures reach among themselves, or the most there can be; None where that is not
-            known.
-        doubt: why its scorer cannot judge here; None where nothing speaks against it.
-    """
-
-    metric: str
-    by: str
-    value: float
+    metric: str  # key of `definitions.DEFINITIONS`
+    by: str  # the tower or method that measured it
+    value: float  # what came out
+    # what comes out without learning, as a still's motion fidelity or another photo's copy risk; None where that is not
+    # known, as a stranger's likeness
     floor: float | None = None
+    # what the learned pictures reach among themselves, or the most there can be; None where that is not known
     ceiling: float | None = None
+    # why its scorer cannot judge here; None where nothing speaks against it
     doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What a video is measured against; what is None or empty is not measured.
+    """What a video is measured against; what is None or empty is not measured."""
 
-    Attributes:
-        photos: of the subject, each uint8 (h, w, 3).
-        clip: of the motion, uint8 (f, h, w, 3).
-        prompt: in plain words, a subject being called by its class.
-        learned: the photos that were learned from, where these are others; None: they are the same.
-    """
-
-    photos: tuple[Pixels, ...] = ()
-    clip: Pixels | None = None
-    prompt: str | None = None
+    photos: tuple[Pixels, ...] = ()  # of the subject, each uint8 (h, w, 3)
+    clip: Pixels | None = None  # of the motion, uint8 (f, h, w, 3)
+    prompt: str | None = None  # in plain words, a subject being called by its class
+    # the photos that were learned from, where these are others; None: they are the same
     learned: tuple[Pixels, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a tower makes of the references.
+    """What a tower makes of the references."""
 
-    Attributes:
-        tower: which.
-        photos: their features, (n, d); None where it scores none.
-        prompt: its features, (1, d); None where it scores none.
-    """
-
-    tower: Tower
-    photos: Tensor | None
-    prompt: Tensor | None
+    tower: Tower  # which
+    photos: Tensor | None  # their features, (n, d); None where it scores none
+    prompt: Tensor | None  # its features, (1, d); None where it scores none
 
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """References as videos are measured against them, worked out once for any number of videos.
+    """References as videos are measured against them, worked out once for any number of videos."""
 
-    Attributes:
-        seen: by each tower.
-        looks: of the photos, for the mini subject score; none where it is not taken.
-        learned: see `References`.
-        floor: of the photo copy risk.
-        clip: see `References`.
-        has_cv: whether what OpenCV measures is measured.
-    """
-
-    seen: tuple[Seen, ...]
-    looks: tuple[Look, ...]
-    learned: tuple[Pixels, ...]
-    floor: float | None
-    clip: Pixels | None = None
-    has_cv: bool = True
+    seen: tuple[Seen, ...]  # by each tower
+    looks: tuple[Look, ...]  # of the photos, for the mini subject score; none where it is not taken
+    learned: tuple[Pixels, ...]  # see `References`
+    floor: float | None  # of the photo copy risk
+    clip: Pixels | None = None  # see `References`
+    has_cv: bool = True  # whether what OpenCV measures is measured
 
 
 # A family's names for the formulas of text, image and consistency; None is not reported.

@@ -33,15 +33,10 @@ TURNS = range(0, 360, 15)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a thing looks like.
+    """What a thing looks like."""
 
-    Attributes:
-        colours: share of each colour, (LEVELS³,), summing to 1.
-        outlines: edges by cell and direction, (turns, CELLS²·DIRECTIONS), each row of norm 1.
-    """
-
-    colours: Floats
-    outlines: Floats
+    colours: Floats  # share of each colour, (LEVELS³,), summing to 1
+    outlines: Floats  # edges by cell and direction, (turns, CELLS²·DIRECTIONS), each row of norm 1
 
 
 def describe_subject(picture: Pixels, *, turned: bool = False) -> Look | None:

@@ -41,19 +41,13 @@ SLICE = 16
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """One tower, ready to score.
+    """One tower, ready to score."""
 
-    Attributes:
-        family: ``clip``, ``dino``, ``dinov2``, ``vit`` (any other vision transformer) or ``mini``.
-        name: what it is, for every output.
-        see: pictures uint8 (n, h, w, 3) to features (n, d), L2-normalised.
-        read: texts to features (n, d) of the same space; None where it reads none.
-    """
-
+    # ``clip``, ``dino``, ``dinov2``, ``vit`` (any other vision transformer) or ``mini``
     family: str
-    name: str
-    see: See
-    read: Read | None = None
+    name: str  # what it is, for every output
+    see: See  # pictures uint8 (n, h, w, 3) to features (n, d), L2-normalised
+    read: Read | None = None  # texts to features (n, d) of the same space; None where it reads none
 
 
 def open_towers(names: Sequence[str]) -> tuple[Tower, ...]:

@@ -22,19 +22,12 @@ from engine.training.saver import StopRequest
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to make a video.
+    """One way to make a video."""
 
-    Attributes:
-        device: where.
-        is_apart: on a base opened for it alone, not on the one that learns.
-        is_sliced: each half of guidance by itself, frames decoded one at a time.
-        told: what it is, for people.
-    """
-
-    device: str
-    is_apart: bool = False
-    is_sliced: bool = False
-    told: str = ""
+    device: str  # where
+    is_apart: bool = False  # on a base opened for it alone, not on the one that learns
+    is_sliced: bool = False  # each half of guidance by itself, frames decoded one at a time
+    told: str = ""  # what it is, for people
 
 
 def ways_of(device: torch.device) -> tuple[Way, ...]:

@@ -23,21 +23,13 @@ PROJECT = "dreamvideo"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is particular about one of accelerate's trackers.
+    """What is particular about one of accelerate's trackers."""
 
-    Attributes:
-        packages: what it can be written with; the first is the one to install.
-        where: how to see what a started one was told.
-        close: ends one that was started.
-        prepare: is called before one is started.
-        options: how it is started.
-    """
-
-    packages: tuple[str, ...]
-    where: Callable[[Any], str]
-    close: Callable[[Any], object] = lambda tracker: tracker.finish()
-    prepare: Callable[[], object] = lambda: None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    packages: tuple[str, ...]  # what it can be written with; the first is the one to install
+    where: Callable[[Any], str]  # how to see what a started one was told
+    close: Callable[[Any], object] = lambda tracker: tracker.finish()  # ends one that was started
+    prepare: Callable[[], object] = lambda: None  # is called before one is started
+    options: Mapping[str, Any] = field(default_factory=dict)  # how it is started
 
 
 def _hush_wandb() -> None:

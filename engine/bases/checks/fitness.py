@@ -48,40 +48,29 @@ class MemoryCheck:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a base.
+    """What is asked of a base."""
 
-    Attributes:
-        text: the class word, the caption, or the prompt without learned words and captions, as the user said them.
-        said_as: which of these it is.
-        is_photographed: whether what is learned from are photographs.
-        device: as asked for: auto, cpu, cuda, cuda:N or mps.
-        expected_s: what it will take, going by earlier work on this machine; None: not known.
-        work: what is to be computed, from which it is worked out where it is not known; or None.
-        memory: what it takes on the device and where least is taken, or None.
-    """
-
+    # the class word, the caption, or the prompt without learned words and captions, as the user said them
     text: str
-    said_as: Said
-    is_photographed: bool = False
-    device: str = "auto"
+    said_as: Said  # which of these it is
+    is_photographed: bool = False  # whether what is learned from are photographs
+    device: str = "auto"  # as asked for: auto, cpu, cuda, cuda:N or mps
+    # what it will take, going by earlier work on this machine; None: not known
     expected_s: float | None = None
+    # what is to be computed, from which it is worked out where it is not known; or None
     work: Work | None = None
+    # what it takes on the device and where least is taken, or None
     memory: MemoryCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FitnessWarning:
-    """What will not come out well, or at all.
+    """What will not come out well, or at all."""
 
-    Attributes:
-        kind: stable name: words, photographs, scheduler, device or memory.
-        text: for people, without a full stop.
-        is_costly: it would take hours, so it stops unless the user insists.
-    """
-
+    # stable name: words, photographs, scheduler, device or memory
     kind: Literal["words", "photographs", "scheduler", "device", "memory"]
-    text: str
-    is_costly: bool = False
+    text: str  # for people, without a full stop
+    is_costly: bool = False  # it would take hours, so it stops unless the user insists
 
 
 def check_fitness(base: BaseLocation, request: Request) -> tuple[FitnessWarning, ...]:

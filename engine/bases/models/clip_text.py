@@ -159,20 +159,15 @@ def load_clip_text(folder: Path, dtype: torch.dtype) -> ClipText:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How a text becomes ids.
+    """How a text becomes ids."""
 
-    Attributes:
-        ids: those of a text, without marks.
-        begin, end, pad, unknown: ids of the marks.
-        longest: the most ids of a prompt, marks included.
-    """
-
-    ids: Callable[[str], list[int]]
+    ids: Callable[[str], list[int]]  # those of a text, without marks
+    # begin, end, pad, unknown: ids of the marks
     begin: int
     end: int
     pad: int
     unknown: int
-    longest: int
+    longest: int  # the most ids of a prompt, marks included
 
 
 def vocabulary_of(tokenizer: Any) -> Vocabulary:

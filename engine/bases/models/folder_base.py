@@ -18,19 +18,16 @@ from engine.diffusion.samplers import MakeScheduler
 
 
 class FolderBase:
-    """The part of a `Base` that does not depend on its family.
-
-    Attributes:
-        make_path, make_samplers, make_inverter: what a scheduler's config means.
-        models: library and class of every part, or what loads it, by its folder's name.
-        towers: the cached properties that hold parts which can be given back.
-    """
+    """The part of a `Base` that does not depend on its family."""
 
     family: str
+    # make_path, make_samplers, make_inverter: what a scheduler's config means
     make_path: ClassVar[Any]
     make_samplers: ClassVar[Any]
     make_inverter: ClassVar[Any]
+    # library and class of every part, or what loads it, by its folder's name
     models: ClassVar[Mapping[str, str | Loader]]
+    # the cached properties that hold parts which can be given back
     towers: ClassVar[tuple[str, ...]] = ("_vae", "_image_tower")
 
     def __init__(

@@ -26,64 +26,44 @@ LEAST_STEP_S = 0.1  # what starting the many small kernels of a step takes
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A repository of the hub.
+    """A repository of the hub."""
 
-    Attributes:
-        hub_id: ``owner/name``.
-        role: what it gives to the base.
-        size_gb: of the files that are read, in 10⁹ bytes.
-    """
-
-    hub_id: str
-    role: Literal["base", "motion module", "image tower"]
-    size_gb: float
+    hub_id: str  # ``owner/name``
+    role: Literal["base", "motion module", "image tower"]  # what it gives to the base
+    size_gb: float  # of the files that are read, in 10⁹ bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A piece of work on a base.
+    """A piece of work on a base."""
 
-    Attributes:
-        frames, height_px, width_px: of the video, or of a photo.
-        steps: of learning, or of sampling.
-        tflop: of one pass of a batch through the denoiser; two operations for a multiplication with an addition.
-        memory_gib: on the device at once: the denoiser in bf16, of two experts the one in use, what is learned with
-            its moments, and what the work keeps; counted, without the towers and without what the driver takes, about
-            1 GiB.
-    """
-
+    # frames, height_px, width_px: of the video, or of a photo
     frames: int
     height_px: int
     width_px: int
-    steps: int
+    steps: int  # of learning, or of sampling
+    # of one pass of a batch through the denoiser; two operations for a multiplication with an addition
     tflop: float
+    # on the device at once: the denoiser in bf16, of two experts the one in use, what is learned with its moments, and
+    # what the work keeps; counted, without the towers and without what the driver takes, about 1 GiB
     memory_gib: float
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A base that has a name.
+    """A base that has a name."""
 
-    Attributes:
-        summary: what it is for.
-        licence: as its publisher names it.
-        sources: repositories, the base first.
-        numbers: of the denoiser's parameters, in 10⁹; of two experts, both.
-        subject, motion, video: learning from photos and from a clip at the standard quality, and making a video.
-        tflops: operations a second that this kind of network reaches, in 10¹².
-        text_gib: memory of the text tower in bf16.
-        said: of its card what neither its folder nor its family says.
-    """
-
-    summary: str
-    licence: str
-    sources: tuple[Source, ...]
-    numbers: float
+    summary: str  # what it is for
+    licence: str  # as its publisher names it
+    sources: tuple[Source, ...]  # repositories, the base first
+    numbers: float  # of the denoiser's parameters, in 10⁹; of two experts, both
+    # subject, motion, video: learning from photos and from a clip at the standard quality, and making a video
     subject: Work
     motion: Work
     video: Work
-    tflops: float
-    text_gib: float
+    tflops: float  # operations a second that this kind of network reaches, in 10¹²
+    text_gib: float  # memory of the text tower in bf16
+    # of its card what neither its folder nor its family says
     said: Mapping[str, Any] = field(default_factory=dict)
 
     @property

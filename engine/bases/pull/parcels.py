@@ -15,19 +15,12 @@ KEPT_FREE_BYTES = 1_000_000_000  # on the disk, beside what is fetched
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file of a repository: its name there, its bytes, and what tells that it is the same.
+    """A file of a repository: its name there, its bytes, and what tells that it is the same."""
 
-    Attributes:
-        name: in the repository.
-        size_bytes: of it.
-        sha256: of its bytes where the hub lists it, else None.
-        blob: their SHA-1 as a git object; of a file in a folder the time of its last change.
-    """
-
-    name: str
-    size_bytes: int
-    sha256: str | None
-    blob: str
+    name: str  # in the repository
+    size_bytes: int  # of it
+    sha256: str | None  # of its bytes where the hub lists it, else None
+    blob: str  # their SHA-1 as a git object; of a file in a folder the time of its last change
 
 
 @dataclass(frozen=True, slots=True)

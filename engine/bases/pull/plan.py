@@ -29,17 +29,11 @@ BESIDE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PullPlan:
-    """What is fetched.
+    """What is fetched."""
 
-    Attributes:
-        name: under which the base is used afterwards.
-        parcels: of each repository, the base's first.
-        missing: repositories that belong to it and that the folder does not hold.
-    """
-
-    name: str
-    parcels: Sequence[Parcel]
-    missing: Sequence[str] = ()
+    name: str  # under which the base is used afterwards
+    parcels: Sequence[Parcel]  # of each repository, the base's first
+    missing: Sequence[str] = ()  # repositories that belong to it and that the folder does not hold
 
 
 def plan_pull(name: str, folder: Path | None = None) -> PullPlan:

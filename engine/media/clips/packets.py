@@ -21,21 +21,13 @@ ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 @dataclass(frozen=True)
 class Probe:
-    """A video's packets, without decoding any.
+    """A video's packets, without decoding any."""
 
-    Attributes:
-        times_s: when each frame should be shown, ascending.
-        errors: what ffmpeg found wrong with the container.
-        stream: the one that is read, in ffmpeg's words.
-        streams: how many there are to choose from.
-        decoder: the one to use in place of ffmpeg's own.
-    """
-
-    times_s: tuple[float, ...]
-    errors: tuple[str, ...]
-    stream: str
-    streams: int
-    decoder: str | None
+    times_s: tuple[float, ...]  # when each frame should be shown, ascending
+    errors: tuple[str, ...]  # what ffmpeg found wrong with the container
+    stream: str  # the one that is read, in ffmpeg's words
+    streams: int  # how many there are to choose from
+    decoder: str | None  # the one to use in place of ffmpeg's own
 
 
 def probe(path: Path) -> Probe:

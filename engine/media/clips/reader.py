@@ -44,45 +44,27 @@ BITMAP = b"BM"
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of a clip at an even rate.
+    """Frames of a clip at an even rate."""
 
-    Attributes:
-        path: the file, or the folder of frames.
-        frames: uint8 (f, h, w, 3), sRGB, the right way up, without black bars; the short side is
-            at most 512 pixels.
-        times_s: when each frame is shown in the clip.
-        fps: the rate at which they were taken.
-        digest: SHA-256 of the file's bytes, or over those of a folder's files in order.
-        taken: one line for people: what the clip is and what was taken.
-        notes: what else people should know, one line each.
-    """
-
-    path: Path
+    path: Path  # the file, or the folder of frames
+    # uint8 (f, h, w, 3), sRGB, the right way up, without black bars; the short side is at most 512 pixels
     frames: Pixels
-    times_s: tuple[float, ...]
-    fps: float
-    digest: str
-    taken: str
-    notes: tuple[str, ...] = ()
+    times_s: tuple[float, ...]  # when each frame is shown in the clip
+    fps: float  # the rate at which they were taken
+    digest: str  # SHA-256 of the file's bytes, or over those of a folder's files in order
+    taken: str  # one line for people: what the clip is and what was taken
+    notes: tuple[str, ...] = ()  # what else people should know, one line each
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What a clip is, before anything is taken of it.
+    """What a clip is, before anything is taken of it."""
 
-    Attributes:
-        size_px: width and height as shown.
-        fps: its own rate; 0 where it holds one frame.
-        total: how many frames it holds.
-        is_variable: whether they are unevenly spaced.
-        seconds: when the last one ends.
-    """
-
-    size_px: tuple[int, int]
-    fps: float
-    total: int
-    is_variable: bool
-    seconds: float
+    size_px: tuple[int, int]  # width and height as shown
+    fps: float  # its own rate; 0 where it holds one frame
+    total: int  # how many frames it holds
+    is_variable: bool  # whether they are unevenly spaced
+    seconds: float  # when the last one ends
 
 
 SCANNERS: Mapping[str, Callable[[Path, Window, float], Scan]] = {

@@ -32,17 +32,11 @@ Damage = tuple[float, str]
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a clip that may be learned from.
+    """The part of a clip that may be learned from."""
 
-    Attributes:
-        start_s: nothing shown before it is taken.
-        end_s: nothing shown from it on is taken; infinite where only the clip's end bounds it.
-        reach_s: when the last frame wanted is over: what comes later need not be decoded.
-    """
-
-    start_s: float
-    end_s: float
-    reach_s: float
+    start_s: float  # nothing shown before it is taken
+    end_s: float  # nothing shown from it on is taken; infinite where only the clip's end bounds it
+    reach_s: float  # when the last frame wanted is over: what comes later need not be decoded
 
     @property
     def needed_s(self) -> float:
@@ -70,50 +64,31 @@ class Window:
 
 
 class Timing(NamedTuple):
-    """Rate, evenness and end of a list of frame times.
+    """Rate, evenness and end of a list of frame times."""
 
-    Attributes:
-        fps: frames after the first, over the time between first and last; 0 for one frame.
-        is_variable: whether the frames are unevenly spaced.
-        end_s: when the last frame ends.
-    """
-
-    fps: float
-    is_variable: bool
-    end_s: float
+    fps: float  # frames after the first, over the time between first and last; 0 for one frame
+    is_variable: bool  # whether the frames are unevenly spaced
+    end_s: float  # when the last frame ends
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A small copy of a clip around a window.
+    """A small copy of a clip around a window."""
 
-    Attributes:
-        path: of the clip.
-        window: the one asked for, from the first frame on and up to a change of shape.
-        times_s: when each frame is shown, ascending; at least one.
-        thumbs: uint8 (f, 64, 64), grey, one for each time; squeezed to a square.
-        size_px: width and height as shown: turned, with square pixels.
-        listed_s: when each frame of the whole clip is shown, as its file says, ascending.
-        timing: of the whole clip.
-        taker: of frames, by their indices; see `take`.
-        notes: what people should know.
-        damage: where it cannot be decoded any further; or None.
-        reshaping: when the pictures get other proportions, and which; or None.
-        treatment: of a video's pictures.
-    """
-
-    path: Path
-    window: Window
-    times_s: tuple[float, ...]
-    thumbs: Pixels
-    size_px: tuple[int, int]
+    path: Path  # of the clip
+    window: Window  # the one asked for, from the first frame on and up to a change of shape
+    times_s: tuple[float, ...]  # when each frame is shown, ascending; at least one
+    thumbs: Pixels  # uint8 (f, 64, 64), grey, one for each time; squeezed to a square
+    size_px: tuple[int, int]  # width and height as shown: turned, with square pixels
+    # when each frame of the whole clip is shown, as its file says, ascending
     listed_s: tuple[float, ...]
-    timing: Timing
-    taker: Callable[[Scan, Sequence[int]], Pixels]
-    notes: tuple[str, ...] = ()
-    damage: Damage | None = None
+    timing: Timing  # of the whole clip
+    taker: Callable[[Scan, Sequence[int]], Pixels]  # of frames, by their indices; see `take`
+    notes: tuple[str, ...] = ()  # what people should know
+    damage: Damage | None = None  # where it cannot be decoded any further; or None
+    # when the pictures get other proportions, and which; or None
     reshaping: tuple[float, str] | None = None
-    treatment: Treatment = field(default_factory=Treatment)
+    treatment: Treatment = field(default_factory=Treatment)  # of a video's pictures
 
     def take(self, indices: Sequence[int]) -> Pixels:
         """Chosen frames: uint8 (f, h, w, 3), sRGB, at most 512 pixels on the short side.

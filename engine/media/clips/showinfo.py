@@ -15,36 +15,23 @@ FRAME_LINE = re.compile(
 
 
 class Frame(NamedTuple):
-    """What ffmpeg's `showinfo` says of a decoded frame.
+    """What ffmpeg's `showinfo` says of a decoded frame."""
 
-    Attributes:
-        tick: when it is shown, in the stream's own unit.
-        size_px: width and height with square pixels, before it is turned.
-        fields: "P" where it has none; "T" or "B" where it is interlaced.
-    """
-
-    tick: int
-    size_px: tuple[int, int]
-    fields: str
+    tick: int  # when it is shown, in the stream's own unit
+    size_px: tuple[int, int]  # width and height with square pixels, before it is turned
+    fields: str  # "P" where it has none; "T" or "B" where it is interlaced
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the filter said of one decoding.
+    """All that the filter said of one decoding."""
 
-    Attributes:
-        frames: in the order shown.
-        times_s: when each is shown, exact: showinfo's seconds are rounded, its ticks are not.
-        degrees: the turn that a player applies.
-        matrix: of the first frame's colours, in ffmpeg's words.
-        transfer: of the same.
-    """
-
-    frames: tuple[Frame, ...]
+    frames: tuple[Frame, ...]  # in the order shown
+    # when each is shown, exact: showinfo's seconds are rounded, its ticks are not
     times_s: tuple[float, ...]
-    degrees: float
-    matrix: str
-    transfer: str
+    degrees: float  # the turn that a player applies
+    matrix: str  # of the first frame's colours, in ffmpeg's words
+    transfer: str  # of the same
 
 
 @dataclass(frozen=True)

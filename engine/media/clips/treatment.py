@@ -37,25 +37,15 @@ PREMULTIPLY = "format=gbrap,premultiply=inplace=1,"
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to each picture of a video.
+    """What is done to each picture of a video."""
 
-    Attributes:
-        stream: which of the file's streams, in ffmpeg's words.
-        decoder: the one to use in place of ffmpeg's own.
-        is_interlaced: whether the two fields of a picture show two moments.
-        hdr_transfer: of HDR pictures, in ffmpeg's words; None for others.
-        hdr_matrix: what makes HDR pictures of luma and chroma, for ffmpeg's `scale`.
-        has_alpha: whether something shows through.
-        is_turned: whether the turn and mirroring that the file asks for are applied.
-    """
-
-    stream: str = "V:0"
-    decoder: str | None = None
-    is_interlaced: bool = False
-    hdr_transfer: str | None = None
-    hdr_matrix: str = "auto"
-    has_alpha: bool = False
-    is_turned: bool = True
+    stream: str = "V:0"  # which of the file's streams, in ffmpeg's words
+    decoder: str | None = None  # the one to use in place of ffmpeg's own
+    is_interlaced: bool = False  # whether the two fields of a picture show two moments
+    hdr_transfer: str | None = None  # of HDR pictures, in ffmpeg's words; None for others
+    hdr_matrix: str = "auto"  # what makes HDR pictures of luma and chroma, for ffmpeg's `scale`
+    has_alpha: bool = False  # whether something shows through
+    is_turned: bool = True  # whether the turn and mirroring that the file asks for are applied
 
     @property
     def fields(self) -> str:

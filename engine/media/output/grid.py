@@ -39,15 +39,10 @@ MOST_STRIP_FRAMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What stands above a column.
+    """What stands above a column."""
 
-    Attributes:
-        heading: lines; neighbours with the same heading share it.
-        label: the line below, of this column alone; may be empty.
-    """
-
-    heading: tuple[str, ...]
-    label: str = ""
+    heading: tuple[str, ...]  # lines; neighbours with the same heading share it
+    label: str = ""  # the line below, of this column alone; may be empty
 
 
 def grid_frames(

@@ -41,31 +41,20 @@ LEAST_SHARE, MOST_SHARE, MOST_RIM, LEAST_CONTRAST, MOST_UNSURE = 0.03, 0.8, 0.25
 
 @dataclass(frozen=True, slots=True)
 class FoundMask:
-    """A mask that was found.
+    """A mask that was found."""
 
-    Attributes:
-        mask: uint8 (h, w), 255 = subject, grey at its edges.
-        doubt: why it is wrong, most likely; None of one that can be used.
-    """
-
-    mask: Pixels
-    doubt: str | None = None
+    mask: Pixels  # uint8 (h, w), 255 = subject, grey at its edges
+    doubt: str | None = None  # why it is wrong, most likely; None of one that can be used
 
 
 @dataclass(frozen=True, slots=True)
 class _Small:
-    """A photo at the size at which its mask is found.
+    """A photo at the size at which its mask is found."""
 
-    Attributes:
-        colours: (h·w, 3), 0 to 255.
-        away: distance from the middle in half sides, (h, w).
-        rim: 1 along the edges, else 0, (h, w).
-        bend: what it costs that the cut runs between a pixel and the next one right, and below, (2, h, w).
-    """
-
-    colours: Floats
-    away: Floats
-    rim: Floats
+    colours: Floats  # (h·w, 3), 0 to 255
+    away: Floats  # distance from the middle in half sides, (h, w)
+    rim: Floats  # 1 along the edges, else 0, (h, w)
+    # what it costs that the cut runs between a pixel and the next one right, and below, (2, h, w)
     bend: Floats
 
 

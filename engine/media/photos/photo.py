@@ -18,24 +18,16 @@ WarningKind = Literal["blurred", "near_duplicate", "odd_one_out", "mask_of_all"]
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo of the subject.
+    """One photo of the subject."""
 
-    Attributes:
-        path: where it was read.
-        pixels: uint8 (h, w, 3), sRGB.
-        mask: uint8 (h, w), 255 = subject, grey = partly; or None.
-        digest: SHA-256 of the file's bytes, in hexadecimal.
-        notes: what was done to its pixels, for people.
-        mask_from: where the mask comes from: a file, the photo's own alpha, a model, its colours; or None.
-        whole_px: width and height in the file, where it was scaled down while it was read.
-    """
-
-    path: Path
-    pixels: Pixels
-    mask: Pixels | None
-    digest: str
-    notes: tuple[str, ...] = ()
+    path: Path  # where it was read
+    pixels: Pixels  # uint8 (h, w, 3), sRGB
+    mask: Pixels | None  # uint8 (h, w), 255 = subject, grey = partly; or None
+    digest: str  # SHA-256 of the file's bytes, in hexadecimal
+    notes: tuple[str, ...] = ()  # what was done to its pixels, for people
+    # where the mask comes from: a file, the photo's own alpha, a model, its colours; or None
     mask_from: MaskSource | None = None
+    # width and height in the file, where it was scaled down while it was read
     whole_px: tuple[int, int] | None = None
 
     @property
@@ -64,38 +56,24 @@ class Skipped:
 
 @dataclass(frozen=True)
 class PhotoWarning:
-    """Something about a photo that a person should look at; nothing was done about it.
+    """Something about a photo that a person should look at; nothing was done about it."""
 
-    Attributes:
-        path: the photo.
-        kind: which of the checks it is.
-        text: one line for people, without the photo's name.
-    """
-
-    path: Path
-    kind: WarningKind
-    text: str
+    path: Path  # the photo
+    kind: WarningKind  # which of the checks it is
+    text: str  # one line for people, without the photo's name
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """The photos that will be learned from.
+    """The photos that will be learned from."""
 
-    Attributes:
-        photos: in natural order.
-        skipped: those left out.
-        notes: one line for each thing to know, warnings included.
-        warnings: what a person should look at; nothing was done about it.
-        beside: what else lies in the folders given, in words.
-        held_out: the one that is kept to score against, or None.
-    """
-
-    photos: tuple[Photo, ...]
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
+    photos: tuple[Photo, ...]  # in natural order
+    skipped: tuple[Skipped, ...] = ()  # those left out
+    notes: tuple[str, ...] = ()  # one line for each thing to know, warnings included
+    # what a person should look at; nothing was done about it
     warnings: tuple[PhotoWarning, ...] = ()
-    beside: tuple[str, ...] = ()
-    held_out: Photo | None = None
+    beside: tuple[str, ...] = ()  # what else lies in the folders given, in words
+    held_out: Photo | None = None  # the one that is kept to score against, or None
 
     @cached_property
     def is_photographed(self) -> bool:
