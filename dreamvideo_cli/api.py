@@ -48,10 +48,11 @@ from dreamvideo_cli.learning.options import (
 )
 from dreamvideo_cli.settings import places
 from dreamvideo_cli.terminal.options import Kind, Shell
+from engine.errors import BaseNotFoundError
+from engine.recipe import GenerateRecipe, build_recipe
 
 if TYPE_CHECKING:
     from engine.bases import BaseLocation
-    from engine.recipe import GenerateRecipe
     from registry import Adapter, Registry
 
 References = str | Sequence[str]
@@ -211,8 +212,6 @@ def _find_base(
     pipeline: Any, uses: Sequence[WeightedAdapter], base: str | Path | None
 ) -> BaseLocation:
     """The base that is named, else the one that the adapters say, else where the pipeline was opened from."""
-    from engine.errors import BaseNotFoundError
-
     options = SamplingOptions(base=_as_name(base))
     try:
         return find_base(uses, options)
@@ -233,8 +232,6 @@ def _recipe(
     look: Appearance, uses: Sequence[WeightedAdapter], location: BaseLocation, shares: Shares
 ) -> GenerateRecipe:
     """How the pipeline is equipped: as the base's card says, but for what is asked for."""
-    from engine.recipe import GenerateRecipe, build_recipe
-
     if unknown := shares.keys() - Shares.__annotations__:
         raise TypeError(f"attach() takes no {', '.join(sorted(unknown))}")
     card, given = location.card.generate_defaults, only_given(**shares)

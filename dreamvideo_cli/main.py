@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.settings import process
-from dreamvideo_cli.settings.network import stay_offline
 from dreamvideo_cli.terminal.signals import STOPPING, Stopped, stopped, unwinding
 from dreamvideo_cli.terminal.streams import drop_stdout, open_missing_streams, write_any_text
 
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complete(arguments)
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
-    stay_offline()
+    process.stay_offline()
     with unwinding():
         try:
             is_answered = arguments and arguments[0] in ANSWERED

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dreamvideo_cli.app.groups import build
-from dreamvideo_cli.app.tree import Branch, Leaf
+from dreamvideo_cli.app.tree import ROOT, Branch, Leaf
+from dreamvideo_cli.terminal.text import one_line
 
 if TYPE_CHECKING:
     from registry import Adapter, Kind
@@ -81,8 +82,6 @@ def _unquoted(piece: re.Match[str]) -> str:
 
 def complete(words: Sequence[str], text: str) -> Completion:
     """What may stand for ``text`` behind these words."""
-    from dreamvideo_cli.app.tree import ROOT
-
     path, entry = _descend(ROOT, words)
     if isinstance(entry, Branch):
         return _words(_entries(entry), text) if len(path) == len(words) else Completion("words")
@@ -190,8 +189,6 @@ def _words(candidates: Iterable[Candidate], text: str) -> Completion:
 
 
 def _line(candidate: Candidate, shell: str, kept: int) -> str:
-    from dreamvideo_cli.terminal.text import one_line
-
     value = one_line(candidate.value)[kept:]
     return (
         value if shell == "bash" or not candidate.help else f"{value}\t{one_line(candidate.help)}"

@@ -15,7 +15,7 @@ from typer.core import (  # what Typer takes as `cls=`: help and files have no o
 
 from dreamvideo_cli.app.tree import ROOT, Branch, Leaf
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.terminal.options import EVERYWHERE, OPTIONS, SECTIONS
+from dreamvideo_cli.terminal.options import EVERYWHERE, OPTIONS, SECTIONS, command
 from dreamvideo_cli.terminal.text import is_utf8, one_line
 
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -192,8 +192,6 @@ def write_sections(formatter: Any, sections: Mapping[str, list[tuple[str, str]]]
 def _command(name: str, leaf: Leaf) -> Any:
     """The one command of a Typer app of its own, in plain text: markup would double the time of every help."""
     from importlib import import_module
-
-    from dreamvideo_cli.terminal.options import command
 
     module, _, function = leaf.place.partition(":")
     found = getattr(import_module(f"dreamvideo_cli.{module}"), function)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamvideo_cli.settings.files import config_file, set_value
-from dreamvideo_cli.settings.network import go_online
 from dreamvideo_cli.settings.places import (
     absolute_name,
     default_base,
     fingerprint_memo,
     locate_whole,
 )
+from dreamvideo_cli.settings.process import go_online
 from dreamvideo_cli.terminal.options import MotionModule, Shell, Yes
 from dreamvideo_cli.terminal.output import View, ask_consent, info, require_consent, show
 from dreamvideo_cli.terminal.progress import show_progress

@@ -1,7 +1,7 @@
 """`dv runs`: learning that is going on, was stopped, or is done."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,6 +9,16 @@ from dreamvideo_cli.learning.options import read_deadline
 from dreamvideo_cli.learning.publish import draft_of_save
 from dreamvideo_cli.learning.resume import read_plan
 from dreamvideo_cli.learning.train import RunOptions, train
+from dreamvideo_cli.runs.folders import (
+    DamagedRun,
+    Run,
+    find_any_run,
+    find_run,
+    read_runs,
+    refuse_running,
+    remove_run,
+    state_of,
+)
 from dreamvideo_cli.runs.history import read_history, state_files
 from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.options import MaxTime, Note, Removing, Shell, Tags, Yes
@@ -16,10 +26,7 @@ from dreamvideo_cli.terminal.output import View, ask_consent, info, print_lines,
 from dreamvideo_cli.views.adapters import adapter_view
 from dreamvideo_cli.views.learning import learned_view, next_lines, stopping_in_time
 from dreamvideo_cli.views.runs import run_document, run_view, runs_view
-
-if TYPE_CHECKING:
-    from dreamvideo_cli.runs.folders import Run
-    from registry import Registry
+from registry import NotFoundError, open_registry
 
 RunId = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, or a beginning that no other has.")
@@ -31,14 +38,12 @@ def list_runs(shell: Shell) -> None:
 
     Example: dv runs list
     """
-    from dreamvideo_cli.runs import folders as runs
-
-    found = runs.read_runs(runs_folder())
+    found = read_runs(runs_folder())
     if shell.quiet and not shell.json:
         print_lines(run.id for run in found)
         return
     show(shell, runs_view(found))
-    for damaged in (run for run in found if isinstance(run, runs.DamagedRun)):
+    for damaged in (run for run in found if isinstance(run, DamagedRun)):
         info(shell, f"{damaged.id} is damaged: {damaged.message}")
     if not found:
         info(shell, "no run yet: dv subject learn --help")
@@ -56,7 +61,7 @@ def show_run(
 
     Example: dv runs show fox
     """
-    found = _find(run)
+    found = find_run(runs_folder(), run)
     if not report:
         show(shell, run_view(found))
         return
@@ -76,11 +81,8 @@ def resume_run(
 
     Example: dv runs resume fox-3f9a2c1e-1
     """
-    from dreamvideo_cli.runs.folders import state_of
-    from registry import open_registry
-
     deadline = read_deadline(max_time)
-    found = _find(run)
+    found = find_run(runs_folder(), run)
     store = open_registry(Path(found.facts.settings.registry))
     if state_of(found) == "finished":
         adapter = store.resolve(read_history(found).published or "", kind=found.facts.kind)
@@ -108,9 +110,7 @@ def promote_run(
 
     Example: dv runs promote fox-3f9a2c1e-1 --step 400 --tag best
     """
-    from registry import NotFoundError, open_registry
-
-    found = _find(run)
+    found = find_run(runs_folder(), run)
     files = state_files(found)
     if step not in files:
         raise NotFoundError(
@@ -118,7 +118,7 @@ def promote_run(
             hint="there are: " + (" ".join(str(each) for each in files) or "none"),
             code="run.no_state",
         )
-    store: Registry = open_registry(Path(found.facts.settings.registry))
+    store = open_registry(Path(found.facts.settings.registry))
     kind, name = found.facts.kind, found.facts.name
     store.check_publish(kind, name, tag or [])
     draft = draft_of_save(found, step, note)
@@ -137,8 +137,6 @@ def remove_runs(
 
     Example: dv runs rm fox-3f9a2c1e-1
     """
-    from dreamvideo_cli.runs.folders import Run, find_any_run, refuse_running, remove_run, state_of
-
     chosen = [find_any_run(runs_folder(), text) for text in runs]
     found = list({each.id: each for each in chosen}.values())
     for each in found:
@@ -153,9 +151,3 @@ def remove_runs(
             remove_run(each)
     ids = [each.id for each in found]
     show(shell, View({"schema": "dv.runs_removed/1", "dry_run": dry_run, "runs": ids}, ids))
-
-
-def _find(text: str) -> "Run":
-    from dreamvideo_cli.runs.folders import find_run
-
-    return find_run(runs_folder(), text)

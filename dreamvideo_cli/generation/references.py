@@ -87,10 +87,8 @@ class WeightedAdapter:
     @property
     def header(self) -> dict[str, Any]:
         """What its file says of its tensors and itself; nothing where it is broken, of which whoever loads it tells."""
-        from engine.bases.folder import read_header
-
         try:
-            return read_header(self.file)[0]
+            return folder.read_header(self.file)[0]
         except (OSError, ValueError):
             return {}
 

@@ -14,7 +14,7 @@ from dreamvideo_cli.terminal.progress import silent_libraries
 from dreamvideo_cli.terminal.text import one_line, read_path, write_path
 from engine.bases.catalog import find_model
 from engine.errors import BaseNotFoundError, InputError
-from engine.media.files import printable, shown
+from engine.media.files import printable, shown, unusable
 from engine.progress import ignore
 
 if TYPE_CHECKING:
@@ -140,8 +140,6 @@ def _read_clips(paths: Sequence[Path], recipe: Any, *, skip_bad: bool) -> Inputs
 
 def _refuse_same(clip: Clip, earlier: Sequence[Clip]) -> None:
     """Refuse a clip that is given twice."""
-    from engine.media.files import shown, unusable
-
     for other in earlier:
         if clip.digest == other.digest:
             twice = f"is the same clip as {shown(other.path)}"

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dreamvideo_cli.errors import ExistsError, UsageError
+from dreamvideo_cli.learning.inputs import read_inputs
 from dreamvideo_cli.learning.plan import LearnPlan
-from dreamvideo_cli.runs.folders import remove_run, runs_for, start_run
+from dreamvideo_cli.runs.folders import (
+    EventLog,
+    claim,
+    end_run,
+    remove_run,
+    runs_for,
+    start_run,
+    state_of,
+)
 from dreamvideo_cli.runs.folders.settings import LearnSettings, RunSettings
 from dreamvideo_cli.settings.places import locate_whole, runs_folder
 from dreamvideo_cli.terminal.text import one_line
@@ -41,8 +50,6 @@ def begin_or_resume(
         ConflictError: the same is running now.
         ExistsError: an unfinished run of this name was told otherwise.
     """
-    from dreamvideo_cli.runs import folders as runs
-
     same = None if fresh else find_unfinished(store, plan, leaves_others=leaves_others)
     if same is not None:
         return claim_run(same)
@@ -50,7 +57,7 @@ def begin_or_resume(
     _refuse_running(store, plan, key)
     for run in _unfinished(store, plan):
         if _is_worth_keeping(run) and not leaves_others:
-            runs.end_run(run, "abandoned")
+            end_run(run, "abandoned")
     return _begin(store, plan, key)
 
 
@@ -79,10 +86,8 @@ def claim_run(run: Run) -> Run:
     Raises:
         ConflictError: it is running now.
     """
-    from dreamvideo_cli.runs import folders as runs
-
-    runs.claim(run)
-    runs.EventLog(run.folder).write("resume")
+    claim(run)
+    EventLog(run.folder).write("resume")
     return run
 
 
@@ -93,8 +98,6 @@ def read_plan(run: Run) -> LearnPlan:
         UsageError: the run does not know where.
         ExistsError: they, or the base, are not what they were.
     """
-    from dreamvideo_cli.learning.inputs import read_inputs
-
     settings = run.facts.settings
     sources = settings.sources
     if sources is None:
@@ -177,8 +180,6 @@ def _differing_holdout(run: Run, plan: LearnPlan) -> list[str]:
 
 def _unfinished(store: Registry, plan: LearnPlan) -> list[Run]:
     """Runs of this name for this registry that nobody carries out and that came to no end."""
-    from dreamvideo_cli.runs.folders import state_of
-
     return [run for run in _runs_of(store, plan) if state_of(run) == "stopped"]
 
 
@@ -188,8 +189,6 @@ def _runs_of(store: Registry, plan: LearnPlan) -> list[Run]:
 
 def _refuse_running(store: Registry, plan: LearnPlan, key: str) -> None:
     """The same line twice at once is a mistake; another line of the same name is not."""
-    from dreamvideo_cli.runs.folders import claim, state_of
-
     for run in _runs_of(store, plan):
         if run.facts.key == key and state_of(run) == "running":
             claim(run)

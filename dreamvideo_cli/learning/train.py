@@ -29,7 +29,16 @@ from dreamvideo_cli.terminal.output import info
 from dreamvideo_cli.terminal.processes import quiet_other_ranks, read_rank
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.signals import Stopped, catching, unwind
-from engine.errors import EngineError, OutputError, StoppedError
+from engine.errors import (
+    BaseInvalidError,
+    DivergedError,
+    EngineError,
+    IncompatibleError,
+    InputError,
+    OutputError,
+    RecipeError,
+    StoppedError,
+)
 from engine.progress import Note
 from registry import RegistryError
 
@@ -38,6 +47,10 @@ if TYPE_CHECKING:
     from engine.progress import Progress
     from engine.training.saver import SavePolicy, StopRequest
     from registry import Adapter, Registry
+
+
+# After which the run would come to the same end again.
+FINAL = (DivergedError, InputError, RecipeError, IncompatibleError, BaseInvalidError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +175,9 @@ def _recorded(
         error.hint = _leave(run, log, "stopped", str(error))
         raise
     except BaseException as error:
-        if hint := _leave(run, log, "failed" if _is_final(error) else "stopped", str(error)):
+        if hint := _leave(
+            run, log, "failed" if isinstance(error, FINAL) else "stopped", str(error)
+        ):
             info(shell, hint)
         raise
 
@@ -234,14 +249,6 @@ def _leave(run: Run, log: EventLog, state: State, text: str) -> str | None:
         return None
     _report(run)
     return resume_line(run) if state == "stopped" else None
-
-
-def _is_final(error: BaseException) -> bool:
-    """Whether the run would come to the same end again."""
-    from engine import errors
-
-    final = errors.DivergedError, errors.InputError, errors.RecipeError, errors.IncompatibleError
-    return isinstance(error, (*final, errors.BaseInvalidError))
 
 
 def _report(run: Run) -> None:

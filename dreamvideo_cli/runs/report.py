@@ -7,12 +7,13 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from dreamvideo_cli import __version__
 from dreamvideo_cli.runs.chart import draw_curve, draw_losses, is_flat
+from dreamvideo_cli.runs.folders import Run, State, state_of
 from dreamvideo_cli.runs.folders.events import (
     End,
     MemoryFallback,
@@ -29,9 +30,6 @@ from engine.media.output.staging import staged
 from engine.metrics.definitions import DEFINITIONS
 from registry.storage import toml
 
-if TYPE_CHECKING:
-    from dreamvideo_cli.runs.folders import Run, State
-
 REPORT = "report.html"
 INPUTS = "inputs.png"
 PICTURES = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
@@ -47,8 +45,6 @@ def write_report(run: Run) -> Path:
         OutputError: it cannot be written; an earlier report stays.
         IntegrityError: the run's recipe cannot be read.
     """
-    from dreamvideo_cli.runs.folders import state_of
-
     text = render(run, state_of(run))
     path = run.folder / REPORT
     with staged(path, overwrite=True) as draft:

@@ -152,7 +152,6 @@ def _check_device(value: str, where: str) -> None:
 
 def _base_from(name: str, folder: Path) -> str:
     """A base's name, its paths meant from ``folder``."""
-    from engine.bases.folder import is_path
-    from engine.bases.motion_module import change_names
+    from engine.bases.motion_module import change_paths
 
-    return change_names(name, lambda part: str(_absolute(part, folder)) if is_path(part) else part)
+    return change_paths(name, lambda path: _absolute(str(path), folder))

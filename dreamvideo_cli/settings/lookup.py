@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamvideo_cli.errors import UsageError
-from dreamvideo_cli.settings.files import config_file, project_file
-from dreamvideo_cli.settings.keys import APP, DEFAULTS, FALSE_WORDS, KEYS
+from dreamvideo_cli.settings.files import config_file, project_file, read_values
+from dreamvideo_cli.settings.keys import APP, DEFAULTS, FALSE_WORDS, KEYS, check_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,6 @@ def look_up(name: str) -> Setting:
 
 def from_environment(name: str) -> Setting | None:
     """What the environment says; an empty variable says nothing."""
-    from dreamvideo_cli.settings.keys import check_value
-
     key = KEYS[name]
     text = os.environ.get(key.variable, "")
     if not text:
@@ -49,8 +47,6 @@ def from_files(name: str) -> Setting | None:
             hint = "dv config set makes it; without DV_CONFIG the user's file is read"
             raise UsageError(f"DV_CONFIG is {path}, and no file is there", hint=hint)
         if path is not None and path.is_file():
-            from dreamvideo_cli.settings.files import read_values
-
             values = read_values(path, is_project=is_project)
             if name in values:
                 return Setting(values[name], str(path))

@@ -36,20 +36,16 @@ def locate_whole(
 
 def absolute_name(name: str) -> str:
     """A name as it is, a path made absolute."""
-    from engine.bases.folder import is_path
-    from engine.bases.motion_module import change_names
+    from engine.bases.motion_module import change_paths
 
-    return change_names(
-        name, lambda part: str(Path(part).expanduser().absolute()) if is_path(part) else part
-    )
+    return change_paths(name, lambda path: path.expanduser().absolute())
 
 
 def placeless(name: str) -> str:
     """A base's name without its place on this machine."""
-    from engine.bases.folder import is_path
-    from engine.bases.motion_module import change_names
+    from engine.bases.motion_module import change_paths
 
-    return change_names(name, lambda part: Path(part).name if is_path(part) else part)
+    return change_paths(name, lambda path: path.name)
 
 
 def runs_folder() -> Path:

@@ -78,12 +78,6 @@ def event_document(event: Event) -> dict[str, Any]:
 
 def _show(event: Event, stages: Stages, *, quiet: bool) -> None:
     """Hand an event to what shows stages, or write its line."""
-    from engine.progress import (
-        Scored,
-        StageAdvanced,
-        StageStarted,
-    )
-
     match event:
         case StageStarted():
             stages.start(event)

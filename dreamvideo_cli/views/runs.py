@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dreamvideo_cli.runs.folders import Run
+from dreamvideo_cli.runs.folders import DamagedRun, Run, state_of
 from dreamvideo_cli.runs.folders.events import End, Save, Step
 from dreamvideo_cli.runs.history import StageHistory, event_fields, read_history, state_files
 from dreamvideo_cli.terminal.output import View
 from dreamvideo_cli.terminal.text import field_lines, table, time_text
 from dreamvideo_cli.views.adapters import pairs_text
 from dreamvideo_cli.views.scores import score_documents, score_lines
-
-if TYPE_CHECKING:
-    from dreamvideo_cli.runs.folders import DamagedRun
-
 
 HEAD = ("RUN", "STATE", "STAGE", "STEP", "LOSS", "CREATED")
 
@@ -37,8 +33,6 @@ def run_view(run: Run) -> View:
 
 def run_document(run: Run) -> dict[str, Any]:
     """A run as JSON tells of it."""
-    from dreamvideo_cli.runs.folders import state_of
-
     history, state, states = read_history(run), state_of(run), state_files(run)
     saved, ended, best = (
         history.last(Save),

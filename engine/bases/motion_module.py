@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.bases.folder import read_json
+from engine.bases.folder import is_path, read_json
 from engine.errors import BaseInvalidError
 
 MOTION_ADAPTER = "MotionAdapter"
@@ -25,9 +25,10 @@ def split_name(name: str) -> tuple[str, str | None]:
     return base, module or None
 
 
-def change_names(name: str, change: Callable[[str], str]) -> str:
-    """``name`` with a change made to the name of the base, and to that of its motion module."""
-    return JOINT.join(change(part) for part in split_name(name) if part)
+def change_paths(name: str, change: Callable[[Path], Path | str]) -> str:
+    """``name`` with a change made to what is a path in it: that of the base, of its motion module, or of both."""
+    parts = [part for part in split_name(name) if part]
+    return JOINT.join(str(change(Path(part))) if is_path(part) else part for part in parts)
 
 
 def check_motion_module(folder: Path, module: Path | None, index: Mapping[str, Any]) -> None:
