@@ -284,7 +284,7 @@ def _bases(cursor: CursorContext) -> Iterable[Candidate]:
     )
 
 
-def _keys(_spot: CursorContext) -> Iterable[Candidate]:
+def _keys(_cursor: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.settings.keys import KEYS
 
     yield from (Candidate(name, key.summary) for name, key in KEYS.items())
@@ -298,20 +298,20 @@ def _setting_values(cursor: CursorContext) -> Iterable[Candidate]:
     yield from (Candidate(word) for word in words)
 
 
-def _topics(_spot: CursorContext) -> Iterable[Candidate]:
+def _topics(_cursor: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.app.help import TOPICS
 
     yield from (Candidate(name, topic.summary) for name, topic in TOPICS.items())
 
 
-def _runs(_spot: CursorContext) -> Iterable[Candidate]:
+def _runs(_cursor: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.runs.folders import list_runs, state_of
     from dreamvideo_cli.settings.places import runs_folder
 
     yield from (Candidate(run.id, state_of(run)) for run in list_runs(runs_folder()))
 
 
-def _modes(_spot: CursorContext) -> Iterable[Candidate]:
+def _modes(_cursor: CursorContext) -> Iterable[Candidate]:
     from dreamvideo_cli.settings.keys import KEYS
 
     yield from (Candidate(word) for word in KEYS["progress"].choices)

@@ -121,7 +121,7 @@ def pull_base(
         require_consent(shell, "fetch", name)
     folder = source and source.expanduser()
     plan = plan_pull(name, folder) if here is None else plan_tower(name, folder)
-    _tell(shell, base, plan.parcels, asks=not yes)
+    _announce(shell, base, plan.parcels, asks=not yes)
     with show_progress(shell) as progress:
         fetch(plan.parcels, progress, fingerprint_memo())
     for each in plan.missing:
@@ -129,7 +129,7 @@ def pull_base(
     show(shell, pulled_view(plan.name, plan.parcels))
 
 
-def _tell(shell: Shell, base: str, parcels: Sequence["Parcel"], *, asks: bool) -> None:
+def _announce(shell: Shell, base: str, parcels: Sequence["Parcel"], *, asks: bool) -> None:
     """Tell what will be fetched, under which licence and for what, and ask once."""
     from engine.bases.pull.parcels import missing_bytes, require_room
 

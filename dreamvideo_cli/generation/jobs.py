@@ -82,7 +82,7 @@ class Batch:
             ((label, error),) = self._refused
             raise _named(error, label) from error
         for label, error in self._refused:
-            self._tell(error, label)
+            self._report(error, label)
         if self._refused:
             message = f"{len(self._refused)} of {self.seen} jobs cannot be made, and none was begun"
             raise BatchError(message, hint="each is told above", code="batch.refused")
@@ -144,9 +144,9 @@ class Batch:
         if not self._options.keep_going:
             raise _named(error, label) from error
         self.failed += 1
-        self._tell(error, label)
+        self._report(error, label)
 
-    def _tell(self, error: Exception, label: Label) -> None:
+    def _report(self, error: Exception, label: Label) -> None:
         from dreamvideo_cli.terminal.failures import report_part
 
         report_part(error, key="id", called="job", value=label, as_json=self._shell.json)

@@ -38,14 +38,14 @@ def judge_plan(
     *,
     anyway: bool,
 ) -> tuple[FitnessWarning, ...]:
-    """Say what speaks against learning this, unless it is told already, and return it.
+    """Say what speaks against learning this, unless that was said already, and return it.
 
     Raises:
         UnfitError: it would take hours, and the user does not insist.
     """
     warnings = plan_fitness(plan, expected_s)
     refuse_costly(warnings, anyway=anyway)
-    _say(shell, [each for each in warnings if each not in plan.told])
+    _say(shell, [each for each in warnings if each not in plan.warned])
     return warnings
 
 

@@ -47,8 +47,8 @@ class LearnPlan:
     inputs: Inputs  # photos or clips, as they were read
     settings: LearnSettings = field(default_factory=LearnSettings)  # the rest
     class_asked: str = ""  # the class word as the user said it, or "" where it is the recipe's
-    # what was said of its photos already, before their masks were found
-    told: tuple[FitnessWarning, ...] = ()
+    # what was said already of its photos, before their masks were found
+    warned: tuple[FitnessWarning, ...] = ()
 
     @property
     def token(self) -> str | None:

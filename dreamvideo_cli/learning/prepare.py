@@ -70,10 +70,10 @@ def plan_subject(
         mask_model=absolute_name(masks.mask_model),
         holdout=asked.holdout,
     )
-    told: list[FitnessWarning] = []
+    warned: list[FitnessWarning] = []
 
     def look(photos: Sequence[Photo]) -> None:
-        told.extend(judge_photos(shell, base, photos, class_asked))
+        warned.extend(judge_photos(shell, base, photos, class_asked))
 
     with show_progress(shell) as progress:
         inputs = read_inputs(sources, "subject", recipe, options.device, progress, look=look)
@@ -86,7 +86,7 @@ def plan_subject(
     chosen = choose_scorers(shell, scores, "subject", base)
     settings = _settings(options, sources, asked.method, chosen, scores.patience)
     return LearnPlan(
-        "subject", asked.name, base, recipe, inputs, settings, class_asked, tuple(told)
+        "subject", asked.name, base, recipe, inputs, settings, class_asked, tuple(warned)
     )
 
 

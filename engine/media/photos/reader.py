@@ -138,7 +138,7 @@ def read_photos(
     gathered, raw_of = _without_raw_twins(gather_photos(paths))
     mask_of = match_masks(masks, gathered) if masks is not None else {}
     read = partial(_read_one, mask_of=mask_of, raw_of=raw_of, min_side_px=min_side_px)
-    photos = _read_each(_told(gathered, progress), read, faults)
+    photos = _read_each(_with_progress(gathered, progress), read, faults)
     refuse = partial(_refuse_faults, total=len(gathered), skip_bad=skip_bad)
     refuse(faults)
     if look is not None:
@@ -216,7 +216,7 @@ def _mask_each(photos: Sequence[Photo], masker: Masker, faults: list[Fault]) -> 
     return masked
 
 
-def _told(paths: Sequence[Path], progress: Progress) -> Iterator[Path]:
+def _with_progress(paths: Sequence[Path], progress: Progress) -> Iterator[Path]:
     """The paths one by one; `progress` is told of them where they are large together."""
     if sum(path.stat().st_size for path in paths) < SLOW_BYTES:
         yield from paths
