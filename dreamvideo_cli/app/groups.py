@@ -144,7 +144,8 @@ class Group(TyperGroup):
         """The command of that name; a name that is not there is answered with what was meant."""
         if args[0] in self.branch.entries or args[0].startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        from dreamvideo_cli.app.suggestions import command_meant, either
+        from dreamvideo_cli.app.suggestions import command_meant
+        from registry.ref import either
 
         meant = command_meant(self.branch, ctx.command_path, args[0])
         hint = f"did you mean {either(meant)}?" if meant else f"{ctx.command_path} --help"

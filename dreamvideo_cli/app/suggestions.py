@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from dreamvideo_cli.app.tree import Branch
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.terminal.options import Shell, option_names
+from registry.ref import either
 
 SHARED = {name for each in fields(Shell) for name in option_names(each)}
 
@@ -204,12 +205,6 @@ def _field_of_recipe(path: str, word: str) -> str | None:
     recipe = MotionRecipe if "motion" in path.split() else SubjectRecipe
     field = word.replace("-", "_")
     return field if field in recipe.__struct_fields__ else None
-
-
-def either(names: Iterable[str]) -> str:
-    """``a``, ``a or b``, ``a, b or c``."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def plain_words(complaint: str) -> str:

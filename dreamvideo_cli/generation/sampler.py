@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,12 +72,9 @@ class Sampler:
 
     def make(self, plan: VideoPlan, numbers: Sequence[int] | None = None) -> Iterator[Video]:
         """The plan's videos, or those of some numbers, each written when it is handed out."""
-
-        def write(number: int, settled: GenerateRecipe, frames: Any) -> Video:
-            return Video(settled, _write(plan, number, settled, frames), frames)
-
-        chosen = range(len(plan.recipes)) if numbers is None else numbers
-        return self.sample(plan, chosen, write)
+        every = range(len(plan.recipes))
+        write = partial(_write_one, [(plan, number) for number in every])
+        return self.sample(plan, every if numbers is None else numbers, write)
 
     def make_together(
         self, plans: Sequence[VideoPlan], recipes: Sequence[GenerateRecipe]
@@ -88,13 +86,8 @@ class Sampler:
             recipes: theirs, in this order, with the batches that they are made in.
         """
         owners = [(plan, number) for plan in plans for number in range(len(plan.recipes))]
-
-        def write(place: int, settled: GenerateRecipe, frames: Any) -> Video:
-            plan, number = owners[place]
-            return Video(settled, _write(plan, number, settled, frames), frames)
-
         joined = dataclasses.replace(plans[0], recipes=tuple(recipes))
-        return self.sample(joined, range(len(owners)), write)
+        return self.sample(joined, range(len(owners)), partial(_write_one, owners))
 
     def sample(
         self,
@@ -233,6 +226,14 @@ def group_batches(recipes: Sequence[GenerateRecipe], numbers: Sequence[int]) -> 
         group.append(number)
     if group:
         yield group
+
+
+def _write_one(
+    owners: Sequence[tuple[VideoPlan, int]], place: int, recipe: GenerateRecipe, frames: Any
+) -> Video:
+    """Write the video at a place, of which its plan and the number there are known."""
+    plan, number = owners[place]
+    return Video(recipe, _write(plan, number, recipe, frames), frames)
 
 
 def _write(plan: VideoPlan, number: int, recipe: GenerateRecipe, frames: Any) -> Path:

@@ -33,16 +33,15 @@ KEPT = ("blocks", "until", "guidance")
 DEPENDENT = {
     "noise": ("source", "--edit CLIP or --animate PHOTO"),
     "camera": ("source", "--animate PHOTO"),
-    "structure_model": ("structure", "--structure CLIP"),
+    **{
+        f"structure_{name}": ("structure", "--structure CLIP")
+        for name in ("model", "kind", "scale", "from", "until")
+    },
     "depth_model": ("structure", "--structure CLIP"),
-    "structure_kind": ("structure", "--structure CLIP"),
-    "structure_scale": ("structure", "--structure CLIP"),
-    "structure_from": ("structure", "--structure CLIP"),
-    "structure_until": ("structure", "--structure CLIP"),
-    "reference_mask": ("reference", "--reference PHOTO"),
-    "reference_blocks": ("reference", "--reference PHOTO"),
-    "reference_until": ("reference", "--reference PHOTO"),
-    "reference_guidance": ("reference", "--reference PHOTO"),
+    **{
+        f"reference_{name}": ("reference", "--reference PHOTO")
+        for name in ("mask", "blocks", "until", "guidance")
+    },
 }
 
 
