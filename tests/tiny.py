@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
-FRAMES, FPS, SIZE_PX = 4, 8.0, 32
+FRAMES, FPS = 4, 8.0
+# Of the videos; the image tower sees squares.
+HEIGHT_PX, WIDTH_PX, TOWER_PX = 32, 40, 32
 TEXT_LENGTH, TEXT_WIDTH, IMAGE_WIDTH = 16, 32, 24
 LATENT_CHANNELS, LATENT_SCALE = 4, 4
 WORDS = tuple(
@@ -49,8 +51,8 @@ summary = "random weights for tests"
 [video]
 frames = {FRAMES}
 fps = {FPS}
-height_px = {SIZE_PX}
-width_px = {SIZE_PX}
+height_px = {HEIGHT_PX}
+width_px = {WIDTH_PX}
 """
 PIXELS = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -59,8 +61,8 @@ PIXELS = {
     "do_center_crop": True,
     "do_normalize": True,
     "resample": 3,
-    "size": {"shortest_edge": SIZE_PX},
-    "crop_size": {"height": SIZE_PX, "width": SIZE_PX},
+    "size": {"shortest_edge": TOWER_PX},
+    "crop_size": {"height": TOWER_PX, "width": TOWER_PX},
 }
 
 
@@ -73,7 +75,7 @@ def build_unet3d(
     image_tower: bool = True,
     old_layout: bool = False,
     card: bool = True,
-    size_px: tuple[int, int] = (SIZE_PX, SIZE_PX),
+    size_px: tuple[int, int] = (HEIGHT_PX, WIDTH_PX),
     seed: int = 0,
 ) -> Path:
     """A folder that a diffusers text-to-video pipeline could have saved; returns ``folder``.
@@ -106,8 +108,8 @@ def build_unet3d(
     _write_json(folder / "model_index.json", MODEL_INDEX)
     if card:
         height, width = size_px
-        sized = CARD.replace(f"height_px = {SIZE_PX}", f"height_px = {height}")
-        sized = sized.replace(f"width_px = {SIZE_PX}", f"width_px = {width}")
+        sized = CARD.replace(f"height_px = {HEIGHT_PX}", f"height_px = {height}")
+        sized = sized.replace(f"width_px = {WIDTH_PX}", f"width_px = {width}")
         (folder / "base.toml").write_text(sized, "utf-8")
     return folder
 
@@ -140,7 +142,7 @@ def build_clipseg(folder: Path, *, seed: int = 0) -> Path:
     """A CLIPSeg that draws, with its tokenizer and pixel statistics."""
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
-    vision = _vision_sizes() | {"image_size": SIZE_PX}
+    vision = _vision_sizes() | {"image_size": TOWER_PX}
     with quiet_draws(seed):
         config = CLIPSegConfig(
             text_config=_text_sizes(),
@@ -281,7 +283,7 @@ def _unet() -> Any:
     from diffusers import UNet3DConditionModel
 
     return UNet3DConditionModel(
-        sample_size=SIZE_PX // LATENT_SCALE,
+        sample_size=HEIGHT_PX // LATENT_SCALE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
@@ -305,7 +307,7 @@ def tiny_vae() -> Any:
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=8,
-        sample_size=SIZE_PX,
+        sample_size=HEIGHT_PX,
         scaling_factor=0.75,
     )
 
@@ -339,7 +341,7 @@ def _vision_sizes() -> dict[str, Any]:
         "intermediate_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
-        "image_size": SIZE_PX,
+        "image_size": TOWER_PX,
         "patch_size": 8,
         "projection_dim": IMAGE_WIDTH,
         "hidden_act": "gelu",

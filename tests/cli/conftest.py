@@ -87,7 +87,7 @@ def write_base(folder: Path) -> Path:
     (folder / "unet" / "config.json").write_text(json.dumps({"name": folder.name}))
     (folder / "base.toml").write_text(
         f'name = "{folder.name}"\nlicence = "Apache-2.0"\nsummary = "no weights"\n'
-        "[video]\nframes = 8\nfps = 8\nheight_px = 32\nwidth_px = 32\n"
+        "[video]\nframes = 8\nfps = 8\nheight_px = 32\nwidth_px = 48\n"
         '[generate]\nsteps = 12\nsampler = "ddim"\n'
     )
     return folder

@@ -13,10 +13,11 @@ from engine.methods.protocol import Inputs
 
 
 def photo(number: int, *, masked: bool = False) -> Photo:
-    """A photo of noise, 40 × 40, its mask a square in the middle."""
-    pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    mask = np.zeros((40, 40), np.uint8)
-    mask[12:28, 12:28] = 255
+    """A photo of noise, 40 × 52, its mask a patch with a grey half, of another place and size in each photo."""
+    pixels = np.random.default_rng(number).integers(0, 256, (40, 52, 3), dtype=np.uint8)
+    mask = np.zeros((40, 52), np.uint8)
+    left = 12 + 5 * (number % 3)
+    mask[8:28, left : left + 10], mask[8:28, left + 10 : left + 20] = 255, 100
     return Photo(
         path=Path(f"{number}.png"),
         pixels=pixels,
@@ -33,8 +34,8 @@ def photos(count: int = 3, *, masked: bool = False) -> PhotoSet:
 
 
 def clip(number: int = 0, frames: int = 4) -> Clip:
-    """A clip of noise, 32 × 32."""
-    pixels = np.random.default_rng(100 + number).integers(0, 256, (frames, 32, 32, 3), np.uint8)
+    """A clip of noise, 36 × 44."""
+    pixels = np.random.default_rng(100 + number).integers(0, 256, (frames, 36, 44, 3), np.uint8)
     return Clip(
         path=Path(f"{number}.mp4"),
         frames=pixels,

@@ -26,7 +26,7 @@ from tests.engine.samples import clip, learn_motion, learn_subject, photos
 from tests.tiny import build_image_tower, build_unet3d, open_tiny
 
 RECIPE = GenerateRecipe(
-    prompt="a <corgi> sweeping", frames=4, height_px=32, width_px=32, steps=3, guidance=4.0
+    prompt="a <corgi> sweeping", frames=4, height_px=32, width_px=40, steps=3, guidance=4.0
 )
 
 

@@ -9,10 +9,18 @@ import pytest
 import torch
 
 from engine.diffusion.samplers import draw_start, sample
-from tests.tiny import FRAMES, LATENT_CHANNELS, LATENT_SCALE, SIZE_PX, build_unet3d, open_tiny
+from tests.tiny import (
+    FRAMES,
+    HEIGHT_PX,
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    WIDTH_PX,
+    build_unet3d,
+    open_tiny,
+)
 
-SIDE = SIZE_PX // LATENT_SCALE
-SHAPE = (1, LATENT_CHANNELS, FRAMES, SIDE, SIDE)
+SIZE = HEIGHT_PX // LATENT_SCALE, WIDTH_PX // LATENT_SCALE
+SHAPE = (1, LATENT_CHANNELS, FRAMES, *SIZE)
 STEPS = 6
 PROMPT, NEGATIVE = "a dog sweeping on green grass", "red box"
 KINDS = {
@@ -103,7 +111,7 @@ def test_decoded_frames_are_the_pipelines(base, pipeline):
 
 def test_encoded_frames_are_the_autoencoders_scaled_mean(base, pipeline):
     video = (
-        torch.rand(2, 3, 5, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        torch.rand(2, 3, 5, HEIGHT_PX, WIDTH_PX, generator=torch.Generator().manual_seed(0)) * 2 - 1
     )
     frames = video.transpose(1, 2).flatten(0, 1)
     with torch.no_grad():
@@ -119,12 +127,12 @@ def test_a_negative_prompt_is_the_pipelines(tiny_base, tiny_folder):
 
 
 def test_another_size_and_number_of_frames_are_the_pipelines(tiny_base, tiny_folder):
-    noise = draw_start((1, LATENT_CHANNELS, 7, SIDE, 2 * SIDE), 0)
+    noise = draw_start((1, LATENT_CHANNELS, 7, SIZE[0], 2 * SIZE[1]), 0)
     theirs = open_pipeline(tiny_folder)(
         PROMPT,
         num_frames=7,
-        height=SIZE_PX,
-        width=2 * SIZE_PX,
+        height=HEIGHT_PX,
+        width=2 * WIDTH_PX,
         num_inference_steps=STEPS,
         guidance_scale=7.5,
         latents=noise.clone(),

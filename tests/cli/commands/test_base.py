@@ -42,7 +42,7 @@ def test_needs_are_shown_before_anything_is_fetched(dv: Dv, name: str) -> None:
 
 def test_show_tells_licence_size_and_place(dv: Dv, base: Path) -> None:
     shown = dv("base", "show", base).out
-    assert all(word in shown for word in ("Apache-2.0", str(base), "8 frames at 8 fps, 32x32"))
+    assert all(word in shown for word in ("Apache-2.0", str(base), "8 frames at 8 fps, 48x32"))
     document = dv("base", "show", base, "--json").document
     assert document["schema"] == "dv.base_info/1"
     assert len(document["fingerprint"]) == 64
@@ -82,7 +82,7 @@ def test_the_size_of_a_base_is_shown_with_who_says_it(dv: Dv, base: Path) -> Non
     def shown() -> str:
         return " ".join(dv("base", "show", base).out.split())
 
-    assert "32x32, as its base.toml says" in shown()
+    assert "48x32, as its base.toml says" in shown()
     (base / "base.toml").unlink()
     config = {"name": "plain", "sample_size": [20, 36]}
     (base / "unet" / "config.json").write_text(json.dumps(config), "utf-8")

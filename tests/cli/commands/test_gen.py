@@ -55,19 +55,19 @@ def test_quiet_says_nothing_beside_the_result(dv: Dv, put: Put) -> None:
 
 def test_settings_come_from_the_card_and_then_from_the_flags(dv: Dv, base: Path) -> None:
     card = dv("gen", "a dog", "--base", base, "-n", "--json").document["generate"]
-    assert (card["steps"], card["sampler"], card["frames"], card["width_px"]) == (12, "ddim", 8, 32)
+    assert (card["steps"], card["sampler"], card["frames"], card["width_px"]) == (12, "ddim", 8, 48)
     flags = ("--steps", 3, "--sampler", "dpm++", "--frames", 4, "--size", "64x48", "--fps", 6)
     told = dv("gen", "a dog", "--base", base, "-n", "--json", *flags).document["generate"]
     assert (told["steps"], told["sampler"], told["frames"]) == (3, "dpm++", 4)
     assert (told["width_px"], told["height_px"], told["fps"]) == (64, 48, 6.0)
 
 
-@pytest.mark.parametrize(("size", "is_told"), [("32x32", False), ("64x32", False), ("64x64", True)])
+@pytest.mark.parametrize(("size", "is_told"), [("48x32", False), ("96x32", False), ("52x60", True)])
 def test_far_more_pixels_than_the_base_was_made_for_are_doubted(
     dv: Dv, base: Path, size: str, is_told: bool
 ) -> None:
     told = dv("gen", "a dog", "--base", base, "--size", size, "-n").err
-    assert ("is made for 32x32" in told) is is_told
+    assert ("is made for 48x32" in told) is is_told
 
 
 def test_appearance_scales_what_the_motion_was_learned_for(dv: Dv, put: Put) -> None:

@@ -31,10 +31,10 @@ def test_photos_are_told_with_the_box_that_is_learned_from(dv: Dv, photos: Path,
     assert result.code == 0
     assert (document["schema"], document["what"]) == ("dv.inspect/1", "photos")
     assert document["usable"]
-    assert document["learned_px"] == [32, 32]
+    assert document["learned_px"] == [48, 32]
     (first, *_) = document["photos"]
     assert first["size_px"] == [40, 48]
-    assert first["learned_box_px"] == [0, 4, 40, 44]
+    assert first["learned_box_px"] == [0, 11, 40, 37]
 
 
 def test_every_photo_that_would_stop_a_learn_is_part_of_the_result(dv: Dv, mixed: Path, base: Path):

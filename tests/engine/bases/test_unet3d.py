@@ -16,13 +16,15 @@ from engine.errors import BaseInvalidError, BaseNotFoundError
 from tests.tiny import (
     FPS,
     FRAMES,
+    HEIGHT_PX,
     IMAGE_WIDTH,
     LATENT_CHANNELS,
     LATENT_SCALE,
     PIXELS,
-    SIZE_PX,
     TEXT_LENGTH,
     TEXT_WIDTH,
+    TOWER_PX,
+    WIDTH_PX,
     build_unet3d,
     build_whole_clip,
     open_tiny,
@@ -39,7 +41,7 @@ def copy(tiny_folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def image():
-    return torch.rand(1, 3, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return torch.rand(1, 3, HEIGHT_PX, WIDTH_PX, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def read(base):
@@ -54,7 +56,7 @@ def rewrite(path, **changes):
 def test_the_geometry_is_read_from_card_and_configs(tiny_base):
     geometry = tiny_base.geometry
     assert (geometry.frames, geometry.fps) == (FRAMES, FPS)
-    assert (geometry.height_px, geometry.width_px) == (SIZE_PX, SIZE_PX)
+    assert (geometry.height_px, geometry.width_px) == (HEIGHT_PX, WIDTH_PX)
     assert (geometry.latent_channels, geometry.latent_scale) == (LATENT_CHANNELS, LATENT_SCALE)
     assert (geometry.text_length, geometry.text_width) == (TEXT_LENGTH, TEXT_WIDTH)
     assert geometry.image_width == IMAGE_WIDTH
@@ -82,12 +84,13 @@ def test_a_folder_saved_in_half_precision_only_opens(tiny_folder, tiny_base, tmp
     assert torch.allclose(read(open_tiny(half)), read(tiny_base), atol=0.05)
 
 
-def test_an_image_is_resized_and_normalised_as_its_tower_says(tiny_base, tiny_folder, image):
+def test_an_image_is_cropped_and_normalised_as_its_tower_says(tiny_base, tiny_folder, image):
     from transformers import CLIPVisionModelWithProjection
 
     tower = CLIPVisionModelWithProjection.from_pretrained(tiny_folder / "image_encoder")
     mean, std = (np.reshape(PIXELS[name], (3, 1, 1)) for name in ("image_mean", "image_std"))
-    pixels = ((image.numpy() + 1) / 2 - mean) / std
+    middle = image[..., (WIDTH_PX - TOWER_PX) // 2 :][..., :TOWER_PX]
+    pixels = ((middle.numpy() + 1) / 2 - mean) / std
     with torch.no_grad():
         expected = tower(torch.from_numpy(pixels).float()).image_embeds
     assert torch.allclose(tiny_base.encode_image(image), expected, atol=1e-4)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.diffusion.losses import masked_mse
+from engine.diffusion.losses import DenoisingLoss, Draw, masked_mse
+from engine.diffusion.noise import draw_noise, keyed_generator
+from engine.diffusion.path import FlowPath
 
 
 def test_masked_loss_is_the_squared_error_over_the_masks_area():
@@ -46,3 +48,33 @@ def test_an_error_outside_the_mask_costs_nothing():
 def test_the_loss_is_reckoned_in_fp32_for_half_precision_predictions():
     loss = masked_mse(torch.ones(1, 1, 1, 2, 2, dtype=torch.bfloat16), torch.zeros(1, 1, 1, 2, 2))
     assert loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("frames", "shift"), [(1, 2.0), (3, 5.0)])
+def test_a_loss_is_that_of_its_own_draws_noise_and_time(frames, shift):
+    """‖prediction - (ε - x)‖² at x + σ(ε - x), keyed by seed, step and place; photos have a shift of their own."""
+    path, seed, bias = FlowPath(shift=5.0, photo_shift=2.0), 7, 0.5
+    latents = torch.randn(2, 2, frames, 2, 5, generator=torch.Generator().manual_seed(0))
+    draws = [Draw(step=4, place=1, item=0), Draw(step=4, place=2, item=1)]
+    mask = torch.rand(2, 1, frames, 2, 5, generator=torch.Generator().manual_seed(1))
+    seen = []
+    losses = DenoisingLoss(path, seed, bias)(
+        lambda noisy, times: seen.append((noisy, times)) or 0.5 * noisy, latents, draws, mask
+    )
+    ((noisy, times),) = seen
+    for number, draw in enumerate(draws):
+        noise = draw_noise((2, frames, 2, 5), seed, draw.step, draw.place)
+        generator = keyed_generator(seed, draw.step, draw.place, "timestep")
+        u = torch.randn((), generator=generator, dtype=torch.float64).sigmoid().item() ** bias
+        sigma = shift * u / (1 + (shift - 1) * u)
+        x, slope = latents[number], noise - latents[number]
+        assert times[number].item() == pytest.approx(1000 * sigma)
+        torch.testing.assert_close(noisy[number], x + sigma * slope)
+        error, area = (0.5 * (x + sigma * slope) - slope) ** 2, mask[number].expand(2, -1, -1, -1)
+        torch.testing.assert_close(losses[number], (error * area).sum() / area.sum())
+
+
+def test_a_loss_is_computed_in_the_latents_own_precision():
+    latents = torch.zeros(1, 2, 3, 2, 2, dtype=torch.bfloat16)
+    noisy, _, target = DenoisingLoss(FlowPath(), 0).noised(latents, [Draw(0, 0, 0)])
+    assert noisy.dtype == target.dtype == torch.bfloat16

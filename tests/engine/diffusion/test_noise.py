@@ -73,3 +73,19 @@ def test_rounds_are_shuffled_anew():
         tuple(draw_order(0, epoch * 8 + place, 8) for place in range(8)) for epoch in range(6)
     }
     assert len(rounds) == 6
+
+
+def test_every_frame_is_drawn_as_often():
+    drawn = np.bincount([draw_frame(3, 0, step, place) for step in range(500) for place in (0, 1)])
+    assert len(drawn) == 3
+    np.testing.assert_allclose(drawn / 1000, 1 / 3, atol=0.05)
+
+
+def test_draws_of_one_step_and_place_have_keys_of_their_own():
+    """Noise, order, frames and chances of the same seed, step and place know nothing of one another."""
+    noise = np.array([draw_noise((), 0, step, 0).item() for step in range(800)])
+    frames = np.array([draw_frame(1000, 0, step, 0) for step in range(800)])
+    chances = np.array([draw_chance(0.5, 0, step, 0, "text") for step in range(800)])
+    order = np.array([draw_order(0, 1000 * step, 1000) for step in range(800)])
+    found = np.corrcoef([noise, frames, chances, order])
+    assert np.abs(found - np.eye(4)).max() < 0.15

@@ -160,3 +160,27 @@ def test_a_bias_below_one_draws_more_noise_of_a_flow_too():
         np.array([draw(FlowPath(), step, bias) for step in range(200)]) for bias in (1.0, 0.5)
     )
     np.testing.assert_allclose(biased / 1000, np.sqrt(plain / 1000))
+
+
+def test_a_photo_has_a_shift_of_its_own_and_no_least_time() -> None:
+    """The least σ is drawn for a video by drawing again; of photos the same draws give their own shift's times."""
+    path = FlowPath(shift=5.0, photo_shift=2.0, video_since=0.9)
+    for step in range(50):
+        key = (0, step, 0, "timestep")
+        u = float(torch.randn((), generator=keyed_generator(*key), dtype=torch.float64).sigmoid())
+        photo = path.draw_time(keyed_generator(*key), is_photo=True)
+        assert photo == pytest.approx(1000 * 2 * u / (1 + u))
+        video, first = draw(path, step), 1000 * 5 * u / (1 + 4 * u)
+        assert 900 <= video < 1000
+        assert first < 900 or video == pytest.approx(first)
+    assert FlowPath(shift=3.0).draw_time(keyed_generator(*key), is_photo=True) == pytest.approx(
+        1000 * 3 * u / (1 + 2 * u)
+    )
+
+
+def test_times_are_told_in_the_paths_own_number_of_timesteps(pair):
+    latents, noise = pair
+    path, times = FlowPath(timesteps=400), torch.tensor([0.0, 100.0, 300.0, 400.0])
+    sigma = torch.tensor([0.0, 0.25, 0.75, 1.0])[:, None, None, None, None]
+    torch.testing.assert_close(path.mix(latents, noise, times), latents + sigma * (noise - latents))
+    assert draw(path, 3) == pytest.approx(0.4 * draw(FlowPath(), 3))

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from engine.diffusion.samplers import diffusion_samplers, draw_start, sample
+from engine.diffusion.path import shift_time
+from engine.diffusion.samplers import (
+    diffusion_inverter,
+    diffusion_samplers,
+    draw_start,
+    flow_inverter,
+    flow_samplers,
+    flow_shift,
+    noise_to,
+    sample,
+)
 from engine.errors import RecipeError
 
 CONFIG = {
@@ -241,3 +251,159 @@ def test_the_solver_of_second_order_is_of_second_order():
     assert errors["ddim"][0] / errors["ddim"][1] == pytest.approx(2, abs=0.4)
     assert errors["dpm++"][0] / errors["dpm++"][1] == pytest.approx(4, abs=1.2)
     assert errors["dpm++"][0] < errors["ddim"][0] / 3
+
+
+class Scaled:
+    """A scheduler whose noise is three times as wide, and whose network sees half of each latent."""
+
+    timesteps = torch.tensor([20, 10])
+    init_noise_sigma = 3.0
+
+    def scale_model_input(self, latents, timestep):
+        return latents / 2 + timestep
+
+    def step(self, prediction, timestep, latents, return_dict):
+        assert return_dict is False
+        return (latents - prediction * timestep,)
+
+
+def test_noise_and_inputs_have_the_schedulers_own_scale():
+    """Where it begins with noise; latents of a later step have it already."""
+    noise = draw_start(SHAPE, 0)
+    first = 3 * noise - 20 * (1.5 * noise + 20)
+    later = [first - 10 * (first / 2 + 10), noise - 10 * (noise / 2 + 10)]
+    steps = list(sample(lambda x, _: x, Scaled(), noise, guidance=1.0))
+    torch.testing.assert_close(steps, [first, later[0]])
+    torch.testing.assert_close(
+        list(sample(lambda x, _: x, Scaled(), noise, guidance=1.0, first=1)), [later[1]]
+    )
+
+
+UNIPC = {"_class_name": "UniPCMultistepScheduler", "flow_shift": 3.0}
+EULER = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
+SAMPLERS = {"ddim": diffusion_samplers(CONFIG), "euler": flow_samplers(EULER)}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("first", [1, 5])
+def test_sampling_goes_on_from_a_later_step_as_if_it_had_come_there(name, first):
+    make, start = SAMPLERS[name][name], draw_start(SHAPE, 0)
+    whole = list(sample(ours, make(STEPS), start, guidance=1.0))
+    rest = sample(ours, make(STEPS), whole[first - 1], guidance=1.0, first=first)
+    torch.testing.assert_close(list(rest), whole[first:], rtol=0, atol=0)
+
+
+def test_clean_latents_get_the_noise_of_the_step_that_sampling_goes_on_from():
+    clean, noise = draw_start(SHAPE, 1), draw_start(SHAPE, 2)
+    scheduler = SAMPLERS["ddim"]["ddim"](STEPS)
+    a = alpha_bar(False)[1000 // STEPS * (STEPS - 1 - 3) + 1]
+    expected = a**0.5 * clean + (1 - a) ** 0.5 * noise
+    torch.testing.assert_close(noise_to(scheduler, clean, noise, 3), expected)
+    scheduler = SAMPLERS["euler"]["euler"](STEPS)
+    sigma = float(scheduler.sigmas[3])
+    expected = clean + sigma * (noise - clean)
+    torch.testing.assert_close(noise_to(scheduler, clean, noise, 3), expected)
+    whole = noise_to(SAMPLERS["euler"]["euler"](STEPS), clean, noise, 0)
+    torch.testing.assert_close(whole, noise)
+
+
+@pytest.mark.parametrize("config", [UNIPC, EULER], ids=["unipc", "euler"])
+@pytest.mark.parametrize("name", ["unipc", "euler"])
+def test_the_shift_is_the_configs_whoever_it_is_of_or_the_one_that_is_told(config, name):
+    """σ → s·σ/(1 + (s - 1)·σ) of the evenly spaced steps; Euler's scheduler in diffusers shifts the last ones twice."""
+    make = flow_samplers(config)[name]
+    even = make(STEPS, shift=1.0).sigmas
+    assert flow_shift(config) == 3.0
+    for scheduler, shift in ((make(STEPS), 3.0), (make(STEPS, shift=7.0), 7.0)):
+        expected = [shift_time(sigma, shift) for sigma in even.tolist()]
+        np.testing.assert_allclose(scheduler.sigmas[:6], expected[:6], atol=0.01)
+        times = [1000 * sigma for sigma in expected[:-1]]
+        np.testing.assert_allclose(scheduler.timesteps[:6], times[:6], atol=10)
+    assert even[0] == pytest.approx(1.0, abs=1e-3)
+    assert even[-1] == 0.0
+    np.testing.assert_allclose(even[:-1].diff(), -1 / STEPS, atol=0.02)
+
+
+@pytest.mark.parametrize("config", [{}, {"shift": None}, {"flow_shift": None}])
+def test_a_config_without_a_shift_shifts_nothing(config):
+    assert flow_shift(config) == 1.0
+    assert flow_shift({"_class_name": "FlowMatchEulerDiscreteScheduler", "flow_shift": 9.0}) == 1.0
+
+
+def test_a_flow_has_as_many_timesteps_as_its_config_says():
+    config = EULER | {"num_train_timesteps": 40}
+    for name in ("euler", "unipc"):
+        make = flow_samplers(config)[name]
+        assert make(40).config.num_train_timesteps == 40
+        with pytest.raises(RecipeError, match="steps is 41; this base has 40 timesteps"):
+            make(41)
+        assert flow_samplers({})[name](5).config.num_train_timesteps == 1000
+    assert flow_inverter(config)(4).config.num_train_timesteps == 40
+
+
+def test_of_a_flow_unipc_is_two_orders_above_euler():
+    """Data of one Gaussian: the slope at x is known exactly, and so is the whole path.
+
+    Half-way twice the steps leave half of Euler's error, and an eighth of UniPC's: a predictor of second order, whose
+    corrector adds one.
+    """
+
+    def variance(s):
+        return (1 - s) ** 2 * 0.6**2 + s**2
+
+    def exact(x, timesteps):
+        s = (timesteps / 1000)[:, None, None, None, None].to(x)
+        return (s - (1 - s) * 0.6**2) / variance(s) * x
+
+    def error(name, steps):
+        scheduler, start = flow_samplers({})[name](steps), draw_start(SHAPE, 0)
+        middle = float(scheduler.sigmas[steps // 2])
+        latents = list(sample(exact, scheduler, start, guidance=1.0))[steps // 2 - 1]
+        return (latents - start * variance(middle) ** 0.5).abs().mean().item()
+
+    errors = {name: [error(name, n) for n in (20, 40)] for name in ("euler", "unipc")}
+    assert errors["euler"][0] / errors["euler"][1] == pytest.approx(2, abs=0.3)
+    assert errors["unipc"][0] / errors["unipc"][1] == pytest.approx(8, abs=2)
+    assert errors["unipc"][0] < errors["euler"][0] / 3
+
+
+@pytest.mark.parametrize("shift", [None, 5.0])
+def test_the_inverse_of_a_flow_takes_eulers_steps_backwards(shift):
+    """From its last step's σ to all noise; of a constant slope it ends where Euler would begin."""
+    forth, back = flow_samplers(EULER)["euler"](STEPS, shift=shift), flow_inverter(EULER)
+    back = back(STEPS, shift=shift)
+    sigmas = [0.0, *forth.sigmas.flip(0)[1:].tolist()]
+    np.testing.assert_allclose(back.timesteps, 1000 * np.array(sigmas[:-1]), atol=1e-3)
+    clean, slope = draw_start(SHAPE, 1), draw_start(SHAPE, 2)
+    steps = list(sample(lambda x, _: slope, back, clean, guidance=1.0))
+    for latents, sigma in zip(steps, sigmas[1:], strict=True):
+        torch.testing.assert_close(latents, clean + sigma * slope)
+
+
+@pytest.mark.parametrize("config", [CONFIG, ZERO_SNR], ids=["epsilon", "velocity"])
+def test_the_inverse_of_ddim_undoes_each_of_its_steps(config):
+    """A prediction that does not depend on the latents makes both exact."""
+    forth, back = diffusion_samplers(config)["ddim"](STEPS), diffusion_inverter(config)(STEPS)
+    velocity = config is ZERO_SNR
+    fixed = draw_start(SHAPE, 3)
+    # At pure noise a velocity says nothing of the latents that come before.
+    times = forth.timesteps[1:] if velocity else forth.timesteps
+    x = draw_start(SHAPE, 4)
+    path = [x]
+    if not velocity:
+        for time in times:
+            path.append(forth.step(fixed, time, path[-1], return_dict=False)[0])
+        for time in back.timesteps:
+            x = path.pop()
+            (found,) = back.step(fixed, time, x, return_dict=False)
+            torch.testing.assert_close(found, path[-1], rtol=1e-4, atol=1e-4)
+        return
+    a = alpha_bar(zero_snr=True)
+    before = [0, *back.timesteps.tolist()[:-1]]
+    for here, there in zip(before, back.timesteps.tolist(), strict=True):
+        clean = a[here] ** 0.5 * x - (1 - a[here]) ** 0.5 * fixed
+        noise = a[here] ** 0.5 * fixed + (1 - a[here]) ** 0.5 * x
+        expected = a[there] ** 0.5 * clean + (1 - a[there]) ** 0.5 * noise
+        (found,) = back.step(fixed, torch.tensor(there), x, return_dict=False)
+        torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+        x = found

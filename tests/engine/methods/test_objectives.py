@@ -19,16 +19,17 @@ from engine.recipe import MotionRecipe
 from engine.training.encode import EncodedClip, EncodedPhotos
 from engine.training.fit import FitPlan, draws_of, fit, open_accelerator
 from tests.tiny import (
+    HEIGHT_PX,
     IMAGE_WIDTH,
     LATENT_CHANNELS,
     LATENT_SCALE,
-    SIZE_PX,
+    WIDTH_PX,
     open_tiny,
     quiet_draws,
     wake,
 )
 
-SIDE, SEED = SIZE_PX // LATENT_SCALE, 5
+SIZE, SEED = (HEIGHT_PX // LATENT_SCALE, WIDTH_PX // LATENT_SCALE), 5
 CPU = torch.device("cpu")
 DRAWS = [Draw(step=7, place=place, item=item) for place, item in enumerate([2, 0, 1, 2])]
 
@@ -39,10 +40,9 @@ def normal(*shape, seed=0):
 
 @pytest.fixture(scope="module")
 def photos():
-    """Three photos, the middle of each masked in."""
-    masks = torch.zeros(3, 1, 1, SIDE, SIDE)
-    masks[..., 2:6, 2:6] = 1.0
-    return EncodedPhotos(normal(3, LATENT_CHANNELS, 1, SIDE, SIDE), masks, None)
+    """Three photos, each with a mask of its own, half of it black and the rest grey."""
+    masks = normal(3, 1, 1, *SIZE, seed=1).clamp(0, 1)
+    return EncodedPhotos(normal(3, LATENT_CHANNELS, 1, *SIZE), masks, None)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def clips():
 
 
 def clip_of(frames, seed):
-    latents = normal(LATENT_CHANNELS, frames, SIDE, SIDE, seed=seed)
+    latents = normal(LATENT_CHANNELS, frames, *SIZE, seed=seed)
     return EncodedClip(latents, normal(frames, IMAGE_WIDTH, seed=seed + 10))
 
 
@@ -201,10 +201,21 @@ def test_appearance_is_that_of_a_random_frame(tiny_base, clips):
     assert taken == set(range(len(frames)))
 
 
-def test_half_the_images_are_dropped_at_one_half(tiny_base, clips):
-    objective = motion_of(tiny_base, awake(tiny_base, "motion"), clips[:1], image_drop=0.5)
-    drawn = [objective._appearance(Draw(step, 0, 0)).any().item() for step in range(400)]
-    assert 150 < sum(drawn) < 250
+def test_text_and_image_are_dropped_as_often_as_said_and_not_together(tiny_base, clips):
+    """Each at a rate of its own, by a draw of its own."""
+    objective = motion_of(
+        tiny_base, fresh_bank((), 0.5, seed=0), clips[:1], text_drop=0.3, image_drop=0.6
+    )
+    draws = [Draw(step, place, 0) for step in range(500) for place in range(2)]
+    text, image = (
+        np.array([objective._drops(what, d) for d in draws]) for what in ("text", "image")
+    )
+    assert text.mean() == pytest.approx(0.3, abs=0.04)
+    assert image.mean() == pytest.approx(0.6, abs=0.04)
+    assert abs(np.corrcoef(text, image)[0, 1]) < 0.1
+    assert all(
+        objective._appearance(d).any() != bool(gone) for d, gone in zip(draws, image, strict=True)
+    )
 
 
 def learn(base, bank, clips, steps=1):
