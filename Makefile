@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # A test file stays with one worker, which makes its fixtures once.
 SHARED := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help install demo test test-slow lint coverage check bench search stress pictures mini mini-gpu wheel clean
+.PHONY: help install demo test test-slow lint coverage check bench search mutants stress pictures mini mini-gpu wheel clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,11 @@ bench: install  ## Ratios of our loops, of the registry and of start-up to what 
 
 search: install  ## The property tests with new random examples, before a release; pin what fails as @example
 	HYPOTHESIS_PROFILE=search $(PYTEST) $(SHARED) $$(grep -rl 'from hypothesis' tests --include='test_*.py')
+
+WHAT ?= engine.diffusion.*
+mutants: install  ## Put small mistakes into WHAT ('engine.diffusion.*'), one at a time, and tell which no test notices
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'
+	$(BIN)/mutmut run '$(WHAT)'
 
 stress: install  ## Processes killed at random over one registry for a minute, 300,000 broken files, strange texts
 	$(BIN)/python -m tests.stress

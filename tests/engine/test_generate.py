@@ -131,7 +131,7 @@ def test_a_photo_tells_a_motion_another_look(world: World) -> None:
 
 def test_a_photo_stands_in_place_of_the_subjects_look(world: World) -> None:
     """Strength 0 leaves either out; otherwise they differ."""
-    photo = photos().photos[0]
+    photo = photos(10).photos[9]
     own = video(world, subject=1, motion=1)
     assert not np.array_equal(video(world, subject=1, motion=1, photo=photo), own)
     silent = [video(world, subject=1, motion=1, photo=each, appearance=0) for each in (None, photo)]
