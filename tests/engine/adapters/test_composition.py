@@ -67,11 +67,17 @@ def test_a_joint_adapter_takes_no_turns() -> None:
 
 
 def test_motions_alone_act_in_full_and_are_told_nothing() -> None:
-    composition = Composition((SUBJECT, MOTION), torch.ones(LOOK))
+    told = delta("motion", 1.5, condition_width=LOOK)
+    subject = delta("subject", 0.75)
+    composition = Composition((subject, told), torch.ones(LOOK))
+    composition.set_step(RECIPE, 0)
     composition.set_halves(RECIPE, [0, 1])
-    composition.set_motions_alone()
-    assert [each.bank.weight for each in (SUBJECT, MOTION)] == [0.0, 1.5]
-    assert all(each.bank.condition is each.bank.shares is None for each in (SUBJECT, MOTION))
+    told.bank.weight = 0.0
+    with composition.motions_alone():
+        assert [each.bank.weight for each in (subject, told)] == [0.0, 1.5]
+        assert told.bank.condition is None
+        assert told.bank.shares is None
+    assert subject.bank.weight == 0.75
 
 
 def told(motion: Delta, look: Tensor | None, halves: list[int], **settings) -> tuple[Tensor, list]:
@@ -135,7 +141,8 @@ def test_a_word_alone_has_no_layers_to_set() -> None:
     composition = Composition((word, MOTION), None)
     composition.set_halves(RECIPE, [0, 1])
     composition.set_step(RECIPE, 0)
-    composition.set_motions_alone()
+    with composition.motions_alone():
+        assert MOTION.bank.weight == 1.5
     assert composition.banks == [MOTION.bank]
 
 
