@@ -140,7 +140,7 @@ def test_a_disk_that_is_too_full(dv: Dv, base: Path, monkeypatch: pytest.MonkeyP
     assert dv(*fits).code == 0
     code, message = refused(dv, *fits[:-1], "--count", 3)
     assert code == 7
-    assert "20.0 kB are free, and the videos may take 22.1 kB" in message
+    assert "20.0 kB are free, and the videos may take 33.2 kB" in message
     Path("jobs").write_text(f"{json.dumps(other)}\n" * 3)
     assert refused(dv, "gen", "--jobs", "jobs")[0] == 7
 
