@@ -78,7 +78,7 @@ def test_of_a_clip_as_many_frames_are_used_as_the_base_takes(count: int, used: i
     base = SimpleNamespace(
         geometry=SimpleNamespace(height_px=HEIGHT_PX, width_px=WIDTH_PX, frame_step=4),
         encode_video=lambda video: video,
-        encode_image=None,
+        encode_image=lambda frames: frames,
     )
     told: list[Event] = []
     (encoded,) = encode_clips(base, [clip(0, frames=count)], told.append, with_looks=False)
