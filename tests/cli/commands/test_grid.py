@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dreamvideo_cli.generation.compare import cells
 from dreamvideo_cli.generation.compare.cells import Cell, GridCache
 from dreamvideo_cli.generation.options import VideoOptions
 from dreamvideo_cli.generation.plan import plan_sampling
@@ -189,6 +191,26 @@ def test_cells_that_nobody_came_back_for_go(cell, home: Path) -> None:
     store.prune()
     assert old not in list((home / "cells").iterdir())
     assert len(list((home / "cells").iterdir())) == 1
+
+
+def test_the_oldest_cells_go_where_all_together_are_too_large(
+    cell, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, sampling, _ = cell
+    store, folder = GridCache(home / "deep" / "cells"), home / "deep" / "cells"
+    assert store.keep(sampling, 0, kept)
+    (first,) = folder.iterdir()
+    size, now = first.stat().st_size, int(time.time())
+    paths = [first, *(folder / f"{number}.npz" for number in (1, 2))]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes(size))
+        os.utime(path, (now - number, now - number))
+    monkeypatch.setattr(cells, "LIMIT_BYTES", 2 * size)
+    store.prune()
+    assert sorted(folder.iterdir()) == sorted(paths[:2])
+    monkeypatch.setattr(cells, "LIMIT_BYTES", 2 * size - 1)
+    store.prune()
+    assert list(folder.iterdir()) == paths[:1]
 
 
 def test_a_grid_is_a_video_and_a_picture_that_say_how_they_were_made(

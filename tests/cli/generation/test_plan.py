@@ -15,6 +15,7 @@ from dreamvideo_cli.generation.options import VideoOptions, read_batch, read_see
 from dreamvideo_cli.generation.outputs import check_scale, file_format, folder_notes, output_stem
 from dreamvideo_cli.generation.parse import split_file
 from dreamvideo_cli.generation.plan import VideoPlan, batch_recipes, check_space, plan_videos
+from dreamvideo_cli.generation.recipe_file import recipe_document
 from dreamvideo_cli.generation.references import (
     AdapterResolver,
     find_unused_adapters,
@@ -243,3 +244,25 @@ def test_words_that_name_adapters_are_told_with_the_line_that_uses_them(
     )
     many = " ".join(f"word{k}" for k in range(100)) + " rex"
     assert find_unused_adapters(store, many, ()) == []
+
+
+def test_a_video_s_recipe_says_all_that_decided_it(home: Path, base: Path, put: Put) -> None:
+    rex, skate = put("rex"), put("skate", "motion")
+    found = plan(home, base, subject=["rex=0.5"], motion=["skate"], seed="4")
+    document = recipe_document(found.base, found.uses, found.recipes[0])
+    assert document.pop("versions")
+    assert document == {
+        "schema": "dv.recipe/1",
+        "base": {"id": found.base.id.rpartition("/")[2], "fingerprint": found.base.fingerprint},
+        "adapters": [
+            {
+                "kind": adapter.kind,
+                "ref": f"{adapter.name}:v1@sha256:{adapter.digest}",
+                "weight": weight,
+                "phrase": phrase,
+            }
+            for adapter, weight, phrase in ((rex, 0.5, "<rex>"), (skate, 1.0, "skating away"))
+        ],
+        "generate": msgspec.to_builtins(found.recipes[0]),
+    }
+    assert recipe_document(found.base, (), found.recipes[0], 3)["scale"] == 3
