@@ -9,6 +9,7 @@ import pytest
 
 from engine.recipe import SubjectRecipe
 from tests.bench.learning import Comparison, Point, shortened
+from tests.bench.registry import fill
 
 PAPER = [Point(100, 40.0, 0.1), Point(200, 80.0, 0.5)]
 
@@ -36,3 +37,13 @@ def test_a_smoke_test_divides_every_number_of_steps() -> None:
 @pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("bench/[a-z]*.py")))
 def test_every_benchmark_can_be_imported(path: Path) -> None:
     importlib.import_module(f"tests.bench.{path.stem}")
+
+
+def test_the_registry_that_is_measured_has_so_many_versions_of_each_name(tmp_path: Path) -> None:
+    store = fill(tmp_path / "registry", names=3, versions=2)
+    rows = store.list(all_versions=True)
+    assert [(row.name, row.version) for row in rows.rows] == [
+        (f"name{k}", version) for k in range(3) for version in (1, 2)
+    ]
+    assert rows.problems == ()
+    assert store.resolve("name2:best").version == 1

@@ -20,7 +20,7 @@ from registry import Registry, open_registry
 from registry.content import record
 from registry.names import log
 from registry.names.items import get_item
-from registry.names.pointers import take
+from registry.names.pointers import Pointer, take
 from registry.storage import lines
 from tests.bench.timing import Ratio, timed
 from tests.registry.samples import small_draft
@@ -120,7 +120,7 @@ def fill(root: Path, *, names: int, versions: int) -> Registry:
     row = store.resolve("name0").record
     for k in range(names):
         if k:
-            take(store.layout, "subject", f"name{k}", f"{k:016x}")
+            take(store.layout, "subject", Pointer(f"name{k}"), f"{k:016x}")
         item = get_item(store.layout, "subject", f"name{k}")
         folder = store.layout.root / item.path
         folder.mkdir(parents=True, exist_ok=True)
