@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from dreamvideo_cli.commands.demo import program
+from dreamvideo_cli.learning.resume import read_plan
+from dreamvideo_cli.runs.folders import list_runs
+from dreamvideo_cli.settings.places import runs_folder
 from tests.cli.conftest import Dv
 from tests.tiny import build_unet3d
 
@@ -74,6 +77,15 @@ def test_the_three_commands_do_the_same_by_hand_as_they_are_printed(dv: Dv, quic
     assert Path(ran.out.strip()).is_file()
     both = [dv(kind, "list", "-q").out.split() for kind in ("subject", "motion")]
     assert both == [["fox"], ["zigzag"]]
+
+
+def test_what_a_demo_learns_is_a_run_that_can_go_on(dv: Dv, quick: Path) -> None:
+    assert dv("demo", "--base", quick).code == 0
+    runs = list_runs(runs_folder())
+    plans = [read_plan(run) for run in runs]
+    assert [(plan.kind, plan.name) for plan in plans] == [("subject", "fox"), ("motion", "zigzag")]
+    root = Path("dv-demo", "registry").absolute()
+    assert [plan.key(root) for plan in plans] == [run.facts.key for run in runs]
 
 
 def test_a_demo_says_exactly_what_it_learns_from(dv: Dv, quick: Path) -> None:

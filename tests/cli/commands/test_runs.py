@@ -16,6 +16,8 @@ from PIL import Image
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.main import main
+from dreamvideo_cli.runs.folders import claim, find_run
+from dreamvideo_cli.settings.places import runs_folder
 from dreamvideo_cli.terminal.text import read_duration
 from engine.bases.models.unet3d import UNet3DBase
 from tests.cli.conftest import Dv, Result
@@ -179,13 +181,9 @@ def test_what_is_not_learned_to_the_end_is_answered_with_its_run(
     assert dv(*line).error["hint"].endswith(f"dv runs show {run}")
 
 
-def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv, monkeypatch) -> None:
-    from dreamvideo_cli.runs import folders as runs
-    from dreamvideo_cli.runs.folders import lifecycle
-
+def test_the_same_line_twice_at_once_is_refused(learn: Learn, dv: Dv) -> None:
     run = learn("--max-time", "0.001s").out.strip()
-    for place in (runs, lifecycle):
-        monkeypatch.setattr(place, "state_of", lambda _run: "running")
+    claim(find_run(runs_folder(), run))
     lines = [("runs", "resume", run), ("runs", "rm", run, "-n")]
     for refused in (learn("--json"), *(dv(*line, "--json") for line in lines)):
         assert (refused.code, refused.error["code"]) == (4, "run.active")
@@ -289,6 +287,8 @@ FAULT_23 = """
 import os, signal, sys
 from engine.training import checkpoints
 from dreamvideo_cli.main import main
+from dreamvideo_cli.runs.folders import claim, find_run
+from dreamvideo_cli.settings.places import runs_folder
 original = checkpoints.save_file
 saves = iter(range(100))
 def slow(tensors, path, **named):
