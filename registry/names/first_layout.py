@@ -69,11 +69,12 @@ def move_over(layout: Layout) -> None:
     make_root(layout)
     with storage_errors(f"move {layout.root} over to the present layout"):
         names = [(kind, name) for kind in KINDS for name in _names(layout, kind)]
-        for each in names:
-            _point(layout, *each)
-        for each in names:
+        went = {kind: _went(layout, kind) for kind in KINDS}
+        for kind, name in names:
+            _point(layout, kind, name, list(went[kind].get(name, ())))
+        for kind, name in names:
             with suppress(FileNotFoundError):  # another process moved it in this moment
-                _move(layout, *each)
+                _move(layout, kind, name)
         for path in (*(f"{FIRST_NAMES}/{kind}" for kind in KINDS), FIRST_NAMES):
             layout.remove_empty(path)
         with suppress(FileNotFoundError):
@@ -85,13 +86,24 @@ def _names(layout: Layout, kind: Kind) -> list[str]:
     return [name for name in sorted({*now, *once}) if passes(check_name, name)]
 
 
-def _point(layout: Layout, kind: Kind, name: str) -> None:
-    """Write down what is known of a name as lines of its pointer, whose ids never change."""
+def _went(layout: Layout, kind: Kind) -> dict[str, dict[str, None]]:
+    """The names to which the versions of each old name went; the logs that went with them know."""
+    found: dict[str, dict[str, None]] = {}
+    for name in layout.folders(f"{FIRST_NAMES}/{kind}"):
+        for line in _entries(layout, kind, name):
+            if line.event == "rename" and line.old not in {None, name}:
+                found.setdefault(line.old or "", {})[name] = None
+    return found
+
+
+def _point(layout: Layout, kind: Kind, name: str, went: list[str]) -> None:
+    """Write down what is known of a name as lines of its pointer, whose ids never change.
+
+    Its versions ``went`` to other names, the last of which has them.
+    """
     data = layout.read(f"{FIRST_RENAMED}/{kind}/{name}")
     if data is not None:
         told = [line.last for line in lines.decode_all(data, _renamings) if line]
-        others = layout.folders(f"{FIRST_NAMES}/{kind}")
-        went = [other for other in others if _was_called(layout, kind, other, name)]
         there = [number for other in went for number in _numbers(layout, kind, other)]
         fields = {"item": _item_id(kind, went[-1]), "to": went[-1]} if went else {}
         pointers.add(
@@ -182,9 +194,3 @@ def _entries(layout: Layout, kind: Kind, name: str) -> list[Entry]:
     data = layout.read(f"{_folder(kind, name)}/{LOG}") or b""
     known = lines.decode_all(data, log.decoder)
     return [line for line in known if line and not line.id]  # a move that was cut short has one
-
-
-def _was_called(layout: Layout, kind: Kind, name: str, old: str) -> bool:
-    """Whether the versions of a name came from another; the log that went with them knows."""
-    renamings = (line for line in _entries(layout, kind, name) if line.event == "rename")
-    return name != old and any(line.old == old for line in renamings)

@@ -6,6 +6,7 @@ earlier than the line before it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -77,13 +78,12 @@ def _tell(line: Entry) -> list[Happened]:
 def _in_order(told: Sequence[Happened]) -> list[Happened]:
     """Put publishings that were told late, or not at all, before other lines of their versions."""
     found: list[Happened] = []
-    highest = 0
+    highest: list[int] = []  # the highest version up to each place
     for happened in told:
-        place = len(found)
-        if happened.event == "publish" and happened.version <= highest:
-            place = next(k for k, each in enumerate(found) if each.version >= happened.version)
-        highest = max(highest, happened.version)
+        is_told = happened.event == "publish"
+        place = bisect_left(highest, happened.version) if is_told else len(found)
         found.insert(place, happened)
+        highest.insert(place, max([happened.version, *highest[place - 1 : place]]))
     return found
 
 

@@ -11,7 +11,7 @@ from registry import ConflictError, IntegrityError, NotFoundError, Registry
 from registry.maintenance.doctor import diagnose, repair
 from registry.names import log
 from registry.names.items import Item
-from registry.storage.lines import stamp
+from registry.storage.lines import encode, stamp
 from tests.registry.places import log_of, record_of
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -134,10 +134,21 @@ def test_a_damaged_line_is_told_and_not_passed_over(store: Registry, publish) ->
 def test_a_renaming_that_came_to_nothing_is_not_told(store: Registry, publish, monkeypatch) -> None:
     publish()
     with monkeypatch.context() as patch:
-        patch.setattr(Item, "write", lambda item, _: (item.state, None))
+        patch.setattr(Item, "write", lambda item, _: (item, None))
         with pytest.raises(ConflictError):
             store.rename("corgi", "rex", "subject")
     assert [each.event for each in store.log("corgi", "subject")] == ["publish"]
+
+
+def test_a_publishing_of_no_version_is_told_where_it_stands(store: Registry, publish) -> None:
+    """A stranger's log may say so."""
+    line = b"\n" + encode(log.entry("publish", 0, digest="ab" * 32)) + b"\n"
+    publish()
+    log_of(store).write_bytes(line + log_of(store).read_bytes())
+    assert [(each.event, each.version) for each in store.log("corgi", "subject")] == [
+        ("publish", 0),
+        ("publish", 1),
+    ]
 
 
 def test_nothing_has_no_log(store: Registry) -> None:
