@@ -71,7 +71,7 @@ def _exit_code(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return _report(error, as_json="--json" in options)
+    return _report(error, as_json="--json" in options, typed=options)
 
 
 def _complete(arguments: Sequence[str]) -> int:
@@ -111,7 +111,7 @@ def _teach_shell(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _report(error: BaseException, *, as_json: bool) -> int:
+def _report(error: BaseException, *, as_json: bool, typed: Sequence[str]) -> int:
     """Tell what failed, even where the installation is too broken to tell it well."""
     if not isinstance(error, Stopped):
         error = stopped() or error
@@ -121,7 +121,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     except ImportError as broken:
         sys.stderr.write(f"error: this installation of dv is broken: {broken}\n")
         return 1
-    return report(translate(error), as_json=as_json)
+    return report(translate(error), as_json=as_json, typed=typed)
 
 
 def _die_of_signal(exit_code: int) -> None:

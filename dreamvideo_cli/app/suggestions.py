@@ -93,8 +93,8 @@ OPTIONS = _by_other_name(
 # Typer's words for a value that cannot be, and ours.
 WORDINGS: Sequence[tuple[str, str]] = (
     (r"^Invalid value for '(?:-\w / |-\w, )?([^']+)': ", r"\1: "),
-    (r"is not a valid float$", "is not a number"),
-    (r"is not a valid int$", "is not a whole number"),
+    (r"is not a valid float(?: range)?$", "is not a number"),
+    (r"is not a valid int(?: range)?$", "is not a whole number"),
     (r"is not in the range x>=(\S+)$", r"is less than \1"),
     (r"is not in the range (\S+?)<=x<=(\S+?)$", r"is not from \1 to \2"),
     (r"^Got unexpected extra argument\(s\) \((.*)\)$", r"too many arguments: \1"),

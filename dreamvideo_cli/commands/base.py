@@ -117,10 +117,12 @@ def pull_base(
         info(shell, f"{name} is here already, in {here.folder}")
         show(shell, pulled_view(name, []))
         return
+    folder = source and source.expanduser()
+    if not yes and folder is None:
+        require_consent(shell, "fetch", name)
+    plan = plan_pull(name, folder) if here is None else plan_tower(name, folder)
     if not yes:
         require_consent(shell, "fetch", name)
-    folder = source and source.expanduser()
-    plan = plan_pull(name, folder) if here is None else plan_tower(name, folder)
     _announce(shell, base, plan.parcels, asks=not yes)
     with show_progress(shell) as progress:
         fetch(plan.parcels, progress, fingerprint_memo())
@@ -192,7 +194,7 @@ def import_base(
     from engine.media.output.staging import refuse_existing
 
     folder = output.expanduser().absolute()
-    refuse_existing(folder, overwrite=False)
+    refuse_existing(folder, overwrite=False, hint="a folder that is not there yet")
     write_base(Path(source).expanduser().absolute(), locate_whole(like), folder)
     info(shell, f"--base {output} takes it; dv base use {output} makes it the default")
     location = locate_whole(str(folder))

@@ -17,7 +17,7 @@ from dreamvideo_cli.terminal.output import View, info, show
 from dreamvideo_cli.terminal.progress import show_progress
 from dreamvideo_cli.terminal.text import field_lines
 from engine.bases import require_image_tower
-from engine.media.output.staging import refuse_address
+from engine.media.output.staging import refuse_folder
 from engine.metrics.places import MINI, USUAL, find_tower, require_open_cv
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def bench(options: BenchOptions, shell: Shell) -> None:
     Example: dv bench --quick -o ./dv-bench
     """
     check_device(options.device)
-    refuse_address(options.out)
+    folder = options.out.expanduser().absolute()
+    refuse_folder(folder)
     location = locate_whole(options.base, options.image_tower, options.motion_module)
     source, pairs = _choose_pairs(options)
     rows = choose_rows(options.method, options.methods)
     scorers = _check(options, location, source, rows)
-    folder = options.out.expanduser().absolute() if options.dry_run else make_folder(options.out)
     info(shell, f"{pairs} pairs of {source.name} on {location.id}, kept in {folder} …")
     with show_progress(shell) as progress:
         from engine.benchmark.run import run_bench
@@ -100,6 +100,7 @@ def bench(options: BenchOptions, shell: Shell) -> None:
         if options.dry_run:
             show(shell, _plan_view(plan))
             return
+        make_folder(folder)
         results = run_bench(plan, progress)
     _write(shell, plan.results, results, _facts(options, plan, results))
 

@@ -33,6 +33,7 @@ from dreamvideo_cli.views.adapters import (
 )
 from engine.drafts import drafted
 from engine.errors import EngineError
+from engine.media.files import address_in, require_path
 from engine.media.output.staging import refuse_existing
 from registry import NotFoundError, RegistryError
 from registry.strangers.importing import look_into
@@ -186,6 +187,8 @@ def import_adapters(
     """
     if source == "-" and sys.stdin.isatty():
         raise UsageError("no bundle comes from a terminal", hint="name a file, or use a pipe")
+    if source != "-" and address_in(Path(source)):
+        require_path(Path(source))
     most_bytes = read_bytes(max_size)
     store = open_registry(shell.registry)
     with own_registry() if dry_run else nullcontext(store) as target:

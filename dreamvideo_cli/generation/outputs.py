@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamvideo_cli.errors import UsageError
-from engine.media.output.staging import output_error, refuse_address, refuse_existing
+from engine.media.output.staging import (
+    output_error,
+    refuse_address,
+    refuse_existing,
+    refuse_folder,
+)
 
 if TYPE_CHECKING:
     from dreamvideo_cli.generation.references import WeightedAdapter
@@ -114,7 +119,7 @@ def make_folder(folder: Path) -> Path:
         OutputError: it cannot be made, a file is in its place, or it is an address.
     """
     folder = folder.expanduser().absolute()
-    refuse_address(folder)
+    refuse_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -43,4 +43,8 @@ def split_file(flag: str, text: str, most: float) -> tuple[Path, float | None]:
             f"{flag} {text!r}: {written!r} is not a number from 0 to {most:g}",
             hint=f"for example {name}={most / 2:g}",
         )
+    if not name:
+        raise UsageError(
+            f"{flag} {text!r} names no file", hint=f"for example {flag} FILE={number:g}"
+        )
     return Path(name).expanduser().absolute(), number

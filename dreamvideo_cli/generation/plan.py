@@ -62,6 +62,7 @@ SETTINGS = (
     *("guidance_until", "sampler", "refine", "shift", "identity_from", "identity_early"),
     *("motion_until", "subject_uncond", "motion_uncond", "precision", "memory"),
 )
+WINDOWS = ("identity_from", "identity_early", "motion_until")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,12 +225,17 @@ def _composition_notes(uses: Sequence[WeightedAdapter], options: VideoOptions) -
         notes.append(
             f"the motion is told of the mean look of {names}; --appearance PHOTO tells it of one"
         )
-    if not (subjects and motions):
-        windows = ("identity_from", "identity_early", "motion_until")
-        flags = [f"--{n.replace('_', '-')}" for n in windows if getattr(options, n) is not None]
-        notes += [
-            f"warning: {flag} changes nothing without a subject and a motion" for flag in flags
-        ]
+    lacking = {
+        "a subject and a motion": () if subjects and motions else WINDOWS,
+        "a subject": () if subjects else ("subject_uncond",),
+        "a motion": () if motions else ("motion_uncond",),
+    }
+    notes += [
+        f"warning: --{name.replace('_', '-')} changes nothing without {what}"
+        for what, names in lacking.items()
+        for name in names
+        if getattr(options, name) is not None
+    ]
     return tuple(notes)
 
 

@@ -150,6 +150,7 @@ def subject_settings(
     planned = build(values)
     if options.lr is None:
         return planned
+    build({"adapter_lr": options.lr, **values})  # which refuses what is no rate
     scaled = {
         "adapter_lr": options.lr,
         "word_lr": planned.word_lr * options.lr / planned.adapter_lr,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,20 @@ EXIT_CODES: Mapping[type[KnownError], int] = {
     engine.errors.InputError: 10,
     engine.errors.StoppedError: 75,
 }
+# How a message speaks of settings that their options call otherwise; the option is the last word.
+SAID = {
+    "height": "the height of --size",
+    "height_px": "the height of --size",
+    "width": "the width of --size",
+    "width_px": "the width of --size",
+    "class_word": "--class",
+    "adapter_lr": "--lr",
+    "word_lr": "the word's part of --lr",
+    "start_s": "--start",
+    "end_s": "--end",
+    "until": "--reference-until",
+}
+JOBS = "--jobs"  # lines of which name settings as options do
 # The system's refusals that no part has put into its own words.
 REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
@@ -90,9 +105,9 @@ class Failure:
     hint: str | None = None
 
 
-def report(error: BaseException, *, as_json: bool) -> int:
-    """Tell what failed on stderr and return the exit code."""
-    failure = describe(error)
+def report(error: BaseException, *, as_json: bool, typed: Sequence[str] = ()) -> int:
+    """Tell what failed on stderr, by the options that were ``typed``, and return the exit code."""
+    failure = describe(error, typed)
     if wants_traceback():
         traceback.print_exception(error)
     if isinstance(error, Stopped):
@@ -110,7 +125,7 @@ def report_part(
     error: BaseException, *, key: str, called: str, value: object, as_json: bool
 ) -> None:
     """A failure of one of many on one line of stderr; of which one, JSON tells by ``key`` and words as ``called``."""
-    failure = describe(error)
+    failure = describe(error, (JOBS,))
     if as_json:
         document = error_document(failure)
         numbered = {"schema": document["schema"], key: value, **document}
@@ -131,8 +146,8 @@ def error_document(failure: Failure) -> dict[str, Any]:
     }
 
 
-def describe(error: BaseException) -> Failure:
-    """Exit code, stable code, message and hint of any error."""
+def describe(error: BaseException, typed: Sequence[str] = ()) -> Failure:
+    """Exit code, stable code, message and hint of any error, which speaks of options as they were ``typed``."""
     if isinstance(error, Stopped | KeyboardInterrupt):
         exit_code = error.exit_code if isinstance(error, Stopped) else 130
         by = f"stopped by {error}" if str(error) else "stopped"
@@ -143,8 +158,26 @@ def describe(error: BaseException) -> Failure:
         return Failure(USAGE, "usage.invalid", "a path begins with ~ and a user who is not here")
     for known, exit_code in EXIT_CODES.items():
         if isinstance(error, known):
-            return Failure(exit_code, error.code, str(error), error.hint)
+            message = str(error)
+            if isinstance(error, engine.errors.RecipeError):
+                message = by_options(message, typed)
+            return Failure(exit_code, error.code, message, error.hint)
     return _describe_bug(error)
+
+
+def by_options(message: str, typed: Sequence[str]) -> str:
+    """A message about a setting as one about the option that was typed for it."""
+
+    def called(match: re.Match[str]) -> str:
+        setting = match[0]
+        said = SAID.get(setting, f"--{setting.replace('_', '-')}")
+        option = said.split()[-1]
+        words = {word.partition("=")[0] for word in typed}
+        if setting in words:  # of --set
+            return setting
+        return said if option in words or (JOBS in words and setting in SAID) else setting
+
+    return re.sub(r"(?:^|(?<=: ))\w+(?= is )", called, message)
 
 
 def _describe_refusal(error: OSError) -> Failure | None:

@@ -18,7 +18,7 @@ FORM = r"(?=\d)(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?"
 
 
 def read_duration(text: str) -> float:
-    """Seconds of ``55m``, ``1h30m``, ``90s`` or ``90``.
+    """Seconds of ``55m``, ``1h30m``, ``90s`` or ``90``, as `--max-time` has them.
 
     Raises:
         UsageError: it is not written so, or is 0.
@@ -29,7 +29,7 @@ def read_duration(text: str) -> float:
         float(part) * unit for part, unit in zip(parts, UNITS.values(), strict=False) if part
     )
     if not seconds:
-        raise UsageError(f"{text!r} is no duration", hint="such as 55m, 1h30m or 90s")
+        raise UsageError(f"--max-time {text!r} is no duration", hint="such as 55m, 1h30m or 90s")
     return seconds
 
 

@@ -131,7 +131,7 @@ def require_path(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         if address := address_in(path):
             raise InputNotFoundError(
-                f"{address} is an address; photos and clips are read from files",
+                f"{address} is an address, and files are read",
                 hint=f"download it first: curl -LO {shlex.quote(address)}",
             ) from error
         dangling = " (a link to nothing)" if path.is_symlink() else ""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import RecipeError
-from engine.recipe.values import MotionRecipe, Quality, SubjectRecipe, build_recipe
+from engine.recipe.values import MOST_STEPS, MotionRecipe, Quality, SubjectRecipe, build_recipe
 
 # What a quality changes when the base's card says nothing; standard is the paper.
 SUBJECT_QUALITY: Mapping[str, Mapping[str, Any]] = {
@@ -72,6 +72,8 @@ def _whole_steps(settings: Mapping[str, Any]) -> int | None:
     total = settings.get("steps")
     if total is not None and (not isinstance(total, int) or isinstance(total, bool)):
         raise RecipeError(f"steps is {total!r}, not a whole number")
+    if total is not None and total > MOST_STEPS:
+        raise RecipeError(f"steps is {total}, not a whole number of at most {MOST_STEPS}")
     return total
 
 

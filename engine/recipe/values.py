@@ -19,7 +19,9 @@ Quality = Literal["draft", "standard", "max"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Sampler = Literal["ddim", "dpm++", "unipc", "euler"]
 
-PositiveInt = Annotated[int, Meta(ge=1)]
+MOST_STEPS = 1_000_000_000
+PositiveInt = Annotated[int, Meta(ge=1, le=MOST_STEPS)]
+Frames = Annotated[int, Meta(ge=1, le=4096)]
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1.0)]
 Memory = Literal["low", "auto", "high"]
@@ -89,7 +91,7 @@ class ClipRecipe(LearnRecipe, frozen=True, kw_only=True):
     actor: str = ""
     caption: str = ""
     noise_bias: Rate = 1.0
-    frames: PositiveInt = 16
+    frames: Frames = 16
     fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
     start_s: Annotated[float, Meta(ge=0.0)] = 0.0
     end_s: Annotated[float, Meta(gt=0.0)] | None = None
@@ -228,7 +230,7 @@ class GenerateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     prompt: str
     negative: str = ""
-    frames: Annotated[int, Meta(ge=1, le=4096)] = 16
+    frames: Frames = 16
     fps: Annotated[float, Meta(gt=0.0, le=240.0)] = 8.0
     height_px: Annotated[int, Meta(ge=8, le=4096)] = 256
     width_px: Annotated[int, Meta(ge=8, le=4096)] = 256
@@ -369,4 +371,4 @@ def _wanted(reason: str, recipe_type: type, name: str) -> str:
             return "auto, true or false"
         return f"one of {', '.join(map(str, choices))}" if choices else "what it can be"
     kind = KINDS[match[1]]
-    return f"{kind} {BOUNDS[match[2]]} {float(match[3]):g}" if match[2] else kind
+    return f"{kind} {BOUNDS[match[2]]} {float(match[3]):.12g}" if match[2] else kind

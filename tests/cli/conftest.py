@@ -124,7 +124,7 @@ def publisher(home: Path, base: Path) -> Put:
             "training": {
                 "recipe": {"appearance_cond": 1.0, "appearance_uncond": 0.0, "steps": 3},
                 "seed": 0,
-                "inputs": [{"name": "one.jpg", "digest": "0f" * 32}],
+                "inputs": changes.pop("inputs", [{"name": "one.jpg", "digest": "0f" * 32}]),
                 "device": "cpu",
                 "seconds": 2.0,
                 "metrics": {"adapter_loss": 0.125},

@@ -195,6 +195,21 @@ def test_an_address_is_no_place_for_an_output(dv: Dv, base: Path, put: Put, home
         assert "example.org/out" in result.error["message"], line
         assert "is an address" in result.error["message"], line
     assert list(Path.cwd().iterdir()) == []
+    taken = dv("import", f"{ADDRESS}.dva", "--json")
+    assert (taken.code, taken.error["hint"]) == (3, f"download it first: curl -LO {ADDRESS}.dva")
+
+
+def test_what_is_refused_is_not_agreed_to_before(dv: Dv, base: Path, put: Put) -> None:
+    Path("afile").touch()
+    for folder in ("nowhere", "afile"):
+        pulled = dv("base", "pull", "modelscope", "--from", folder, "--json")
+        assert "-y" not in (pulled.error["hint"] or "")
+        assert folder in pulled.error["message"]
+    taken = dv("base", "import", "afile", "--like", base, "-o", "afile", "--json")
+    assert (taken.code, taken.error["hint"]) == (4, "a folder that is not there yet")
+    put("corgi")
+    of_rank = ("subject", "export", "corgi", "--format", "kohya", "-o", "x", "--rank", "nan")
+    assert dv(*of_rank, "--json").error["message"] == "--rank: 'nan' is not a whole number"
 
 
 def test_an_address_is_no_place_for_a_registry(dv: Dv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +221,78 @@ def test_an_address_is_no_place_for_a_registry(dv: Dv, monkeypatch: pytest.Monke
             told = dv("config", "list", "--json")
         assert told.error["message"] == f"DV_{name}: {name.lower()} is an address, {ADDRESS}"
     assert list(Path.cwd().iterdir()) == []
+
+
+LEARN, MOVE = (
+    ("subject", "learn", "photos", "--name", "x"),
+    ("motion", "learn", "clip", "--name", "m"),
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            ("gen", "a dog", "--size", "10000x64"),
+            "the width of --size is 10000, not a whole number",
+        ),
+        (("gen", "a dog", "--size=64x33"), "the height of --size is 33 px; this base makes"),
+        (("gen", "a dog", "--guidance-from", "nan"), "--guidance-from is nan, not a number"),
+        (("gen", "a dog", "--start-from", "=.5"), "--start-from '=.5' names no file"),
+        (
+            ("gen", "a skate", "--motion", "skate", "--start-from", "motion"),
+            "no clip is known that",
+        ),
+        (
+            ("gen", "a dog", "--reference", "photos", "--reference-until", "nan"),
+            "--reference-until is",
+        ),
+        ((*LEARN, "--lr", "-1"), "--lr is -1.0, not a number above 0"),
+        ((*LEARN, "--lr", "5"), "--lr is 5.0, not a number of at most 1"),
+        ((*LEARN, "--set", "word_lr=5"), "word_lr is 5, not a number of at most 1"),
+        ((*LEARN, "--steps", 10**20), "--steps is 1"),
+        (
+            (*LEARN, "--seed", 10**10),
+            "--seed is 10000000000, not a whole number of at most 4294967295",
+        ),
+        ((*LEARN, "--max-time", "nan"), "--max-time 'nan' is no duration"),
+        ((*MOVE, "--start", "nan"), "--start is nan, not a number of at least 0"),
+        ((*MOVE, "--frames", 10**9), "--frames is 1000000000, not a whole number of at most 4096"),
+        ((*MOVE, "--frames", 1), "--frames is 1; a motion needs at least 4"),
+        ((*MOVE, "--start", 5, "--end", 2), "a part from 5 s to 2 s holds nothing"),
+    ],
+)
+def test_a_message_speaks_of_the_option_that_was_typed(
+    *, dv: Dv, put: Put, base: Path, photos: Path, clip: Path, line: tuple[Any, ...], told: str
+) -> None:
+    put("skate", "motion", inputs=[])
+    real = {"photos": photos, "clip": clip}
+    of_base = () if "--motion" in line else ("--base", base)
+    code, message = refused(dv, *(real.get(str(word), word) for word in line), *of_base)
+    assert code == 2
+    assert told in message
+
+
+def test_a_job_s_message_speaks_of_what_its_line_says(dv: Dv, base: Path) -> None:
+    Path("jobs").write_text('{"prompt": "a dog", "size": "10000x64"}\n')
+    result = dv("gen", "--jobs", "jobs", "--base", base, "-n")
+    assert result.err.startswith("error: job 1: the width of --size is 10000, not")
+
+
+def test_shares_of_what_takes_no_part_are_told_to_change_nothing(dv: Dv, put: Put) -> None:
+    put("corgi")
+    shares = ("--subject-uncond", 0.5, "--motion-uncond", 0.5)
+    told = dv("gen", "a corgi", "--subject", "corgi", *shares, "-n").err
+    assert "--motion-uncond changes nothing without a motion" in told
+    assert "--subject-uncond" not in told
+
+
+def test_a_file_is_no_folder_for_outputs(dv: Dv) -> None:
+    Path("afile").touch()
+    for line in (("bench", "-n"), ("bench",), ("demo",)):
+        for output in ("afile", "afile/x"):
+            result = dv(*line, "-o", output, "--json")
+            assert result.code == 7
+            assert "afile is a file, and no folder" in result.error["message"]
+    assert dv("bench", "--set", "foo").code == 2
+    assert [path.name for path in Path.cwd().iterdir()] == ["afile"]

@@ -194,8 +194,12 @@ def _find_motion_clip(uses: Sequence[WeightedAdapter]) -> tuple[Path, float]:
             hint="--start-from CLIP names a clip",
         )
     facts = motions[0].facts
-    clip = facts["inputs"][0]
     made = f"{motions[0].label} was learned from"
+    if not facts["inputs"]:
+        raise UsageError(
+            f"no clip is known that {made}", hint="--start-from CLIP names a clip to begin with"
+        )
+    clip = facts["inputs"][0]
     path = find_again(clip["digest"], clip["name"], "--start-from CLIP", digest_clip, made=made)
     return path, float(facts["recipe"].get("start_s", 0.0))
 

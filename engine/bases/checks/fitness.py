@@ -83,7 +83,7 @@ def unknown_words(knowledge: Knowledge, text: str) -> list[str]:
     """The words of ``text`` that a base does not know, each once, in their order; none where it lists no words."""
     if not knowledge.words:
         return []
-    words = WORD.findall(text.lower())
+    words = WORD.findall(text.lower()) or text.split()
     known = JOINING.union(knowledge.words)
     return [word for word in dict.fromkeys(words) if word not in known and not word.isdigit()]
 
@@ -104,7 +104,7 @@ def _check_words(base: BaseLocation, request: Request) -> FitnessWarning | None:
         more = "" if near.keys() >= set(unknown) else f" (all its words: dv base show {base.id})"
         return FitnessWarning("words", f"{drawn}; it has no {_either(told)}{more}")
     known = class_stand_in(knows, request.text, unknown)
-    more = "" if known == request.text else f" ({known} stands in for {request.text})"
+    more = "" if known == request.text else f' ("{known}" stands in for "{request.text}")'
     return FitnessWarning("words", f"{drawn}; it has no {_either(unknown)}{more}")
 
 

@@ -193,14 +193,13 @@ def frame_clip(clip: Clip, height_px: int, width_px: int) -> Pixels:
 
 def _check_settings(frames: int, fps: float, start_s: float, end_s: float | None) -> None:
     if frames < MIN_FRAMES:
-        raise RecipeError(
-            f"{frames} frames are too few for a motion", hint=f"{MIN_FRAMES} would do"
-        )
+        raise RecipeError(f"frames is {frames}; a motion needs at least {MIN_FRAMES}")
     if not 0 < fps <= MAX_FPS:
         raise RecipeError(f"{fps:g} frames a second cannot be taken", hint="--fps 8 would do")
     if start_s < 0 or (end_s is not None and end_s <= start_s):
+        until = "the end" if end_s is None else f"{end_s:g} s"
         raise RecipeError(
-            f"a part from {start_s:g} s to {end_s} s holds nothing",
+            f"a part from {start_s:g} s to {until} holds nothing",
             hint="--start is 0 or more, --end after it",
         )
 

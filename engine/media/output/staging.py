@@ -15,6 +15,7 @@ from engine.media.files import address_in, quoted, shown
 
 LONGEST_NAME_BYTES = 255
 OTHER_PLACE = "name another place with -o"
+OVERWRITE = "--overwrite replaces it; or name another -o"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -37,35 +38,52 @@ def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise output_error(path, error) from error
 
 
-def refuse_existing(path: Path, *, overwrite: bool, makes_folder: bool = False) -> None:
+def refuse_existing(
+    path: Path, *, overwrite: bool, makes_folder: bool = False, hint: str = OVERWRITE
+) -> None:
     """Refuse a place that is taken, or whose folder cannot be written to.
 
     Args:
         path: of the file or folder that is to be written.
         overwrite: what is there may be replaced.
         makes_folder: the folder it lies in need not be there: it will be made.
+        hint: what would do where it is taken.
     """
-    parent = path.parent
-    refuse_address(path)
-    if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
-        raise _unwritable(path, f"a name has at most {LONGEST_NAME_BYTES} bytes")
-    if makes_folder:
-        parent = next(folder for folder in path.parents if os.path.lexists(folder))
-    if not parent.is_dir():
-        raise _lack_of_folder(path)
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise _unwritable(path, f"no permission in {shown(parent)}")
+    _refuse_place(path, _nearest(path.parent) if makes_folder else path.parent)
     if not os.path.lexists(path):
         return
     if not overwrite:
-        raise OutputExistsError(
-            f"{shown(path)} is already there", hint="--overwrite replaces it; or name another -o"
-        )
+        raise OutputExistsError(f"{shown(path)} is already there", hint=hint)
     if path.is_dir() and not _is_frames_folder(path):
         raise OutputExistsError(
             f"{shown(path)} is a folder that holds more than numbered frames",
             hint="name a folder that is not there yet",
         )
+
+
+def refuse_folder(folder: Path) -> None:
+    """Refuse a folder that is not there and cannot be made, or cannot be written to.
+
+    Raises:
+        OutputError: saying why.
+    """
+    _refuse_place(folder, _nearest(folder))
+
+
+def _nearest(folder: Path) -> Path:
+    """What is there of a folder's path."""
+    return next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+
+
+def _refuse_place(path: Path, parent: Path) -> None:
+    """Refuse a path that cannot be, or that would lie in a ``parent`` that cannot be written to."""
+    refuse_address(path)
+    if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
+        raise _unwritable(path, f"a name has at most {LONGEST_NAME_BYTES} bytes")
+    if not parent.is_dir():
+        raise _lack_of_folder(path)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"no permission in {shown(parent)}")
 
 
 def refuse_address(path: Path, *, hint: str = OTHER_PLACE) -> None:
@@ -80,7 +98,7 @@ def refuse_address(path: Path, *, hint: str = OTHER_PLACE) -> None:
 
 def _lack_of_folder(path: Path) -> OutputError:
     """Which folder is missing, or that a file stands in its place."""
-    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    there = _nearest(path)
     if not there.is_dir():
         return _unwritable(path, f"{shown(there)} is a file, and no folder", OTHER_PLACE)
     hint = f"mkdir -p {quoted(path.parent)}"

@@ -302,7 +302,7 @@ def _refuse_faults(faults: Sequence[Fault], *, total: int, skip_bad: bool) -> No
     told = list(dict.fromkeys(error.hint for _, error in faults if error.hint))
     hint = told[0] if len(told) == 1 else None
     if len(faults) == total:
-        hint = hint or "name photos that can be opened"
+        hint = next(iter(told), "name photos that can be opened")
     elif not skip_bad:
         hint = f"{hint}; {SKIP_BAD}" if hint else SKIP_BAD
     if len(faults) > 1:

@@ -42,7 +42,7 @@ def test_learning_from_photos_of_an_unknown_class_is_warned_of_in_one_line(
     planned = dv("subject", "learn", photos, "--name", "corgi", "--class", "dog", "-n")
     assert planned.code == 0
     (line,) = warnings_in(planned.err)
-    told = ("it has no dog (animal stands in for dog)", "coloured noise", "--mask")
+    told = ('it has no dog ("animal" stands in for "dog")', "coloured noise", "--mask")
     assert all(part in line for part in (*told, "dv base list"))
 
 

@@ -55,7 +55,10 @@ def test_words_that_are_not_on_the_card_are_found(text: str, unknown: list[str])
 def test_an_unknown_class_is_told_with_all_that_is_known_and_what_is_nearest() -> None:
     told = text_of(Request("dog", "class word"))
     assert told.startswith(f"{MINI.id} draws 20 things: cat, bear, ")
-    assert told.endswith("; it has no dog (animal stands in for dog)")
+    assert told.endswith('; it has no dog ("animal" stands in for "dog")')
+    told = text_of(Request("two words", "class word"))
+    assert told.endswith('; it has no words ("two object" stands in for "two words")')
+    assert "it has no 🐕 (" in text_of(Request("🐕", "class word"))
     told = text_of(Request("a dog on a gizmo", "prompt"))
     assert "it has no dog (animal stands in for it) or gizmo (all its words: dv base show" in told
     assert kinds(MINI, Request("object", "class word")) == []
