@@ -81,16 +81,20 @@ def png_comment(comment: str) -> PngImagePlugin.PngInfo:
 
 
 def _read_picture(path: Path) -> str | None:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    try:
-        with Image.open(path, formats=("GIF", "WEBP", "PNG")) as image:
+    from engine.media.pictures import MAX_MEGAPIXELS, decoding
+
+    with decoding(path, 2 * MAX_MEGAPIXELS):
+        try:
+            image = Image.open(path, formats=("GIF", "WEBP", "PNG"))
+        except UnidentifiedImageError as error:
+            other = "is no mp4, gif, webp or png"
+            raise unusable(path, other, "name a video that dv made") from error
+        with image:
             if image.format == "WEBP":
                 return _from_exif(image.getexif())
             found = image.info.get("Comment", image.info.get("comment"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        other = "is no mp4, gif, webp or png"
-        raise unusable(path, other, "name a video that dv made") from error
     if isinstance(found, bytes):
         found = found.decode(errors="replace")
     return str(found) if found else None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
+import warnings
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -284,6 +287,22 @@ def test_a_sheet_shows_small_frames_in_whole_steps():
 def test_a_sheet_without_rows_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="rows"):
         sheet([])
+
+
+def test_a_header_of_a_hundred_megapixels_warns_nobody(tmp_path: Path):
+    parts = []
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 12000, 10000, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"x" * 100)),
+        (b"IEND", b""),
+    ):
+        checked = kind + data
+        parts.append(
+            struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+        )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with warnings.catch_warnings(action="error"):
+        assert read_comment(tmp_path / "a.png") is None
 
 
 @pytest.mark.parametrize("scale", [1, 3, 16])
