@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import engine.errors
-import registry.errors
 from dreamvideo_cli import __version__
 from dreamvideo_cli.errors import BatchError, ExistsError, ShellError, UnfitError, UsageError
 from dreamvideo_cli.settings.lookup import wants_traceback
@@ -22,6 +20,8 @@ from dreamvideo_cli.settings.places import state_folder
 from dreamvideo_cli.terminal.output import wipe_echo, write_stderr, write_stderr_json
 from dreamvideo_cli.terminal.signals import Stopped
 from dreamvideo_cli.terminal.text import one_line
+from engine import errors as engine_errors
+from registry import errors as registry_errors
 
 BUG = 1
 USAGE = 2
@@ -47,35 +47,35 @@ MEANINGS: Mapping[int, str] = {
     141: "stdout was closed",
     143: "terminated (TERM)",
 }
-KnownError = ShellError | engine.errors.EngineError | registry.errors.RegistryError
+KnownError = ShellError | engine_errors.EngineError | registry_errors.RegistryError
 # Which exit code stands for which class; a class that is not here is a bug and exits 1.
 EXIT_CODES: Mapping[type[KnownError], int] = {
     UsageError: 2,
-    engine.errors.RecipeError: 2,
-    registry.errors.InvalidError: 2,
-    engine.errors.InputNotFoundError: 3,
-    registry.errors.NotFoundError: 3,
+    engine_errors.RecipeError: 2,
+    registry_errors.InvalidError: 2,
+    engine_errors.InputNotFoundError: 3,
+    registry_errors.NotFoundError: 3,
     ExistsError: 4,
-    engine.errors.OutputExistsError: 4,
-    registry.errors.ConflictError: 4,
-    engine.errors.IntegrityError: 5,
-    registry.errors.IntegrityError: 5,
-    engine.errors.IncompatibleError: 6,
-    registry.errors.IncompatibleError: 6,
-    engine.errors.BaseNotFoundError: 7,
-    engine.errors.BaseInvalidError: 7,
-    engine.errors.ScorerMissingError: 7,
-    engine.errors.DeviceError: 7,
-    engine.errors.MemoryExhaustedError: 7,
-    engine.errors.MissingPackageError: 7,
-    engine.errors.OutputError: 7,
-    engine.errors.DivergedError: 7,
-    registry.errors.StorageError: 7,
-    registry.errors.BusyError: 8,
+    engine_errors.OutputExistsError: 4,
+    registry_errors.ConflictError: 4,
+    engine_errors.IntegrityError: 5,
+    registry_errors.IntegrityError: 5,
+    engine_errors.IncompatibleError: 6,
+    registry_errors.IncompatibleError: 6,
+    engine_errors.BaseNotFoundError: 7,
+    engine_errors.BaseInvalidError: 7,
+    engine_errors.ScorerMissingError: 7,
+    engine_errors.DeviceError: 7,
+    engine_errors.MemoryExhaustedError: 7,
+    engine_errors.MissingPackageError: 7,
+    engine_errors.OutputError: 7,
+    engine_errors.DivergedError: 7,
+    registry_errors.StorageError: 7,
+    registry_errors.BusyError: 8,
     UnfitError: 7,
     BatchError: 9,
-    engine.errors.InputError: 10,
-    engine.errors.StoppedError: 75,
+    engine_errors.InputError: 10,
+    engine_errors.StoppedError: 75,
 }
 # How a message speaks of settings that their options call otherwise; the option is the last word.
 SAID = {
@@ -159,7 +159,7 @@ def describe(error: BaseException, typed: Sequence[str] = ()) -> Failure:
     for known, exit_code in EXIT_CODES.items():
         if isinstance(error, known):
             message = str(error)
-            if isinstance(error, engine.errors.RecipeError):
+            if isinstance(error, engine_errors.RecipeError):
                 message = by_options(message, typed)
             return Failure(exit_code, error.code, message, error.hint)
     return _describe_bug(error)

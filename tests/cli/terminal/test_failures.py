@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,17 @@ def test_every_path_that_is_not_there_comes_with_what_would_do(dv: Dv) -> None:
     results = [dv(*line.split(), "--json") for line in lines]
     assert [result.code for result in results] == [3] * len(lines)
     assert all(result.error["hint"] for result in results)
+
+
+def test_a_stop_while_a_package_is_imported_is_told_as_one() -> None:
+    """Of a package whose import was cut short its modules stay, unknown to the package."""
+    for package in ("registry", "engine"):
+        code = (
+            f"import sys, {package}.errors; del sys.modules['{package}']\n"
+            "from dreamvideo_cli.terminal.failures import describe\n"
+            "print(describe(KeyboardInterrupt()).exit_code)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == "130", done.stderr
