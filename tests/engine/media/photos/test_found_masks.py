@@ -93,7 +93,8 @@ def test_masks_of_real_photos_meet_the_true_ones(
     real_data: Path, subject: str, least: float
 ) -> None:
     folder = real_data / "subjects" / subject
-    photos = read_photos([folder], masks=folder / "masks").photos[:6]
+    files = sorted(path for path in folder.iterdir() if path.is_file())[:4]
+    photos = read_photos(files, masks=folder / "masks").photos
     true = [photo.mask for photo in photos]
     found = find_masks([photo.pixels for photo in photos])
     assert [each.doubt for each in found] == [None] * len(true)
