@@ -74,6 +74,12 @@ def locate_accelerator(name: str, *, memo: Path | None = None) -> Accelerator:
         BaseInvalidError: it is not one file of safetensors, or its card cannot be read.
     """
     file = _find_file(name)
+    try:
+        read_header(file)
+    except (OSError, ValueError) as error:
+        raise BaseInvalidError(
+            f"accelerator {name}: {file.name} is no .safetensors file"
+        ) from error
     return Accelerator(name, file, hash_files([file], memo)[file], read_card(file))
 
 

@@ -121,6 +121,9 @@ def test_a_card_lies_beside_the_file_and_names_its_base(
     card.write_text("steps = 2\n")
     with pytest.raises(BaseInvalidError, match=r"accelerator.toml cannot be read"):
         locate_accelerator(str(tmp_path))
+    file.write_text("no weights")
+    with pytest.raises(BaseInvalidError, match=r"quick\.safetensors is no \.safetensors file"):
+        locate_accelerator(str(file))
 
 
 def test_an_accelerator_that_saves_no_call_is_refused(
