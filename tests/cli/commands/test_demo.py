@@ -80,7 +80,8 @@ def test_the_three_commands_do_the_same_by_hand_as_they_are_printed(dv: Dv, quic
 
 
 def test_what_a_demo_learns_is_a_run_that_can_go_on(dv: Dv, quick: Path) -> None:
-    assert dv("demo", "--base", quick).code == 0
+    made = dv("demo", "--base", quick)
+    assert made.code == 0, made.err
     runs = list_runs(runs_folder())
     plans = [read_plan(run) for run in runs]
     assert [(plan.kind, plan.name) for plan in plans] == [("subject", "fox"), ("motion", "zigzag")]
