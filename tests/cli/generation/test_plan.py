@@ -11,11 +11,12 @@ import pytest
 
 from dreamvideo_cli.errors import UsageError
 from dreamvideo_cli.generation import plan as planning
+from dreamvideo_cli.generation.job_lines import Job, merge_options
 from dreamvideo_cli.generation.options import VideoOptions, read_batch, read_seeds
 from dreamvideo_cli.generation.outputs import check_scale, file_format, folder_notes, output_stem
 from dreamvideo_cli.generation.parse import split_file
 from dreamvideo_cli.generation.plan import VideoPlan, batch_recipes, check_space, plan_videos
-from dreamvideo_cli.generation.recipe_file import recipe_document
+from dreamvideo_cli.generation.recipe_file import guess_format, recipe_document
 from dreamvideo_cli.generation.references import (
     AdapterResolver,
     find_unused_adapters,
@@ -266,3 +267,29 @@ def test_a_video_s_recipe_says_all_that_decided_it(home: Path, base: Path, put: 
         "generate": msgspec.to_builtins(found.recipes[0]),
     }
     assert recipe_document(found.base, (), found.recipes[0], 3)["scale"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *(("a.mp4", "mp4"), ("a.GIF", "gif"), ("a.webp", "webp"), ("a.avi", "mp4"), ("a", "mp4")),
+        *(("a.webp.json", "webp"), ("a.mp4.json", "mp4"), ("a.avi.JSON", "mp4"), ("a.json", "png")),
+    ],
+)
+def test_a_video_s_format_is_guessed_by_its_name_or_its_sidecar_s(name: str, form: str) -> None:
+    assert guess_format(Path(name)) == form
+
+
+def test_a_folder_is_a_video_of_pictures(tmp_path: Path) -> None:
+    assert guess_format(tmp_path) == "png"
+
+
+def test_a_job_s_weights_are_of_those_that_take_part() -> None:
+    given = VideoOptions(prompt="a dog", subject=["corgi"], seed="3", appearance="0.5")
+    job = Job(None, weights={"corgi": 0.5, "skate": 2.0}, given={"motion": "skate", "seed": 7})
+    merged = merge_options(job, given)
+    assert (merged.subject, merged.motion) == (["corgi=0.5"], ["skate=2"])
+    assert (merged.seed, merged.appearance, merged.prompt) == ("7", "0.5", "a dog")
+    with pytest.raises(UsageError, match="cogi") as caught:
+        merge_options(Job(None, weights={"cogi": 1.0}, given={}), given)
+    assert caught.value.hint == "did you mean corgi?"
