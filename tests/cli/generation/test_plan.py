@@ -293,3 +293,18 @@ def test_a_job_s_weights_are_of_those_that_take_part() -> None:
     with pytest.raises(UsageError, match="cogi") as caught:
         merge_options(Job(None, weights={"cogi": 1.0}, given={}), given)
     assert caught.value.hint == "did you mean corgi?"
+
+
+def test_a_default_that_is_named_is_the_default(home: Path, base: Path) -> None:
+    (usual,) = plan(home, base).recipes
+    named = {name: getattr(usual, name) for name in planning.SETTINGS}
+    assert named["steps"] == 12
+    size = f"{usual.width_px}x{usual.height_px}"
+    for name, value in [
+        *named.items(),
+        ("size", size),
+        ("seed", "0"),
+        ("count", 1),
+        ("batch", "1"),
+    ]:
+        assert plan(home, base, **{name: value}).recipes == (usual,), name

@@ -10,6 +10,12 @@ import msgspec
 import pytest
 
 from dreamvideo_cli.learning.inputs import Inputs
+from dreamvideo_cli.learning.options import (
+    LearnOptions,
+    motion_settings,
+    read_value,
+    subject_settings,
+)
 from dreamvideo_cli.learning.plan import (
     LearnPlan,
     LearnSettings,
@@ -175,3 +181,36 @@ def test_what_was_read_is_told_by_name_and_digest(motion: LearnPlan) -> None:
     ]
     assert motion.inputs.held_out_digests == []
     assert isinstance(motion.inputs.clips[0], Clip)
+
+
+@pytest.mark.parametrize("quality", ["draft", "standard", "max"])
+def test_a_default_that_is_named_is_the_default(quality: Any) -> None:
+    """Of every field of the recipes of a subject and a motion, all of them together."""
+    told = {"caption": "skating away", "frames": 6, "fps": 8.0}
+    for learn, extra in ((subject_settings, ("dog",)), (motion_settings, (told, 2))):
+        usual = learn({}, LearnOptions(quality=quality), *extra)
+        fields = msgspec.to_builtins(usual)
+        fields.pop("class_word", None)  # as the class that is given
+        named = [f"{name}={msgspec.json.encode(value).decode()}" for name, value in fields.items()]
+        assert learn({}, LearnOptions(quality=quality, setting=named), *extra) == usual
+    scaled = subject_settings({}, LearnOptions(quality=quality, lr=0.01), "dog")
+    usual = subject_settings({}, LearnOptions(quality=quality), "dog")
+    assert scaled.adapter_lr == 0.01
+    assert scaled.word_lr / scaled.adapter_lr == pytest.approx(usual.word_lr / usual.adapter_lr)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("true", True),
+        ("null", None),
+        ('"3"', "3"),
+        ("a dog", "a dog"),
+        ("", ""),
+    ],
+)
+def test_what_set_is_told_is_a_number_a_switch_or_text(text: str, value: Any) -> None:
+    assert read_value(text) == value
+    assert type(read_value(text)) is type(value)
