@@ -7,7 +7,7 @@ What is stored is ΔW, in half precision.
 Paper: arXiv 2212.11565, section 4.2.
 Differs: adapted to a native video base, where no image model has to be inflated: its own temporal attention takes the
 place of the new one, and spatial self-attention stays as it is unless ``sparse_causal`` is set. The paper samples from
-the clip's inverted noise (`dv gen --start-from motion`); without it the motion comes out weaker.
+the clip's inverted noise (`dv gen --start-from motion`); on mini the motion comes out as well without it.
 """
 
 from __future__ import annotations
