@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import os
 import re
 import warnings
@@ -28,7 +27,7 @@ from engine.media.files import (
     unusable,
 )
 from engine.media.pixels import Pixels
-from engine.media.placement import Size, shrunk
+from engine.media.placement import shrunk
 from engine.media.signatures import (
     HEAD_BYTES,
     HEIF,
@@ -48,8 +47,6 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 MAX_MEGAPIXELS = 64
 # Pixels are kept no larger than this on the short side: no base learns from more.
 KEPT_SIDE_PX = 1024
-# A strip that is longer than this times its width is kept with no more pixels than one that is not.
-LONGEST = 16
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 READABLE = "use jpg, png, webp, gif, bmp, tiff, avif or jp2"
 ORIENTATION_TAG, SUBFILE_TAG, DNG_TAG = 0x0112, 0x00FE, 0xC612
@@ -248,7 +245,7 @@ def _decode(file: BinaryIO, path: Path, min_side_px: int, kept_side_px: int) -> 
             _refuse_reduced(image, path)
         if image.format != "MPO" and (count := count_frames(image, path)) > 1:
             notes.append(f"first of {count} frames")
-        whole, size = image.size, _kept_size(image.size, kept_side_px)
+        whole, size = image.size, shrunk(image.size, kept_side_px)
         image.draft(None, size)
         if image.format != "TIFF":  # of which Pillow forgets the orientation while it is loaded
             image.load()
@@ -263,12 +260,6 @@ def _decode(file: BinaryIO, path: Path, min_side_px: int, kept_side_px: int) -> 
     if orientation >= FIRST_SIDEWAYS:
         whole = whole[::-1]
     return Picture(pixels, alpha, whole, (*notes, *colour_notes))
-
-
-def _kept_size(size: Size, short_side_px: int) -> Size:
-    """A size scaled down to at most so many pixels on the short side, of a long strip to fewer."""
-    aspect = max(size) / min(size)
-    return shrunk(size, max(1, int(short_side_px * min(1.0, math.sqrt(LONGEST / aspect)))))
 
 
 def _read_orientation(image: Image.Image, notes: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,14 @@ Size = tuple[int, int]  # width and height, in pixels
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 
 
+# A strip that is longer than so many times its width gets no more pixels than one that is not.
+LONGEST = 4
+
+
 def shrunk(size: Size, short_side_px: int) -> Size:
-    """A size scaled down, never up, to at most so many pixels on the short side."""
-    scale = min(1.0, short_side_px / min(size))
+    """A size scaled down, never up, to at most so many pixels on the short side, of a long strip to fewer."""
+    aspect = max(size) / min(size)
+    scale = min(1.0, short_side_px * min(1.0, math.sqrt(LONGEST / aspect)) / min(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 

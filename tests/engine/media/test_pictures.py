@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from engine.errors import InputError
 from engine.media.colours import over_grey, to_srgb
 from engine.media.pictures import read_picture
+from engine.media.placement import LONGEST, shrunk
 from tests.engine.media.drawings import draw_picture, save_picture
 
 # Which of EXIF's orientations a stored picture has, and how NumPy turns it upright.
@@ -238,9 +241,19 @@ def test_beside_a_decoded_picture_there_is_room_for_no_second_one(
 def test_a_long_strip_is_kept_with_no_more_pixels_than_others(tmp_path: Path):
     strip = read_picture(save_picture(tmp_path / "a.png", draw_picture(16, 4096)), kept_side_px=16)
     assert strip.size_px == (4096, 16)
-    assert strip.pixels.shape == (4, 1024, 3)
-    square = read_picture(save_picture(tmp_path / "b.png", draw_picture(16, 256)), kept_side_px=16)
-    assert square.pixels.shape == (16, 256, 3)
+    assert strip.pixels.shape == (2, 512, 3)
+    square = read_picture(save_picture(tmp_path / "b.png", draw_picture(16, 64)), kept_side_px=16)
+    assert square.pixels.shape == (16, 64, 3)
+
+
+@given(st.tuples(*[st.integers(1, 65535)] * 2), st.integers(1, 1024))
+def test_no_shape_is_kept_with_more_pixels_than_its_bound(size: tuple[int, int], side: int):
+    width, height = shrunk(size, side)
+    assert width <= size[0]
+    assert height <= size[1]
+    long, short = max(width, height), min(width, height)
+    assert short <= side
+    assert long * short <= max(LONGEST * side**2, long) * 1.5
 
 
 def test_a_picture_that_is_small_enough_is_left_as_it_is(tmp_path: Path):
