@@ -10,9 +10,13 @@ import torch
 from torch import nn
 
 from engine.errors import DivergedError, StoppedError
+from engine.methods.clips import clip_plan
+from engine.methods.word import photo_plan
 from engine.progress import Event, StageAdvanced, StepSkipped, ignore
+from engine.recipe import MotionRecipe, SubjectRecipe
 from engine.training import fit as fit_module
-from engine.training.fit import FitPlan, fit, open_accelerator
+from engine.training.encode import EncodedClip, EncodedPhotos
+from engine.training.fit import FitPlan, fit, open_accelerator, plan_stage
 from engine.training.gradients import Objective
 from engine.training.saver import SavePolicy, Saver
 from tests.engine.test_learning import plan
@@ -71,6 +75,27 @@ def test_updates_are_adamws_with_decay_and_clipping() -> None:
             losses = fit(planes, plan, open_accelerator(torch.device("cpu"), "fp32"), ignore)
             np.testing.assert_allclose(planes.weight.detach().numpy(), by_hand(steps), atol=1e-5)
             np.testing.assert_allclose(losses[0], (SLOPES[0] @ START).mean(), rtol=1e-5)
+
+
+UNEVEN = {"batch": 6, "accumulate": 3, "clip_norm": 0.7, "weight_decay": 0.2, "seed": 9}
+
+
+def test_a_stage_has_the_settings_of_its_recipe() -> None:
+    """Rate, steps and lanes are the stage's own."""
+    recipe = SubjectRecipe(**UNEVEN, adapter_steps=5, adapter_lr=0.01, lanes=2)
+    found = plan_stage(recipe, "look", steps=7, items=4, lr=0.02, lanes=3, names=("a", "b"))
+    own = {"stage": "look", "steps": 7, "items": 4, "lr": 0.02, "lanes": 3, "names": ("a", "b")}
+    assert found == FitPlan(**UNEVEN, **own)
+
+
+def test_a_recipe_of_one_stage_is_planned_by_its_inputs() -> None:
+    recipe = MotionRecipe(**UNEVEN, steps=7, lr=0.02, lanes=3)
+    clips = [EncodedClip(torch.zeros(1), name=name) for name in ("a.mp4", "b.mp4")]
+    own = {"stage": "learn the motion", "steps": 7, "items": 2, "lr": 0.02, "lanes": 3}
+    expected = FitPlan(**UNEVEN, **own, names=("a.mp4", "b.mp4"))
+    assert clip_plan(recipe, clips) == expected
+    photos = EncodedPhotos(torch.zeros(2, 1), None, None, ("a.mp4", "b.mp4"))
+    assert photo_plan(recipe, photos) == expected
 
 
 @pytest.fixture(params=[False, True], ids=["waits", "runs-ahead"])
