@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.adapters.bank import Bank, Condition, fresh_bank, linear_sites, low_rank_bank
+from engine.adapters.bank import (
+    Bank,
+    Condition,
+    fresh_bank,
+    full_rank_bank,
+    layer_widths,
+    linear_sites,
+    low_rank_bank,
+    reader_sites,
+    weight_sites,
+)
 from engine.bases.protocol import Site
 
 WIDTH, LOOK, BATCH, TOKENS = 16, 6, 3, 5
@@ -144,3 +155,97 @@ def test_low_rank_layers_are_those_of_peft(tiny_base) -> None:
         with bank.attached(tiny_base.denoiser):
             found = tiny_base.denoise(x, torch.tensor([300]), text)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+class Network(nn.Module):
+    """Layers that take a low rank, and others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line, self.pixels = nn.Linear(4, 6), nn.Conv2d(3, 5, 1)
+        self.area, self.groups = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(4, 6, 1, groups=2)
+        self.norm = nn.LayerNorm(4)
+
+
+def same(names: list[str]) -> list[Site]:
+    return [Site(name, name, name, 0) for name in names]
+
+
+def test_what_takes_a_low_rank_and_along_which_axis() -> None:
+    """Linear layers along the last one, convolutions of single pixels along their channels."""
+    widths = {name: layer_widths(layer) for name, layer in Network().named_children()}
+    assert widths == {
+        "line": (4, 6, -1),
+        "pixels": (3, 5, 1),
+        **dict.fromkeys(("area", "groups", "norm")),
+    }
+    assert layer_widths(None) is None
+
+
+@pytest.mark.parametrize("rank", [2, [1, 3]])
+def test_a_low_rank_layer_is_a_change_of_the_weight(rank: int | list[int]) -> None:
+    """``W + up·down``; a rank for all or for each, and the same draws from the same seed."""
+    network = Network()
+    sites = same(["line", "pixels"])
+    bank, again, other = (low_rank_bank(network, sites, rank, seed=seed) for seed in (1, 1, 2))
+    ranks = [rank] * 2 if isinstance(rank, int) else rank
+    assert [layer.down.weight.shape[0] for layer in bank.bottlenecks] == ranks
+    downs = [[layer.down.weight for layer in each.bottlenecks] for each in (bank, again, other)]
+    assert all(map(torch.equal, downs[0], downs[1]))
+    assert not any(map(torch.equal, downs[0], downs[2]))
+    x = {"line": torch.randn(2, 7, 4), "pixels": torch.randn(2, 3, 4, 5)}
+    for site, layer in zip(sites, bank.bottlenecks, strict=True):
+        assert not layer.delta(x[site.name]).any()
+        nn.init.normal_(layer.up.weight)
+        plain = network.get_submodule(site.name)
+        before = plain(x[site.name])
+        change = layer.up.weight @ layer.down.weight
+        with torch.no_grad():
+            plain.weight += change.reshape(plain.weight.shape)
+        after = plain(x[site.name])
+        torch.testing.assert_close(layer.delta(x[site.name]), after - before, atol=1e-5, rtol=1e-4)
+
+
+def test_a_whole_change_is_kept_in_half_precision() -> None:
+    network = Network()
+    base = SimpleNamespace(denoiser=network, is_temporal=lambda path: path == "pixels")
+    assert [site.name for site in weight_sites(base)] == ["line", "pixels", "area", "groups"]
+    spatial = weight_sites(base, temporal=False)
+    assert [(site.write, site.width) for site in spatial] == [
+        ("line", 4),
+        ("area", 3),
+        ("groups", 2),
+    ]
+    bank = full_rank_bank(base, spatial)
+    tensors = bank.tensors()
+    assert {name: tuple(t.shape) for name, t in tensors.items()} == {
+        "line.weight": (6, 4),
+        "area.weight": (5, 3, 3, 3),
+        "groups.weight": (6, 2, 1, 1),
+    }
+    assert {t.dtype for t in tensors.values()} == {torch.float16}
+    assert bank.weight == 1.0
+    given = {name: torch.full_like(t, 0.25).float() for name, t in tensors.items()}
+    bank.load_tensors(given)
+    assert all(torch.equal(t.float(), given[name]) for name, t in bank.tensors().items())
+
+
+@pytest.mark.parametrize(("ratio", "hidden"), [(0.5, 3), (0.25, 2), (0.01, 1), (2.0, 12)])
+def test_a_bottleneck_is_as_wide_as_its_share_of_the_stream(ratio: float, hidden: int) -> None:
+    (layer,) = fresh_bank([Site("a", "a", "a", 6)], ratio, LOOK, seed=0).bottlenecks
+    assert layer.down.weight.shape == (hidden, 6)
+    assert layer.up.weight.shape == (6, hidden)
+    assert layer.cond.weight.shape == (6, LOOK)
+    assert fresh_bank([Site("a", "a", "a", 6)], ratio, seed=0).bottlenecks[0].cond is None
+
+
+def test_a_text_tower_s_layers_are_called_alike_in_every_version_of_its_library() -> None:
+    tower = nn.ModuleDict(
+        {"text_model": nn.ModuleDict({"fc": nn.Linear(4, 6)}), "out": nn.Linear(3, 2)}
+    )
+    found = reader_sites(SimpleNamespace(text_tower=tower))
+    assert [(site.name, site.write, site.width) for site in found] == [
+        ("text_encoder.fc", "text_model.fc", 4),
+        ("text_encoder.out", "out", 3),
+    ]
+    assert reader_sites(SimpleNamespace(text_tower=None)) == ()
