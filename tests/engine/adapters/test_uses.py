@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,18 @@ import msgspec
 import pytest
 import torch
 
-from engine.adapters.file import WORD, Adapter, AdapterFacts, BaseFact, load_adapter, save_adapter
+from engine.adapters.delta import Delta, Photos, build_delta
+from engine.adapters.file import (
+    APPEARANCE,
+    WORD,
+    Adapter,
+    AdapterFacts,
+    BaseFact,
+    load_adapter,
+    save_adapter,
+)
 from engine.adapters.uses import AdapterUse, base_fact, load_adapters
+from engine.bases.protocol import Text
 from engine.errors import IncompatibleError
 
 FACTS = AdapterFacts(
@@ -117,3 +128,54 @@ def test_a_digest_tells_adapters_apart_that_do_not_do_the_same() -> None:
 def test_a_digest_is_that_of_the_file(tmp_path: Path) -> None:
     first, second = (load_adapter(use(tmp_path, name).file) for name in "ab")
     assert first.digest == second.digest == Adapter(FACTS, {WORD: torch.ones(2)}).digest
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({}, ((0.0, 0.0), 1.0, False, False)),
+        (
+            {
+                "appearance_uncond": 0.25,
+                "appearance_cond": 0.5,
+                "uncond": 0.75,
+                "image_drop": 0.1,
+                "sparse_causal": True,
+            },
+            ((0.25, 0.5), 0.75, True, True),
+        ),
+    ],
+)
+def test_an_adapter_acts_as_it_was_learned_to(recipe: dict, expected: tuple) -> None:
+    facts = msgspec.structs.replace(FACTS, storage="word", condition_width=5, recipe=recipe)
+    looks = torch.ones(3, 4)
+    found = build_delta(
+        Adapter(facts, {WORD: torch.ones(2), APPEARANCE: looks}), SimpleNamespace(), weight=0.5
+    )
+    told = (found.strengths, found.uncond, found.reads_nothing, found.sparse_causal)
+    assert told == expected
+    assert (found.kind, found.token, found.phrase, found.weight) == ("subject", "<rex>", "dog", 0.5)
+    assert (found.condition_width, found.bank, found.photos) == (5, None, None)
+    assert torch.equal(found.word, torch.ones(2))
+    assert found.appearance is looks
+
+
+def test_photos_that_an_adapter_brings_along_are_told_as_their_class_word() -> None:
+    """Of weight 0 there are none."""
+    latents, masks = torch.ones(2, 4, 1, 3, 5), torch.zeros(2, 1, 1, 3, 5)
+    text = Text(torch.ones(1, 2, 3))
+    prompts: list[list[str]] = []
+    base: Any = SimpleNamespace(encode_text=lambda told, words: prompts.append(told) or text)
+    delta = Delta("subject", phrase="dog", photos=Photos(latents, masks, "full"), weight=0.5)
+    source = delta.source(base)
+    assert source is not None
+    assert prompts == [["a dog"]]
+    assert torch.equal(source.latents, latents)
+    assert torch.equal(source.masks, masks)
+    assert torch.equal(source.text.features, text.features)
+    assert (source.bank, source.blocks, source.weight) == (None, "full", 1.0)
+    assert replace(delta, weight=0.0).source(base) is None
+    assert replace(delta, photos=None).source(base) is None
+    bare = replace(delta, photos=Photos(latents, None, "midup")).source(base)
+    assert bare is not None
+    assert (bare.masks, bare.blocks) == (None, "midup")

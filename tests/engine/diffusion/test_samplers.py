@@ -407,3 +407,17 @@ def test_the_inverse_of_ddim_undoes_each_of_its_steps(config):
         (found,) = back.step(fixed, torch.tensor(there), x, return_dict=False)
         torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
         x = found
+
+
+def test_a_scheduler_obeys_a_config_of_its_own_class_alone():
+    """What Euler's config calls so may mean something else to UniPC, and the other way round."""
+    odd = {"solver_order": 1, "shift_terminal": 0.1}
+    found = {
+        (config["_class_name"], name): flow_samplers(config | odd)[name](STEPS).config
+        for config in (UNIPC, EULER)
+        for name in ("unipc", "euler")
+    }
+    orders = [found[config["_class_name"], "unipc"].solver_order for config in (UNIPC, EULER)]
+    ends = [found[config["_class_name"], "euler"].shift_terminal for config in (UNIPC, EULER)]
+    assert orders == [1, 2]
+    assert ends == [None, 0.1]
