@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -13,9 +14,10 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when the libr
 import pytest
 from hypothesis import settings
 
-from tests.tiny import tiny_base, tiny_folder
+from tests.tiny import build_unet3d, open_tiny
 
-__all__ = ["real_data", "tiny_base", "tiny_folder"]
+if TYPE_CHECKING:
+    from engine.bases.protocol import Base
 
 # The default run draws the same examples every time. A wide search draws others; `make search` runs it before a
 # release, and what it finds is pinned at its test as an @example.
@@ -33,3 +35,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set DV_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny base; read it only."""
+    return build_unet3d(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_folder: Path) -> Base:
+    """The tiny base, opened once: a test that changes a base opens its own."""
+    return open_tiny(tiny_folder)

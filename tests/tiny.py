@@ -12,12 +12,11 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-import pytest
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import pytest
     import torch
     from torch import nn
 
@@ -265,18 +264,6 @@ def note_encodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(UNet3DBase, name, noted)
     return calls
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny base; read it only."""
-    return build_unet3d(tmp_path_factory.mktemp("tiny") / "base")
-
-
-@pytest.fixture(scope="session")
-def tiny_base(tiny_folder: Path) -> Base:
-    """The tiny base, opened once: a test that changes a base opens its own."""
-    return open_tiny(tiny_folder)
 
 
 def _unet() -> Any:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.gpu import full_size, measure
 from tests.gpu.scenes import TINY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ROWS = {"video of 2 steps", "learn identity", "learn motion", "learn motion checkpointed"}
 
@@ -38,6 +37,17 @@ def test_every_row_is_measured_over_its_network_in_half_precision(tmp_path: Path
     assert all(row["seconds"] > 0 and row["over_network"] > 0 for row in document["rows"])
     assert len(document["kernels"]) == 10 * len(TINY)
     assert "learn motion checkpointed" in (tmp_path / "full_size.md").read_text("utf-8")
+
+
+def test_it_needs_nothing_that_only_tests_need() -> None:
+    """A machine with a GPU is lent with torch and transformers; the rest comes in a folder of wheels."""
+    lacking = ("pytest", "hypothesis", "typer", "peft", "torchvision")
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({lacking!r}))
+import tests.gpu.full_size, engine.mini.recipe.train, engine.learn
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_what_there_is_no_time_for_is_named(tmp_path: Path) -> None:
