@@ -445,6 +445,28 @@ def test_prompts_are_read_once_while_a_base_stays_loaded(
     assert read == [("", RECIPE.prompt)] * 2
 
 
+def test_the_unconditional_half_is_told_the_negative_prompt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And comes first; without guidance nobody is told of it."""
+    from engine.bases.models.unet3d import UNet3DBase
+
+    read = []
+    encode = UNet3DBase.encode_text
+
+    def watch(self, prompts, words):
+        read.extend(prompts)
+        return encode(self, prompts, words)
+
+    monkeypatch.setattr(UNet3DBase, "encode_text", watch)
+    one, other = (video(world, prompt="a dog", negative=text) for text in ("", "a red box"))
+    assert read == ["", "a dog", "a red box", "a dog"]
+    assert not np.array_equal(one, other)
+    read.clear()
+    video(world, prompt="a dog", negative="a red box", guidance=1.0)
+    assert read == ["a dog"]
+
+
 def test_a_size_between_latents_is_refused_with_the_nearest(world: World) -> None:
     with pytest.raises(RecipeError, match="height is 33 px") as caught:
         video(world, height_px=33)
