@@ -12,15 +12,11 @@ import pytest
 import dreamvideo_cli
 import engine.generate
 import engine.learn
-from engine.errors import EngineError
+from engine.errors import InputError
 from tests.cli.conftest import Dv
 
 HOUSE = str(Path(dreamvideo_cli.__file__).parent)
 SAMPLES = Path(HOUSE) / "samples"
-
-
-class ReachedError(EngineError):
-    """The engine was entered."""
 
 
 class Walk:
@@ -35,7 +31,7 @@ class Walk:
 
     def enter(self, *_: Any, **__: Any) -> None:
         self.note()
-        raise ReachedError("here")
+        raise InputError("the engine was entered")
 
 
 @pytest.fixture
